@@ -1,0 +1,287 @@
+"""Read a configuration, check it against the schema, and turn it into the study's plans.
+
+The schema (workflow/schemas/config.schema.yaml) is the one place where keys, bounds and defaults stand. What it
+cannot say (names that refer to one another, plans that fit together) is checked here, before anything runs.
+"""
+
+import copy
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from multiblock.data.imageset import SPLITS
+from multiblock.data.sources import Data
+from multiblock.errors import UserError, listed, nearest
+from multiblock.networks import check_options
+from multiblock.plan import Block, Phase, Plan, Stage, parse_span
+
+SCHEMA = Path(__file__).parent.parent / "schemas" / "config.schema.yaml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One chain with one plan on one data set; ``input`` names the form of LR that the chain starts from."""
+
+    name: str
+    data: Data
+    plan: Plan
+    input: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """Everything that a configuration says."""
+
+    name: str
+    results: str
+    seeds: tuple[int, ...]
+    device: str
+    precision: str
+    deterministic: bool
+    runs: dict[str, Run]
+    training: dict[str, Any]
+    inference: dict[str, Any]
+    evaluation: dict[str, Any]
+    report: dict[str, Any]
+
+    @property
+    def data(self) -> dict[str, Data]:
+        """The data sets of all runs by name."""
+        return {run.data.name: run.data for run in self.runs.values()}
+
+    def border(self, run: Run) -> int:
+        """Pixels cut at each side before PSNR-Y and SSIM-Y of ``run``."""
+        border = self.evaluation["border"]
+        return run.data.scale if border == "scale" else border
+
+    def largest_patch(self, data: str) -> int:
+        """Side in pixels, at HR size, of the largest patch that any run cuts from the data set ``data``."""
+        return max(
+            stage.patch * (run.plan.scale if phase.first == 1 else 1)
+            for run in self.runs.values()
+            if run.data.name == data
+            for phase in run.plan.phases
+            for stage in phase.stages
+        )
+
+
+def read(files: Iterable[Path]) -> dict[str, Any]:
+    """Read YAML files and merge them, later ones over earlier ones.
+
+    Raises:
+        UserError: a file cannot be read, or is no YAML mapping.
+    """
+    merged: dict[str, Any] = {}
+    for file in files:
+        try:
+            content = yaml.safe_load(file.read_text()) or {}
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise UserError(f"{file}: cannot be read as YAML: {' '.join(str(error).split())}") from None
+        if not isinstance(content, dict):
+            raise UserError(f"{file}: found {type(content).__name__}; allowed is a mapping of keys")
+        _merge(merged, content)
+    return merged
+
+
+def _merge(base: dict[str, Any], extra: Mapping[str, Any]) -> None:
+    for key, value in extra.items():
+        if isinstance(value, Mapping) and isinstance(base.get(key), dict):
+            _merge(base[key], value)
+        else:
+            base[key] = copy.deepcopy(value)
+
+
+@cache
+def schema() -> dict[str, Any]:
+    """The configuration's JSON schema."""
+    return yaml.safe_load(SCHEMA.read_text())
+
+
+def checked(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration with all defaults filled in.
+
+    Raises:
+        UserError: an unknown key, a wrong type, or a value out of bounds.
+    """
+    filled = _numbers(config)
+    _fill(filled, schema())
+    errors = jsonschema.Draft202012Validator(schema()).iter_errors(filled)
+    for error in sorted(errors, key=lambda e: (e.validator != "additionalProperties", list(map(str, e.absolute_path)))):
+        raise UserError(_explain(error))
+    return filled
+
+
+def _numbers(value: Any) -> Any:
+    """A copy in which ``1e-4`` is a number: YAML 1.1 takes it for text, as it has no dot."""
+    if isinstance(value, Mapping):
+        return {str(key): _numbers(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_numbers(item) for item in value]
+    if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
+        return float(value)
+    return value
+
+
+def _fill(value: Any, rules: Mapping[str, Any]) -> None:
+    """Fill in the defaults that ``rules`` give, at every depth."""
+    if "$ref" in rules:
+        _fill(value, schema()["$defs"][rules["$ref"].rsplit("/", 1)[1]])
+    if isinstance(value, dict):
+        properties = rules.get("properties", {})
+        for key, rule in properties.items():
+            if "default" in rule:
+                value.setdefault(key, copy.deepcopy(rule["default"]))
+            if key in value:
+                _fill(value[key], rule)
+        others = rules.get("additionalProperties")
+        if isinstance(others, Mapping):
+            for key in value.keys() - properties.keys():
+                _fill(value[key], others)
+    elif isinstance(value, list) and "items" in rules:
+        for item in value:
+            _fill(item, rules["items"])
+
+
+def _explain(error: jsonschema.ValidationError) -> str:
+    """A schema error as one line: key, what was found, what is allowed."""
+    key = ".".join(map(str, error.absolute_path))
+    found = error.instance
+    rule = error.validator_value
+    match error.validator:
+        case "additionalProperties":
+            allowed = list(error.schema.get("properties", {}))
+            unknown = next(name for name in found if name not in allowed)
+            path = f"{key}.{unknown}" if key else unknown
+            return f"{path}: unknown key{nearest(unknown, allowed)}; allowed are {listed(allowed)}"
+        case "required":
+            missing = next(name for name in rule if name not in found)
+            return f"{key}: key '{missing}' is missing"
+        case "type":
+            names = {"object": "a mapping", "array": "a list", "string": "text", "number": "a number"}
+            names |= {"integer": "a whole number", "boolean": "true or false"}
+            kinds = [rule] if isinstance(rule, str) else rule
+            return f"{key or 'config'}: found {found!r}; allowed is {' or '.join(names.get(k, k) for k in kinds)}"
+        case "enum":
+            return f"{key}: found {found!r}{nearest(str(found), map(str, rule))}; allowed are {listed(rule)}"
+        case "minimum" | "maximum" | "exclusiveMinimum":
+            sign = {"minimum": "at least", "maximum": "at most", "exclusiveMinimum": "more than"}[error.validator]
+            return f"{key}: found {found!r}; allowed is {sign} {rule}"
+        case "pattern":
+            return f"{key}: found {found!r}; allowed is what matches {rule}"
+        case _:
+            return f"{key}: {error.message}"
+
+
+def load(config: Mapping[str, Any]) -> Study:
+    """Check a configuration and derive the study from it.
+
+    Raises:
+        UserError: the first thing that is wrong, as one line naming the key.
+    """
+    full = checked(config)
+    shrink = full["shrink"]
+    blocks = {name: _block(block, f"blocks.{name}") for name, block in full["blocks"].items()}
+    runs = {name: _run(name, run, blocks, full) for name, run in full["runs"].items()}
+    named: dict[str, Data] = {}
+    for run in runs.values():
+        if named.setdefault(run.data.name, run.data) != run.data:
+            raise UserError(
+                f"runs.{run.name}.data.name: '{run.data.name}' is the name of a different data set already; "
+                "give each data set its own name"
+            )
+    return Study(
+        name=full["study"],
+        results=full["results"],
+        seeds=tuple(full["seeds"][: shrink.get("seeds")]),
+        runs=runs,
+        **{key: full[key] for key in ("device", "precision", "deterministic")},
+        **{key: full[key] for key in ("training", "inference", "evaluation", "report")},
+    )
+
+
+def _block(block: Mapping[str, Any], key: str) -> Block:
+    options = {name: value for name, value in block.items() if name != "network"}
+    check_options(block["network"], options, key)
+    return Block(network=block["network"], options=options)
+
+
+def _run(name: str, run: Mapping[str, Any], blocks: Mapping[str, Block], full: Mapping[str, Any]) -> Run:
+    key = f"runs.{name}"
+    for block in run["chain"]:
+        if block not in blocks:
+            raise UserError(f"{key}.chain: unknown block '{block}'{nearest(block, blocks)}; known are {listed(blocks)}")
+    phases = tuple(_phase(phase, f"{key}.plan.{i}", full) for i, phase in enumerate(run["plan"]))
+    try:
+        plan = Plan(blocks=tuple(blocks[block] for block in run["chain"]), phases=phases)
+    except UserError as error:
+        raise UserError(f"{key}.{error}") from None
+    data = _data(run.get("data", full["data"]), f"{key}.data" if "data" in run else "data", full)
+    if plan.scale not in (1, data.scale):
+        raise UserError(
+            f"{key}.chain: block 1 enlarges x{plan.scale}, but the data's scale is {data.scale}; "
+            f"allowed are a block that keeps the size or enlarges x{data.scale}"
+        )
+    enlarged = plan.scale == 1 and data.scale > 1
+    return Run(name=name, data=data, plan=plan, input="LR_enlarged" if enlarged else "LR")
+
+
+def _phase(phase: Mapping[str, Any], key: str, full: Mapping[str, Any]) -> Phase:
+    first, last = parse_span(phase["span"], f"{key}.span")
+    stages = phase["stages"]
+    if isinstance(stages, str):
+        recipes = full["recipes"]
+        if stages not in recipes:
+            hint = nearest(stages, recipes)
+            raise UserError(f"{key}.stages: unknown recipe '{stages}'{hint}; known are {listed(recipes)}")
+        stages = recipes[stages]
+    return Phase(
+        first=first,
+        last=last,
+        start=phase["start"],
+        stages=tuple(Stage(**_shrunk(stage, full["shrink"])) for stage in stages),
+    )
+
+
+def _shrunk(stage: Mapping[str, Any], shrink: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        **stage,
+        "iterations": math.ceil(stage["iterations"] * shrink["iterations"]),
+        "batch": min(stage["batch"], shrink.get("batch", stage["batch"])),
+        "patch": min(stage["patch"], shrink.get("patch", stage["patch"])),
+    }
+
+
+def _data(data: Mapping[str, Any], key: str, full: Mapping[str, Any]) -> Data:
+    """Check what the schema cannot say of a data set, and set its folders under ``data_root``."""
+    checked_splits: dict[str, Any] = {}
+    for split in SPLITS:
+        source = data[split]
+        if not isinstance(source, Mapping):
+            if source >= 1 and source != int(source):
+                raise UserError(f"{key}.{split}: found {source}; allowed is a share below 1 or a whole number")
+            checked_splits[split] = source
+            continue
+        kinds = [k for k in ("hr", "lr", "photographs") if k in source]
+        if kinds not in (["hr"], ["hr", "lr"], ["photographs"]):
+            found = listed(kinds) or "nothing"
+            raise UserError(f"{key}.{split}: found {found}; allowed are hr, hr with lr, or photographs")
+        if "lr" not in source and data["scale"] == 1:
+            raise UserError(f"{key}.scale: found 1, but {key}.{split} has no lr; allowed are 2, 3, 4 to make LR from HR")
+        folders = {k: str(Path(full["data_root"]).expanduser() / source[k]) for k in ("hr", "lr") if k in source}
+        checked_splits[split] = {**source, **folders}
+    shrink = full["shrink"]
+    return Data(
+        name=data["name"],
+        scale=data["scale"],
+        degradation=data["degradation"],
+        max_side=min(data["max_side"], shrink.get("side", data["max_side"])),
+        max_images=shrink.get("images"),
+        **checked_splits,
+    )

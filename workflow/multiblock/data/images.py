@@ -1,0 +1,74 @@
+"""Read and write image files.
+
+Every image becomes RGB with 8 bits a channel:
+
+- gray and black-and-white images get three equal channels; palettes and CMYK are converted to RGB;
+- an alpha channel is dropped, the colours stay as they are stored;
+- 16 bits are reduced to their upper eight;
+- an EXIF orientation is applied, as every viewer does.
+
+Floating-point images and files of several pages are refused.
+"""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+from PIL import Image, ImageOps
+
+from multiblock.errors import UserError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+_EXIF_ORIENTATION = 0x0112
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Image.Image]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(file) as image:
+                frames = getattr(image, "n_frames", 1)
+                if frames != 1:
+                    raise UserError(f"{file}: holds {frames} images; allowed is one image a file")
+                if image.mode == "F":
+                    raise UserError(f"{file}: holds floating-point values; allowed are 8 or 16 bits a channel")
+                yield image
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise UserError(f"{file}: cannot be read as an image: {error}") from None
+
+
+def size(file: Path) -> tuple[int, int]:
+    """Height and width in pixels as :func:`read` will give them, from the file's header alone.
+
+    Raises:
+        UserError: the file cannot be read, or is of a kind that is refused.
+    """
+    with _opened(file) as image:
+        width, height = image.size
+        turned = image.getexif().get(_EXIF_ORIENTATION, 1) >= 5
+    return (width, height) if turned else (height, width)
+
+
+def read(file: Path) -> np.ndarray:
+    """Pixels (H, W, 3), uint8.
+
+    Raises:
+        UserError: the file cannot be read, or is of a kind that is refused.
+    """
+    with _opened(file) as image:
+        image.load()
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode.startswith("I"):
+            gray = np.asarray(upright).astype(np.int64) >> 8
+            return np.repeat(gray.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
+        return np.asarray(upright.convert("RGBA" if upright.mode in ("P", "PA") else upright.mode).convert("RGB"))
+
+
+def write(file: Path, pixels: np.ndarray) -> None:
+    """Write pixels (H, W, 3), uint8, in the format of the file's ending."""
+    options = {"compress_level": 1} if file.suffix == ".png" else {}
+    iio.imwrite(file, pixels, plugin="pillow", **options)

@@ -1,0 +1,182 @@
+"""Find the images of a data set, pair them by name, and check all that can be checked without decoding them."""
+
+import hashlib
+import json
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from multiblock.data import images
+from multiblock.data.imageset import SPLITS
+from multiblock.errors import UserError, listed
+
+SMALLEST_MEASURED = 32
+"""Least side in pixels of a validation or test image: the SSIM window and the widest border must fit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """A data set as configured: the checked keys of ``data``, with folders under ``data_root``."""
+
+    name: str
+    scale: int
+    degradation: str
+    train: dict[str, Any]
+    validation: dict[str, Any] | float
+    test: dict[str, Any]
+    max_side: int
+    max_images: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One image of a data set: its HR file and, for pairs, its LR file."""
+
+    name: str
+    hr: Path
+    lr: Path | None = None
+
+
+def find(data: Data) -> dict[str, list[Item]]:
+    """The images of each split, in order of their names (numbers in names count as numbers).
+
+    Raises:
+        UserError: a folder is missing or empty, a pair has no partner, two files share a name, or more
+            validation images are to be held out than there are.
+    """
+    found = {split: _items(source) for split in SPLITS if isinstance(source := getattr(data, split), Mapping)}
+    if not isinstance(data.validation, Mapping):
+        found["train"], found["validation"] = _hold_out(found["train"], data.validation, f"data {data.name}")
+    for split, items in found.items():
+        found[split] = items[: data.max_images]
+    return found
+
+
+def _hold_out(items: list[Item], share: float, key: str) -> tuple[list[Item], list[Item]]:
+    """Split off ``share`` (a share below 1, else a number) of the items, evenly spaced."""
+    count = math.ceil(share * len(items)) if share < 1 else int(share)
+    if count >= len(items):
+        raise UserError(f"{key}: validation holds out {count} of {len(items)} training images; at least one must stay")
+    held = {i * len(items) // count for i in range(count)}
+    return [x for i, x in enumerate(items) if i not in held], [x for i, x in enumerate(items) if i in held]
+
+
+def _items(source: Mapping[str, Any]) -> list[Item]:
+    if "photographs" in source:
+        photographs = _listing(Path(find_spec("skimage").submodule_search_locations[0], "data"))
+        return [Item(name=name, hr=photographs[name]) for name in source["photographs"]]
+    hr = _listing(Path(source["hr"]))
+    if "lr" not in source:
+        return [Item(name=name, hr=file) for name, file in hr.items()]
+    folder = Path(source["lr"])
+    lr = _listing(folder)
+    pairs = []
+    for name, file in hr.items():
+        partner = source["lr_name"].format(name=name)
+        if partner not in lr:
+            raise UserError(f"{file}: has no partner; an image called {partner} is needed in {folder}")
+        pairs.append(Item(name=name, hr=file, lr=lr.pop(partner)))
+    for file in lr.values():
+        raise UserError(f"{file}: has no partner in {source['hr']}; LR and HR are matched by name")
+    return pairs
+
+
+def _listing(folder: Path) -> dict[str, Path]:
+    """The image files of a folder by name without ending; hidden files and other endings do not count."""
+    try:
+        files = [file for file in folder.iterdir() if not file.name.startswith(".")]
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be listed: {error.strerror}") from None
+    listing: dict[str, Path] = {}
+    for file in sorted(files, key=lambda f: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", f.name)]):
+        if file.suffix.lower() not in images.SUFFIXES:
+            continue
+        if file.stem in listing:
+            raise UserError(f"{file}: has the same name as {listing[file.stem].name}; names must differ")
+        listing[file.stem] = file
+    if not listing:
+        raise UserError(f"{folder}: holds no images; found {len(files)} files, allowed are {listed(images.SUFFIXES)}")
+    return listing
+
+
+class Inspection:
+    """What is known of image files, kept in a small file so that only new and changed files are read again.
+
+    A file that was only touched keeps its digest, so that nothing runs again because of it.
+    """
+
+    def __init__(self, memory: Path) -> None:
+        self._memory = memory
+        try:
+            self._known: dict[str, list[Any]] = json.loads(memory.read_text())
+        except (OSError, ValueError):
+            self._known = {}
+        self._learnt = False
+
+    def look(self, file: Path) -> tuple[str, int, int]:
+        """The digest of a file's bytes, and its height and width in pixels.
+
+        Raises:
+            UserError: the file cannot be read, or is no image.
+        """
+        try:
+            status = file.stat()
+            stamp = [status.st_size, status.st_mtime_ns]
+            known = self._known.get(str(file))
+            if not known or known[:2] != stamp:
+                height, width = images.size(file)
+                digest = hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()
+                known = self._known[str(file)] = [*stamp, digest, height, width]
+                self._learnt = True
+        except OSError as error:
+            raise UserError(f"{file}: cannot be read: {error.strerror}") from None
+        return known[2], known[3], known[4]
+
+    def save(self) -> None:
+        """Write what was learnt, in one step, so that two processes cannot spoil the file."""
+        if self._learnt:
+            self._memory.parent.mkdir(parents=True, exist_ok=True)
+            part = self._memory.with_suffix(f".{os.getpid()}.part")
+            part.write_text(json.dumps(self._known))
+            part.replace(self._memory)
+            self._learnt = False
+
+
+def inspect(data: Data, inspection: Inspection, patch: int) -> str:
+    """Check every file of a data set by its header, and return a digest of all names and bytes.
+
+    Args:
+        patch: side in pixels, at HR size, of the largest patch that training will cut.
+
+    Raises:
+        UserError: see :func:`find`; or a file is no image, the sizes of a pair do not match, or an image is too
+            small to be trained or measured on.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for split, items in find(data).items():
+        for item in items:
+            digest.update(f"{split} {item.name} ".encode())
+            mark, height, width = inspection.look(item.hr)
+            digest.update(mark.encode())
+            needed = patch if split == "train" else SMALLEST_MEASURED
+            if min(height, width) // data.scale * data.scale < needed:
+                purpose = f"cut patches of {patch} pixels" if split == "train" else "measure SSIM"
+                raise UserError(
+                    f"{item.hr}: found {width} x {height} pixels; to {purpose}, {needed} x {needed} are needed"
+                )
+            if item.lr is not None:
+                mark, *size = inspection.look(item.lr)
+                digest.update(mark.encode())
+                allowed = [height // data.scale, width // data.scale]
+                if size != allowed:
+                    raise UserError(
+                        f"{item.lr}: found {size[1]} x {size[0]} pixels; with data.scale {data.scale} "
+                        f"its partner {item.hr} allows {allowed[1]} x {allowed[0]}"
+                    )
+    inspection.save()
+    return digest.hexdigest()

@@ -1,0 +1,88 @@
+"""Measure what a phase has made on the test images, beside what no network at all would give."""
+
+import csv
+import logging
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from multiblock import chain as chains
+from multiblock import inference
+from multiblock.data import images
+from multiblock.data.imageset import ImageSet
+from multiblock.data.resize import enlarge
+from multiblock.metrics import measure, to_bytes
+
+log = logging.getLogger(__name__)
+
+METRICS = ("psnr_rgb", "psnr_y", "ssim_y")
+VALUES = tuple(f"{metric}_{how}" for metric in METRICS for how in ("composed", "staged"))
+COLUMNS = ("phase", "image", *VALUES)
+
+
+def as_float(pixels: np.ndarray) -> np.ndarray:
+    """Stored pixels as float32 with 1.0 as peak."""
+    return pixels / np.float32(255) if pixels.dtype == np.uint8 else pixels.astype(np.float32)
+
+
+def evaluate(
+    *,
+    phase: int,
+    first: int,
+    weights: Path,
+    lr: Path,
+    cached: Path,
+    hr: Path,
+    border: int,
+    device: torch.device,
+    memory_gib: float,
+    table: Path,
+    pictures: Path,
+) -> None:
+    """Write one row an image: first the input itself, phase ``input``, then what phase ``phase`` makes of it.
+
+    *Composed* is the network 1..last on LR, as a user runs it, without rounding in between; *staged* the span
+    ``first..last`` alone on the cached set that it was trained on.
+
+    Args:
+        weights: the phase's weights file.
+        lr: test set of LR_0.
+        cached: test set that the span reads, LR_{first-1}.
+        hr: test set of HR.
+        border: pixels cut at each side for PSNR-Y and SSIM-Y.
+        table: CSV to write.
+        pictures: folder to write the composed results into, as PNG.
+    """
+    network = chains.load(weights).to(device)
+    span = network.part(first, len(network.specs))
+    inputs, references = ImageSet(lr), ImageSet(hr)
+    staged_inputs = ImageSet(cached) if first > 1 else None
+    pictures.mkdir(parents=True, exist_ok=True)
+    before, after = [], []
+    for number, name in enumerate(references.names):
+        reference = as_float(references[number])
+        nothing = measure(_no_network(inputs[number], reference.shape[0]), reference, border)
+        before.append(("input", name, *_doubled(nothing, nothing)))
+        result = inference.run(network, inputs[number], device, memory_gib)
+        images.write(pictures / f"{name}.png", to_bytes(result))
+        composed = staged = measure(result, reference, border)
+        if staged_inputs:
+            staged = measure(inference.run(span, staged_inputs[number], device, memory_gib), reference, border)
+        after.append((phase, name, *_doubled(composed, staged)))
+    with table.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(before + after)
+    gain = np.mean([row[2] for row in after]) - np.mean([row[2] for row in before])
+    log.info("phase %d: %+.3f dB RGB over the input, mean of %d test images", phase, gain, len(after))
+
+
+def _no_network(low: np.ndarray, height: int) -> np.ndarray:
+    """The input at the size of HR: as it is, or enlarged by bicubic interpolation."""
+    scale = height // low.shape[0]
+    return as_float(enlarge(low, scale) if scale > 1 else low)
+
+
+def _doubled(composed: dict[str, float], staged: dict[str, float]) -> list[float]:
+    return [round(how[metric], 5) for metric in METRICS for how in (composed, staged)]

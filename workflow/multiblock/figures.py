@@ -1,0 +1,146 @@
+"""The figures of a run: PSNR by phase, learning curves, and strips of pictures."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402  (after the backend is chosen)
+from matplotlib.axes import Axes  # noqa: E402
+from matplotlib.patches import Rectangle  # noqa: E402
+
+from multiblock.data.images import read  # noqa: E402
+from multiblock.data.imageset import ImageSet  # noqa: E402
+
+COLOURS = plt.get_cmap("tab10").colors
+plt.rcParams |= {"axes.spines.top": False, "axes.spines.right": False, "font.size": 10, "savefig.dpi": 150}
+
+
+def psnr_by_phase(table: pd.DataFrame, file: Path) -> None:
+    """PSNR RGB after each phase, composed and staged, a line a seed and their mean; the first point is the input."""
+    phases = list(table.phase.drop_duplicates())
+    spans = table.groupby("phase").span.first()
+    means = table.groupby("phase")[["psnr_rgb_composed", "psnr_rgb_staged"]].mean().loc[phases]
+    figure, axes = plt.subplots(figsize=(1.9 + 1.25 * len(phases), 4.2), layout="constrained")
+    x = np.arange(len(phases))
+    if table.seed.nunique() > 1:
+        for _, rows in table.groupby("seed"):
+            axes.plot(x, rows.psnr_rgb_composed, color=COLOURS[0], alpha=0.25, lw=1)
+    axes.plot(x, means.psnr_rgb_composed, "o-", color=COLOURS[0], lw=2, label="composed: the network on LR")
+    axes.plot(x[1:], means.psnr_rgb_staged[1:], "s--", color=COLOURS[1], ms=5, lw=1, label="staged: on cached images")
+    for i, value in enumerate(means.psnr_rgb_composed):
+        gain = "" if i == 0 else f"\n{value - means.psnr_rgb_composed.iloc[0]:+.2f}"
+        axes.annotate(f"{value:.2f}{gain}", (i, value), (0, 9), textcoords="offset points", ha="center", fontsize=9)
+    axes.axhline(means.psnr_rgb_composed.iloc[0], color="0.6", lw=1, ls=":")
+    names = ["input\n(no network)"] + [f"phase {phase}\nblock {spans[phase]}" for phase in phases[1:]]
+    axes.set_xticks(x, names)
+    axes.margins(x=0.08, y=0.18)
+    axes.set_ylabel("PSNR RGB of the test images [dB]")
+    axes.legend(frameon=False, loc="lower right")
+    figure.savefig(file)
+    plt.close(figure)
+
+
+def learning_curves(histories: Mapping[tuple[int, int], Path], file: Path) -> None:
+    """Training loss and validation PSNR over the iterations, the phases one after another, a line a seed."""
+    figure, (above, below) = plt.subplots(2, 1, figsize=(9, 6), sharex=True, layout="constrained")
+    begins: dict[int, int] = {}
+    phases = sorted({phase for _, phase in histories})
+    rows = {key: pd.read_csv(path) for key, path in histories.items()}
+    total = 0
+    for phase in phases:
+        begins[phase] = total
+        total += max(int(rows[key].iteration.max()) for key in rows if key[1] == phase)
+    for (_, phase), row in rows.items():
+        colour = COLOURS[(phase - 1) % len(COLOURS)]
+        x = row.iteration + begins[phase]
+        above.plot(x, row.loss, color=colour, lw=1)
+        seen = row.psnr_rgb_validation.notna()
+        below.plot(x[seen], row.psnr_rgb_validation[seen], "o-", color=colour, ms=3, lw=1)
+    above.set_yscale("log")
+    above.set_ylabel("training loss")
+    below.set_ylabel("validation PSNR RGB [dB]")
+    below.set_xlabel("iterations, phase after phase")
+    for phase in phases:
+        for axes in (above, below):
+            axes.axvline(begins[phase], color="0.8", lw=1, zorder=0)
+        above.annotate(f"phase {phase}", (begins[phase], 1.01), xycoords=("data", "axes fraction"), fontsize=9)
+    figure.savefig(file)
+    plt.close(figure)
+
+
+def strips(
+    *,
+    lr: Path,
+    hr: Path,
+    pictures: Mapping[tuple[int, int], Path],
+    measured: Mapping[tuple[int, int], Path],
+    titles: Mapping[int, str],
+    count: int,
+    zoom: int,
+    out: Path,
+) -> None:
+    """A strip of pictures for each of the first ``count`` test images, of the first seed.
+
+    Args:
+        lr, hr: test sets of LR_0 and of HR.
+        pictures: folder of the results of each (seed, phase).
+        measured: evaluation CSV of each (seed, phase).
+        titles: what each phase made.
+        zoom: side in pixels of the detail to enlarge.
+        out: folder to write ``<image>.png`` into.
+    """
+    inputs, references = ImageSet(lr), ImageSet(hr)
+    seed = min(seed for seed, _ in pictures)
+    scores = pd.concat(pd.read_csv(measured[key], dtype=str) for key in measured if key[0] == seed)
+    scores = scores.drop_duplicates(["phase", "image"]).set_index(["phase", "image"]).psnr_rgb_composed.astype(float)
+    out.mkdir(parents=True, exist_ok=True)
+    for number, name in enumerate(references.names[:count]):
+        row = [(f"input\n{scores['input', name]:.2f} dB", np.asarray(inputs[number]))]
+        for phase, title in titles.items():
+            row.append((f"{title}\n{scores[str(phase), name]:.2f} dB", read(pictures[seed, phase] / f"{name}.png")))
+        row.append(("HR\n", np.asarray(references[number])))
+        strip(row, zoom, out / f"{name}.png")
+
+
+def strip(pictures: Sequence[tuple[str, np.ndarray]], zoom: int, file: Path) -> None:
+    """Pictures side by side, each above its enlarged detail.
+
+    Args:
+        pictures: title and pixels (H, W, 3), uint8; the last is HR. Smaller ones are shown at HR's size.
+        zoom: side in pixels of the detail, which is the place of HR with the strongest edges.
+    """
+    height, width = pictures[-1][1].shape[:2]
+    side = min(zoom, height, width)
+    top, left = busiest(pictures[-1][1], side)
+    size = (2.4 * len(pictures), 2.4 * (height / width + 1) + 0.5)
+    figure, axes = plt.subplots(2, len(pictures), figsize=size, layout="constrained")
+    for (title, pixels), whole, detail in zip(pictures, axes[0], axes[1], strict=True):
+        scale = height // pixels.shape[0]
+        y, x, small = top // scale, left // scale, side // scale
+        _show(whole, pixels)
+        whole.set_title(title, fontsize=9)
+        whole.add_patch(Rectangle((x, y), small, small, fill=False, color="yellow", lw=1))
+        _show(detail, pixels[y : y + small, x : x + small])
+    figure.savefig(file)
+    plt.close(figure)
+
+
+def _show(axes: Axes, pixels: np.ndarray) -> None:
+    axes.imshow(pixels, interpolation="nearest")
+    axes.axis("off")
+
+
+def busiest(pixels: np.ndarray, side: int) -> tuple[int, int]:
+    """Top and left of the square with the strongest edges."""
+    gray = pixels.astype(np.float64).mean(axis=2)
+    edges = np.zeros_like(gray)
+    edges[:-1] += np.abs(np.diff(gray, axis=0))
+    edges[:, :-1] += np.abs(np.diff(gray, axis=1))
+    sums = np.pad(edges.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    boxes = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
+    top, left = np.unravel_index(boxes.argmax(), boxes.shape)
+    return int(top), int(left)

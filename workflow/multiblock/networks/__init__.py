@@ -1,0 +1,123 @@
+"""Networks that can be blocks: one file each, found by name, built from the options of the config.
+
+A network is a class named like its file (``mcan.py`` holds ``MCAN``; case and underscores do not count) that
+
+- takes its options as keyword-only arguments with defaults,
+- maps a batch (N, 3, H, W) in [0, 1] to (N, 3, s*H, s*W), where s is its option ``scale`` (1 without one), and
+  does not clamp,
+- has ``receptive_field``, the side in pixels of what one output pixel sees (attention over the whole image not
+  counted), and ``output_layer``, the name of its last convolution, which ``inherit_zeroed`` zeroes.
+
+A file of a third party is named by its path, ``network: my_blocks/dense.py``, and needs nothing else.
+Nothing here imports PyTorch until a network is built, so that a config is checked at once.
+"""
+
+import ast
+import importlib.util
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from multiblock.errors import UserError, listed, nearest
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def names() -> list[str]:
+    """The built-in networks, by name."""
+    return sorted(file.stem for file in Path(__file__).parent.glob("*.py") if not file.stem.startswith("_"))
+
+
+def source(network: str) -> Path:
+    """The file that holds ``network``, a built-in name or a path ending in ``.py``.
+
+    Raises:
+        UserError: there is no such file or built-in network.
+    """
+    if network.endswith(".py"):
+        if not Path(network).is_file():
+            raise UserError(f"{network}: no such file; a network's file or one of {listed(names())} is allowed")
+        return Path(network)
+    if network not in names():
+        raise UserError(
+            f"unknown network '{network}'{nearest(network, names())}; "
+            f"allowed are {listed(names())}, or the path of a Python file"
+        )
+    return Path(__file__).parent / f"{network}.py"
+
+
+@cache
+def _class(file: Path) -> ast.ClassDef:
+    wanted = file.stem.replace("_", "").lower()
+    try:
+        tree = ast.parse(file.read_text())
+    except (SyntaxError, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: is no Python file: {error}") from None
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name.replace("_", "").lower() == wanted:
+            return node
+    classes = [node.name for node in tree.body if isinstance(node, ast.ClassDef)]
+    raise UserError(f"{file}: found {listed(classes) or 'no class'}; a class named like the file is needed")
+
+
+def options(network: str) -> dict[str, tuple[str, Any]]:
+    """The options of a network: name to (type, default), read from its source without running it."""
+    init = next(
+        (n for n in _class(source(network)).body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None
+    )
+    if init is None:
+        return {}
+    return {
+        argument.arg: (
+            ast.unparse(argument.annotation) if argument.annotation else "Any",
+            ast.literal_eval(default) if default else ...,
+        )
+        for argument, default in zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True)
+    }
+
+
+def check_options(network: str, given: Mapping[str, Any], key: str) -> None:
+    """Check that ``network`` exists and takes the options ``given``.
+
+    Raises:
+        UserError: it does not; the message starts with the config key ``key``.
+    """
+    try:
+        known = options(network)
+    except UserError as error:
+        raise UserError(f"{key}.network: {error}") from None
+    for name, value in given.items():
+        if name not in known:
+            raise UserError(
+                f"{key}.{name}: {network} has no such option{nearest(name, known)}; allowed are {listed(known)}"
+            )
+        kind = {"int": int, "float": int | float, "bool": bool, "str": str}.get(known[name][0])
+        if kind and (not isinstance(value, kind) or isinstance(value, bool) != (kind is bool)):
+            raise UserError(f"{key}.{name}: found {value!r}; allowed is a value of type {known[name][0]}")
+        if kind is int and value < 1:
+            raise UserError(f"{key}.{name}: found {value!r}; allowed is at least 1")
+    for name, (_, default) in known.items():
+        if default is ... and name not in given:
+            raise UserError(f"{key}.{name}: is missing; {network} needs it")
+
+
+def build(network: str, given: Mapping[str, Any]) -> "nn.Module":
+    """Build a network with PyTorch's default initialisation.
+
+    Raises:
+        UserError: unknown network or option.
+    """
+    check_options(network, given, network)
+    file = source(network)
+    if network.endswith(".py"):
+        spec = importlib.util.spec_from_file_location(file.stem, file)
+        assert spec and spec.loader
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    else:
+        module = importlib.import_module(f"{__name__}.{network}")
+    built = getattr(module, _class(file).name)(**given)
+    built.scale = given.get("scale", options(network).get("scale", ("int", 1))[1])
+    return built

@@ -1,0 +1,253 @@
+"""The plan of spans: which phase trains which blocks, and everything that follows from it.
+
+Pure: nothing here touches a file, an image or a network. A *phase* trains the contiguous *span* of blocks
+``first..last`` of a chain. What the blocks before the span make of the data is the *cached set* LR_{first-1};
+LR_0 is the input itself.
+
+Blocks and phases count from 1. The scheme is that of the multiblock study (phases 1-1 to 4).
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from multiblock.errors import UserError
+
+INPUT = 0
+"""The "phase" that made LR_0."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """One block of a chain: a network's name (or ``FILE.py``) and the options it is built with."""
+
+    network: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def scale(self) -> int:
+        """How many times the block enlarges its input; 1 keeps the size."""
+        return int(self.options.get("scale", 1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A stretch of a phase with one optimiser, learning rate, loss and clamp setting.
+
+    ``patch`` is the side of the input patch in pixels. With ``clamp`` every block of the span ends in a cut to
+    [0, 1]: the N_k+ of the study, N_k without.
+    """
+
+    iterations: int
+    optimiser: str
+    lr: float
+    batch: int
+    patch: int
+    loss: str
+    clamp: bool
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """One phase: the span ``first..last``, how blocks that were never trained start, and the stages."""
+
+    first: int
+    last: int
+    start: str
+    stages: tuple[Stage, ...]
+
+    @property
+    def span(self) -> range:
+        """The numbers of the blocks that this phase trains."""
+        return range(self.first, self.last + 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """All that the weights of one phase depend on, apart from the files it reads.
+
+    ``blocks`` are the blocks 1..last and ``starts`` what each of them starts from: the phase that trained it last,
+    or a way to start. Blocks from ``first`` on are trained.
+    """
+
+    seed: int
+    phase: int
+    first: int
+    blocks: tuple[Block, ...]
+    starts: tuple[int | str, ...]
+    stages: tuple[Stage, ...]
+
+    @property
+    def last(self) -> int:
+        """Number of the last block of the span."""
+        return len(self.blocks)
+
+    @property
+    def iterations(self) -> int:
+        """Iterations of all stages together."""
+        return sum(stage.iterations for stage in self.stages)
+
+    @property
+    def block_pixels(self) -> int:
+        """Training compute: iterations x batch x output pixels, summed over the blocks trained."""
+        enlarge = self.blocks[self.first - 1].scale
+        pixels = (stage.iterations * stage.batch * (stage.patch * enlarge) ** 2 for stage in self.stages)
+        return sum(pixels) * (self.last - self.first + 1)
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class ImageSet:
+    """The cached set LR_``block`` made after phase ``phase``; phase 0, block 0 is the input LR_0."""
+
+    phase: int
+    block: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A chain of blocks and the phases that train it.
+
+    Raises:
+        UserError: a phase trains a block that is not there or whose predecessor is untrained, a block is never
+            trained, an enlarging block is not the first, or a block inherits from a different network.
+    """
+
+    blocks: tuple[Block, ...]
+    phases: tuple[Phase, ...]
+
+    def __post_init__(self) -> None:
+        for problem in self._problems():
+            raise UserError(problem)
+
+    def _problems(self) -> Iterator[str]:
+        if not self.blocks:
+            yield "chain: found no block; at least one is needed"
+        if not self.phases:
+            yield "plan: found no phase; at least one is needed"
+        for number, block in enumerate(self.blocks[1:], 2):
+            if block.scale != 1:
+                yield (
+                    f"chain: block {number} ({block.network}) enlarges x{block.scale}; "
+                    "only the first block of a chain may enlarge"
+                )
+        trained: set[int] = set()
+        for number, phase in enumerate(self.phases, 1):
+            key, span = f"plan: phase {number}", f"span {format_span(phase.first, phase.last)}"
+            if phase.last > len(self.blocks):
+                yield f"{key}: {span} goes past the chain's last block; allowed are 1 to {len(self.blocks)}"
+            gap = [block for block in range(1, phase.first) if block not in trained]
+            if gap:
+                yield f"{key}: {span} leaves a gap: block {gap[0]} before it has not been trained by any earlier phase"
+            for block in phase.span:
+                if phase.start.startswith("inherit") and block not in trained:
+                    if block == 1:
+                        yield f"{key}: start {phase.start} has nothing to inherit from: block 1 is the first"
+                    elif self.blocks[block - 1] != self.blocks[block - 2]:
+                        yield f"{key}: start {phase.start} needs block {block} to be built like block {block - 1}"
+            trained.update(phase.span)
+        untrained = sorted(set(range(1, len(self.blocks) + 1)) - trained)
+        if untrained:
+            yield f"plan: no phase trains block {untrained[0]} of the chain; every block has to be trained"
+
+    @property
+    def scale(self) -> int:
+        """How many times the whole chain enlarges."""
+        return self.blocks[0].scale
+
+    def phase(self, number: int) -> Phase:
+        """Phase ``number``, counted from 1."""
+        return self.phases[number - 1]
+
+    @property
+    def numbers(self) -> range:
+        """The numbers of all phases."""
+        return range(1, len(self.phases) + 1)
+
+    def owner(self, block: int, after: int) -> int:
+        """The phase whose weights ``block`` has once phase ``after`` is done, or 0 if it is untrained then."""
+        return max((p for p in range(1, after + 1) if block in self.phase(p).span), default=0)
+
+    def owners(self, number: int) -> dict[int, int]:
+        """The network as it stands after phase ``number``: its blocks 1..last, each with the phase it comes from."""
+        return {block: self.owner(block, number) for block in range(1, self.phase(number).last + 1)}
+
+    def reads_weights(self, number: int) -> tuple[int, ...]:
+        """The phases whose weight files phase ``number`` needs: those of the blocks before and in its span."""
+        needed = {self.owner(block, number - 1) for block in range(1, self.phase(number).last + 1)}
+        return tuple(sorted(needed - {0}))
+
+    def reads_set(self, number: int) -> ImageSet:
+        """The cached set that phase ``number`` trains on: LR_{first-1}, made by the last phase to change it."""
+        block = self.phase(number).first - 1
+        if block == 0:
+            return ImageSet(phase=INPUT, block=0)
+        made_by = max(p for p in range(1, number) if self.phase(p).first <= block)
+        return ImageSet(phase=made_by, block=block)
+
+    def makes_sets(self, number: int) -> tuple[int, ...]:
+        """The k of every LR_k that is made after phase ``number`` because a later phase reads it."""
+        read = (self.reads_set(later) for later in range(number + 1, len(self.phases) + 1))
+        return tuple(sorted({made.block for made in read if made.phase == number}))
+
+    def set_weights(self, made: ImageSet) -> dict[int, int]:
+        """The blocks that make the set ``made`` from the set its phase read, each with the phase it comes from."""
+        first = self.phase(made.phase).first
+        return {block: self.owner(block, made.phase) for block in range(first, made.block + 1)}
+
+    def clamped(self, block: int, after: int) -> bool:
+        """Whether ``block`` is N_k+ once phase ``after`` is done: as in the last stage that trained it."""
+        return self.phase(self.owner(block, after)).stages[-1].clamp
+
+    def needs(self, number: int) -> frozenset[int]:
+        """The phases whose results phase ``number`` reads directly, as weights or as cached set."""
+        read = self.reads_set(number)
+        made = set(self.set_weights(read).values()) | {read.phase} if read.phase else set()
+        return frozenset(self.reads_weights(number)) | made
+
+    def reruns(self, number: int) -> tuple[int, ...]:
+        """The phases that must run again when the settings of phase ``number`` change, itself included."""
+        changed = {number}
+        for later in range(number + 1, len(self.phases) + 1):
+            if self.needs(later) & changed:
+                changed.add(later)
+        return tuple(sorted(changed))
+
+    def title(self, number: int) -> str:
+        """What phase ``number`` made, as the study writes it: ``N_2(N_1)``, or ``N`` for a joint phase."""
+        phase = self.phase(number)
+        if phase.last > phase.first:
+            return "N" if phase.last == len(self.blocks) else f"N_{phase.first}..{phase.last}"
+        return "(".join(f"N_{block}" for block in range(phase.last, 0, -1)) + ")" * (phase.last - 1)
+
+    def task(self, number: int, seed: int) -> "Task":
+        """What phase ``number`` has to do for ``seed``."""
+        phase = self.phase(number)
+        return Task(
+            seed=seed,
+            phase=number,
+            first=phase.first,
+            blocks=self.blocks[: phase.last],
+            starts=tuple(self.owner(block, number - 1) or phase.start for block in range(1, phase.last + 1)),
+            stages=phase.stages,
+        )
+
+
+def parse_span(text: int | str, key: str) -> tuple[int, int]:
+    """Read a span: ``2`` or ``"1-3"``.
+
+    Raises:
+        UserError: not of that form, counted from 0, or backwards; the message starts with ``key``.
+    """
+    match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", str(text))
+    if match:
+        first, last = int(match[1]), int(match[2] or match[1])
+        if 1 <= first <= last:
+            return first, last
+    raise UserError(f"{key}: found {text!r}; a span is one block (2) or a run of blocks (1-3), counted from 1")
+
+
+def format_span(first: int, last: int) -> str:
+    """The span as a person writes it: ``2`` or ``1-3``."""
+    return str(first) if first == last else f"{first}-{last}"

@@ -1,0 +1,130 @@
+import sys
+from pathlib import Path
+
+# The package is found without being installed; the jobs find it through the link beside the scripts.
+sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
+
+from multiblock import config as configuration
+from multiblock import networks, sources
+from multiblock.data.imageset import SPLITS
+from multiblock.data.sources import Inspection, inspect
+from multiblock.errors import UserError
+from multiblock.plan import INPUT, ImageSet
+
+try:
+    config.update(configuration.checked(config))
+    study = configuration.load(config)
+    inspection = Inspection(Path(study.results, "data", "inspection.json"))
+    IMAGES = {name: inspect(data, inspection, study.largest_patch(name)) for name, data in study.data.items()}
+except UserError as error:
+    sys.exit(f"multiblock: error: {error}")
+
+RESULTS = study.results
+DATA = f"{RESULTS}/data/{{data}}"
+PHASE = f"{RESULTS}/{{run}}/seed{{seed}}/phase{{phase}}"
+PHASES = range(1, max(len(run.plan.phases) for run in study.runs.values()) + 1)
+ENVIRONMENT = "../../envs/conda.yaml"
+
+
+wildcard_constraints:
+    data="|".join(study.data),
+    run="|".join(study.runs),
+    seed=r"\d+",
+    phase=r"\d+",
+    block=r"\d+",
+
+
+def plan_of(wildcards):
+    return study.runs[wildcards.run].plan
+
+
+def data_of(wildcards):
+    return study.runs[wildcards.run].data
+
+
+def image_set(folder, splits=SPLITS):
+    """The files of an image set: for each split its array and its index."""
+    return [f"{folder}/{split}.{ending}" for split in splits for ending in ("npy", "csv")]
+
+
+def phase_folder(wildcards, phase):
+    return PHASE.format(run=wildcards.run, seed=wildcards.seed, phase=phase)
+
+
+def weights_of(wildcards, phase):
+    return f"{phase_folder(wildcards, phase)}/weights.safetensors"
+
+
+def hr_folder(wildcards):
+    return f"{RESULTS}/data/{data_of(wildcards).name}/HR"
+
+
+def input_folder(wildcards):
+    """Folder of LR_0 in the form that the run's chain starts from."""
+    run = study.runs[wildcards.run]
+    return f"{RESULTS}/data/{run.data.name}/{run.input}"
+
+
+def cached_folder(wildcards):
+    """Folder of the set that the phase reads."""
+    made = plan_of(wildcards).reads_set(int(wildcards.phase))
+    if made.phase == INPUT:
+        return input_folder(wildcards)
+    return f"{phase_folder(wildcards, made.phase)}/LR_{made.block}"
+
+
+def source_of(module, wildcards=None):
+    """Digest of the code of a module, and of the networks in the phase's chain, where a phase is given."""
+    files = [sources.module(module)]
+    if wildcards:
+        blocks = plan_of(wildcards).task(int(wildcards.phase), 0).blocks
+        files += sorted({networks.source(block.network) for block in blocks})
+    return sources.digest(*files)
+
+
+def seeds_and_phases(run, upto=None):
+    """All (seed, phase) of a run, or those of its phases 1..upto."""
+    return [(seed, phase) for seed in study.seeds for phase in study.runs[run].plan.numbers if phase <= (upto or phase)]
+
+
+def phase_files(run, name, upto=None):
+    """One file of each phase of each seed."""
+    return [
+        f"{PHASE.format(run=run, seed=seed, phase=phase)}/{name}" for seed, phase in seeds_and_phases(run, upto)
+    ]
+
+
+def set_blocks(wildcards):
+    """The blocks that make LR_k of a phase, each with the phase whose weights it has."""
+    made = ImageSet(phase=int(wildcards.phase), block=int(wildcards.block))
+    return plan_of(wildcards).set_weights(made)
+
+
+def training_settings(wildcards):
+    """What training depends on beside its task; checkpoint_seconds is left out, as it changes nothing."""
+    keys = ("keep", "history_every", "validate_every")
+    return {
+        "device": study.device,
+        "precision": study.precision,
+        "deterministic": study.deterministic,
+        **{key: study.training[key] for key in keys},
+        "memory_gib": study.inference["memory_gib"],
+        "source": source_of("training.loop", wildcards),
+    }
+
+
+def strip_titles(wildcards):
+    """What a phase made, as the study writes it, by phase."""
+    return {phase: plan_of(wildcards).title(phase) for phase in plan_of(wildcards).numbers}
+
+
+def run_reports(run):
+    """The files that a finished run ends in."""
+    return [
+        f"{RESULTS}/{run}/psnr_by_phase.{ending}" for ending in ("csv", "md", "png")
+    ] + [f"{RESULTS}/{run}/learning_curves.png", f"{RESULTS}/{run}/strips"]
+
+
+def study_reports():
+    """The comparison, where there is something to compare."""
+    return [f"{RESULTS}/{study.name}_comparison.{ending}" for ending in ("csv", "md")] if len(study.runs) > 1 else []

@@ -1,0 +1,88 @@
+rule table:
+    """PSNR by phase, means over the test images."""
+    input:
+        measured=lambda wildcards: phase_files(wildcards.run, "psnr.csv"),
+        trained=lambda wildcards: phase_files(wildcards.run, "training.json"),
+    output:
+        csv=report(
+            f"{RESULTS}/{{run}}/psnr_by_phase.csv",
+            caption="../report/psnr_by_phase.rst",
+            category="PSNR by phase",
+            labels={"run": "{run}", "form": "table"},
+        ),
+        markdown=f"{RESULTS}/{{run}}/psnr_by_phase.md",
+    params:
+        of=lambda wildcards: seeds_and_phases(wildcards.run),
+        border=lambda wildcards: study.border(study.runs[wildcards.run]),
+        source=source_of("tables"),
+    log:
+        f"{RESULTS}/{{run}}/logs/table.log",
+    conda:
+        ENVIRONMENT
+    script:
+        "../scripts/table.py"
+
+
+rule figures:
+    """PSNR by phase, learning curves, and strips of pictures."""
+    input:
+        table=f"{RESULTS}/{{run}}/psnr_by_phase.csv",
+        measured=lambda wildcards: phase_files(wildcards.run, "psnr.csv"),
+        histories=lambda wildcards: phase_files(wildcards.run, "history.csv"),
+        pictures=lambda wildcards: phase_files(wildcards.run, "images"),
+        lr=lambda wildcards: image_set(input_folder(wildcards), ["test"]),
+        hr=lambda wildcards: image_set(hr_folder(wildcards), ["test"]),
+    output:
+        psnr=report(
+            f"{RESULTS}/{{run}}/psnr_by_phase.png",
+            caption="../report/psnr_by_phase.rst",
+            category="PSNR by phase",
+            labels={"run": "{run}", "form": "plot"},
+        ),
+        curves=report(
+            f"{RESULTS}/{{run}}/learning_curves.png",
+            caption="../report/learning_curves.rst",
+            category="Learning curves",
+            labels={"run": "{run}"},
+        ),
+        strips=report(
+            directory(f"{RESULTS}/{{run}}/strips"),
+            patterns=["{image}.png"],
+            caption="../report/strips.rst",
+            category="Pictures",
+            labels={"run": "{run}", "image": "{image}"},
+        ),
+    params:
+        of=lambda wildcards: seeds_and_phases(wildcards.run),
+        titles=lambda wildcards: strip_titles(wildcards),
+        images=study.report["images"],
+        zoom=study.report["zoom"],
+        source=source_of("figures"),
+    log:
+        f"{RESULTS}/{{run}}/logs/figures.log",
+    conda:
+        ENVIRONMENT
+    script:
+        "../scripts/figures.py"
+
+
+rule compare:
+    """The runs of a study side by side."""
+    input:
+        [f"{RESULTS}/{run}/psnr_by_phase.csv" for run in study.runs],
+    output:
+        csv=report(
+            f"{RESULTS}/{study.name}_comparison.csv",
+            caption="../report/comparison.rst",
+            category="Comparison",
+        ),
+        markdown=f"{RESULTS}/{study.name}_comparison.md",
+    params:
+        runs=list(study.runs),
+        source=source_of("tables"),
+    log:
+        f"{RESULTS}/data/logs/{study.name}_comparison.log",
+    conda:
+        ENVIRONMENT
+    script:
+        "../scripts/compare.py"

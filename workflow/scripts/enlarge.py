@@ -1,0 +1,11 @@
+from pathlib import Path
+
+from multiblock.data.convert import enlarge
+from multiblock.jobs import job
+
+with job(snakemake):
+    enlarge(
+        Path(snakemake.input[0]).parent,
+        Path(snakemake.output[0]).parent,
+        snakemake.params.scale,
+    )

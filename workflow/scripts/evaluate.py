@@ -1,0 +1,19 @@
+from pathlib import Path
+
+from multiblock.evaluation import evaluate
+from multiblock.jobs import device_of, job
+
+with job(snakemake):
+    evaluate(
+        phase=int(snakemake.wildcards.phase),
+        first=snakemake.params.first,
+        weights=Path(snakemake.input.weights),
+        lr=Path(snakemake.input.lr[0]),
+        cached=Path(snakemake.input.cached[0]),
+        hr=Path(snakemake.input.hr[0]),
+        border=snakemake.params.border,
+        device=device_of(snakemake).device,
+        memory_gib=snakemake.params.memory_gib,
+        table=Path(snakemake.output.table),
+        pictures=Path(snakemake.output.pictures),
+    )

@@ -1,0 +1,24 @@
+from pathlib import Path
+
+import pandas as pd
+
+from multiblock import figures
+from multiblock.jobs import job
+
+with job(snakemake):
+    of = snakemake.params.of
+    table = pd.read_csv(snakemake.input.table, dtype={"phase": str})
+    figures.psnr_by_phase(table, Path(snakemake.output.psnr))
+    figures.learning_curves(
+        dict(zip(of, map(Path, snakemake.input.histories), strict=True)), Path(snakemake.output.curves)
+    )
+    figures.strips(
+        lr=Path(snakemake.input.lr[0]),
+        hr=Path(snakemake.input.hr[0]),
+        pictures=dict(zip(of, map(Path, snakemake.input.pictures), strict=True)),
+        measured=dict(zip(of, map(Path, snakemake.input.measured), strict=True)),
+        titles=snakemake.params.titles,
+        count=snakemake.params.images,
+        zoom=snakemake.params.zoom,
+        out=Path(snakemake.output.strips),
+    )

@@ -1,0 +1,16 @@
+from pathlib import Path
+
+from multiblock.jobs import device_of, job, weights_by_phase
+from multiblock.training.loop import Settings, train
+
+with job(snakemake):
+    train(
+        snakemake.params.task,
+        Settings(**snakemake.params.settings),
+        device_of(snakemake),
+        inputs=Path(snakemake.input.images[0]).parent,
+        targets=Path(snakemake.input.hr[0]).parent,
+        weights=weights_by_phase(snakemake.input.weights),
+        out=Path(snakemake.output.weights).parent,
+        checkpoint_seconds=snakemake.config["training"]["checkpoint_seconds"],
+    )
