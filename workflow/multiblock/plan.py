@@ -89,12 +89,27 @@ class Task:
         """Iterations of all stages together."""
         return sum(stage.iterations for stage in self.stages)
 
+    def stage(self, iteration: int) -> int:
+        """Index of the stage that iteration ``iteration``, counted from 0, belongs to."""
+        for index, stage in enumerate(self.stages):
+            if iteration < stage.iterations:
+                return index
+            iteration -= stage.iterations
+        raise IndexError(iteration)
+
+    def pixels(self, begin: int, end: int) -> int:
+        """Batch x output pixels, summed over the iterations ``begin`` to ``end - 1``, counted from 0."""
+        enlarge, total, first = self.blocks[self.first - 1].scale, 0, 0
+        for stage in self.stages:
+            inside = max(0, min(end, first + stage.iterations) - max(begin, first))
+            total += inside * stage.batch * (stage.patch * enlarge) ** 2
+            first += stage.iterations
+        return total
+
     @property
     def block_pixels(self) -> int:
         """Training compute: iterations x batch x output pixels, summed over the blocks trained."""
-        enlarge = self.blocks[self.first - 1].scale
-        pixels = (stage.iterations * stage.batch * (stage.patch * enlarge) ** 2 for stage in self.stages)
-        return sum(pixels) * (self.last - self.first + 1)
+        return self.pixels(0, self.iterations) * (self.last - self.first + 1)
 
 
 @dataclass(frozen=True, kw_only=True, order=True)

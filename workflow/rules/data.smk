@@ -4,7 +4,6 @@ rule convert:
         hr=image_set(f"{DATA}/HR"),
         lr=image_set(f"{DATA}/LR"),
     params:
-        data=lambda wildcards: study.data[wildcards.data],
         images=lambda wildcards: IMAGES[wildcards.data],
         source=source_of("data.convert"),
     log:

@@ -1,11 +1,13 @@
 from pathlib import Path
 
+from multiblock.config import load
 from multiblock.data.convert import convert
 from multiblock.jobs import job
 
 with job(snakemake):
+    # The data set comes from the config, not as a parameter: images that only moved are the same images.
     convert(
-        snakemake.params.data,
+        load(snakemake.config).data[snakemake.wildcards.data],
         hr=Path(snakemake.output.hr[0]).parent,
         lr=Path(snakemake.output.lr[0]).parent,
     )

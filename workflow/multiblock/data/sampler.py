@@ -24,6 +24,8 @@ class Sampler:
     """
 
     def __init__(self, inputs: ImageSet, targets: ImageSet, scale: int, seed: int, phase: int) -> None:
+        if len(inputs) != len(targets):
+            raise UserError(f"{inputs.array}: holds {len(inputs)} images; {targets.array} holds {len(targets)}")
         for low, high in zip(inputs.entries, targets.entries, strict=True):
             if (low.name, low.height * scale, low.width * scale) != (high.name, high.height, high.width):
                 raise UserError(

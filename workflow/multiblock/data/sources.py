@@ -148,7 +148,7 @@ class Inspection:
 
 
 def inspect(data: Data, inspection: Inspection, patch: int) -> str:
-    """Check every file of a data set by its header, and return a digest of all names and bytes.
+    """Check every file of a data set by its header, and return a digest of all that its arrays depend on.
 
     Args:
         patch: side in pixels, at HR size, of the largest patch that training will cut.
@@ -157,7 +157,7 @@ def inspect(data: Data, inspection: Inspection, patch: int) -> str:
         UserError: see :func:`find`; or a file is no image, the sizes of a pair do not match, or an image is too
             small to be trained or measured on.
     """
-    digest = hashlib.blake2b(digest_size=16)
+    digest = hashlib.blake2b(f"{data.scale} {data.degradation} {data.max_side} ".encode(), digest_size=16)
     for split, items in find(data).items():
         for item in items:
             digest.update(f"{split} {item.name} ".encode())

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from multiblock import inference
 from multiblock.chain import Chain
@@ -23,18 +22,16 @@ from multiblock.data.imageset import ImageSet
 from multiblock.data.sampler import Sampler
 from multiblock.errors import UserError
 from multiblock.metrics import psnr_rgb
-from multiblock.plan import Stage, Task
+from multiblock.plan import Task
 from multiblock.training import checkpoint, optimisers
 from multiblock.training.device import Device, make_deterministic
 from multiblock.training.history import History
 from multiblock.training.losses import LOSSES
+from multiblock.training.progress import Progress, duration
 from multiblock.training.signals import StopRequest
 from multiblock.training.start import starting_chain
 
 log = logging.getLogger(__name__)
-
-_TIMED = 6
-"""Iterations after which the expected time is said; the first is not counted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +78,6 @@ def train(
     make_deterministic(settings.deterministic)
     chain = starting_chain(task, weights)
     span = chain.part(task.first, task.last).to(device.device)
-    parameters = list(span.parameters())
 
     # -- Data ------------------------------------------------------------------------------------------------
     train_inputs, train_targets = ImageSet(inputs / "train.npy"), ImageSet(targets / "train.npy")
@@ -103,27 +99,26 @@ def train(
     # -- Resume ----------------------------------------------------------------------------------------------
     working = out / f"working-{_key(task, settings, [train_inputs, train_targets, *validation], weights)}"
     working.mkdir(parents=True, exist_ok=True)
-    state = checkpoint.load(working / "checkpoint.pt") or _State().__dict__
-    state = _State(**state)
+    state = checkpoint.load(working / "checkpoint.pt")
     if state.done:
         span.blocks.load_state_dict(state.weights)
         log.info("goes on from iteration %d", state.done)
     history = History(working / "history.csv", state.history_size)
-    optimiser, optimiser_stage = None, -1
-    started = saved = time.monotonic()
-    seconds_before, first_here = state.seconds, state.done
+    optimiser: torch.optim.Optimizer | None = None
+    saved = time.monotonic()
+    started = saved - state.seconds
 
     # -- Iterations ------------------------------------------------------------------------------------------
-    with StopRequest() as stop, _progress(total, state.done, task) as progress:
+    with StopRequest() as stop, Progress(task, state.done) as progress:
         while state.done < total:
-            number, stage = _stage(task, state.done)
-            if number != optimiser_stage:
-                optimiser, optimiser_stage = optimisers.make(stage, parameters), number
-                if state.optimiser_stage == number:
+            number = task.stage(state.done)
+            stage = task.stages[number]
+            if optimiser is None or state.stage != number:
+                optimiser = optimisers.make(stage, span.parameters())
+                if state.stage == number:
                     optimiser.load_state_dict(state.optimiser)
-                state.optimiser_stage = number
+                state.stage = number
                 span.clamped = [stage.clamp] * len(span.clamped)
-            assert optimiser
 
             batch, target = sampler.batch(state.done, stage.batch, stage.patch)
             with device.autocast():
@@ -142,27 +137,22 @@ def train(
             state.done += 1
             state.loss_sum += value
             state.loss_count += 1
-            progress.update()
+            progress.step()
             looked = state.done % settings.validate_every == 0 or state.done == total
             if looked or state.done % settings.history_every == 0:
                 psnr = _validate(span, *validation, device, settings.memory_gib) if looked else None
                 history.add(state.done, number + 1, stage.lr, state.loss_sum / state.loss_count, psnr)
                 state.loss_sum, state.loss_count = 0.0, 0
                 if psnr is not None:
-                    progress.set_postfix_str(f"validation {psnr:.3f} dB")
+                    progress.note(psnr)
                     if settings.keep == "best" and stage.clamp == task.stages[-1].clamp:
-                        state.note_best(psnr, span)
+                        state.note_best(psnr, span.blocks.state_dict())
 
             now = time.monotonic()
-            state.seconds = seconds_before + now - started
-            if state.done == first_here + 1:
-                first_done = now
-            if state.done == first_here + _TIMED:
-                _say_time_left(task, state.done, (now - first_done) / (_TIMED - 1))
             if stop.signal or now - saved > checkpoint_seconds or state.done == total:
                 state.weights, state.optimiser = span.blocks.state_dict(), optimiser.state_dict()
-                state.history_size = history.size
-                checkpoint.save(working / "checkpoint.pt", state.__dict__)
+                state.history_size, state.seconds = history.size, now - started
+                checkpoint.save(working / "checkpoint.pt", state)
                 saved = now
             if stop.signal and state.done < total:
                 log.info("stopped by %s after iteration %d of %d", stop.signal.name, state.done, total)
@@ -177,43 +167,11 @@ def train(
     (out / "training.json").write_text(json.dumps(_record(task, settings, device, span, state), indent=2) + "\n")
     for folder in out.glob("working-*"):
         shutil.rmtree(folder)
-    log.info("done in %s", _duration(state.seconds))
-
-
-@dataclass
-class _State:
-    """What a checkpoint holds."""
-
-    done: int = 0
-    weights: Any = None
-    optimiser: Any = None
-    optimiser_stage: int = -1
-    loss_sum: float = 0.0
-    loss_count: int = 0
-    history_size: int = 0
-    seconds: float = 0.0
-    best_psnr: float = -math.inf
-    best_iteration: int = 0
-    best_weights: Any = None
-
-    def note_best(self, psnr: float, span: Chain) -> None:
-        """Keep a copy of the weights if they did better than any before."""
-        if psnr > self.best_psnr:
-            self.best_psnr, self.best_iteration = psnr, self.done
-            self.best_weights = {name: value.detach().clone() for name, value in span.blocks.state_dict().items()}
+    log.info("done in %s", duration(state.seconds))
 
 
 def _blocks(task: Task) -> str:
     return f"block {task.first}" if task.first == task.last else f"blocks {task.first} to {task.last}"
-
-
-def _stage(task: Task, iteration: int) -> tuple[int, Stage]:
-    """The stage, from 0, that iteration ``iteration``, from 0, belongs to."""
-    for number, stage in enumerate(task.stages):
-        if iteration < stage.iterations:
-            return number, stage
-        iteration -= stage.iterations
-    raise IndexError(iteration)
 
 
 def _key(task: Task, settings: Settings, sets: list[ImageSet], weights: Mapping[int, Path]) -> str:
@@ -221,29 +179,6 @@ def _key(task: Task, settings: Settings, sets: list[ImageSet], weights: Mapping[
     parts = [repr(task), repr(settings), *(images.digest for images in sets)]
     parts += [hashlib.blake2b(file.read_bytes()).hexdigest() for _, file in sorted(weights.items())]
     return hashlib.blake2b("\n".join(parts).encode(), digest_size=8).hexdigest()
-
-
-def _progress(total: int, done: int, task: Task) -> tqdm:
-    interval = 0.5 if sys.stderr.isatty() else 15
-    return tqdm(total=total, initial=done, desc=f"phase {task.phase}", unit="it", mininterval=interval, smoothing=0.05)
-
-
-def _say_time_left(task: Task, done: int, seconds: float) -> None:
-    """Say the expected time from the measured ``seconds`` of an iteration of the present stage."""
-    current, stage = _stage(task, done - 1)
-    rate = seconds / (stage.batch * stage.patch**2)
-    left, begun = 0.0, 0
-    for later in task.stages:
-        remaining = later.iterations - max(0, min(done - begun, later.iterations))
-        left += remaining * rate * later.batch * later.patch**2
-        begun += later.iterations
-    log.info("%.3f s an iteration in stage %d; expected time left %s", seconds, current + 1, _duration(left))
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 def _validate(span: Chain, inputs: ImageSet, targets: ImageSet, device: Device, memory_gib: float) -> float:
@@ -254,7 +189,7 @@ def _validate(span: Chain, inputs: ImageSet, targets: ImageSet, device: Device, 
     return float(np.mean(scores))
 
 
-def _record(task: Task, settings: Settings, device: Device, span: Chain, state: _State) -> dict[str, Any]:
+def _record(task: Task, settings: Settings, device: Device, span: Chain, state: checkpoint.State) -> dict[str, Any]:
     """What there is to know of a training that is done."""
     return {
         "phase": task.phase,
@@ -264,7 +199,7 @@ def _record(task: Task, settings: Settings, device: Device, span: Chain, state: 
         "iterations": state.done,
         "block_pixels": task.block_pixels,
         "seconds": round(state.seconds, 1),
-        "kept": {"keep": settings.keep, "iteration": state.best_iteration or state.done},
+        "kept": {"keep": settings.keep, "iteration": state.best_iteration if settings.keep == "best" else state.done},
         "device": str(device),
         "machine": platform.processor() or platform.machine(),
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},

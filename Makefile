@@ -1,0 +1,49 @@
+# make run   the environment and the default run
+# make test  the environment and the tests
+# make env   the environment in .venv alone
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test env lint format docs lock benchmark
+
+run: env
+	$(BIN)/snakemake --cores 1 --resources gpu=1
+
+test: env
+	$(BIN)/pytest
+
+env: .venv/ready
+
+.venv/ready: envs/torch.txt envs/requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; found " + sys.version.split()[0] + ". Name one: make run PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r envs/torch.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -r envs/requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+lint: env
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/snakemake --lint
+
+format: env
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+	$(BIN)/snakefmt Snakefile workflow/rules
+
+docs: env
+	$(BIN)/multiblock reference > docs/config.md
+
+benchmark: env
+	$(BIN)/python benchmarks/training_step.py
+
+# Resolve requirements.in anew in an environment of its own.
+lock:
+	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/pip install --quiet -r envs/torch.txt
+	.venv-lock/bin/pip install --quiet -r envs/requirements.in
+	(echo "# Written by make lock; torch is in torch.txt."; .venv-lock/bin/pip freeze --all | grep -vE "^(torch|pip)==") > envs/requirements.txt
+	rm -rf .venv-lock

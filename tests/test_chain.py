@@ -1,0 +1,60 @@
+"""Chains and the files that keep them."""
+
+import re
+
+import pytest
+import torch
+from multiblock import chain
+from multiblock.chain import Chain
+from multiblock.errors import UserError
+from multiblock.plan import Block
+from safetensors.torch import save_file
+
+SPECS = [Block(network="mcan", options={"channels": 4, "residual_blocks": 1}), Block(network="toy", options={"depth": 2})]
+
+
+def build(first: int = 1) -> Chain:
+    return Chain.build(SPECS, [True, False], first)
+
+
+def test_a_chain_is_its_blocks_one_after_another():
+    made, image = build(), torch.rand(1, 3, 12, 12) * 2 - 0.5
+    one, two = made.blocks.values()
+    assert torch.equal(made(image), two(one(image).clamp(0, 1)))
+    assert made.part(2, 2)(image).allclose(two(image))
+
+
+def test_clamp_is_per_block():
+    made, image = build(), torch.rand(1, 3, 12, 12) * 4 - 2
+    made.clamped = [True, True]
+    inside = made(image)
+    assert inside.min() >= 0 and inside.max() <= 1
+    assert made.part(1, 1)(image).max() <= 1
+
+
+def test_a_file_gives_the_same_chain_back(tmp_path):
+    made, image = build(first=2), torch.rand(1, 3, 12, 12)
+    made.save(tmp_path / "w.safetensors")
+    again = chain.load(tmp_path / "w.safetensors")
+    assert (again.first, again.clamped, again.specs) == (2, [True, False], tuple(SPECS))
+    assert torch.equal(made(image), again(image))
+
+
+def test_assemble_takes_each_block_from_its_own_file(tmp_path):
+    files = {1: tmp_path / "a.safetensors", 2: tmp_path / "b.safetensors"}
+    made = {number: build() for number in files}
+    for number, file in files.items():
+        made[number].save(file)
+    both = chain.assemble(files)
+    assert torch.equal(both.blocks["1"].head.weight, made[1].blocks["1"].head.weight)
+    assert torch.equal(both.blocks["2"].to_rgb.weight, made[2].blocks["2"].to_rgb.weight)
+    assert both.clamped == [True, False]
+
+
+def test_files_that_are_no_chain(tmp_path):
+    broken, foreign = tmp_path / "broken.safetensors", tmp_path / "foreign.safetensors"
+    broken.write_bytes(b"not weights at all")
+    save_file({"x": torch.zeros(1)}, foreign)
+    for file, says in ((broken, "cannot be read as weights"), (foreign, "not of a chain"), (tmp_path / "no", "cannot")):
+        with pytest.raises(UserError, match=f"{re.escape(str(file))}: .*{says}"):
+            chain.load(file)

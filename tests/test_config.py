@@ -1,0 +1,176 @@
+"""The configuration: defaults, merging, and clear errors."""
+
+import copy
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT
+from multiblock import config
+from multiblock.errors import UserError
+from multiblock.plan import INPUT
+from multiblock.reference import reference
+
+FIVE_LINES = {
+    "data": {
+        "name": "mine",
+        "scale": 1,
+        "train": {"hr": "a/HR", "lr": "a/LR"},
+        "test": {"hr": "b/HR", "lr": "b/LR"},
+    }
+}
+
+
+def changed(path: str, value) -> dict:
+    """The default configuration with one value changed; numbers in the path count into lists."""
+    result = config.checked({})
+    *parents, last = [int(part) if part.isdigit() else part for part in path.split(".")]
+    place = result
+    for part in parents:
+        place = place[part]
+    place[last] = copy.deepcopy(value)
+    return result
+
+
+def test_config_yaml_spells_out_the_defaults():
+    spelt = yaml.safe_load((ROOT / "config.yaml").read_text())
+    assert config.checked(spelt) == config.checked({})
+    optional = {"shrink"}
+    assert set(spelt) == set(config.schema()["properties"]) - optional
+
+
+def test_the_reference_is_up_to_date():
+    assert (ROOT / "docs" / "config.md").read_text() == reference(), "run: make docs"
+
+
+@pytest.mark.parametrize("study", sorted(file.name for file in (ROOT / "studies").glob("*.yaml")))
+def test_studies_load_alone_and_short(study):
+    files = [ROOT / "studies" / study]
+    whole = config.load(config.read(files))
+    short = config.load(config.read([*files, ROOT / "studies" / "short.yaml"]))
+    for run in whole.runs:
+        full, small = whole.runs[run].plan, short.runs[run].plan
+        assert [full.reads_set(n) for n in full.numbers] == [small.reads_set(n) for n in small.numbers]
+        assert all(small.task(n, 1).iterations <= full.task(n, 1).iterations for n in full.numbers)
+
+
+def test_the_report_s_recipe_is_at_full_size():
+    study = config.load(config.read([ROOT / "studies" / "mcan.yaml"]))
+    stages = [
+        [(s.optimiser, s.lr, s.iterations, s.batch, s.patch, s.clamp) for s in phase.stages]
+        for phase in study.runs["mcan"].plan.phases
+    ]
+    single = [
+        ("adadelta", 1, 2000, 16, 48, False),
+        ("adam", 1e-4, 3000, 16, 48, True),
+        ("adam", 1e-5, 10000, 16, 48, True),
+    ]
+    joint = [("adam", 1e-4, 5000, 16, 48, True), ("adam", 1e-5, 5000, 16, 48, True)]
+    assert stages == [single, single, single, joint]
+    compute = {
+        name: sum(run.plan.task(n, 1).block_pixels for n in run.plan.numbers) for name, run in study.runs.items()
+    }
+    assert compute["mcan"] == compute["mcan_one_go"]
+
+
+def test_own_pairs_take_five_lines():
+    study = config.load(FIVE_LINES)
+    run = study.runs["default"]
+    assert run.data.train["hr"] == "a/HR"
+    assert (run.data.scale, run.data.validation, run.input) == (1, 0.1, "LR")
+    assert run.plan.reads_set(1).phase == INPUT
+
+
+def test_data_root_moves_relative_folders_only():
+    moved = config.load({**FIVE_LINES, "data_root": "/disk"}).runs["default"].data
+    assert (moved.train["hr"], moved.test["lr"]) == ("/disk/a/HR", "/disk/b/LR")
+    absolute = changed("data", {**FIVE_LINES["data"], "test": {"hr": "/c", "lr": "/d"}}) | {"data_root": "/disk"}
+    assert config.load(absolute).runs["default"].data.test["hr"] == "/c"
+
+
+def test_a_chain_that_keeps_the_size_reads_lr_enlarged():
+    assert config.load({}).runs["default"].input == "LR_enlarged"
+
+
+def test_files_merge_later_ones_over_earlier_ones(tmp_path: Path):
+    (tmp_path / "a.yaml").write_text("seeds: [1, 2]\ntraining: {keep: best, history_every: 7}\n")
+    (tmp_path / "b.yaml").write_text("training: {keep: last}\nseeds: [3]\n")
+    merged = config.read([tmp_path / "a.yaml", tmp_path / "b.yaml"])
+    assert merged == {"seeds": [3], "training": {"keep": "last", "history_every": 7}}
+
+
+def test_numbers_without_a_dot_are_numbers():
+    stages = [{"iterations": 1, "lr": "1e-4"}]
+    assert config.load(changed("recipes.single", stages)).runs["default"].plan.phase(1).stages[0].lr == 1e-4
+
+
+def test_shrink():
+    shrunk = config.load({"seeds": [1, 2], "shrink": {"iterations": 0.01, "batch": 4, "patch": 16, "seeds": 1}})
+    stage = shrunk.runs["default"].plan.phase(1).stages[0]
+    whole = config.load({}).runs["default"].plan.phase(1).stages[0]
+    assert (stage.batch, stage.patch, shrunk.seeds) == (4, 16, (1,))
+    assert stage.iterations == -(-whole.iterations // 100)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        ("sedes", [1], "sedes: unknown key; did you mean 'seeds'?; allowed are study,"),
+        ("training.kep", "last", "training.kep: unknown key; did you mean 'keep'?"),
+        ("recipes.single.0.itertions", 5, "recipes.single.0.itertions: unknown key; did you mean 'iterations'?"),
+        ("runs.default.plan.1.start", "inherited", "runs.default.plan.1.start: found 'inherited'; did you mean 'inherit'?"),
+        ("runs.default.plan.1.stages", "singel", "unknown recipe 'singel'; did you mean 'single'?; known are single"),
+        ("runs.default.chain", ["small", "smal"], "runs.default.chain: unknown block 'smal'; did you mean 'small'?"),
+        ("runs.default.plan.3.span", "1-4", "runs.default.plan: phase 4: span 1-4 goes past the chain's last block"),
+        ("runs.default.plan.3.span", "x", "runs.default.plan.3.span: found 'x'; a span is"),
+        ("runs.default.plan.0.span", 2, "runs.default.plan: phase 1: span 2 leaves a gap"),
+        ("seeds", [], "seeds:"),
+        ("seeds", [1, 1], "seeds:"),
+        ("seeds", "one", "seeds: found 'one'; allowed is a list"),
+        ("device", "gpu", "device: found 'gpu'"),
+        ("recipes.single.0.iterations", 0, "recipes.single.0.iterations: found 0; allowed is at least 1"),
+        ("recipes.single.0.lr", 0, "recipes.single.0.lr: found 0; allowed is more than 0"),
+        ("recipes.single.0.iterations", "many", "found 'many'; allowed is a whole number"),
+        ("recipes.single.0.clamp", "yes", "recipes.single.0.clamp: found 'yes'; allowed is true or false"),
+        ("blocks.small.chanels", 8, "blocks.small.chanels: mcan has no such option; did you mean 'channels'?"),
+        ("blocks.small.channels", 0, "blocks.small.channels: found 0; allowed is at least 1"),
+        ("blocks.small.channels", "8", "blocks.small.channels: found '8'; allowed is a value of type int"),
+        ("blocks.small.network", "mcna", "blocks.small.network: unknown network 'mcna'; did you mean 'mcan'?"),
+        ("blocks.small.network", "none.py", "blocks.small.network: none.py: no such file"),
+        ("data.train", {"photographs": ["lena"]}, "data.train.photographs.0: found 'lena'"),
+        ("data.train", {"lr": "a"}, "data.train: found lr; allowed are hr, hr with lr, or photographs"),
+        ("data.train", {}, "data.train: found nothing"),
+        ("data.scale", 1, "data.scale: found 1, but data.train has no lr"),
+        ("data.validation", 2.5, "data.validation: found 2.5; allowed is a share below 1 or a whole number"),
+        ("data.validation", 0, "data.validation: found 0; allowed is more than 0"),
+        ("evaluation.border", 9, "evaluation.border: found 9"),
+        ("runs", {"data": {"chain": ["small"], "plan": [{"span": 1, "stages": "single"}]}}, "runs"),
+    ],
+)
+def test_mistakes_are_one_clear_line(path, value, says):
+    with pytest.raises(UserError, match=re.escape(says)) as error:
+        config.load(changed(path, value))
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_key_is_named():
+    broken = changed("recipes.single", [{"lr": 1e-3}])
+    with pytest.raises(UserError, match=re.escape("recipes.single.0: key 'iterations' is missing")):
+        config.load(broken)
+
+
+def test_two_data_sets_of_one_name():
+    other = config.checked({})["data"] | {"scale": 3}
+    runs = config.checked({})["runs"]
+    runs["second"] = {**runs["default"], "data": other}
+    with pytest.raises(UserError, match="'photographs' is the name of a different data set already"):
+        config.load({"runs": runs})
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1", "\x00"])
+def test_a_file_that_is_no_mapping(tmp_path: Path, text):
+    file = tmp_path / "broken.yaml"
+    file.write_text(text)
+    with pytest.raises(UserError, match=re.escape(str(file))):
+        config.read([file])

@@ -1,0 +1,68 @@
+"""Which code a result depends on."""
+
+from pathlib import Path
+
+from multiblock import sources
+
+
+def names(module: str) -> set[str]:
+    """The package's files that a module imports, directly or not."""
+    found, waiting = set(), [sources.module(module)]
+    while waiting:
+        file = waiting.pop()
+        if file not in found:
+            found.add(file)
+            waiting += sources._imports(file)
+    return {str(file.relative_to(sources.PACKAGE)) for file in found}
+
+
+def test_training_depends_on_the_loop_and_not_on_reports_or_the_config():
+    training = names("training.loop")
+    assert {"training/loop.py", "training/losses.py", "data/sampler.py", "chain.py", "plan.py"} <= training
+    assert not training & {"figures.py", "tables.py", "evaluation.py", "config.py", "cli.py", "data/convert.py"}
+    assert not {name for name in training if name.startswith("networks/") and name != "networks/__init__.py"}
+
+
+def test_dependencies_point_one_way():
+    for pure in ("plan", "metrics"):
+        assert names(pure) <= {f"{pure}.py", "errors.py"}
+    for below in names("networks") | names("data.sampler") | names("data.sources"):
+        assert not below.startswith(("training/", "config.py", "evaluation.py"))
+
+
+def test_there_are_no_circular_imports():
+    files = list(sources.PACKAGE.rglob("*.py"))
+    state: dict[Path, str] = {}
+
+    def visit(file: Path, way: tuple[Path, ...]) -> None:
+        assert state.get(file) != "open", f"circular: {[f.name for f in (*way, file)]}"
+        if file in state:
+            return
+        state[file] = "open"
+        for imported in set(sources._imports(file)) - {file}:
+            visit(imported, (*way, file))
+        state[file] = "done"
+
+    for file in files:
+        visit(file, ())
+
+
+def digest(file: Path, text: str) -> str:
+    file.write_text(text)
+    for cached in (sources._tree, sources._imports, sources._code, sources.digest):
+        cached.cache_clear()
+    return sources.digest(file)
+
+
+def test_comments_and_docstrings_do_not_count_and_code_does(tmp_path):
+    file = tmp_path / "block.py"
+    plain = digest(file, "def f(x):\n    return x + 1\n")
+    assert digest(file, '"""About."""\n# why\ndef f(x):\n    """What."""\n    return (x + 1)\n') == plain
+    assert digest(file, "def f(x):\n    return x + 2\n") != plain
+
+
+def test_what_is_imported_counts(tmp_path):
+    file = tmp_path / "block.py"
+    alone = digest(file, "x = 1\n")
+    assert digest(file, "from multiblock.metrics import psnr_rgb\nx = 1\n") != alone
+    assert sources.module("metrics") in sources._imports(file)

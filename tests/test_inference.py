@@ -1,0 +1,65 @@
+"""Whole images and tiles."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import picture
+from multiblock import inference
+from multiblock.chain import Chain
+from multiblock.plan import Block
+from multiblock.training.start import _initialise
+
+CPU = torch.device("cpu")
+TOY = Block(network="toy", options={"channels": 8, "depth": 4})
+
+
+def chain(*specs: Block, clamp: bool = True) -> Chain:
+    torch.manual_seed(0)
+    made = Chain.build(specs, [clamp] * len(specs))
+    for block in made.blocks.values():
+        _initialise(block, "normal")
+    return made
+
+
+@pytest.mark.parametrize("size", [(70, 93), (41, 200), (64, 64)])
+def test_tiles_give_the_same_as_the_whole_image(size):
+    image, network = picture(*size), chain(TOY, TOY)
+    whole = inference.run(network, image, CPU, memory_gib=4)
+    tiled = inference.run(network, image, CPU, memory_gib=2000 * inference.bytes_per_pixel(network) / 2**30)
+    assert whole.shape == (*size, 3)
+    assert np.abs(whole - tiled).max() < 1e-5
+
+
+def test_tiles_of_an_enlarging_block(tmp_path):
+    file = tmp_path / "shuffle.py"
+    file.write_text(
+        "from torch import nn\n"
+        "class Shuffle(nn.Module):\n"
+        "    output_layer, receptive_field = 'c', 3\n"
+        "    def __init__(self, *, scale: int = 3) -> None:\n"
+        "        super().__init__()\n"
+        "        self.c, self.s = nn.Conv2d(3, 3 * scale**2, 3, padding=1), nn.PixelShuffle(scale)\n"
+        "    def forward(self, x):\n"
+        "        return self.s(self.c(x))\n"
+    )
+    network, image = chain(Block(network=str(file), options={"scale": 3}), TOY), picture(50, 61)
+    whole = inference.run(network, image, CPU, memory_gib=4)
+    tiled = inference.run(network, image, CPU, memory_gib=0.0001)
+    assert whole.shape == tiled.shape == (150, 183, 3)
+    assert np.abs(whole - tiled).max() < 1e-5
+
+
+def test_no_row_is_lost_and_the_clamp_is_the_block_s(tmp_path):
+    image = picture(33, 47)
+    assert inference.run(chain(TOY), image, CPU, 4).shape == (33, 47, 3)
+    free = inference.run(chain(TOY, clamp=False), image, CPU, 4)
+    cut = inference.run(chain(TOY), image, CPU, 4)
+    assert free.max() > 1 or free.min() < 0
+    assert np.array_equal(free.clip(0, 1), cut)
+
+
+def test_float16_inputs():
+    image = picture()
+    network = chain(TOY)
+    low = inference.run(network, (image / 255).astype(np.float16), CPU, 4)
+    assert np.abs(low - inference.run(network, image, CPU, 4)).max() < 0.01

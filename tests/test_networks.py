@@ -1,0 +1,131 @@
+"""The networks: exact sizes, what they see, and blocks of third parties."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from multiblock import networks
+from multiblock.errors import UserError
+from multiblock.plan import Block
+from multiblock.training.start import starting_chain
+from test_plan import plan
+
+SIZES = {"mcan": (1_256_195, 71), "toy": (151_235, 13)}
+
+
+@pytest.mark.parametrize("name", networks.names())
+def test_the_studys_size_is_the_default(name):
+    block = networks.build(name, {})
+    assert (sum(p.numel() for p in block.parameters()), block.receptive_field) == SIZES[name]
+
+
+def test_mcan_is_35_convolutions_deep():
+    block = networks.build("mcan", {})
+    assert sum(isinstance(layer, torch.nn.Conv2d) for layer in block.modules()) == 35
+
+
+@pytest.mark.parametrize(("name", "options"), [("mcan", {"channels": 4, "residual_blocks": 1}), ("toy", {"channels": 4})])
+class TestSmallBlocks:
+    """What every block has to do, at a small size."""
+
+    def test_it_keeps_odd_and_even_sizes(self, name, options):
+        block = networks.build(name, options)
+        for size in [(2, 3, 17, 22), (1, 3, 8, 9)]:
+            assert block(torch.rand(size)).shape == size
+
+    def test_the_receptive_field_is_what_it_says(self, name, options):
+        torch.manual_seed(0)
+        block = networks.build(name, options).double()
+        if name == "mcan":  # the gate sees the whole image, so it is held still
+            for gate in block.body:
+                gate.gate = torch.nn.Identity()
+        image = torch.rand(1, 3, 41, 41, dtype=torch.float64, requires_grad=True)
+        block(image)[0, 0, 20, 20].backward()
+        seen = image.grad.abs().sum((0, 1)) > 0
+        assert seen.any(0).sum() == seen.any(1).sum() == block.receptive_field
+
+    def test_gradient_reaches_every_parameter(self, name, options):
+        torch.manual_seed(0)
+        block = networks.build(name, {**options, "channels": 16})
+        block(torch.rand(2, 3, 12, 12)).square().mean().backward()
+        assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in block.parameters())
+
+    def test_zeroing_the_output_layer_makes_it_a_copy(self, name, options):
+        block = networks.build(name, options)
+        for parameter in block.get_submodule(block.output_layer).parameters():
+            torch.nn.init.zeros_(parameter)
+        image = torch.rand(1, 3, 9, 9)
+        assert torch.equal(block(image), image)
+
+
+def test_a_block_of_a_third_party_is_one_file(tmp_path: Path):
+    file = tmp_path / "my_block.py"
+    file.write_text(
+        "from torch import nn\n"
+        "class MyBlock(nn.Module):\n"
+        "    output_layer = 'conv'\n"
+        "    receptive_field = 5\n"
+        "    def __init__(self, *, width: int, scale: int = 2) -> None:\n"
+        "        super().__init__()\n"
+        "        self.conv = nn.Conv2d(3, 3 * scale**2, 5, padding=2)\n"
+        "        self.shuffle = nn.PixelShuffle(scale)\n"
+        "    def forward(self, x):\n"
+        "        return self.shuffle(self.conv(x))\n"
+    )
+    assert networks.options(str(file)) == {"width": ("int", ...), "scale": ("int", 2)}
+    block = networks.build(str(file), {"width": 4})
+    assert block(torch.rand(1, 3, 6, 7)).shape == (1, 3, 12, 14)
+    assert block.scale == 2
+    with pytest.raises(UserError, match=re.escape("b.width: is missing")):
+        networks.check_options(str(file), {}, "b")
+
+
+def test_a_file_without_its_class(tmp_path: Path):
+    file = tmp_path / "dense.py"
+    file.write_text("class Other:\n    pass\n")
+    with pytest.raises(UserError, match="found Other; a class named like the file is needed"):
+        networks.build(str(file), {})
+
+
+class TestStarts:
+    """How the blocks of a phase start."""
+
+    def start(self, how: str):
+        task = plan(["1-2"]).task(1, seed=3)
+        return starting_chain(type(task)(**{**task.__dict__, "starts": (how, how)}), {})
+
+    def test_orthogonal(self):
+        weight = self.start("orthogonal").blocks["1"].body[0].conv1.weight.flatten(1)
+        assert torch.allclose(weight @ weight.T, torch.eye(len(weight)), atol=1e-5)
+
+    def test_orthogonal_gates_too(self):
+        weight = self.start("orthogonal").blocks["1"].body[0].gate.squeeze.weight.flatten(1)
+        assert torch.allclose(weight @ weight.T, torch.eye(len(weight)), atol=1e-5)
+
+    def test_normal(self):
+        weights = torch.cat([p.flatten() for p in self.start("normal").parameters() if p.dim() == 4])
+        assert abs(weights.std().item() - 0.1) < 0.002
+        assert abs(weights.mean().item()) < 0.002
+
+    def test_blocks_and_seeds_differ(self):
+        chain = self.start("orthogonal")
+        assert not torch.equal(chain.blocks["1"].head.weight, chain.blocks["2"].head.weight)
+        again = self.start("orthogonal")
+        assert torch.equal(chain.blocks["2"].head.weight, again.blocks["2"].head.weight)
+
+    @pytest.mark.parametrize("how", ["inherit", "inherit_zeroed"])
+    def test_inherit(self, how, tmp_path):
+        self.start("orthogonal").part(1, 1).save(tmp_path / "one.safetensors")
+        task = plan(["1", "2"]).task(2, seed=1)
+        task = type(task)(**{**task.__dict__, "starts": (1, how)})
+        chain = starting_chain(task, {1: tmp_path / "one.safetensors"})
+        first, second = chain.blocks["1"].state_dict(), chain.blocks["2"].state_dict()
+        differing = {name for name in first if not torch.equal(first[name], second[name])}
+        assert differing == ({"to_rgb.weight", "to_rgb.bias"} if how == "inherit_zeroed" else set())
+        assert how == "inherit" or not second["to_rgb.weight"].any()
+
+
+def test_blocks_compare_by_network_and_options():
+    assert Block(network="mcan", options={"channels": 8}) == Block(network="mcan", options={"channels": 8})
+    assert Block(network="mcan") != Block(network="toy")

@@ -1,0 +1,111 @@
+"""Tables and figures."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import picture
+from multiblock import figures, tables
+from multiblock.chain import Chain
+from multiblock.data import images
+from multiblock.evaluation import COLUMNS, VALUES, evaluate
+from multiblock.plan import Block
+from test_imageset import write
+
+
+@pytest.fixture
+def measured(tmp_path):
+    """Evaluation CSVs and training records of two seeds and two phases, two images each."""
+    csvs, records = {}, {}
+    for seed in (1, 2):
+        for phase in (1, 2):
+            rows = [("input", f"i{n}", *[20.0 + n] * 6) for n in (0, 1)]
+            rows += [(phase, f"i{n}", *[20.0 + n + phase + seed / 10] * 6) for n in (0, 1)]
+            csvs[seed, phase] = tmp_path / f"{seed}{phase}.csv"
+            pd.DataFrame(rows, columns=COLUMNS).to_csv(csvs[seed, phase], index=False)
+            record = {"span": [1, phase], "parameters": 5, "iterations": 7, "block_pixels": 100, "seconds": 2.5}
+            records[seed, phase] = tmp_path / f"{seed}{phase}.json"
+            records[seed, phase].write_text(json.dumps(record))
+    return csvs, records
+
+
+def test_psnr_by_phase(measured):
+    table = tables.psnr_by_phase(*measured)
+    assert list(table.columns[:8]) == ["seed", "phase", *VALUES]
+    assert table.phase.tolist() == ["input", "1", "2"] * 2
+    assert table.seed.tolist() == [1, 1, 1, 2, 2, 2]
+    assert table.psnr_rgb_composed.tolist() == pytest.approx([20.5, 21.6, 22.6, 20.5, 21.7, 22.7])
+    assert table.span.tolist()[1:3] == ["1", "1-2"]
+
+
+def test_markdown_says_gains_and_convention(measured):
+    text = tables.as_markdown(tables.psnr_by_phase(*measured), "demo", border=2)
+    assert "| no network |  | 20.500 |" in text
+    assert "| 2 | 1-2 | 22.650 | +2.150 | +1.000 |" in text
+    assert "no rounding" in text and "2 pixels" in text and "Seeds: 1, 2" in text
+
+
+def test_comparison_has_compute_and_an_interval(measured):
+    table = tables.psnr_by_phase(*measured)
+    row = tables.comparison({"demo": table}).iloc[0]
+    assert (row.run, row.seeds, row.block_pixels) == ("demo", 2, 200)
+    assert row.psnr_rgb == pytest.approx(22.65)
+    assert row.psnr_rgb_ci95 == pytest.approx(12.706 * 0.0707 / 2**0.5, rel=1e-2)
+    assert "22.650 ± 0.635" in tables.comparison_as_markdown(tables.comparison({"demo": table}))
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_evaluate_puts_the_input_first(tmp_path, cached):
+    sharp = [picture(seed=seed) for seed in (1, 2)]
+    soft = [((image.astype(int) + np.roll(image, 1, 0)) // 2).astype(np.uint8) for image in sharp]
+    write(tmp_path / "hr.npy", sharp)
+    write(tmp_path / "lr.npy", soft)
+    write(tmp_path / "lr1.npy", sharp)
+    specs = [Block(network="toy", options={"depth": 2})] * 2
+    chain = Chain.build(specs, [True, True])
+    for parameter in chain.parameters():
+        parameter.data.zero_()  # every block is a copy of its input
+    chain.save(tmp_path / "weights.safetensors")
+    evaluate(
+        phase=2,
+        first=2 if cached else 1,
+        weights=tmp_path / "weights.safetensors",
+        lr=tmp_path / "lr.npy",
+        cached=tmp_path / ("lr1.npy" if cached else "lr.npy"),
+        hr=tmp_path / "hr.npy",
+        border=1,
+        device=next(chain.parameters()).device,
+        memory_gib=4,
+        table=tmp_path / "psnr.csv",
+        pictures=tmp_path / "images",
+    )
+    table = pd.read_csv(tmp_path / "psnr.csv")
+    assert table.phase.tolist() == ["input", "input", "2", "2"]
+    assert table.image.tolist() == ["image0", "image1"] * 2
+    before, after = table[table.phase == "input"], table[table.phase == "2"]
+    assert np.allclose(before.psnr_rgb_composed, after.psnr_rgb_composed)
+    assert np.isinf(after.psnr_rgb_staged).all() == cached
+    assert np.array_equal(images.read(tmp_path / "images" / "image0.png"), soft[0])
+
+
+def test_figures_are_drawn(measured, tmp_path):
+    figures.psnr_by_phase(tables.psnr_by_phase(*measured), tmp_path / "psnr.png")
+    histories = {}
+    for key in measured[0]:
+        histories[key] = tmp_path / f"history{key}.csv"
+        text = "iteration,stage,lr,loss,psnr_rgb_validation\n50,1,0.1,0.5,\n100,1,0.1,0.2,22.5\n"
+        histories[key].write_text(text)
+    figures.learning_curves(histories, tmp_path / "curves.png")
+    pictures = [("input\n", picture(24, 28)), ("N\n", picture()), ("HR\n", picture())]
+    figures.strip(pictures, 16, tmp_path / "strip.png")
+    for name in ("psnr", "curves", "strip"):
+        drawn = images.read(tmp_path / f"{name}.png")
+        assert drawn.std() > 10 and min(drawn.shape[:2]) > 100
+
+
+def test_the_busiest_place():
+    image = np.zeros((40, 50, 3), np.uint8)
+    image[20:30, 31:41:2] = 255
+    top, left = figures.busiest(image, 12)
+    assert 17 <= top <= 20 and 28 <= left <= 31

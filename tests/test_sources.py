@@ -1,0 +1,128 @@
+"""Finding, pairing and checking image files."""
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import picture
+from multiblock import config
+from multiblock.data import images
+from multiblock.data.sources import Inspection, find, inspect
+from multiblock.errors import UserError
+
+
+def data(folder: Path, **changes):
+    keys = {
+        "name": "mine",
+        "scale": 1,
+        "train": {"hr": "train/HR", "lr": "train/LR"},
+        "test": {"hr": "test/HR", "lr": "test/LR"},
+        **changes,
+    }
+    return config.load({"data": keys, "data_root": str(folder)}).runs["default"].data
+
+
+def look(folder: Path, patch: int = 16, **changes) -> str:
+    return inspect(data(folder, **changes), Inspection(folder / "memory.json"), patch)
+
+
+def test_pairs_are_matched_by_name_not_by_order(pairs):
+    lr = pairs / "train" / "LR" / "image1.png"
+    images.write(lr.with_suffix(".bmp"), images.read(lr))
+    lr.unlink()
+    found = find(data(pairs, validation=1))
+    for split in found.values():
+        assert all(item.hr.stem == item.lr.stem == item.name for item in split)
+    assert {split: len(items) for split, items in found.items()} == {"train": 3, "validation": 1, "test": 2}
+
+
+def test_numbers_in_names_count_as_numbers(tmp_path):
+    for number in (10, 9, 1):
+        images.write(tmp_path / f"a{number}.png", picture())
+    keys = {"hr": str(tmp_path)}
+    found = find(data(tmp_path, scale=2, train=keys, validation=keys, test=keys))
+    assert [item.name for item in found["train"]] == ["a1", "a9", "a10"]
+
+
+def test_other_files_do_not_count(pairs):
+    for name in ("notes.txt", ".hidden.png", "Thumbs.db"):
+        (pairs / "train" / "HR" / name).write_text("x")
+    assert len(find(data(pairs, validation=1))["train"]) == 3
+
+
+def test_lr_may_be_called_otherwise(pairs):
+    for file in (pairs / "test" / "LR").iterdir():
+        file.rename(file.with_name(f"{file.stem}x2.png"))
+    found = find(data(pairs, test={"hr": "test/HR", "lr": "test/LR", "lr_name": "{name}x2"}))
+    assert [item.lr.name for item in found["test"]] == ["image1x2.png", "image2x2.png"]
+
+
+@pytest.mark.parametrize(("share", "held"), [(0.1, 1), (0.5, 2), (3, 3)])
+def test_held_out_images_are_not_trained_on(pairs, share, held):
+    found = find(data(pairs, validation=share))
+    names = {split: {item.name for item in items} for split, items in found.items()}
+    assert len(names["validation"]) == held
+    assert not names["validation"] & names["train"]
+    assert len(names["validation"] | names["train"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda f: (f / "train/LR/image2.png").unlink(), "train/HR/image2.png: has no partner; an image called image2"),
+        (lambda f: (f / "train/HR/image2.png").unlink(), "train/LR/image2.png: has no partner in"),
+        (lambda f: images.write(f / "train/LR/image2.png", picture(40, 56)), "image2.png: found 56 x 40 pixels; with"),
+        (lambda f: (f / "test/HR/image1.png").write_text("x"), "test/HR/image1.png: cannot be read as an image"),
+        (lambda f: images.write(f / "train/HR/image3.jpg", picture()), "has the same name as image3.jpg"),
+        (lambda f: [x.unlink() for x in (f / "test/HR").iterdir()], "test/HR: holds no images; found 0 files"),
+        (lambda f: (f / "test").rename(f / "tset"), "test/HR: cannot be listed: No such file or directory"),
+    ],
+)
+def test_what_is_wrong_is_named(pairs, spoil, says):
+    spoil(pairs)
+    with pytest.raises(UserError, match=re.escape(says)) as error:
+        look(pairs)
+    assert "\n" not in str(error.value)
+
+
+def test_an_image_smaller_than_the_patch(pairs):
+    with pytest.raises(UserError, match=re.escape("image2.png: found 56 x 48 pixels; to cut patches of 49 pixels")):
+        look(pairs, patch=49)
+    assert look(pairs, patch=48)
+
+
+def test_a_test_image_too_small_to_measure(pairs):
+    for kind in ("HR", "LR"):
+        images.write(pairs / "test" / kind / "image1.png", np.zeros((31, 60, 3), np.uint8))
+    with pytest.raises(UserError, match="to measure SSIM, 32 x 32 are needed"):
+        look(pairs)
+
+
+def test_holding_out_everything(pairs):
+    with pytest.raises(UserError, match="validation holds out 4 of 4 training images"):
+        look(pairs, validation=4)
+
+
+def test_a_touched_file_changes_nothing_and_a_changed_one_does(pairs):
+    before = look(pairs)
+    file = pairs / "train" / "HR" / "image1.png"
+    os.utime(file, (1, 1))
+    assert look(pairs) == before
+    images.write(file, picture(seed=99))
+    assert look(pairs) != before
+
+
+def test_an_added_image_changes_the_digest(pairs):
+    before = look(pairs)
+    for kind in ("HR", "LR"):
+        images.write(pairs / "test" / kind / "image9.png", picture(seed=9))
+    assert look(pairs) != before
+
+
+def test_sizes_and_scales(pairs):
+    for file in (pairs / "train" / "LR").iterdir():
+        images.write(file, picture(24, 28))
+    with pytest.raises(UserError, match=re.escape("test/LR/image1.png: found 56 x 48 pixels; with data.scale 2")):
+        look(pairs, scale=2)

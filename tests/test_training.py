@@ -1,0 +1,255 @@
+"""The training loop: it learns, and it can be killed."""
+
+import csv
+import json
+import math
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from multiblock import chain
+from multiblock.data.convert import convert
+from multiblock.errors import UserError
+from multiblock.generation import generate
+from multiblock.plan import Block, Plan
+from multiblock.training.device import choose
+from multiblock.training.loop import Settings, train
+from test_plan import phase, stage
+from test_sources import data
+
+CPU = torch.device("cpu")
+SPEC = Block(network="mcan", options={"channels": 8, "residual_blocks": 1})
+SETTINGS = Settings(
+    device="cpu",
+    precision="float32",
+    deterministic=False,
+    keep="last",
+    history_every=10,
+    validate_every=20,
+    memory_gib=4,
+    source="",
+)
+
+
+def task(iterations: int = 60, **changes):
+    stages = (
+        stage(iterations=iterations // 2, lr=5e-3, patch=16, clamp=False, **changes),
+        stage(iterations=iterations - iterations // 2, lr=1e-3, patch=16, **changes),
+    )
+    return Plan(blocks=(SPEC,), phases=(replace(phase("1"), stages=stages),)).task(1, seed=5)
+
+
+@pytest.fixture
+def arrays(pairs) -> Path:
+    """HR and LR sets of the pairs."""
+    convert(data(pairs, validation=1), pairs / "HR", pairs / "LR")
+    return pairs
+
+
+def run(arrays: Path, out: Path, todo=None, settings=SETTINGS, weights=None, checkpoint_seconds: float = 60) -> Path:
+    out.mkdir(exist_ok=True)
+    train(
+        todo or task(),
+        settings,
+        choose("cpu", "float32", gpus=0, threads=1),
+        inputs=arrays / "LR",
+        targets=arrays / "HR",
+        weights=weights or {},
+        out=out,
+        checkpoint_seconds=checkpoint_seconds,
+    )
+    return out
+
+
+def history(folder: Path) -> list[dict[str, str]]:
+    with (folder / "history.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_it_learns_and_leaves_what_it_says(arrays, tmp_path):
+    out = run(arrays, tmp_path / "out", task(200))
+    assert sorted(file.name for file in out.iterdir()) == ["history.csv", "training.json", "weights.safetensors"]
+    rows = history(out)
+    assert [int(row["iteration"]) for row in rows] == list(range(10, 201, 10))
+    assert [row["stage"] for row in rows] == ["1"] * 10 + ["2"] * 10
+    assert [int(row["iteration"]) for row in rows if row["psnr_rgb_validation"]] == list(range(20, 201, 20))
+    assert float(rows[-1]["loss"]) < 0.7 * float(rows[0]["loss"])
+    record = json.loads((out / "training.json").read_text())
+    assert (record["iterations"], record["span"], record["kept"]["iteration"]) == (200, [1, 1], 200)
+    assert chain.load(out / "weights.safetensors").clamped == [True]
+
+
+def same(one: Path, two: Path) -> bool:
+    return all((one / name).read_bytes() == (two / name).read_bytes() for name in ("weights.safetensors", "history.csv"))
+
+
+def test_the_same_twice(arrays, tmp_path):
+    assert same(run(arrays, tmp_path / "one"), run(arrays, tmp_path / "two"))
+
+
+def test_another_seed_gives_other_weights(arrays, tmp_path):
+    assert not same(run(arrays, tmp_path / "one"), run(arrays, tmp_path / "two", replace(task(), seed=6)))
+
+
+SCRIPT = """
+import sys, time
+from pathlib import Path
+from multiblock.training import checkpoint
+save = checkpoint.save
+def slow(file, state):
+    save(file, state)
+    print(state.done, flush=True)
+checkpoint.save = slow
+sys.path.insert(0, {tests!r})
+from test_training import run, task
+run(Path({arrays!r}), Path({out!r}), task({iterations}), checkpoint_seconds=1e-9)
+"""
+
+
+def killed(arrays: Path, out: Path, number: signal.Signals, iterations: int, after: int) -> int:
+    """Train in another process, and send it a signal once ``after`` iterations are in a checkpoint."""
+    code = SCRIPT.format(tests=str(Path(__file__).parent), arrays=str(arrays), out=str(out), iterations=iterations)
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if int(line) >= after:
+                process.send_signal(number)
+                break
+        process.stdout.read()
+    return process.returncode
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("after", [13, 100])
+def test_killed_and_gone_on_is_byte_for_byte_the_same(arrays, tmp_path, number, after):
+    out = tmp_path / "killed"
+    out.mkdir()
+    code = killed(arrays, out, number, 200, after)
+    assert code == (-number if number == signal.SIGKILL else 1)
+    assert not (out / "weights.safetensors").exists() and list(out.glob("working-*/checkpoint.pt"))
+    before = time.monotonic()
+    resumed = run(arrays, out, task(200))
+    assert time.monotonic() - before < 60
+    assert same(resumed, run(arrays, tmp_path / "whole", task(200)))
+    assert not list(out.glob("working-*"))
+
+
+def test_a_checkpoint_of_other_settings_is_not_gone_on_from(arrays, tmp_path):
+    out = tmp_path / "killed"
+    out.mkdir()
+    killed(arrays, out, signal.SIGTERM, 200, 20)
+    other = replace(task(200), seed=6)
+    assert same(run(arrays, out, other), run(arrays, tmp_path / "whole", other))
+
+
+def test_a_second_phase_starts_from_the_first_and_keeps_it(arrays, tmp_path):
+    first = run(arrays, tmp_path / "one") / "weights.safetensors"
+    plan = Plan(blocks=(SPEC, SPEC), phases=(phase("1"), phase("2", "inherit_zeroed", iterations=5, patch=16)))
+    out = run(arrays, tmp_path / "two", plan.task(2, seed=5), weights={1: first})
+    before, after = chain.load(first), chain.load(out / "weights.safetensors")
+    assert len(after.specs) == 2
+    for name, value in before.blocks["1"].state_dict().items():
+        assert torch.equal(value, after.blocks["1"].state_dict()[name])
+    assert after.blocks["2"].to_rgb.weight.any()
+
+
+def test_a_chain_whose_first_block_enlarges(pairs, tmp_path):
+    file = tmp_path / "shuffle.py"
+    file.write_text(
+        "from torch import nn\n"
+        "class Shuffle(nn.Module):\n"
+        "    output_layer, receptive_field = 'c', 3\n"
+        "    def __init__(self, *, scale: int = 2) -> None:\n"
+        "        super().__init__()\n"
+        "        self.c, self.s = nn.Conv2d(3, 3 * scale**2, 3, padding=1), nn.PixelShuffle(scale)\n"
+        "    def forward(self, x):\n"
+        "        return self.s(self.c(x))\n"
+    )
+    keys = {"scale": 2, "train": {"hr": "train/HR"}, "test": {"hr": "test/HR"}, "validation": 1}
+    convert(data(pairs, **keys), pairs / "HR", pairs / "LR")
+    stages = {"iterations": 5, "patch": 8}
+    phases = (phase("1", **stages), phase("2", "orthogonal", **stages), phase("1-2", **stages))
+    plan = Plan(blocks=(Block(network=str(file), options={"scale": 2}), SPEC), phases=phases)
+    one = run(pairs, tmp_path / "one", plan.task(1, 1)) / "weights.safetensors"
+    generate(files={1: one}, inputs=pairs / "LR", out=pairs / "LR_1", cache="uint8", device=CPU, memory_gib=4)
+    (pairs / "second").mkdir()
+    for name, target in (("LR", "LR_1"), ("HR", "HR")):
+        (pairs / "second" / name).symlink_to(pairs / target)
+    two = run(pairs / "second", tmp_path / "two", plan.task(2, 1), weights={1: one}) / "weights.safetensors"
+    joint = run(pairs, tmp_path / "joint", plan.task(3, 1), weights={1: one, 2: two}) / "weights.safetensors"
+    network = chain.load(joint)
+    assert (network.scale, network(torch.rand(1, 3, 9, 11)).shape) == (2, (1, 3, 18, 22))
+
+
+def test_keep_best_keeps_the_best_on_validation(arrays, tmp_path):
+    out = run(arrays, tmp_path / "out", task(120, optimiser="adam"), replace(SETTINGS, keep="best"))
+    seen = {
+        int(row["iteration"]): float(row["psnr_rgb_validation"])
+        for row in history(out)
+        if row["psnr_rgb_validation"] and row["stage"] == "2"
+    }
+    kept = json.loads((out / "training.json").read_text())["kept"]
+    assert kept == {"keep": "best", "iteration": max(seen, key=seen.get)}
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "adadelta"])
+@pytest.mark.parametrize("loss", ["l1", "l2"])
+def test_every_optimiser_and_loss_lowers_the_loss(arrays, tmp_path, optimiser, loss):
+    lr = {"adam": 5e-3, "adadelta": 1.0}[optimiser]
+    stages = (stage(iterations=60, lr=lr, patch=16, clamp=False, optimiser=optimiser, loss=loss),)
+    out = run(arrays, tmp_path / "out", replace(task(), stages=stages))
+    rows = history(out)
+    assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
+
+
+def test_the_studys_constants():
+    from multiblock.training.optimisers import make
+
+    parameter = [torch.nn.Parameter(torch.zeros(1))]
+    adam = make(stage(), parameter).defaults
+    assert (adam["betas"], adam["eps"], adam["weight_decay"], adam["amsgrad"]) == ((0.9, 0.999), 1e-8, 0, False)
+    adadelta = make(stage(optimiser="adadelta", lr=1), parameter).defaults
+    assert (adadelta["lr"], adadelta["rho"], adadelta["eps"], adadelta["weight_decay"]) == (1, 0.9, 1e-6, 0)
+    with pytest.raises(UserError, match="adam does not take them"):
+        make(stage(options={"momentum": 1}), parameter)
+
+
+def test_a_loss_that_is_not_finite_stops_with_place_and_advice(arrays, tmp_path):
+    stages = (stage(iterations=50, lr=1e30, patch=16, clamp=False),)
+    with pytest.raises(UserError, match=r"phase 1, stage 1, iteration \d+: the loss is (nan|inf)"):
+        run(arrays, tmp_path / "out", replace(task(), stages=stages))
+
+
+def test_bfloat16_agrees_with_float32(arrays, tmp_path):
+    losses = {}
+    for precision in ("float32", "bfloat16"):
+        device = choose("cpu", precision, gpus=0, threads=1)
+        out = tmp_path / precision
+        out.mkdir()
+        train(
+            task(),
+            SETTINGS,
+            device,
+            inputs=arrays / "LR",
+            targets=arrays / "HR",
+            weights={},
+            out=out,
+            checkpoint_seconds=60,
+        )
+        losses[precision] = float(history(out)[-1]["loss"])
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.1)
+    assert not math.isclose(losses["bfloat16"], losses["float32"], rel_tol=1e-6)
+
+
+def test_a_gpu_that_is_not_there(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="device: found cuda, but PyTorch sees no GPU here"):
+        choose("cuda", "auto", gpus=1, threads=1)
+    assert choose("auto", "auto", gpus=1, threads=1).device.type == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert choose("auto", "auto", gpus=0, threads=1).device_reason == "the job has no gpu resource"
+    assert choose("auto", "auto", gpus=1, threads=1).device.type == "cuda"

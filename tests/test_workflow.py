@@ -1,0 +1,238 @@
+"""The workflow as a user runs it: from images to the report, what reruns, and what stops it."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from conftest import ROOT, picture
+from multiblock import chain
+from multiblock.data import images
+
+one_worker = pytest.mark.xdist_group("the finished study")
+"""Tests on the finished study run in their order, as the last of them grows it."""
+
+
+def command(folder: Path, *arguments: str) -> list[str]:
+    base = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder)]
+    return [*base, "--cores", "1", "--resources", "gpu=1", *arguments]
+
+
+def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    """Run the workflow on ``folder/config.yaml``."""
+    config = [] if "--configfile" in arguments else ["--configfile", str(folder / "config.yaml")]
+    return subprocess.run(
+        command(folder, *arguments, *config), capture_output=True, text=True, env={**os.environ, "CI": "1"}
+    )
+
+
+def jobs(folder: Path, *arguments: str) -> dict[str, int]:
+    """The jobs of a dry run and how often each would run."""
+    done = snakemake(folder, "--dry-run", *arguments)
+    assert done.returncode == 0, done.stderr + done.stdout
+    counted = re.findall(r"^(\w+) +(\d+)$", (done.stdout + done.stderr).split("\nReasons:")[0], re.MULTILINE)
+    return {name: int(count) for name, count in counted if name not in ("all", "total")}
+
+
+def write_config(folder: Path, **changes) -> None:
+    config = yaml.safe_load((ROOT / "tests" / "tiny.yaml").read_text())
+    config["data"] = {
+        "name": "mine",
+        "scale": 1,
+        "validation": 1,
+        "train": {"hr": "train/HR", "lr": "train/LR"},
+        "test": {"hr": "test/HR", "lr": "test/LR"},
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump({**config, **changes}))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """A folder with pairs in which the tiny study has run."""
+    folder = tmp_path_factory.mktemp("study")
+    for split, count in (("train", 3), ("test", 2)):
+        for kind in ("HR", "LR"):
+            (folder / split / kind).mkdir(parents=True)
+            for number in range(count):
+                pixels = picture(seed=number) // (1 if kind == "HR" else 2)
+                images.write(folder / split / kind / f"image{number}.png", pixels)
+    write_config(folder)
+    done = snakemake(folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.fixture
+def config(finished):
+    """The finished study's config, to be changed by a test; put back after it."""
+    yield yaml.safe_load((finished / "config.yaml").read_text())
+    write_config(finished)
+
+
+@one_worker
+def test_every_file_is_where_it_should_be(finished):
+    results = finished / "results"
+    for run, phases in (("phased", 3), ("one_go", 1)):
+        for name in ("psnr_by_phase.csv", "psnr_by_phase.md", "psnr_by_phase.png", "learning_curves.png"):
+            assert (results / run / name).stat().st_size > 0
+        assert sorted(file.name for file in (results / run / "strips").glob("*.png")) == ["image0.png", "image1.png"]
+        for phase in range(1, phases + 1):
+            folder = results / run / "seed1" / f"phase{phase}"
+            for name in ("weights.safetensors", "history.csv", "training.json", "psnr.csv", "images/image1.png"):
+                assert (folder / name).exists(), folder / name
+    assert (results / "phased" / "seed1" / "phase1" / "LR_1" / "test.npy").exists()
+    assert (results / "tiny_comparison.csv").exists()
+
+
+@one_worker
+def test_the_table_names_what_others_rely_on(finished):
+    table = pd.read_csv(finished / "results" / "phased" / "psnr_by_phase.csv", dtype={"phase": str})
+    names = "seed,phase,psnr_rgb_composed,psnr_rgb_staged,psnr_y_composed,psnr_y_staged,ssim_y_composed,ssim_y_staged"
+    assert list(table.columns[:8]) == names.split(",")
+    assert table.phase.tolist() == ["input", "1", "2", "3"]
+    assert table.psnr_rgb_composed.equals(table.psnr_rgb_staged) is False
+    one = table[table.phase.isin(["input", "1", "3"])]  # spans that begin at block 1 read LR_0 itself
+    assert one.psnr_rgb_composed.equals(one.psnr_rgb_staged)
+
+
+@one_worker
+def test_the_joint_phase_starts_from_the_blocks(finished):
+    phases = [finished / f"results/phased/seed1/phase{number}/weights.safetensors" for number in (1, 2, 3)]
+    first, second, joint = map(chain.load, phases)
+    assert first.blocks["1"].head.weight.equal(second.blocks["1"].head.weight)
+    for number, before in (("1", first), ("2", second)):
+        moved = (before.blocks[number].head.weight - joint.blocks[number].head.weight).abs().max()
+        assert 0 < moved < 0.01
+
+
+@one_worker
+def test_a_second_run_has_nothing_to_do(finished):
+    done = snakemake(finished)
+    assert done.returncode == 0 and "Nothing to be done" in done.stdout + done.stderr
+
+
+REPORT = {"table": 1, "figures": 1, "compare": 1}
+LATER = {"phase2_1": 1, "phase3_1": 1, "evaluate": 2, **REPORT}
+PHASED = {"phase1_1": 1, "phase1_2": 1, **LATER, "evaluate": 3}
+
+
+@one_worker
+@pytest.mark.parametrize(
+    ("rule", "rerun"),
+    [("phase2_1", LATER), ("phase3_1", {"phase3_1": 1, "evaluate": 1, **REPORT}), ("phase1_2", {"phase1_2": 1, **LATER})],
+)
+def test_forcing_a_rule_reruns_it_and_what_depends_on_it(finished, rule, rerun):
+    assert jobs(finished, "--forcerun", rule) == rerun
+
+
+@one_worker
+def test_targets_by_phase(finished):
+    assert jobs(finished, "phase2", "--forcerun", "phase2_1") == {"phase2_1": 1, "evaluate": 1, "phase2": 1}
+
+
+@one_worker
+def test_changing_one_phase_reruns_from_there(finished, config):
+    config["runs"]["phased"]["plan"][1]["stages"] = [{"iterations": 5, "batch": 2, "patch": 16}]
+    write_config(finished, **config)
+    assert jobs(finished) == LATER
+
+
+@one_worker
+@pytest.mark.parametrize(
+    ("changes", "rerun"),
+    [
+        ({"report": {"zoom": 32}}, {"figures": 2}),
+        ({"evaluation": {"border": 3}}, {"evaluate": 4, "table": 2, "figures": 2, "compare": 1}),
+        ({"training": {"checkpoint_seconds": 5}}, {}),
+        ({"training": {"keep": "best"}}, {**PHASED, "phase1_1": 2, "evaluate": 4, "table": 2, "figures": 2}),
+        ({"data_root": "."}, {}),
+    ],
+)
+def test_what_a_change_reruns(finished, config, changes, rerun):
+    write_config(finished, **changes)
+    assert jobs(finished) == rerun
+
+
+@one_worker
+def test_a_touched_image_changes_nothing_and_a_changed_one_everything(finished):
+    file = finished / "test" / "LR" / "image0.png"
+    before = jobs(finished)
+    os.utime(file)
+    assert jobs(finished) == before
+    pixels = images.read(file)
+    images.write(file, 255 - pixels)
+    try:
+        assert jobs(finished)["convert"] == 1
+    finally:
+        images.write(file, pixels)
+    assert jobs(finished) == before
+
+
+@one_worker
+def test_moved_images_are_the_same_images(finished):
+    before = jobs(finished)
+    (finished / "elsewhere").mkdir()
+    for split in ("train", "test"):
+        (finished / "elsewhere" / split).symlink_to(finished / split)
+    assert jobs(finished, "--config", "data_root=elsewhere") == before
+
+
+@one_worker
+def test_adding_a_block_runs_only_the_new_phases(finished, config):
+    run = config["runs"]["phased"]
+    run["chain"].append("tiny")
+    run["plan"].append({"span": 3, "start": "inherit_zeroed", "stages": "few"})
+    write_config(finished, **config)
+    assert jobs(finished) == {"phase3_2": 1, "phase4_1": 1, "evaluate": 1, **REPORT}
+    done = snakemake(finished)
+    assert done.returncode == 0, done.stdout + done.stderr
+    table = pd.read_csv(finished / "results" / "phased" / "psnr_by_phase.csv", dtype={"phase": str})
+    assert table.phase.tolist() == ["input", "1", "2", "3", "4"]
+
+
+def stops(folder: Path, *arguments: str) -> str:
+    """The one line that a run ends in because of wrong input; nothing has been trained."""
+    done = snakemake(folder, *arguments)
+    assert done.returncode != 0
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if "multiblock: error: " in line]
+    assert len(lines) == 1, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not list(folder.rglob("history.csv"))
+    return lines[0].removeprefix("multiblock: error: ")
+
+
+def test_mistakes_stop_it_before_any_training(pairs):
+    write_config(pairs, sedes=[1])
+    assert stops(pairs).startswith("sedes: unknown key; did you mean 'seeds'?")
+    write_config(pairs)
+    (pairs / "train" / "LR" / "image2.png").unlink()
+    assert "train/HR/image2.png: has no partner" in stops(pairs, "--dry-run")
+    whole = (pairs / "train" / "HR" / "image2.png").read_bytes()
+    (pairs / "train" / "LR" / "image2.png").write_bytes(whole[: len(whole) // 2])
+    assert "train/LR/image2.png: cannot be read as an image" in stops(pairs)
+
+
+def test_killed_and_started_again_it_goes_on(pairs):
+    write_config(pairs, training={"checkpoint_seconds": 0.01})
+    long = [{"iterations": 4000, "batch": 2, "patch": 16}]
+    config = yaml.safe_load((pairs / "config.yaml").read_text())
+    config["runs"] = {"one": {"chain": ["tiny"], "plan": [{"span": 1, "stages": long}]}}
+    (pairs / "config.yaml").write_text(yaml.safe_dump(config))
+    arguments = command(pairs, "--configfile", str(pairs / "config.yaml"))
+    with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True) as p:
+        deadline = time.monotonic() + 120
+        while not list(pairs.glob("results/one/seed1/phase1/working-*/checkpoint.pt")):
+            assert time.monotonic() < deadline and p.poll() is None
+            time.sleep(0.05)
+        os.killpg(p.pid, signal.SIGKILL)
+    subprocess.run(command(pairs, "--unlock", "--configfile", str(pairs / "config.yaml")), check=True)
+    done = snakemake(pairs)
+    assert done.returncode == 0, done.stdout + done.stderr
+    log = (pairs / "results" / "one" / "seed1" / "phase1" / "logs" / "train.log").read_text()
+    assert re.search(r"goes on from iteration [1-9]", log)
