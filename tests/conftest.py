@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from multiblock.data import images
 
 ROOT = Path(__file__).parent.parent

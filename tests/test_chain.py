@@ -4,13 +4,17 @@ import re
 
 import pytest
 import torch
+from safetensors.torch import save_file
+
 from multiblock import chain
 from multiblock.chain import Chain
 from multiblock.errors import UserError
 from multiblock.plan import Block
-from safetensors.torch import save_file
 
-SPECS = [Block(network="mcan", options={"channels": 4, "residual_blocks": 1}), Block(network="toy", options={"depth": 2})]
+SPECS = [
+    Block(network="mcan", options={"channels": 4, "residual_blocks": 1}),
+    Block(network="toy", options={"depth": 2}),
+]
 
 
 def build(first: int = 1) -> Chain:

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+
 from conftest import ROOT, picture
 from multiblock.chain import Chain
 from multiblock.cli import main

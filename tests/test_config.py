@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from conftest import ROOT
 from multiblock import config
 from multiblock.errors import UserError
@@ -119,7 +120,11 @@ def test_shrink():
         ("sedes", [1], "sedes: unknown key; did you mean 'seeds'?; allowed are study,"),
         ("training.kep", "last", "training.kep: unknown key; did you mean 'keep'?"),
         ("recipes.single.0.itertions", 5, "recipes.single.0.itertions: unknown key; did you mean 'iterations'?"),
-        ("runs.default.plan.1.start", "inherited", "runs.default.plan.1.start: found 'inherited'; did you mean 'inherit'?"),
+        (
+            "runs.default.plan.1.start",
+            "inherited",
+            "runs.default.plan.1.start: found 'inherited'; did you mean 'inherit'?",
+        ),
         ("runs.default.plan.1.stages", "singel", "unknown recipe 'singel'; did you mean 'single'?; known are single"),
         ("runs.default.chain", ["small", "smal"], "runs.default.chain: unknown block 'smal'; did you mean 'small'?"),
         ("runs.default.plan.3.span", "1-4", "runs.default.plan: phase 4: span 1-4 goes past the chain's last block"),

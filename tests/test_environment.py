@@ -4,6 +4,7 @@ import re
 from importlib.metadata import version
 
 import yaml
+
 from conftest import ROOT
 
 CONDA_NAMES = {"pytorch": "torch", "snakemake-minimal": "snakemake", "matplotlib-base": "matplotlib"}

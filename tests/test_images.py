@@ -5,10 +5,11 @@ from pathlib import Path
 import imageio.v3 as iio
 import numpy as np
 import pytest
+from PIL import Image
+
 from conftest import picture
 from multiblock.data import images
 from multiblock.errors import UserError
-from PIL import Image
 
 PIXELS = picture()
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from conftest import picture
 from multiblock.data import images, resize
 from multiblock.data.convert import convert, enlarge

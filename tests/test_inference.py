@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from conftest import picture
 from multiblock import inference
 from multiblock.chain import Chain

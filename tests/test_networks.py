@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from multiblock import networks
 from multiblock.errors import UserError
 from multiblock.plan import Block
@@ -25,7 +26,9 @@ def test_mcan_is_35_convolutions_deep():
     assert sum(isinstance(layer, torch.nn.Conv2d) for layer in block.modules()) == 35
 
 
-@pytest.mark.parametrize(("name", "options"), [("mcan", {"channels": 4, "residual_blocks": 1}), ("toy", {"channels": 4})])
+@pytest.mark.parametrize(
+    ("name", "options"), [("mcan", {"channels": 4, "residual_blocks": 1}), ("toy", {"channels": 4})]
+)
 class TestSmallBlocks:
     """What every block has to do, at a small size."""
 

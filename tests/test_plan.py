@@ -1,8 +1,11 @@
 """What follows from a plan of spans."""
 
+from dataclasses import asdict
+
 import pytest
+
 from multiblock.errors import UserError
-from multiblock.plan import Block, ImageSet, Phase, Plan, Stage, format_span, parse_span
+from multiblock.plan import Block, ImageSet, Phase, Plan, Stage, Task, format_span, parse_span
 
 SMALL = Block(network="mcan", options={"channels": 8})
 PAPER = ["1", "2", "3", "1-3"]
@@ -169,3 +172,8 @@ def test_spans():
     assert parse_span(2, "") == (2, 2)
     assert parse_span(" 1 - 3 ", "") == (1, 3)
     assert [format_span(2, 2), format_span(1, 3)] == ["2", "1-3"]
+
+
+def test_a_task_survives_as_plain_values():
+    task = plan(PAPER).task(4, 7)
+    assert Task.from_dict(asdict(task)) == task

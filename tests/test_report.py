@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+
 from conftest import picture
 from multiblock import figures, tables
 from multiblock.chain import Chain

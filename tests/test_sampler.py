@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from conftest import picture
 from multiblock.data.imageset import ImageSet
 from multiblock.data.sampler import Sampler, to_tensor

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from conftest import picture
 from multiblock import config
 from multiblock.data import images

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from multiblock import chain
 from multiblock.data.convert import convert
 from multiblock.errors import UserError
@@ -85,7 +86,9 @@ def test_it_learns_and_leaves_what_it_says(arrays, tmp_path):
 
 
 def same(one: Path, two: Path) -> bool:
-    return all((one / name).read_bytes() == (two / name).read_bytes() for name in ("weights.safetensors", "history.csv"))
+    return all(
+        (one / name).read_bytes() == (two / name).read_bytes() for name in ("weights.safetensors", "history.csv")
+    )
 
 
 def test_the_same_twice(arrays, tmp_path):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+
 from conftest import ROOT, picture
 from multiblock import chain
 from multiblock.data import images
@@ -125,7 +126,11 @@ PHASED = {"phase1_1": 1, "phase1_2": 1, **LATER, "evaluate": 3}
 @one_worker
 @pytest.mark.parametrize(
     ("rule", "rerun"),
-    [("phase2_1", LATER), ("phase3_1", {"phase3_1": 1, "evaluate": 1, **REPORT}), ("phase1_2", {"phase1_2": 1, **LATER})],
+    [
+        ("phase2_1", LATER),
+        ("phase3_1", {"phase3_1": 1, "evaluate": 1, **REPORT}),
+        ("phase1_2", {"phase1_2": 1, **LATER}),
+    ],
 )
 def test_forcing_a_rule_reruns_it_and_what_depends_on_it(finished, rule, rerun):
     assert jobs(finished, "--forcerun", rule) == rerun

@@ -87,7 +87,7 @@ def load(file: Path) -> Chain:
     try:
         with safe_open(file, "pt") as opened:
             about = json.loads((opened.metadata() or {}).get("chain", "null"))
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}
+            tensors = {name: opened.get_tensor(name) for name in opened.offset_keys()}
     except (OSError, SafetensorError) as error:
         raise UserError(f"{file}: cannot be read as weights: {error}") from None
     if about is None:

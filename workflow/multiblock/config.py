@@ -209,7 +209,7 @@ def load(config: Mapping[str, Any]) -> Study:
 def _block(block: Mapping[str, Any], key: str) -> Block:
     options = {name: value for name, value in block.items() if name != "network"}
     check_options(block["network"], options, key)
-    return Block(network=block["network"], options=options)
+    return Block(network=block["network"], options=dict(sorted(options.items())))
 
 
 def _run(name: str, run: Mapping[str, Any], blocks: Mapping[str, Block], full: Mapping[str, Any]) -> Run:
@@ -252,6 +252,7 @@ def _phase(phase: Mapping[str, Any], key: str, full: Mapping[str, Any]) -> Phase
 def _shrunk(stage: Mapping[str, Any], shrink: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **stage,
+        "lr": float(stage["lr"]),
         "iterations": math.ceil(stage["iterations"] * shrink["iterations"]),
         "batch": min(stage["batch"], shrink.get("batch", stage["batch"])),
         "patch": min(stage["patch"], shrink.get("patch", stage["patch"])),
@@ -273,7 +274,9 @@ def _data(data: Mapping[str, Any], key: str, full: Mapping[str, Any]) -> Data:
             found = listed(kinds) or "nothing"
             raise UserError(f"{key}.{split}: found {found}; allowed are hr, hr with lr, or photographs")
         if "lr" not in source and data["scale"] == 1:
-            raise UserError(f"{key}.scale: found 1, but {key}.{split} has no lr; allowed are 2, 3, 4 to make LR from HR")
+            raise UserError(
+                f"{key}.scale: found 1, but {key}.{split} has no lr; allowed are 2, 3, 4 to make LR from HR"
+            )
         folders = {k: str(Path(full["data_root"]).expanduser() / source[k]) for k in ("hr", "lr") if k in source}
         checked_splits[split] = {**source, **folders}
     shrink = full["shrink"]

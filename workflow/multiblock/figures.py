@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402  (after the backend is chosen)
-from matplotlib.axes import Axes  # noqa: E402
-from matplotlib.patches import Rectangle  # noqa: E402
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 
-from multiblock.data.images import read  # noqa: E402
-from multiblock.data.imageset import ImageSet  # noqa: E402
+from multiblock.data.images import read
+from multiblock.data.imageset import ImageSet
 
 COLOURS = plt.get_cmap("tab10").colors
 plt.rcParams |= {"axes.spines.top": False, "axes.spines.right": False, "font.size": 10, "savefig.dpi": 150}

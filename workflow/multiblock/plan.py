@@ -8,7 +8,7 @@ Blocks and phases count from 1. The scheme is that of the multiblock study (phas
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,6 +78,13 @@ class Task:
     blocks: tuple[Block, ...]
     starts: tuple[int | str, ...]
     stages: tuple[Stage, ...]
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> "Task":
+        """The task that ``dataclasses.asdict`` made ``plain`` of."""
+        blocks = tuple(Block(**block) for block in plain["blocks"])
+        stages = tuple(Stage(**stage) for stage in plain["stages"])
+        return cls(**{**plain, "blocks": blocks, "stages": stages})
 
     @property
     def last(self) -> int:

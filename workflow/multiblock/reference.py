@@ -35,7 +35,9 @@ def _table(title: str, properties: Mapping[str, Any], rule: Mapping[str, Any]) -
     yield from ("| key | allowed | default | what it does |", "|---|---|---|---|")
     for key, entry in properties.items():
         if "default" in entry:
-            default = f"`{json.dumps(entry['default'])}`" if not isinstance(entry["default"], dict) else "see config.yaml"
+            default = (
+                f"`{json.dumps(entry['default'])}`" if not isinstance(entry["default"], dict) else "see config.yaml"
+            )
         else:
             default = "needed" if key in rule.get("required", ()) else "none"
         yield f"| `{key}` | {_allowed(entry)} | {default} | {' '.join(entry['description'].split())} |"
@@ -46,6 +48,8 @@ def _allowed(entry: Mapping[str, Any]) -> str:
     if "enum" in entry:
         return ", ".join(f"`{value}`" for value in entry["enum"])
     kinds = entry.get("type", "mapping")
-    text = " or ".join([kinds] if isinstance(kinds, str) else kinds).replace("object", "mapping").replace("array", "list")
+    text = (
+        " or ".join([kinds] if isinstance(kinds, str) else kinds).replace("object", "mapping").replace("array", "list")
+    )
     bounds = {"minimum": "from {}", "exclusiveMinimum": "above {}", "maximum": "up to {}"}
     return ", ".join([text, *(words.format(entry[bound]) for bound, words in bounds.items() if bound in entry)])

@@ -1,4 +1,5 @@
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 # The package is found without being installed; the jobs find it through the link beside the scripts.
@@ -15,7 +16,10 @@ try:
     config.update(configuration.checked(config))
     study = configuration.load(config)
     inspection = Inspection(Path(study.results, "data", "inspection.json"))
-    IMAGES = {name: inspect(data, inspection, study.largest_patch(name)) for name, data in study.data.items()}
+    IMAGES = {
+        name: inspect(data, inspection, study.largest_patch(name))
+        for name, data in study.data.items()
+    }
 except UserError as error:
     sys.exit(f"multiblock: error: {error}")
 
@@ -44,7 +48,9 @@ def data_of(wildcards):
 
 def image_set(folder, splits=SPLITS):
     """The files of an image set: for each split its array and its index."""
-    return [f"{folder}/{split}.{ending}" for split in splits for ending in ("npy", "csv")]
+    return [
+        f"{folder}/{split}.{ending}" for split in splits for ending in ("npy", "csv")
+    ]
 
 
 def phase_folder(wildcards, phase):
@@ -84,13 +90,19 @@ def source_of(module, wildcards=None):
 
 def seeds_and_phases(run, upto=None):
     """All (seed, phase) of a run, or those of its phases 1..upto."""
-    return [(seed, phase) for seed in study.seeds for phase in study.runs[run].plan.numbers if phase <= (upto or phase)]
+    return [
+        (seed, phase)
+        for seed in study.seeds
+        for phase in study.runs[run].plan.numbers
+        if phase <= (upto or phase)
+    ]
 
 
 def phase_files(run, name, upto=None):
     """One file of each phase of each seed."""
     return [
-        f"{PHASE.format(run=run, seed=seed, phase=phase)}/{name}" for seed, phase in seeds_and_phases(run, upto)
+        f"{PHASE.format(run=run, seed=seed, phase=phase)}/{name}"
+        for seed, phase in seeds_and_phases(run, upto)
     ]
 
 
@@ -98,6 +110,11 @@ def set_blocks(wildcards):
     """The blocks that make LR_k of a phase, each with the phase whose weights it has."""
     made = ImageSet(phase=int(wildcards.phase), block=int(wildcards.block))
     return plan_of(wildcards).set_weights(made)
+
+
+def task_of(wildcards):
+    """What the phase has to do, as plain values: Snakemake takes no notice of a change in any others."""
+    return asdict(plan_of(wildcards).task(int(wildcards.phase), int(wildcards.seed)))
 
 
 def training_settings(wildcards):
@@ -115,7 +132,9 @@ def training_settings(wildcards):
 
 def strip_titles(wildcards):
     """What a phase made, as the study writes it, by phase."""
-    return {phase: plan_of(wildcards).title(phase) for phase in plan_of(wildcards).numbers}
+    return {
+        phase: plan_of(wildcards).title(phase) for phase in plan_of(wildcards).numbers
+    }
 
 
 def run_reports(run):
@@ -127,4 +146,8 @@ def run_reports(run):
 
 def study_reports():
     """The comparison, where there is something to compare."""
-    return [f"{RESULTS}/{study.name}_comparison.{ending}" for ending in ("csv", "md")] if len(study.runs) > 1 else []
+    return (
+        [f"{RESULTS}/{study.name}_comparison.{ending}" for ending in ("csv", "md")]
+        if len(study.runs) > 1
+        else []
+    )

@@ -3,15 +3,15 @@ rule convert:
     output:
         hr=image_set(f"{DATA}/HR"),
         lr=image_set(f"{DATA}/LR"),
+    log:
+        f"{DATA}/logs/convert.log",
+    # All data sets are converted, and thereby checked, before any training.
+    priority: 100
+    conda:
+        ENVIRONMENT
     params:
         images=lambda wildcards: IMAGES[wildcards.data],
         source=source_of("data.convert"),
-    log:
-        f"{DATA}/logs/convert.log",
-    conda:
-        ENVIRONMENT
-    # All data sets are converted, and thereby checked, before any training.
-    priority: 100
     script:
         "../scripts/convert.py"
 
@@ -22,13 +22,13 @@ rule enlarge:
         image_set(f"{DATA}/LR"),
     output:
         image_set(f"{DATA}/LR_enlarged"),
+    log:
+        f"{DATA}/logs/enlarge.log",
+    priority: 100
+    conda:
+        ENVIRONMENT
     params:
         scale=lambda wildcards: study.data[wildcards.data].scale,
         source=source_of("data.convert"),
-    log:
-        f"{DATA}/logs/enlarge.log",
-    conda:
-        ENVIRONMENT
-    priority: 100
     script:
         "../scripts/enlarge.py"

@@ -8,11 +8,6 @@ rule evaluate:
     output:
         table=f"{PHASE}/psnr.csv",
         pictures=directory(f"{PHASE}/images"),
-    params:
-        first=lambda wildcards: plan_of(wildcards).phase(int(wildcards.phase)).first,
-        border=lambda wildcards: study.border(study.runs[wildcards.run]),
-        memory_gib=study.inference["memory_gib"],
-        source=lambda wildcards: source_of("evaluation", wildcards),
     log:
         f"{PHASE}/logs/evaluate.log",
     conda:
@@ -20,5 +15,10 @@ rule evaluate:
     threads: workflow.cores
     resources:
         gpu=1,
+    params:
+        first=lambda wildcards: plan_of(wildcards).phase(int(wildcards.phase)).first,
+        border=lambda wildcards: study.border(study.runs[wildcards.run]),
+        memory_gib=study.inference["memory_gib"],
+        source=lambda wildcards: source_of("evaluation", wildcards),
     script:
         "../scripts/evaluate.py"

@@ -11,14 +11,14 @@ rule table:
             labels={"run": "{run}", "form": "table"},
         ),
         markdown=f"{RESULTS}/{{run}}/psnr_by_phase.md",
-    params:
-        of=lambda wildcards: seeds_and_phases(wildcards.run),
-        border=lambda wildcards: study.border(study.runs[wildcards.run]),
-        source=source_of("tables"),
     log:
         f"{RESULTS}/{{run}}/logs/table.log",
     conda:
         ENVIRONMENT
+    params:
+        of=lambda wildcards: seeds_and_phases(wildcards.run),
+        border=lambda wildcards: study.border(study.runs[wildcards.run]),
+        source=source_of("tables"),
     script:
         "../scripts/table.py"
 
@@ -52,16 +52,16 @@ rule figures:
             category="Pictures",
             labels={"run": "{run}", "image": "{image}"},
         ),
+    log:
+        f"{RESULTS}/{{run}}/logs/figures.log",
+    conda:
+        ENVIRONMENT
     params:
         of=lambda wildcards: seeds_and_phases(wildcards.run),
         titles=lambda wildcards: strip_titles(wildcards),
         images=study.report["images"],
         zoom=study.report["zoom"],
         source=source_of("figures"),
-    log:
-        f"{RESULTS}/{{run}}/logs/figures.log",
-    conda:
-        ENVIRONMENT
     script:
         "../scripts/figures.py"
 
@@ -77,12 +77,12 @@ rule compare:
             category="Comparison",
         ),
         markdown=f"{RESULTS}/{study.name}_comparison.md",
-    params:
-        runs=list(study.runs),
-        source=source_of("tables"),
     log:
         f"{RESULTS}/data/logs/{study.name}_comparison.log",
     conda:
         ENVIRONMENT
+    params:
+        runs=list(study.runs),
+        source=source_of("tables"),
     script:
         "../scripts/compare.py"

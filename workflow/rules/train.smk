@@ -6,18 +6,20 @@ for number in PHASES:
         name:
             f"phase{number}_1"
         input:
-            images=lambda wildcards: image_set(cached_folder(wildcards), ["train", "validation"]),
-            hr=lambda wildcards: image_set(hr_folder(wildcards), ["train", "validation"]),
+            images=lambda wildcards: image_set(
+                cached_folder(wildcards), ["train", "validation"]
+            ),
+            hr=lambda wildcards: image_set(
+                hr_folder(wildcards), ["train", "validation"]
+            ),
             weights=lambda wildcards: [
-                weights_of(wildcards, phase) for phase in plan_of(wildcards).reads_weights(int(wildcards.phase))
+                weights_of(wildcards, phase)
+                for phase in plan_of(wildcards).reads_weights(int(wildcards.phase))
             ],
         output:
             weights=f"{PHASE}/weights.safetensors",
             history=f"{PHASE}/history.csv",
             record=f"{PHASE}/training.json",
-        params:
-            task=lambda wildcards: plan_of(wildcards).task(int(wildcards.phase), int(wildcards.seed)),
-            settings=lambda wildcards: training_settings(wildcards),
         log:
             f"{PHASE}/logs/train.log",
         wildcard_constraints:
@@ -27,6 +29,9 @@ for number in PHASES:
         threads: workflow.cores
         resources:
             gpu=1,
+        params:
+            task=lambda wildcards: task_of(wildcards),
+            settings=lambda wildcards: training_settings(wildcards),
         script:
             "../scripts/train.py"
 
@@ -36,15 +41,11 @@ for number in PHASES:
         input:
             images=lambda wildcards: image_set(cached_folder(wildcards)),
             weights=lambda wildcards: [
-                weights_of(wildcards, phase) for phase in dict.fromkeys(set_blocks(wildcards).values())
+                weights_of(wildcards, phase)
+                for phase in dict.fromkeys(set_blocks(wildcards).values())
             ],
         output:
             image_set(f"{PHASE}/LR_{{block}}"),
-        params:
-            blocks=lambda wildcards: set_blocks(wildcards),
-            cache=study.inference["cache"],
-            memory_gib=study.inference["memory_gib"],
-            source=lambda wildcards: source_of("generation", wildcards),
         log:
             f"{PHASE}/logs/generate_LR_{{block}}.log",
         wildcard_constraints:
@@ -54,6 +55,11 @@ for number in PHASES:
         threads: workflow.cores
         resources:
             gpu=1,
+        params:
+            blocks=lambda wildcards: set_blocks(wildcards),
+            cache=study.inference["cache"],
+            memory_gib=study.inference["memory_gib"],
+            source=lambda wildcards: source_of("generation", wildcards),
         script:
             "../scripts/generate.py"
 

@@ -1,11 +1,12 @@
 from pathlib import Path
 
 from multiblock.jobs import device_of, job, weights_by_phase
+from multiblock.plan import Task
 from multiblock.training.loop import Settings, train
 
 with job(snakemake):
     train(
-        snakemake.params.task,
+        Task.from_dict(snakemake.params.task),
         Settings(**snakemake.params.settings),
         device_of(snakemake),
         inputs=Path(snakemake.input.images[0]).parent,

@@ -66,7 +66,9 @@ class Progress:
         if here == _TIMED or (self._bar.disable and now - self._said > _QUIET_SECONDS and here > _TIMED):
             rate = (now - self._begun) / max(self._task.pixels(self._first + 1, self._done), 1)
             left = duration(rate * self._task.pixels(self._done, self._task.iterations))
-            log.info("%d of %d iterations, expected time left %s%s", self._done, self._task.iterations, left, self._note)
+            log.info(
+                "%d of %d iterations, expected time left %s%s", self._done, self._task.iterations, left, self._note
+            )
             self._said = now
 
     def note(self, psnr: float) -> None:
