@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from multiblock.data.convert import convert
 from multiblock.errors import UserError
 from multiblock.generation import generate
 from multiblock.plan import Block, Plan
+from multiblock.training import checkpoint
 from multiblock.training.device import choose
 from multiblock.training.loop import Settings, train
 from test_plan import phase, stage
@@ -139,6 +141,13 @@ def test_killed_and_gone_on_is_byte_for_byte_the_same(arrays, tmp_path, number, 
     assert time.monotonic() - before < 60
     assert same(resumed, run(arrays, tmp_path / "whole", task(200)))
     assert not list(out.glob("working-*"))
+
+
+def test_two_trainings_in_one_folder_are_refused(arrays, tmp_path):
+    out = tmp_path / "out"
+    with checkpoint.claim(out), pytest.raises(UserError, match=f"process {os.getpid()} is still training here"):
+        run(arrays, out)
+    run(arrays, out)
 
 
 def test_a_checkpoint_of_other_settings_is_not_gone_on_from(arrays, tmp_path):

@@ -236,7 +236,6 @@ def test_killed_and_started_again_it_goes_on(pairs):
             assert time.monotonic() < deadline and p.poll() is None
             time.sleep(0.05)
         os.killpg(p.pid, signal.SIGKILL)
-    subprocess.run(command(pairs, "--unlock", "--configfile", str(pairs / "config.yaml")), check=True)
     done = snakemake(pairs)
     assert done.returncode == 0, done.stdout + done.stderr
     log = (pairs / "results" / "one" / "seed1" / "phase1" / "logs" / "train.log").read_text()

@@ -15,7 +15,7 @@ from matplotlib.patches import Rectangle
 from multiblock.data.images import read
 from multiblock.data.imageset import ImageSet
 
-COLOURS = plt.get_cmap("tab10").colors
+COLOURS = matplotlib.color_sequences["tab10"]
 plt.rcParams |= {"axes.spines.top": False, "axes.spines.right": False, "font.size": 10, "savefig.dpi": 150}
 
 
@@ -35,13 +35,17 @@ def psnr_by_phase(table: pd.DataFrame, file: Path) -> None:
         gain = "" if i == 0 else f"\n{value - means.psnr_rgb_composed.iloc[0]:+.2f}"
         axes.annotate(f"{value:.2f}{gain}", (i, value), (0, 9), textcoords="offset points", ha="center", fontsize=9)
     axes.axhline(means.psnr_rgb_composed.iloc[0], color="0.6", lw=1, ls=":")
-    names = ["input\n(no network)"] + [f"phase {phase}\nblock {spans[phase]}" for phase in phases[1:]]
+    names = ["input\n(no network)"] + [f"phase {phase}\n{_blocks(spans[phase])}" for phase in phases[1:]]
     axes.set_xticks(x, names)
-    axes.margins(x=0.08, y=0.18)
+    axes.margins(x=0.08, y=0.2)
     axes.set_ylabel("PSNR RGB of the test images [dB]")
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, loc="upper left")
     figure.savefig(file)
     plt.close(figure)
+
+
+def _blocks(span: str) -> str:
+    return f"blocks {span}" if "-" in span else f"block {span}"
 
 
 def learning_curves(histories: Mapping[tuple[int, int], Path], file: Path) -> None:
@@ -125,7 +129,7 @@ def strip(pictures: Sequence[tuple[str, np.ndarray]], zoom: int, file: Path) -> 
         whole.set_title(title, fontsize=9)
         whole.add_patch(Rectangle((x, y), small, small, fill=False, color="yellow", lw=1))
         _show(detail, pixels[y : y + small, x : x + small])
-    figure.savefig(file)
+    figure.savefig(file, dpi=110)
     plt.close(figure)
 
 

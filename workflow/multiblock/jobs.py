@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @contextmanager
 def job(snakemake: Any) -> Iterator[None]:
     """Log to the terminal and to the rule's log file, and end on wrong input with one line and exit status 1."""
-    handlers = [logging.StreamHandler(), logging.FileHandler(snakemake.log[0])]
+    handlers: list[logging.Handler] = [logging.StreamHandler(), logging.FileHandler(snakemake.log[0])]
     for handler in handlers:
         handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("multiblock")

@@ -162,12 +162,11 @@ class Plan:
             gap = [block for block in range(1, phase.first) if block not in trained]
             if gap:
                 yield f"{key}: {span} leaves a gap: block {gap[0]} before it has not been trained by any earlier phase"
-            for block in phase.span:
-                if phase.start.startswith("inherit") and block not in trained:
-                    if block == 1:
-                        yield f"{key}: start {phase.start} has nothing to inherit from: block 1 is the first"
-                    elif self.blocks[block - 1] != self.blocks[block - 2]:
-                        yield f"{key}: start {phase.start} needs block {block} to be built like block {block - 1}"
+            for new in sorted(set(phase.span) - trained) if phase.start.startswith("inherit") else ():
+                if new == 1:
+                    yield f"{key}: start {phase.start} has nothing to inherit from: block 1 is the first"
+                elif self.blocks[new - 1] != self.blocks[new - 2]:
+                    yield f"{key}: start {phase.start} needs block {new} to be built like block {new - 1}"
             trained.update(phase.span)
         untrained = sorted(set(range(1, len(self.blocks) + 1)) - trained)
         if untrained:

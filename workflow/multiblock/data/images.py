@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import imageio.v3 as iio
 import numpy as np
@@ -70,5 +71,5 @@ def read(file: Path) -> np.ndarray:
 
 def write(file: Path, pixels: np.ndarray) -> None:
     """Write pixels (H, W, 3), uint8, in the format of the file's ending."""
-    options = {"compress_level": 1} if file.suffix == ".png" else {}
+    options: dict[str, Any] = {"compress_level": 1} if file.suffix == ".png" else {}
     iio.imwrite(file, pixels, plugin="pillow", **options)

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,7 @@ def _hold_out(items: list[Item], share: float, key: str) -> tuple[list[Item], li
 
 def _items(source: Mapping[str, Any]) -> list[Item]:
     if "photographs" in source:
-        photographs = _listing(Path(find_spec("skimage").submodule_search_locations[0], "data"))
+        photographs = _listing(Path(str(files("skimage").joinpath("data"))))
         return [Item(name=name, hr=photographs[name]) for name in source["photographs"]]
     hr = _listing(Path(source["hr"]))
     if "lr" not in source:
@@ -89,18 +89,18 @@ def _items(source: Mapping[str, Any]) -> list[Item]:
 def _listing(folder: Path) -> dict[str, Path]:
     """The image files of a folder by name without ending; hidden files and other endings do not count."""
     try:
-        files = [file for file in folder.iterdir() if not file.name.startswith(".")]
+        entries = [file for file in folder.iterdir() if not file.name.startswith(".")]
     except OSError as error:
         raise UserError(f"{folder}: cannot be listed: {error.strerror}") from None
     listing: dict[str, Path] = {}
-    for file in sorted(files, key=lambda f: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", f.name)]):
+    for file in sorted(entries, key=lambda f: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", f.name)]):
         if file.suffix.lower() not in images.SUFFIXES:
             continue
         if file.stem in listing:
             raise UserError(f"{file}: has the same name as {listing[file.stem].name}; names must differ")
         listing[file.stem] = file
     if not listing:
-        raise UserError(f"{folder}: holds no images; found {len(files)} files, allowed are {listed(images.SUFFIXES)}")
+        raise UserError(f"{folder}: holds no images; found {len(entries)} files, allowed are {listed(images.SUFFIXES)}")
     return listing
 
 

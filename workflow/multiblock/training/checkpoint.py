@@ -1,14 +1,17 @@
 """Checkpoints that are either whole or not there."""
 
+import fcntl
 import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 from torch import Tensor
+
+from multiblock.errors import UserError
 
 
 @dataclass
@@ -36,6 +39,27 @@ class State:
         if psnr > self.best_psnr:
             self.best_psnr, self.best_iteration = psnr, self.done
             self.best_weights = {name: value.detach().clone() for name, value in weights.items()}
+
+
+def claim(folder: Path) -> TextIO:
+    """Claim a phase's folder for this process, so that two trainings never write into one.
+
+    The claim ends when the returned file is closed or the process ends, however it ends.
+
+    Raises:
+        UserError: another process that is still running has claimed it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    file = (folder / "lock").open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        raise UserError(f"{folder}: process {file.read()} is still training here; wait for it, or end it") from None
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    return file
 
 
 def save(file: Path, state: State) -> None:

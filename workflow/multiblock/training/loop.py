@@ -71,10 +71,12 @@ def train(
         checkpoint_seconds: time between two checkpoints.
 
     Raises:
-        UserError: files that do not fit the task or one another, or a loss that is not finite.
+        UserError: files that do not fit the task or one another, a loss that is not finite, or another training
+            in the same folder.
         SystemExit: a signal asked for a stop; a checkpoint was written before.
     """
     # -- Network: the chain 1..last; the span is what is trained ----------------------------------------------
+    claimed = checkpoint.claim(out)
     make_deterministic(settings.deterministic)
     chain = starting_chain(task, weights)
     span = chain.part(task.first, task.last).to(device.device)
@@ -167,6 +169,8 @@ def train(
     (out / "training.json").write_text(json.dumps(_record(task, settings, device, span, state), indent=2) + "\n")
     for folder in out.glob("working-*"):
         shutil.rmtree(folder)
+    (out / "lock").unlink()
+    claimed.close()
     log.info("done in %s", duration(state.seconds))
 
 

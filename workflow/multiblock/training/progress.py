@@ -4,7 +4,6 @@ import logging
 import sys
 import time
 from contextlib import ExitStack
-from types import TracebackType
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -52,7 +51,7 @@ class Progress:
         )
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):  # noqa: ANN204
+    def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     def step(self) -> None:

@@ -1,7 +1,7 @@
 """Stop training in good order when asked to."""
 
 import signal
-from types import FrameType, TracebackType
+from types import FrameType
 
 
 class StopRequest:
@@ -17,6 +17,6 @@ class StopRequest:
         self._before = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)

@@ -30,7 +30,7 @@ def starting_chain(task: Task, weights: Mapping[int, Path]) -> Chain:
         if origin.startswith("inherit"):
             block.load_state_dict(chain.blocks[str(number - 1)].state_dict())
         if origin == "inherit_zeroed":
-            output = block.get_submodule(block.output_layer)
+            output = block.get_submodule(str(block.output_layer))
             for parameter in output.parameters():
                 nn.init.zeros_(parameter)
         if origin in _FRESH:
