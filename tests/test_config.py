@@ -138,6 +138,12 @@ def test_shrink():
         ("recipes.single.0.lr", 0, "recipes.single.0.lr: found 0; allowed is more than 0"),
         ("recipes.single.0.iterations", "many", "found 'many'; allowed is a whole number"),
         ("recipes.single.0.clamp", "yes", "recipes.single.0.clamp: found 'yes'; allowed is true or false"),
+        ("recipes.single.0.options", {"rho": 0.9}, "recipes.single.0.options.rho: unknown key; allowed are betas, eps"),
+        (
+            "recipes.single.0.options",
+            {"betas": [0.9, 2]},
+            "recipes.single.0.options.betas.1: found 2; allowed is below 1",
+        ),
         ("blocks.small.chanels", 8, "blocks.small.chanels: mcan has no such option; did you mean 'channels'?"),
         ("blocks.small.channels", 0, "blocks.small.channels: found 0; allowed is at least 1"),
         ("blocks.small.channels", "8", "blocks.small.channels: found '8'; allowed is a value of type int"),

@@ -226,8 +226,7 @@ def test_the_studys_constants():
     assert (adam["betas"], adam["eps"], adam["weight_decay"], adam["amsgrad"]) == ((0.9, 0.999), 1e-8, 0, False)
     adadelta = make(stage(optimiser="adadelta", lr=1), parameter).defaults
     assert (adadelta["lr"], adadelta["rho"], adadelta["eps"], adadelta["weight_decay"]) == (1, 0.9, 1e-6, 0)
-    with pytest.raises(UserError, match="adam does not take them"):
-        make(stage(options={"momentum": 1}), parameter)
+    assert make(stage(options={"weight_decay": 1e-5, "amsgrad": True}), parameter).defaults["amsgrad"]
 
 
 def test_a_loss_that_is_not_finite_stops_with_place_and_advice(arrays, tmp_path):

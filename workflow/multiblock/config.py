@@ -22,7 +22,7 @@ from multiblock.errors import UserError, listed, nearest
 from multiblock.networks import check_options
 from multiblock.plan import Block, Phase, Plan, Stage, parse_span
 
-SCHEMA = Path(__file__).parent.parent / "schemas" / "config.schema.yaml"
+SCHEMA = Path(__file__).resolve().parent.parent / "schemas" / "config.schema.yaml"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,9 +170,10 @@ def _explain(error: jsonschema.ValidationError) -> str:
             return f"{key or 'config'}: found {found!r}; allowed is {' or '.join(names.get(k, k) for k in kinds)}"
         case "enum":
             return f"{key}: found {found!r}{nearest(str(found), map(str, rule))}; allowed are {listed(rule)}"
-        case "minimum" | "maximum" | "exclusiveMinimum":
-            sign = {"minimum": "at least", "maximum": "at most", "exclusiveMinimum": "more than"}[error.validator]
-            return f"{key}: found {found!r}; allowed is {sign} {rule}"
+        case "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum":
+            signs = {"minimum": "at least", "maximum": "at most"}
+            signs |= {"exclusiveMinimum": "more than", "exclusiveMaximum": "below"}
+            return f"{key}: found {found!r}; allowed is {signs[error.validator]} {rule}"
         case "pattern":
             return f"{key}: found {found!r}; allowed is what matches {rule}"
         case _:

@@ -76,7 +76,6 @@ def train(
         SystemExit: a signal asked for a stop; a checkpoint was written before.
     """
     # -- Network: the chain 1..last; the span is what is trained ----------------------------------------------
-    claimed = checkpoint.claim(out)
     make_deterministic(settings.deterministic)
     chain = starting_chain(task, weights)
     span = chain.part(task.first, task.last).to(device.device)
@@ -99,6 +98,7 @@ def train(
     )
 
     # -- Resume ----------------------------------------------------------------------------------------------
+    claimed = checkpoint.claim(out)
     working = out / f"working-{_key(task, settings, [train_inputs, train_targets, *validation], weights)}"
     working.mkdir(parents=True, exist_ok=True)
     state = checkpoint.load(working / "checkpoint.pt")

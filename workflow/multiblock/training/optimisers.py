@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from multiblock.errors import UserError
 from multiblock.plan import Stage
 
 OPTIMISERS: Mapping[str, tuple[Callable[..., torch.optim.Optimizer], dict[str, Any]]] = {
@@ -16,13 +15,6 @@ OPTIMISERS: Mapping[str, tuple[Callable[..., torch.optim.Optimizer], dict[str, A
 
 
 def make(stage: Stage, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """A new optimiser as ``stage`` asks for.
-
-    Raises:
-        UserError: the stage's options are none of the optimiser's.
-    """
+    """A new optimiser as ``stage`` asks for; the schema has checked its options."""
     build, constants = OPTIMISERS[stage.optimiser]
-    try:
-        return build(parameters, lr=stage.lr, **{**constants, **stage.options})
-    except (TypeError, ValueError) as error:
-        raise UserError(f"stage options {stage.options}: {stage.optimiser} does not take them: {error}") from None
+    return build(parameters, lr=stage.lr, **{**constants, **stage.options})
