@@ -3,6 +3,7 @@
 # make env   the environment in .venv alone
 PYTHON ?= python3
 BIN := .venv/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 
 .PHONY: run test env lint format docs lock benchmark
 
@@ -17,9 +18,9 @@ env: .venv/ready
 .venv/ready: envs/torch.txt envs/requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; found " + sys.version.split()[0] + ". Name one: make run PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -r envs/torch.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check -r envs/requirements.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(PIP) -r envs/torch.txt
+	$(PIP) --no-deps -r envs/requirements.txt
+	$(PIP) --no-deps --no-build-isolation --editable .
 	touch $@
 
 lint: env

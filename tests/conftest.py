@@ -5,8 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from multiblock.data import images
+
+# Two workers on two cores: one thread each.
+torch.set_num_threads(1)
 
 ROOT = Path(__file__).parent.parent
 

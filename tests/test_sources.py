@@ -10,7 +10,7 @@ import pytest
 from conftest import picture
 from multiblock import config
 from multiblock.data import images
-from multiblock.data.sources import Inspection, find, inspect
+from multiblock.data.sources import Inspection, find, inspect, left_out
 from multiblock.errors import UserError
 
 
@@ -51,6 +51,7 @@ def test_other_files_do_not_count(pairs):
     for name in ("notes.txt", ".hidden.png", "Thumbs.db"):
         (pairs / "train" / "HR" / name).write_text("x")
     assert len(find(data(pairs, validation=1))["train"]) == 3
+    assert [file.name for file in left_out(data(pairs))] == ["Thumbs.db", "notes.txt"]
 
 
 def test_lr_may_be_called_otherwise(pairs):

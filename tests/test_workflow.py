@@ -224,8 +224,8 @@ def test_mistakes_stop_it_before_any_training(pairs):
 
 
 def test_killed_and_started_again_it_goes_on(pairs):
-    write_config(pairs, training={"checkpoint_seconds": 0.01})
-    long = [{"iterations": 4000, "batch": 2, "patch": 16}]
+    write_config(pairs, training={"checkpoint_seconds": 0.3})
+    long = [{"iterations": 1500, "batch": 2, "patch": 16}]
     config = yaml.safe_load((pairs / "config.yaml").read_text())
     config["runs"] = {"one": {"chain": ["tiny"], "plan": [{"span": 1, "stages": long}]}}
     (pairs / "config.yaml").write_text(yaml.safe_dump(config))

@@ -1,10 +1,14 @@
 """Turn image files into image sets, reading every file once."""
 
+import logging
 from pathlib import Path
 
 from multiblock.data import images, resize
 from multiblock.data.imageset import SPLITS, ImageSet, Writer
-from multiblock.data.sources import Data, find
+from multiblock.data.sources import Data, find, left_out
+from multiblock.errors import listed
+
+log = logging.getLogger(__name__)
 
 
 def convert(data: Data, hr: Path, lr: Path) -> None:
@@ -16,6 +20,8 @@ def convert(data: Data, hr: Path, lr: Path) -> None:
     Raises:
         UserError: an image cannot be read, or the two of a pair differ in size.
     """
+    for file in left_out(data):
+        log.info("%s: left out, its ending is none of %s", file, listed(images.SUFFIXES))
     for split, items in find(data).items():
         limit = None if split == "train" else data.max_side // data.scale * data.scale
         sizes = [_cut_size(images.size(item.hr), data.scale, limit) for item in items]
@@ -29,6 +35,7 @@ def convert(data: Data, hr: Path, lr: Path) -> None:
                     partner = images.read(item.lr)[:low, :narrow]
                 hr_set.add(item.name, full)
                 lr_set.add(item.name, partner)
+        log.info("%s: %d images of %s", split, len(items), data.name)
 
 
 def _cut_size(size: tuple[int, int], scale: int, limit: int | None) -> tuple[int, int]:

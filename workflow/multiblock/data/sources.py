@@ -86,6 +86,18 @@ def _items(source: Mapping[str, Any]) -> list[Item]:
     return pairs
 
 
+def left_out(data: Data) -> list[Path]:
+    """The files in the folders of ``data`` that do not count, as their endings are not those of images."""
+    sources = (source for split in SPLITS if isinstance(source := getattr(data, split), Mapping))
+    folders = dict.fromkeys(Path(source[key]) for source in sources for key in ("hr", "lr") if key in source)
+    return [
+        file
+        for folder in folders
+        for file in sorted(folder.iterdir())
+        if not file.name.startswith(".") and file.suffix.lower() not in images.SUFFIXES
+    ]
+
+
 def _listing(folder: Path) -> dict[str, Path]:
     """The image files of a folder by name without ending; hidden files and other endings do not count."""
     try:
