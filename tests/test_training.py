@@ -34,7 +34,6 @@ SETTINGS = Settings(
     keep="last",
     history_every=10,
     validate_every=20,
-    memory_gib=4,
     source="",
 )
 
@@ -65,6 +64,7 @@ def run(arrays: Path, out: Path, todo=None, settings=SETTINGS, weights=None, che
         weights=weights or {},
         out=out,
         checkpoint_seconds=checkpoint_seconds,
+        memory_gib=4,
     )
     return out
 
@@ -250,6 +250,7 @@ def test_bfloat16_agrees_with_float32(arrays, tmp_path):
             weights={},
             out=out,
             checkpoint_seconds=60,
+            memory_gib=4,
         )
         losses[precision] = float(history(out)[-1]["loss"])
     assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.1)

@@ -156,6 +156,7 @@ def test_changing_one_phase_reruns_from_there(finished, config):
         ({"evaluation": {"border": 3}}, {"evaluate": 4, "table": 2, "figures": 2, "compare": 1}),
         ({"training": {"checkpoint_seconds": 5}}, {}),
         ({"training": {"keep": "best"}}, {**PHASED, "phase1_1": 2, "evaluate": 4, "table": 2, "figures": 2}),
+        ({"seeds": [1, 2]}, {**PHASED, "phase1_1": 2, "evaluate": 4, "table": 2, "figures": 2}),
         ({"data_root": "."}, {}),
     ],
 )

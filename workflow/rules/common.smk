@@ -16,10 +16,7 @@ try:
     config.update(configuration.checked(config))
     study = configuration.load(config)
     inspection = Inspection(Path(study.results, "data", "inspection.json"))
-    IMAGES = {
-        name: inspect(data, inspection, study.largest_patch(name))
-        for name, data in study.data.items()
-    }
+    IMAGES = {name: inspect(data, inspection, study.largest_patch(name)) for name, data in study.data.items()}
 except UserError as error:
     sys.exit(f"multiblock: error: {error}")
 
@@ -48,9 +45,7 @@ def data_of(wildcards):
 
 def image_set(folder, splits=SPLITS):
     """The files of an image set: for each split its array and its index."""
-    return [
-        f"{folder}/{split}.{ending}" for split in splits for ending in ("npy", "csv")
-    ]
+    return [f"{folder}/{split}.{ending}" for split in splits for ending in ("npy", "csv")]
 
 
 def phase_folder(wildcards, phase):
@@ -90,20 +85,12 @@ def source_of(module, wildcards=None):
 
 def seeds_and_phases(run, upto=None):
     """All (seed, phase) of a run, or those of its phases 1..upto."""
-    return [
-        (seed, phase)
-        for seed in study.seeds
-        for phase in study.runs[run].plan.numbers
-        if phase <= (upto or phase)
-    ]
+    return [(seed, phase) for seed in study.seeds for phase in study.runs[run].plan.numbers if phase <= (upto or phase)]
 
 
 def phase_files(run, name, upto=None):
     """One file of each phase of each seed."""
-    return [
-        f"{PHASE.format(run=run, seed=seed, phase=phase)}/{name}"
-        for seed, phase in seeds_and_phases(run, upto)
-    ]
+    return [f"{PHASE.format(run=run, seed=seed, phase=phase)}/{name}" for seed, phase in seeds_and_phases(run, upto)]
 
 
 def set_blocks(wildcards):
@@ -118,36 +105,30 @@ def task_of(wildcards):
 
 
 def training_settings(wildcards):
-    """What training depends on beside its task; checkpoint_seconds is left out, as it changes nothing."""
+    """What training depends on beside its task; times and memory are left out, as they change no weights."""
     keys = ("keep", "history_every", "validate_every")
     return {
         "device": study.device,
         "precision": study.precision,
         "deterministic": study.deterministic,
         **{key: study.training[key] for key in keys},
-        "memory_gib": study.inference["memory_gib"],
         "source": source_of("training.loop", wildcards),
     }
 
 
 def strip_titles(wildcards):
     """What a phase made, as the study writes it, by phase."""
-    return {
-        phase: plan_of(wildcards).title(phase) for phase in plan_of(wildcards).numbers
-    }
+    return {phase: plan_of(wildcards).title(phase) for phase in plan_of(wildcards).numbers}
 
 
 def run_reports(run):
     """The files that a finished run ends in."""
-    return [
-        f"{RESULTS}/{run}/psnr_by_phase.{ending}" for ending in ("csv", "md", "png")
-    ] + [f"{RESULTS}/{run}/learning_curves.png", f"{RESULTS}/{run}/strips"]
+    return [f"{RESULTS}/{run}/psnr_by_phase.{ending}" for ending in ("csv", "md", "png")] + [
+        f"{RESULTS}/{run}/learning_curves.png",
+        f"{RESULTS}/{run}/strips",
+    ]
 
 
 def study_reports():
     """The comparison, where there is something to compare."""
-    return (
-        [f"{RESULTS}/{study.name}_comparison.{ending}" for ending in ("csv", "md")]
-        if len(study.runs) > 1
-        else []
-    )
+    return [f"{RESULTS}/{study.name}_comparison.{ending}" for ending in ("csv", "md")] if len(study.runs) > 1 else []

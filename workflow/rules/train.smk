@@ -6,15 +6,10 @@ for number in PHASES:
         name:
             f"phase{number}_1"
         input:
-            images=lambda wildcards: image_set(
-                cached_folder(wildcards), ["train", "validation"]
-            ),
-            hr=lambda wildcards: image_set(
-                hr_folder(wildcards), ["train", "validation"]
-            ),
+            images=lambda wildcards: image_set(cached_folder(wildcards), ["train", "validation"]),
+            hr=lambda wildcards: image_set(hr_folder(wildcards), ["train", "validation"]),
             weights=lambda wildcards: [
-                weights_of(wildcards, phase)
-                for phase in plan_of(wildcards).reads_weights(int(wildcards.phase))
+                weights_of(wildcards, phase) for phase in plan_of(wildcards).reads_weights(int(wildcards.phase))
             ],
         output:
             weights=f"{PHASE}/weights.safetensors",
@@ -41,8 +36,7 @@ for number in PHASES:
         input:
             images=lambda wildcards: image_set(cached_folder(wildcards)),
             weights=lambda wildcards: [
-                weights_of(wildcards, phase)
-                for phase in dict.fromkeys(set_blocks(wildcards).values())
+                weights_of(wildcards, phase) for phase in dict.fromkeys(set_blocks(wildcards).values())
             ],
         output:
             image_set(f"{PHASE}/LR_{{block}}"),

@@ -14,4 +14,5 @@ with job(snakemake):
         weights=weights_by_phase(snakemake.input.weights),
         out=Path(snakemake.output.weights).parent,
         checkpoint_seconds=snakemake.config["training"]["checkpoint_seconds"],
+        memory_gib=snakemake.config["inference"]["memory_gib"],
     )

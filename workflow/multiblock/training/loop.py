@@ -44,7 +44,6 @@ class Settings:
     keep: str
     history_every: int
     validate_every: int
-    memory_gib: float
     source: str
 
 
@@ -58,6 +57,7 @@ def train(
     weights: Mapping[int, Path],
     out: Path,
     checkpoint_seconds: float,
+    memory_gib: float,
 ) -> None:
     """Train one phase and write ``weights.safetensors``, ``history.csv`` and ``training.json`` into ``out``.
 
@@ -69,6 +69,7 @@ def train(
         targets: folder of the HR set.
         weights: the weights file of each earlier phase that the task names.
         checkpoint_seconds: time between two checkpoints.
+        memory_gib: memory for the feature maps of a validation image.
 
     Raises:
         UserError: files that do not fit the task or one another, a loss that is not finite, or another training
@@ -142,7 +143,7 @@ def train(
             progress.step()
             looked = state.done % settings.validate_every == 0 or state.done == total
             if looked or state.done % settings.history_every == 0:
-                psnr = _validate(span, *validation, device, settings.memory_gib) if looked else None
+                psnr = _validate(span, *validation, device, memory_gib) if looked else None
                 history.add(state.done, number + 1, stage.lr, state.loss_sum / state.loss_count, psnr)
                 state.loss_sum, state.loss_count = 0.0, 0
                 if psnr is not None:
