@@ -105,6 +105,15 @@ def test_figures_are_drawn(measured, tmp_path):
         assert drawn.std() > 10 and min(drawn.shape[:2]) > 100
 
 
+def test_a_table_of_single_blocks_survives_its_file(measured, tmp_path):
+    table = tables.psnr_by_phase(*[{(1, 1): files[1, 1]} for files in measured])
+    table.to_csv(tmp_path / "table.csv", index=False)
+    again = tables.read(tmp_path / "table.csv")
+    assert again.span.tolist()[1] == "1"
+    figures.psnr_by_phase(again, tmp_path / "psnr.png")
+    assert images.read(tmp_path / "psnr.png").std() > 10
+
+
 def test_the_busiest_place():
     image = np.zeros((40, 50, 3), np.uint8)
     image[20:30, 31:41:2] = 255

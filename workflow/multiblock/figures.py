@@ -3,20 +3,18 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import pandas as pd
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
+from matplotlib import color_sequences, rcParams
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from multiblock.data.images import read
 from multiblock.data.imageset import ImageSet
 
-COLOURS = matplotlib.color_sequences["tab10"]
-plt.rcParams |= {"axes.spines.top": False, "axes.spines.right": False, "font.size": 10, "savefig.dpi": 150}
+COLOURS = color_sequences["tab10"]
+rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "font.size": 10, "savefig.dpi": 150})
 
 
 def psnr_by_phase(table: pd.DataFrame, file: Path) -> None:
@@ -24,7 +22,8 @@ def psnr_by_phase(table: pd.DataFrame, file: Path) -> None:
     phases = list(table.phase.drop_duplicates())
     spans = table.groupby("phase").span.first()
     means = table.groupby("phase")[["psnr_rgb_composed", "psnr_rgb_staged"]].mean().loc[phases]
-    figure, axes = plt.subplots(figsize=(1.9 + 1.25 * len(phases), 4.2), layout="constrained")
+    figure = Figure(figsize=(1.9 + 1.25 * len(phases), 4.2), layout="constrained")
+    axes = figure.subplots()
     x = np.arange(len(phases))
     if table.seed.nunique() > 1:
         for _, rows in table.groupby("seed"):
@@ -41,7 +40,6 @@ def psnr_by_phase(table: pd.DataFrame, file: Path) -> None:
     axes.set_ylabel("PSNR RGB of the test images [dB]")
     axes.legend(frameon=False, loc="upper left")
     figure.savefig(file)
-    plt.close(figure)
 
 
 def _blocks(span: str) -> str:
@@ -49,8 +47,9 @@ def _blocks(span: str) -> str:
 
 
 def learning_curves(histories: Mapping[tuple[int, int], Path], file: Path) -> None:
-    """Training loss and validation PSNR over the iterations, the phases one after another, a line a seed."""
-    figure, (above, below) = plt.subplots(2, 1, figsize=(9, 6), sharex=True, layout="constrained")
+    """Training loss, a line a stage, and validation PSNR over the iterations, the phases one after another."""
+    figure = Figure(figsize=(9, 6), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True)
     begins: dict[int, int] = {}
     phases = sorted({phase for _, phase in histories})
     rows = {key: pd.read_csv(path) for key, path in histories.items()}
@@ -61,7 +60,8 @@ def learning_curves(histories: Mapping[tuple[int, int], Path], file: Path) -> No
     for (_, phase), row in rows.items():
         colour = COLOURS[(phase - 1) % len(COLOURS)]
         x = row.iteration + begins[phase]
-        above.plot(x, row.loss, color=colour, lw=1)
+        for _, stage in row.groupby("stage"):  # a line a stage: each may have a loss of its own
+            above.plot(stage.iteration + begins[phase], stage.loss, ".-", color=colour, ms=3, lw=1)
         seen = row.psnr_rgb_validation.notna()
         below.plot(x[seen], row.psnr_rgb_validation[seen], "o-", color=colour, ms=3, lw=1)
     above.set_yscale("log")
@@ -73,7 +73,6 @@ def learning_curves(histories: Mapping[tuple[int, int], Path], file: Path) -> No
             axes.axvline(begins[phase], color="0.8", lw=1, zorder=0)
         above.annotate(f"phase {phase}", (begins[phase], 1.01), xycoords=("data", "axes fraction"), fontsize=9)
     figure.savefig(file)
-    plt.close(figure)
 
 
 def strips(
@@ -121,7 +120,8 @@ def strip(pictures: Sequence[tuple[str, np.ndarray]], zoom: int, file: Path) -> 
     side = min(zoom, height, width)
     top, left = busiest(pictures[-1][1], side)
     size = (2.4 * len(pictures), 2.4 * (height / width + 1) + 0.5)
-    figure, axes = plt.subplots(2, len(pictures), figsize=size, layout="constrained")
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(2, len(pictures))
     for (title, pixels), whole, detail in zip(pictures, axes[0], axes[1], strict=True):
         scale = height // pixels.shape[0]
         y, x, small = top // scale, left // scale, side // scale
@@ -130,7 +130,6 @@ def strip(pictures: Sequence[tuple[str, np.ndarray]], zoom: int, file: Path) -> 
         whole.add_patch(Rectangle((x, y), small, small, fill=False, color="yellow", lw=1))
         _show(detail, pixels[y : y + small, x : x + small])
     figure.savefig(file, dpi=110)
-    plt.close(figure)
 
 
 def _show(axes: Axes, pixels: np.ndarray) -> None:

@@ -44,6 +44,11 @@ def psnr_by_phase(measured: Mapping[tuple[int, int], Path], trained: Mapping[tup
     return pd.DataFrame(rows).astype({"parameters": "Int64", "iterations": "Int64", "block_pixels": "Int64"})
 
 
+def read(file: Path) -> pd.DataFrame:
+    """A table that :func:`psnr_by_phase` made, from its CSV."""
+    return pd.read_csv(file, dtype={"phase": str, "span": str})
+
+
 def _means(images: pd.DataFrame) -> dict[str, float]:
     return {value: round(float(images[value].mean()), 4) for value in VALUES}
 

@@ -1,13 +1,12 @@
 from pathlib import Path
 
-import pandas as pd
-
 from multiblock import figures
 from multiblock.jobs import job
+from multiblock.tables import read
 
 with job(snakemake):
     of = snakemake.params.of
-    table = pd.read_csv(snakemake.input.table, dtype={"phase": str})
+    table = read(Path(snakemake.input.table))
     figures.psnr_by_phase(table, Path(snakemake.output.psnr))
     figures.learning_curves(
         dict(zip(of, map(Path, snakemake.input.histories), strict=True)), Path(snakemake.output.curves)
