@@ -2,18 +2,18 @@
 
 from pathlib import Path
 
-from multiblock import sources
+from multiblock import digest
 
 
 def names(module: str) -> set[str]:
     """The package's files that a module imports, directly or not."""
-    found, waiting = set(), [sources.module(module)]
+    found, waiting = set(), [digest.module(module)]
     while waiting:
         file = waiting.pop()
         if file not in found:
             found.add(file)
-            waiting += sources._imports(file)
-    return {str(file.relative_to(sources.PACKAGE)) for file in found}
+            waiting += digest._imports(file)
+    return {str(file.relative_to(digest.PACKAGE)) for file in found}
 
 
 def test_training_depends_on_the_loop_and_not_on_reports_or_the_config():
@@ -31,7 +31,7 @@ def test_dependencies_point_one_way():
 
 
 def test_there_are_no_circular_imports():
-    files = list(sources.PACKAGE.rglob("*.py"))
+    files = list(digest.PACKAGE.rglob("*.py"))
     state: dict[Path, str] = {}
 
     def visit(file: Path, way: tuple[Path, ...]) -> None:
@@ -39,7 +39,7 @@ def test_there_are_no_circular_imports():
         if file in state:
             return
         state[file] = "open"
-        for imported in set(sources._imports(file)) - {file}:
+        for imported in set(digest._imports(file)) - {file}:
             visit(imported, (*way, file))
         state[file] = "done"
 
@@ -47,22 +47,22 @@ def test_there_are_no_circular_imports():
         visit(file, ())
 
 
-def digest(file: Path, text: str) -> str:
+def written(file: Path, text: str) -> str:
     file.write_text(text)
-    for cached in (sources._tree, sources._imports, sources._code, sources.digest):
+    for cached in (digest._tree, digest._imports, digest._code, digest.of_code):
         cached.cache_clear()
-    return sources.digest(file)
+    return digest.of_code(file)
 
 
 def test_comments_and_docstrings_do_not_count_and_code_does(tmp_path):
     file = tmp_path / "block.py"
-    plain = digest(file, "def f(x):\n    return x + 1\n")
-    assert digest(file, '"""About."""\n# why\ndef f(x):\n    """What."""\n    return (x + 1)\n') == plain
-    assert digest(file, "def f(x):\n    return x + 2\n") != plain
+    plain = written(file, "def f(x):\n    return x + 1\n")
+    assert written(file, '"""About."""\n# why\ndef f(x):\n    """What."""\n    return (x + 1)\n') == plain
+    assert written(file, "def f(x):\n    return x + 2\n") != plain
 
 
 def test_what_is_imported_counts(tmp_path):
     file = tmp_path / "block.py"
-    alone = digest(file, "x = 1\n")
-    assert digest(file, "from multiblock.metrics import psnr_rgb\nx = 1\n") != alone
-    assert sources.module("metrics") in sources._imports(file)
+    alone = written(file, "x = 1\n")
+    assert written(file, "from multiblock.metrics import psnr_rgb\nx = 1\n") != alone
+    assert digest.module("metrics") in digest._imports(file)

@@ -6,7 +6,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
 from multiblock import config as configuration
-from multiblock import networks, sources
+from multiblock import digest, networks
 from multiblock.data.imageset import SPLITS
 from multiblock.data.sources import Inspection, inspect
 from multiblock.errors import UserError
@@ -76,11 +76,11 @@ def cached_folder(wildcards):
 
 def source_of(module, wildcards=None):
     """Digest of the code of a module, and of the networks in the phase's chain, where a phase is given."""
-    files = [sources.module(module)]
+    files = [digest.module(module)]
     if wildcards:
         blocks = plan_of(wildcards).task(int(wildcards.phase), 0).blocks
         files += sorted({networks.source(block.network) for block in blocks})
-    return sources.digest(*files)
+    return digest.of_code(*files)
 
 
 def seeds_and_phases(run, upto=None):

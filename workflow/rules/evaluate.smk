@@ -12,6 +12,8 @@ rule evaluate:
         f"{PHASE}/logs/evaluate.log",
     conda:
         ENVIRONMENT
+    # A phase is measured before the next one is trained.
+    priority: 50
     threads: workflow.cores
     resources:
         gpu=1,

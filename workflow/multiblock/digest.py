@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent
 
 
 @cache
-def digest(*roots: Path) -> str:
+def of_code(*roots: Path) -> str:
     """The digest of the files ``roots`` and of everything of the package that they import, directly or not."""
     found: set[Path] = set()
     waiting = [root.resolve() for root in roots]
