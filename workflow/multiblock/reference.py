@@ -47,6 +47,8 @@ def _table(title: str, properties: Mapping[str, Any], rule: Mapping[str, Any]) -
 def _allowed(entry: Mapping[str, Any]) -> str:
     if "enum" in entry:
         return ", ".join(f"`{value}`" for value in entry["enum"])
+    if "enum" in entry.get("items", {}):
+        return "list of " + ", ".join(f"`{value}`" for value in entry["items"]["enum"])
     kinds = entry.get("type", "mapping")
     text = (
         " or ".join([kinds] if isinstance(kinds, str) else kinds).replace("object", "mapping").replace("array", "list")
