@@ -16,9 +16,6 @@ from conftest import ROOT, picture
 from multiblock import chain
 from multiblock.data import images
 
-one_worker = pytest.mark.xdist_group("the finished study")
-"""Tests on the finished study run in their order, as the last of them grows it."""
-
 
 def command(folder: Path, *arguments: str) -> list[str]:
     base = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder)]
@@ -55,7 +52,7 @@ def write_config(folder: Path, **changes) -> None:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
-    """A folder with pairs in which the tiny study has run."""
+    """A folder with pairs in which the tiny study has run; the last test on it makes it grow."""
     folder = tmp_path_factory.mktemp("study")
     for split, count in (("train", 3), ("test", 2)):
         for kind in ("HR", "LR"):
@@ -76,7 +73,6 @@ def config(finished):
     write_config(finished)
 
 
-@one_worker
 def test_every_file_is_where_it_should_be(finished):
     results = finished / "results"
     for run, phases in (("phased", 3), ("one_go", 1)):
@@ -91,7 +87,6 @@ def test_every_file_is_where_it_should_be(finished):
     assert (results / "tiny_comparison.csv").exists()
 
 
-@one_worker
 def test_the_table_names_what_others_rely_on(finished):
     table = pd.read_csv(finished / "results" / "phased" / "psnr_by_phase.csv", dtype={"phase": str})
     names = "seed,phase,psnr_rgb_composed,psnr_rgb_staged,psnr_y_composed,psnr_y_staged,ssim_y_composed,ssim_y_staged"
@@ -102,7 +97,6 @@ def test_the_table_names_what_others_rely_on(finished):
     assert one.psnr_rgb_composed.equals(one.psnr_rgb_staged)
 
 
-@one_worker
 def test_the_joint_phase_starts_from_the_blocks(finished):
     phases = [finished / f"results/phased/seed1/phase{number}/weights.safetensors" for number in (1, 2, 3)]
     first, second, joint = map(chain.load, phases)
@@ -112,7 +106,6 @@ def test_the_joint_phase_starts_from_the_blocks(finished):
         assert 0 < moved < 0.01
 
 
-@one_worker
 def test_a_second_run_has_nothing_to_do(finished):
     done = snakemake(finished)
     assert done.returncode == 0 and "Nothing to be done" in done.stdout + done.stderr
@@ -123,7 +116,6 @@ LATER = {"phase2_1": 1, "phase3_1": 1, "evaluate": 2, **REPORT}
 PHASED = {"phase1_1": 1, "phase1_2": 1, **LATER, "evaluate": 3}
 
 
-@one_worker
 @pytest.mark.parametrize(
     ("rule", "rerun"),
     [
@@ -136,19 +128,16 @@ def test_forcing_a_rule_reruns_it_and_what_depends_on_it(finished, rule, rerun):
     assert jobs(finished, "--forcerun", rule) == rerun
 
 
-@one_worker
 def test_targets_by_phase(finished):
     assert jobs(finished, "phase2", "--forcerun", "phase2_1") == {"phase2_1": 1, "evaluate": 1, "phase2": 1}
 
 
-@one_worker
 def test_changing_one_phase_reruns_from_there(finished, config):
     config["runs"]["phased"]["plan"][1]["stages"] = [{"iterations": 5, "batch": 2, "patch": 16}]
     write_config(finished, **config)
     assert jobs(finished) == LATER
 
 
-@one_worker
 @pytest.mark.parametrize(
     ("changes", "rerun"),
     [
@@ -165,7 +154,6 @@ def test_what_a_change_reruns(finished, config, changes, rerun):
     assert jobs(finished) == rerun
 
 
-@one_worker
 def test_a_touched_image_changes_nothing_and_a_changed_one_everything(finished):
     file = finished / "test" / "LR" / "image0.png"
     before = jobs(finished)
@@ -180,7 +168,6 @@ def test_a_touched_image_changes_nothing_and_a_changed_one_everything(finished):
     assert jobs(finished) == before
 
 
-@one_worker
 def test_moved_images_are_the_same_images(finished):
     before = jobs(finished)
     (finished / "elsewhere").mkdir()
@@ -189,7 +176,6 @@ def test_moved_images_are_the_same_images(finished):
     assert jobs(finished, "--config", "data_root=elsewhere") == before
 
 
-@one_worker
 def test_adding_a_block_runs_only_the_new_phases(finished, config):
     run = config["runs"]["phased"]
     run["chain"].append("tiny")
