@@ -3,7 +3,7 @@
 # make env   the environment in .venv alone
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
 .PHONY: run test env lint format docs lock benchmark
 
