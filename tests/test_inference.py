@@ -7,8 +7,11 @@ import torch
 from conftest import picture
 from multiblock import inference
 from multiblock.chain import Chain
+from multiblock.data.imageset import SPLITS, ImageSet
+from multiblock.generation import generate
 from multiblock.plan import Block
 from multiblock.training.start import _initialise
+from test_imageset import write
 
 CPU = torch.device("cpu")
 TOY = Block(network="toy", options={"channels": 8, "depth": 4})
@@ -64,3 +67,30 @@ def test_float16_inputs():
     network = chain(TOY)
     low = inference.run(network, (image / 255).astype(np.float16), CPU, 4)
     assert np.abs(low - inference.run(network, image, CPU, 4)).max() < 0.01
+
+
+@pytest.mark.parametrize("cache", ["uint8", "float16"])
+def test_generate_runs_whole_images_of_all_splits(tmp_path, cache):
+    network, sizes = chain(TOY, clamp=False), [(33, 47), (40, 41)]
+    network.blocks["1"].to_rgb.bias.data += 0.5  # beyond 1
+    network.save(tmp_path / "weights.safetensors")
+    pictures = [picture(*size, seed=seed) for seed, size in enumerate(sizes)]
+    for split in SPLITS:
+        write(tmp_path / "LR" / f"{split}.npy", pictures)
+    generate(
+        files={1: tmp_path / "weights.safetensors"},
+        inputs=tmp_path / "LR",
+        out=tmp_path / "LR_1",
+        cache=cache,
+        device=CPU,
+        memory_gib=4,
+    )
+    for split in SPLITS:
+        made = ImageSet(tmp_path / "LR_1" / f"{split}.npy")
+        for pixels, image in zip(made, pictures, strict=True):
+            expected = inference.run(network, image, CPU, 4)
+            assert pixels.dtype == cache and pixels.shape == image.shape
+            if cache == "uint8":  # rounded, not cut off
+                assert np.array_equal(pixels, np.floor(expected.clip(0, 1).astype(float) * 255 + 0.5))
+            else:
+                assert np.abs(pixels - expected).max() < 2e-3 and (pixels > 1).any()
