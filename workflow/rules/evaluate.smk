@@ -10,10 +10,10 @@ rule evaluate:
         pictures=directory(f"{PHASE}/images"),
     log:
         f"{PHASE}/logs/evaluate.log",
-    conda:
-        ENVIRONMENT
     # A phase is measured before the next one is trained.
     priority: 50
+    conda:
+        ENVIRONMENT
     threads: workflow.cores
     resources:
         gpu=1,
