@@ -53,7 +53,7 @@ def test_tiles_of_an_enlarging_block(tmp_path):
     assert np.abs(whole - tiled).max() < 1e-5
 
 
-def test_no_row_is_lost_and_the_clamp_is_the_block_s(tmp_path):
+def test_no_row_is_lost_and_the_clamp_is_the_block_s():
     image = picture(33, 47)
     assert inference.run(chain(TOY), image, CPU, 4).shape == (33, 47, 3)
     free = inference.run(chain(TOY, clamp=False), image, CPU, 4)

@@ -54,7 +54,7 @@ def test_all_images_places_and_eight_turns_come_up(sets):
     assert len(kinds) == 8
 
 
-def test_values_are_0_to_1(sets):
+def test_values_are_0_to_1():
     pixels = np.array([[[[0, 128, 255]]]], np.uint8)
     assert to_tensor(pixels).flatten().tolist() == pytest.approx([0, 128 / 255, 1])
     assert to_tensor((pixels / 255).astype(np.float16)).flatten().tolist() == pytest.approx([0, 128 / 255, 1], abs=1e-3)

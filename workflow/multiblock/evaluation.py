@@ -12,18 +12,13 @@ from multiblock import inference
 from multiblock.data import images
 from multiblock.data.imageset import ImageSet
 from multiblock.data.resize import enlarge
-from multiblock.metrics import measure, to_bytes
+from multiblock.metrics import as_float, measure, to_bytes
 
 log = logging.getLogger(__name__)
 
 METRICS = ("psnr_rgb", "psnr_y", "ssim_y")
 VALUES = tuple(f"{metric}_{how}" for metric in METRICS for how in ("composed", "staged"))
 COLUMNS = ("phase", "image", *VALUES)
-
-
-def as_float(pixels: np.ndarray) -> np.ndarray:
-    """Stored pixels as float32 with 1.0 as peak."""
-    return pixels / np.float32(255) if pixels.dtype == np.uint8 else pixels.astype(np.float32)
 
 
 def evaluate(

@@ -25,6 +25,11 @@ def to_bytes(image: np.ndarray) -> np.ndarray:
     return np.floor(np.clip(image.astype(np.float64), 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
+def as_float(pixels: np.ndarray) -> np.ndarray:
+    """Stored pixels, uint8 or float16, as float32 with 1.0 as peak."""
+    return pixels / np.float32(255) if pixels.dtype == np.uint8 else pixels.astype(np.float32)
+
+
 def luma(image: np.ndarray) -> np.ndarray:
     """Y (H, W), 16 to 235, of 8-bit RGB, as MATLAB's ``rgb2ycbcr`` defines it; not rounded."""
     return 16 + image.astype(np.float64) @ _LUMA

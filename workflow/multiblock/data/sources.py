@@ -91,19 +91,20 @@ def left_out(data: Data) -> list[Path]:
     sources = (source for split in SPLITS if isinstance(source := getattr(data, split), Mapping))
     folders = dict.fromkeys(Path(source[key]) for source in sources for key in ("hr", "lr") if key in source)
     return [
-        file
-        for folder in folders
-        for file in sorted(folder.iterdir())
-        if not file.name.startswith(".") and file.suffix.lower() not in images.SUFFIXES
+        file for folder in folders for file in sorted(_visible(folder)) if file.suffix.lower() not in images.SUFFIXES
     ]
+
+
+def _visible(folder: Path) -> list[Path]:
+    try:
+        return [file for file in folder.iterdir() if not file.name.startswith(".")]
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be listed: {error.strerror}") from None
 
 
 def _listing(folder: Path) -> dict[str, Path]:
     """The image files of a folder by name without ending; hidden files and other endings do not count."""
-    try:
-        entries = [file for file in folder.iterdir() if not file.name.startswith(".")]
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be listed: {error.strerror}") from None
+    entries = _visible(folder)
     listing: dict[str, Path] = {}
     for file in sorted(entries, key=lambda f: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", f.name)]):
         if file.suffix.lower() not in images.SUFFIXES:

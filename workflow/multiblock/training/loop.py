@@ -21,7 +21,7 @@ from multiblock.chain import Chain
 from multiblock.data.imageset import ImageSet
 from multiblock.data.sampler import Sampler
 from multiblock.errors import UserError
-from multiblock.metrics import psnr_rgb
+from multiblock.metrics import as_float, psnr_rgb
 from multiblock.plan import Task
 from multiblock.training import checkpoint, optimisers
 from multiblock.training.device import Device, make_deterministic
@@ -190,7 +190,7 @@ def _validate(span: Chain, inputs: ImageSet, targets: ImageSet, device: Device, 
     """Mean PSNR RGB in dB of the span on whole validation images."""
     scores = []
     for image, target in zip(inputs, targets, strict=True):
-        scores.append(psnr_rgb(inference.run(span, image, device.device, memory_gib), target / np.float32(255)))
+        scores.append(psnr_rgb(inference.run(span, image, device.device, memory_gib), as_float(target)))
     return float(np.mean(scores))
 
 
