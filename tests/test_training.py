@@ -212,7 +212,7 @@ def test_keep_best_keeps_the_best_on_validation(arrays, tmp_path):
 @pytest.mark.parametrize("loss", ["l1", "l2"])
 def test_every_optimiser_and_loss_lowers_the_loss(arrays, tmp_path, optimiser, loss):
     lr = {"adam": 5e-3, "adadelta": 1.0}[optimiser]
-    stages = (stage(iterations=60, lr=lr, patch=16, clamp=False, optimiser=optimiser, loss=loss),)
+    stages = (stage(iterations=60, lr=lr, patch=16, clamp=False, optimiser=optimiser, loss={loss: 1.0}),)
     out = run(arrays, tmp_path / "out", replace(task(), stages=stages))
     rows = history(out)
     assert float(rows[-1]["loss"]) < float(rows[0]["loss"])

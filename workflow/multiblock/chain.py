@@ -79,7 +79,7 @@ class Chain(nn.Module):
 
 
 def load(file: Path) -> Chain:
-    """Build the chain that ``file`` holds, with its weights.
+    """Build the chain that ``file`` holds, with its weights, in evaluation mode.
 
     Raises:
         UserError: the file cannot be read, is no chain of this program, or does not fit its own description.
@@ -97,7 +97,7 @@ def load(file: Path) -> Chain:
         chain.blocks.load_state_dict(tensors)
     except RuntimeError as error:
         raise UserError(f"{file}: weights do not fit the blocks it names: {' '.join(str(error).split())}") from None
-    return chain
+    return chain.eval()
 
 
 def assemble(files: Mapping[int, Path]) -> Chain:

@@ -7,7 +7,7 @@ cannot say (names that refer to one another, plans that fit together) is checked
 import copy
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,11 +16,16 @@ from typing import Any
 import jsonschema
 import yaml
 
+from multiblock import zoo
 from multiblock.data.imageset import SPLITS
 from multiblock.data.sources import Data
 from multiblock.errors import UserError, listed, nearest
-from multiblock.networks import check_options
-from multiblock.plan import Block, Phase, Plan, Stage, parse_span
+from multiblock.plan import STARTS, Block, Phase, Plan, Stage, is_file, parse_span
+
+PERCEPTUAL = {"content", "style"}
+"""The terms of a loss that look through VGG-16."""
+
+VGG16_FILE = "vgg16-397923af.pth"
 
 SCHEMA = Path(__file__).resolve().parent.parent / "schemas" / "config.schema.yaml"
 
@@ -209,8 +214,15 @@ def load(config: Mapping[str, Any]) -> Study:
 
 def _block(block: Mapping[str, Any], key: str) -> Block:
     options = {name: value for name, value in block.items() if name != "network"}
-    check_options(block["network"], options, key)
-    return Block(network=block["network"], options=dict(sorted(options.items())))
+    built = zoo.block(block["network"], options, key)
+    for file in built.files:
+        _needs_file(file, key)
+    return built
+
+
+def _needs_file(file: str, key: str) -> None:
+    if not Path(file).is_file():
+        raise UserError(f"{key}: {file}: no such file")
 
 
 def _run(name: str, run: Mapping[str, Any], blocks: Mapping[str, Block], full: Mapping[str, Any]) -> Run:
@@ -235,29 +247,63 @@ def _run(name: str, run: Mapping[str, Any], blocks: Mapping[str, Block], full: M
 
 def _phase(phase: Mapping[str, Any], key: str, full: Mapping[str, Any]) -> Phase:
     first, last = parse_span(phase["span"], f"{key}.span")
-    stages = phase["stages"]
+    start = phase["start"]
+    if is_file(start):
+        _needs_file(start, f"{key}.start")
+    elif start not in STARTS:
+        raise UserError(
+            f"{key}.start: found {start!r}{nearest(start, STARTS)}; allowed are {listed(STARTS)}, "
+            "or a file that ends in .safetensors"
+        )
+    stages, place = phase["stages"], f"{key}.stages"
     if isinstance(stages, str):
         recipes = full["recipes"]
         if stages not in recipes:
             hint = nearest(stages, recipes)
-            raise UserError(f"{key}.stages: unknown recipe '{stages}'{hint}; known are {listed(recipes)}")
-        stages = recipes[stages]
+            raise UserError(f"{place}: unknown recipe '{stages}'{hint}; known are {listed(recipes)}")
+        stages, place = recipes[stages], f"recipes.{stages}"
     return Phase(
         first=first,
         last=last,
-        start=phase["start"],
-        stages=tuple(Stage(**_shrunk(stage, full["shrink"])) for stage in stages),
+        start=start,
+        stages=tuple(_stage(stage, f"{place}.{i}", full) for i, stage in enumerate(stages)),
     )
 
 
-def _shrunk(stage: Mapping[str, Any], shrink: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        **stage,
+def _stage(stage: Mapping[str, Any], key: str, full: Mapping[str, Any]) -> Stage:
+    """A stage, made smaller where the study is shrunk."""
+    shrink, loss, vgg16 = full["shrink"], stage["loss"], full["training"].get("vgg16")
+    loss = {loss: 1.0} if isinstance(loss, str) else {term: float(weight) for term, weight in loss.items()}
+    perceptual = sorted(PERCEPTUAL & loss.keys())
+    if perceptual and vgg16 is None:
+        raise UserError(
+            f"{key}.loss: {listed(perceptual)} needs VGG-16; set training.vgg16 to the path of {VGG16_FILE}, "
+            "as torchvision publishes it"
+        )
+    if perceptual:
+        _needs_file(vgg16, "training.vgg16")
+
+    def fewer(iterations: int) -> int:
+        return math.ceil(iterations * shrink["iterations"])
+
+    smaller = {
         "lr": float(stage["lr"]),
-        "iterations": math.ceil(stage["iterations"] * shrink["iterations"]),
+        "iterations": fewer(stage["iterations"]),
         "batch": min(stage["batch"], shrink.get("batch", stage["batch"])),
         "patch": min(stage["patch"], shrink.get("patch", stage["patch"])),
+        "loss": loss,
+        "schedule": {k: fewer(v) if k == "every" else v for k, v in stage["schedule"].items()},
+        "parts": {
+            name: {k: fewer(v) if k == "freeze" else v for k, v in part.items()}
+            for name, part in stage["parts"].items()
+        },
+        "vgg16": vgg16 if perceptual else None,
     }
+    return Stage(**{**stage, **smaller})
+
+
+def _under(root: Path, folder: str | Sequence[str]) -> str | list[str]:
+    return str(root / folder) if isinstance(folder, str) else [str(root / one) for one in folder]
 
 
 def _data(data: Mapping[str, Any], key: str, full: Mapping[str, Any]) -> Data:
@@ -278,7 +324,12 @@ def _data(data: Mapping[str, Any], key: str, full: Mapping[str, Any]) -> Data:
             raise UserError(
                 f"{key}.scale: found 1, but {key}.{split} has no lr; allowed are 2, 3, 4 to make LR from HR"
             )
-        folders = {k: str(Path(full["data_root"]).expanduser() / source[k]) for k in ("hr", "lr") if k in source}
+        if "lr" in source and "crops" in source:
+            raise UserError(
+                f"{key}.{split}.crops: found together with lr; windows are cut from hr or photographs alone"
+            )
+        root = Path(full["data_root"]).expanduser()
+        folders = {k: _under(root, source[k]) for k in ("hr", "lr") if k in source}
         checked_splits[split] = {**source, **folders}
     shrink = full["shrink"]
     return Data(

@@ -14,6 +14,12 @@ from typing import Any
 
 from multiblock.errors import UserError
 
+STARTS = ("default", "orthogonal", "normal", "inherit", "inherit_zeroed")
+"""How a block can start that no earlier phase has trained, unless it starts from a file."""
+
+RANDOM = "random"
+"""Stands for no file, where a part of a block could start from published weights."""
+
 INPUT = 0
 """The "phase" that made LR_0."""
 
@@ -30,13 +36,20 @@ class Block:
         """How many times the block enlarges its input; 1 keeps the size."""
         return int(self.options.get("scale", 1))
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files of published weights that parts of the block start from: options called ``..._weights``."""
+        return tuple(value for name, value in self.options.items() if name.endswith("_weights") and value != RANDOM)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
     """A stretch of a phase with one optimiser, learning rate, loss and clamp setting.
 
     ``patch`` is the side of the input patch in pixels. With ``clamp`` every block of the span ends in a cut to
-    [0, 1]: the N_k+ of the study, N_k without.
+    [0, 1]: the N_k+ of the study, N_k without. ``loss`` gives each term its weight; ``vgg16`` is the file of the
+    network that perceptual terms look through. ``schedule`` changes the learning rate (none: constant), ``parts``
+    gives parts of the blocks a learning rate of their own or freezes them.
     """
 
     iterations: int
@@ -44,9 +57,13 @@ class Stage:
     lr: float
     batch: int
     patch: int
-    loss: str
+    loss: dict[str, float]
     clamp: bool
     options: dict[str, Any] = field(default_factory=dict)
+    schedule: dict[str, Any] = field(default_factory=dict)
+    parts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    augment: str = "all"
+    vgg16: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +112,15 @@ class Task:
     def iterations(self) -> int:
         """Iterations of all stages together."""
         return sum(stage.iterations for stage in self.stages)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files of weights from elsewhere that training reads, in a fixed order."""
+        fresh = [block for block, start in zip(self.blocks, self.starts, strict=True) if isinstance(start, str)]
+        found = [start for start in self.starts if isinstance(start, str) and is_file(start)]
+        found += [file for block in fresh for file in block.files]
+        found += [stage.vgg16 for stage in self.stages if stage.vgg16]
+        return tuple(dict.fromkeys(found))
 
     def stage(self, iteration: int) -> int:
         """Index of the stage that iteration ``iteration``, counted from 0, belongs to."""
@@ -253,6 +279,11 @@ class Plan:
             starts=tuple(self.owner(block, number - 1) or phase.start for block in range(1, phase.last + 1)),
             stages=phase.stages,
         )
+
+
+def is_file(start: str) -> bool:
+    """Whether a way to start is a file of weights."""
+    return start.endswith(".safetensors")
 
 
 def parse_span(text: int | str, key: str) -> tuple[int, int]:

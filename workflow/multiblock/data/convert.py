@@ -1,11 +1,15 @@
 """Turn image files into image sets, reading every file once."""
 
 import logging
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
+
+import numpy as np
 
 from multiblock.data import images, resize
 from multiblock.data.imageset import SPLITS, ImageSet, Writer
-from multiblock.data.sources import Data, find, left_out
+from multiblock.data.sources import Data, Item, find, left_out
 from multiblock.errors import listed
 
 log = logging.getLogger(__name__)
@@ -22,20 +26,40 @@ def convert(data: Data, hr: Path, lr: Path) -> None:
     """
     for file in left_out(data):
         log.info("%s: left out, its ending is none of %s", file, listed(images.SUFFIXES))
+    degrade = DEGRADATIONS[data.degradation]
+    # The windows of one image come one after another: it is decoded once.
+    decoded = lru_cache(maxsize=1)(images.read)
     for split, items in find(data).items():
         limit = None if split == "train" else data.max_side // data.scale * data.scale
-        sizes = [_cut_size(images.size(item.hr), data.scale, limit) for item in items]
+        windows = [item.window(*images.size(item.hr)) for item in items]
+        sizes = [_cut_size(window[2:], data.scale, limit) for window in windows]
         small = [(height // data.scale, width // data.scale) for height, width in sizes]
         with Writer(hr / f"{split}.npy", sizes) as hr_set, Writer(lr / f"{split}.npy", small) as lr_set:
-            for item, (height, width), (low, narrow) in zip(items, sizes, small, strict=True):
-                full = images.read(item.hr)[:height, :width]
+            for item, (top, left, *_), (height, width), (low, narrow) in zip(items, windows, sizes, small, strict=True):
+                full = decoded(item.hr)[top : top + height, left : left + width]
                 if item.lr is None:
-                    partner = resize.shrink(full, data.scale)
+                    partner = degrade(full, data.scale, item)
                 else:
                     partner = images.read(item.lr)[:low, :narrow]
                 hr_set.add(item.name, full)
                 lr_set.add(item.name, partner)
         log.info("%s: %d images of %s", split, len(items), data.name)
+
+
+def _random(full: np.ndarray, scale: int, item: Item) -> np.ndarray:
+    """LR by a random kernel and a JPEG of random quality, which follow from the item's name."""
+    random = item.random()
+    random.random(2)  # the numbers of the item's window
+    kernel = images.KERNELS[random.integers(len(images.KERNELS))]
+    small = images.shrink(full, scale, kernel)
+    return images.as_jpeg(small, int(random.integers(75, 96)))
+
+
+DEGRADATIONS: Mapping[str, Callable[[np.ndarray, int, Item], np.ndarray]] = {
+    "bicubic": lambda full, scale, _: resize.shrink(full, scale),
+    "random": _random,
+}
+"""How LR is made from HR pixels (H, W, 3), uint8, whose sides are multiples of the scale."""
 
 
 def _cut_size(size: tuple[int, int], scale: int, limit: int | None) -> tuple[int, int]:

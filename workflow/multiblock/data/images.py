@@ -13,6 +13,7 @@ Floating-point images and files of several pages are refused.
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -73,3 +74,20 @@ def write(file: Path, pixels: np.ndarray) -> None:
     """Write pixels (H, W, 3), uint8, in the format of the file's ending."""
     options: dict[str, Any] = {"compress_level": 1} if file.suffix == ".png" else {}
     iio.imwrite(file, pixels, plugin="pillow", **options)
+
+
+KERNELS = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)
+"""Pillow's kernels for :func:`shrink`; each is widened by the scale, so that it does not alias."""
+
+
+def shrink(pixels: np.ndarray, scale: int, kernel: Image.Resampling) -> np.ndarray:
+    """Pixels (H, W, 3), uint8, ``scale`` times as small."""
+    size = (pixels.shape[1] // scale, pixels.shape[0] // scale)
+    return np.asarray(Image.fromarray(pixels).resize(size, kernel))
+
+
+def as_jpeg(pixels: np.ndarray, quality: int) -> np.ndarray:
+    """What a JPEG of that quality (1 to 95) keeps of pixels (H, W, 3), uint8."""
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=quality)
+    return np.asarray(Image.open(file))

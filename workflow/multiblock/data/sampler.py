@@ -1,5 +1,7 @@
 """Training batches as a pure function of (seed, phase, iteration)."""
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -9,7 +11,7 @@ from multiblock.errors import UserError
 
 
 class Sampler:
-    """Random patch pairs with the eight rotations and flips.
+    """Random patch pairs, turned and mirrored at random.
 
     Images are drawn uniformly with replacement and places uniformly within an image, as in the study. Every
     number comes from a generator seeded by (seed, phase, iteration), so there is no state to save, and a batch
@@ -36,25 +38,38 @@ class Sampler:
         self._scale = scale
         self._key = (seed, phase)
 
-    def batch(self, iteration: int, size: int, patch: int) -> tuple[Tensor, Tensor]:
+    def batch(self, iteration: int, size: int, patch: int, augment: str = "all") -> tuple[Tensor, Tensor]:
         """Batch number ``iteration``.
+
+        Args:
+            size: how many patches.
+            patch: side of an input patch in pixels.
+            augment: ``all`` eight rotations and flips, the four ``flips``, or ``none``.
 
         Returns:
             Inputs (size, 3, patch, patch) and targets (size, 3, scale*patch, scale*patch), float32 in [0, 1].
         """
         draws = np.random.default_rng((*self._key, iteration)).random((size, 5))
-        pairs = [self._pair(draw, patch) for draw in draws]
+        pairs = [self._pair(draw, patch, augment) for draw in draws]
         return _floats([low for low, _ in pairs]), _floats([high for _, high in pairs])
 
-    def _pair(self, draw: np.ndarray, patch: int) -> tuple[np.ndarray, np.ndarray]:
+    def _pair(self, draw: np.ndarray, patch: int, augment: str) -> tuple[np.ndarray, np.ndarray]:
         number = int(draw[0] * len(self._inputs))
         low, high = self._inputs[number], self._targets[number]
         top = int(draw[1] * (low.shape[0] - patch + 1))
         left = int(draw[2] * (low.shape[1] - patch + 1))
-        turns, mirrored = int(draw[3] * 4), draw[4] < 0.5
+        turns, mirrored = _TURNS[augment](draw[3]), augment != "none" and draw[4] < 0.5
         cut = _crop(low, top, left, patch)
         scaled = _crop(high, top * self._scale, left * self._scale, patch * self._scale)
         return _turned(cut, turns, mirrored), _turned(scaled, turns, mirrored)
+
+
+_TURNS: Mapping[str, Callable[[float], int]] = {
+    "all": lambda draw: int(draw * 4),
+    "flips": lambda draw: 2 * int(draw * 2),  # with the mirroring: along either side, both, or neither
+    "none": lambda draw: 0,
+}
+"""Quarter turns from a number in [0, 1)."""
 
 
 def _crop(pixels: np.ndarray, top: int, left: int, side: int) -> np.ndarray:

@@ -5,11 +5,13 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from multiblock.data import images
 from multiblock.data.imageset import SPLITS
@@ -35,21 +37,41 @@ class Data:
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One image of a data set: its HR file and, for pairs, its LR file."""
+    """One image of a data set: its HR file and, for pairs, its LR file; or a square window of it, ``side`` wide."""
 
     name: str
     hr: Path
     lr: Path | None = None
+    side: int | None = None
+
+    def window(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """Top, left, height and width of what is taken from an HR image of that size.
+
+        The place of a window follows from the item's name alone.
+        """
+        if self.side is None:
+            return 0, 0, height, width
+        draw = self.random().random(2)
+        top, left = (int(share * (size - self.side + 1)) for share, size in zip(draw, (height, width), strict=True))
+        return top, left, self.side, self.side
+
+    def random(self) -> np.random.Generator:
+        """Random numbers that belong to this item."""
+        digest = hashlib.blake2b(self.name.encode(), digest_size=8).digest()
+        return np.random.default_rng(int.from_bytes(digest, "big"))
 
 
-def find(data: Data) -> dict[str, list[Item]]:
+def find(data: Data, size: Callable[[Path], tuple[int, int]] = images.size) -> dict[str, list[Item]]:
     """The images of each split, in order of their names (numbers in names count as numbers).
+
+    Args:
+        size: gives an image file's height and width; asked only where ``min_side`` leaves images out.
 
     Raises:
         UserError: a folder is missing or empty, a pair has no partner, two files share a name, or more
             validation images are to be held out than there are.
     """
-    found = {split: _items(source) for split in SPLITS if isinstance(source := getattr(data, split), Mapping)}
+    found = {split: _items(source, size) for split in SPLITS if isinstance(source := getattr(data, split), Mapping)}
     if not isinstance(data.validation, Mapping):
         found["train"], found["validation"] = _hold_out(found["train"], data.validation, f"data {data.name}")
     for split, items in found.items():
@@ -66,15 +88,27 @@ def _hold_out(items: list[Item], share: float, key: str) -> tuple[list[Item], li
     return [x for i, x in enumerate(items) if i not in held], [x for i, x in enumerate(items) if i in held]
 
 
-def _items(source: Mapping[str, Any]) -> list[Item]:
+def _items(source: Mapping[str, Any], size: Callable[[Path], tuple[int, int]]) -> list[Item]:
+    least, each = source.get("min_side", 1), source.get("crops")
+    items = [item for item in _whole(source) if least == 1 or min(size(item.hr)) >= least]
+    if not items:
+        raise UserError(f"{listed(_folders(source['hr']))}: holds no images of at least {least} pixels a side")
+    if each is None:
+        return items
+    side = source["crop_side"]
+    return [Item(name=f"{item.name}_{n:03d}", hr=item.hr, side=side) for item in items for n in range(1, each + 1)]
+
+
+def _whole(source: Mapping[str, Any]) -> list[Item]:
+    """The images of a source before any are left out or cut."""
     if "photographs" in source:
-        photographs = _listing(Path(str(files("skimage").joinpath("data"))))
+        photographs = _listing([Path(str(files("skimage").joinpath("data")))])
         return [Item(name=name, hr=photographs[name]) for name in source["photographs"]]
-    hr = _listing(Path(source["hr"]))
+    hr = _listing(_folders(source["hr"]))
     if "lr" not in source:
         return [Item(name=name, hr=file) for name, file in hr.items()]
     folder = Path(source["lr"])
-    lr = _listing(folder)
+    lr = _listing([folder])
     pairs = []
     for name, file in hr.items():
         partner = source["lr_name"].format(name=name)
@@ -82,14 +116,19 @@ def _items(source: Mapping[str, Any]) -> list[Item]:
             raise UserError(f"{file}: has no partner; an image called {partner} is needed in {folder}")
         pairs.append(Item(name=name, hr=file, lr=lr.pop(partner)))
     for file in lr.values():
-        raise UserError(f"{file}: has no partner in {source['hr']}; LR and HR are matched by name")
+        raise UserError(f"{file}: has no partner in {listed(_folders(source['hr']))}; LR and HR are matched by name")
     return pairs
+
+
+def _folders(value: str | Sequence[str]) -> list[Path]:
+    return [Path(value)] if isinstance(value, str) else [Path(folder) for folder in value]
 
 
 def left_out(data: Data) -> list[Path]:
     """The files in the folders of ``data`` that do not count, as their endings are not those of images."""
     sources = (source for split in SPLITS if isinstance(source := getattr(data, split), Mapping))
-    folders = dict.fromkeys(Path(source[key]) for source in sources for key in ("hr", "lr") if key in source)
+    keys = ("hr", "lr")
+    folders = dict.fromkeys(f for source in sources for key in keys if key in source for f in _folders(source[key]))
     return [
         file for folder in folders for file in sorted(_visible(folder)) if file.suffix.lower() not in images.SUFFIXES
     ]
@@ -102,18 +141,20 @@ def _visible(folder: Path) -> list[Path]:
         raise UserError(f"{folder}: cannot be listed: {error.strerror}") from None
 
 
-def _listing(folder: Path) -> dict[str, Path]:
-    """The image files of a folder by name without ending; hidden files and other endings do not count."""
-    entries = _visible(folder)
+def _listing(folders: Sequence[Path]) -> dict[str, Path]:
+    """The image files of folders by name without ending; hidden files and other endings do not count."""
     listing: dict[str, Path] = {}
-    for file in sorted(entries, key=lambda f: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", f.name)]):
-        if file.suffix.lower() not in images.SUFFIXES:
-            continue
-        if file.stem in listing:
-            raise UserError(f"{file}: has the same name as {listing[file.stem].name}; names must differ")
-        listing[file.stem] = file
-    if not listing:
-        raise UserError(f"{folder}: holds no images; found {len(entries)} files, allowed are {listed(images.SUFFIXES)}")
+    for folder in folders:
+        entries = _visible(folder)
+        chosen = [file for file in entries if file.suffix.lower() in images.SUFFIXES]
+        if not chosen:
+            raise UserError(
+                f"{folder}: holds no images; found {len(entries)} files, allowed are {listed(images.SUFFIXES)}"
+            )
+        for file in sorted(chosen, key=lambda f: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", f.name)]):
+            if file.stem in listing:
+                raise UserError(f"{file}: has the same name as {listing[file.stem]}; names must differ")
+            listing[file.stem] = file
     return listing
 
 
@@ -171,10 +212,15 @@ def inspect(data: Data, inspection: Inspection, patch: int) -> str:
             small to be trained or measured on.
     """
     digest = hashlib.blake2b(f"{data.scale} {data.degradation} {data.max_side} ".encode(), digest_size=16)
-    for split, items in find(data).items():
+    for split, items in find(data, lambda file: inspection.look(file)[1:]).items():
         for item in items:
-            digest.update(f"{split} {item.name} ".encode())
+            digest.update(f"{split} {item.name} {item.side} ".encode())
             mark, height, width = inspection.look(item.hr)
+            if item.side and min(height, width) < item.side:
+                raise UserError(
+                    f"{item.hr}: found {width} x {height} pixels; windows of {item.side} x {item.side} need more"
+                )
+            height, width = item.window(height, width)[2:]
             digest.update(mark.encode())
             needed = patch if split == "train" else SMALLEST_MEASURED
             if min(height, width) // data.scale * data.scale < needed:

@@ -1,12 +1,17 @@
-"""Networks that can be blocks: one file each, found by name, built from the options of the config.
+"""Networks that can be blocks: one file a family, found by its name, built from options.
 
-A network is a class named like its file (``mcan.py`` holds ``MCAN``; case and underscores do not count) that
+A family is a class named like its file (``mcan.py`` holds ``MCAN``; case and underscores do not count) that
 
-- takes its options as keyword-only arguments with defaults,
+- takes its options as keyword-only arguments with defaults, annotated as ``int``, ``float``, ``bool``, ``str``,
+  ``tuple[int, ...]`` or ``Literal[...]``,
 - maps a batch (N, 3, H, W) in [0, 1] to (N, 3, s*H, s*W), where s is its option ``scale`` (1 without one), and
   does not clamp,
 - has ``receptive_field``, the side in pixels of what one output pixel sees (attention over the whole image not
-  counted), and ``output_layer``, the name of its last convolution, which ``inherit_zeroed`` zeroes.
+  counted), and ``output_layer``, the name of its last convolution, which ``inherit_zeroed`` zeroes,
+- may have ``pretrained``, the parts that want published weights, each with the file in which they are published.
+
+A layer that sees the whole image says so by ``sees_whole_image``. Files whose names begin with an underscore hold
+layers that several families share. ``zoo`` gives names to families with certain options.
 
 A file of a third party is named by its path, ``network: my_blocks/dense.py``, and needs nothing else.
 Nothing here imports PyTorch until a network is built, so that a config is checked at once.
@@ -26,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def names() -> list[str]:
-    """The built-in networks, by name."""
+    """The built-in families, by name."""
     return sorted(file.stem for file in Path(__file__).parent.glob("*.py") if not file.stem.startswith("_"))
 
 
@@ -93,14 +98,30 @@ def check_options(network: str, given: Mapping[str, Any], key: str) -> None:
             raise UserError(
                 f"{key}.{name}: {network} has no such option{nearest(name, known)}; allowed are {listed(known)}"
             )
-        kind = {"int": int, "float": int | float, "bool": bool, "str": str}.get(known[name][0])
-        if kind and (not isinstance(value, kind) or isinstance(value, bool) != (kind is bool)):
-            raise UserError(f"{key}.{name}: found {value!r}; allowed is a value of type {known[name][0]}")
-        if kind is int and value < 1:
-            raise UserError(f"{key}.{name}: found {value!r}; allowed is at least 1")
+        _check_value(value, known[name][0], f"{key}.{name}")
     for name, (_, default) in known.items():
         if default is ... and name not in given:
             raise UserError(f"{key}.{name}: is missing; {network} needs it")
+
+
+def _check_value(value: Any, kind: str, key: str) -> None:
+    """Check an option's value against its annotation; annotations that are not known here allow everything."""
+    if kind.startswith("Literal["):
+        allowed = ast.literal_eval(f"({kind.removeprefix('Literal[').removesuffix(']')},)")
+        if value not in allowed:
+            raise UserError(
+                f"{key}: found {value!r}{nearest(str(value), map(str, allowed))}; allowed are {listed(allowed)}"
+            )
+    elif kind == "tuple[int, ...]":
+        if not isinstance(value, list | tuple):
+            raise UserError(f"{key}: found {value!r}; allowed is a list of whole numbers")
+        for number, item in enumerate(value):
+            _check_value(item, "int", f"{key}.{number}")
+    elif plain := {"int": int, "float": int | float, "bool": bool, "str": str}.get(kind):
+        if not isinstance(value, plain) or isinstance(value, bool) != (kind == "bool"):
+            raise UserError(f"{key}: found {value!r}; allowed is a value of type {kind}")
+        if kind == "int" and int(value) < 1:
+            raise UserError(f"{key}: found {value!r}; allowed is at least 1")
 
 
 def build(network: str, given: Mapping[str, Any]) -> "nn.Module":

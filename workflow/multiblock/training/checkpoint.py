@@ -4,7 +4,7 @@ import fcntl
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from multiblock.errors import UserError
+from multiblock.training.schedules import Plateau
 
 
 @dataclass
@@ -30,6 +31,7 @@ class State:
     loss_count: int = 0
     history_size: int = 0
     seconds: float = 0.0
+    plateau: Plateau = field(default_factory=Plateau)
     best_psnr: float = -math.inf
     best_iteration: int = 0
     best_weights: Any = None
@@ -66,7 +68,8 @@ def save(file: Path, state: State) -> None:
     """Write ``state`` under a temporary name, flush it to the disk, then rename it to ``file`` in one step."""
     part = file.with_suffix(".part")
     with part.open("wb") as opened:
-        torch.save({field.name: getattr(state, field.name) for field in fields(state)}, opened)
+        plain = {field.name: getattr(state, field.name) for field in fields(state)}
+        torch.save({**plain, "plateau": asdict(state.plateau)}, opened)
         opened.flush()
         os.fsync(opened.fileno())
     part.replace(file)
@@ -76,4 +79,5 @@ def load(file: Path) -> State:
     """The state in ``file``, or a new one where there is none. Plain data and tensors are read, never code."""
     if not file.exists():
         return State()
-    return State(**torch.load(file, map_location="cpu", weights_only=True))
+    plain = torch.load(file, map_location="cpu", weights_only=True)
+    return State(**{**plain, "plateau": Plateau(**plain["plateau"])})

@@ -23,13 +23,14 @@ from multiblock.data.sampler import Sampler
 from multiblock.errors import UserError
 from multiblock.metrics import as_float, psnr_rgb
 from multiblock.plan import Task
-from multiblock.training import checkpoint, optimisers
+from multiblock.training import checkpoint, optimisers, schedules
 from multiblock.training.device import Device, make_deterministic
 from multiblock.training.history import History
-from multiblock.training.losses import LOSSES
+from multiblock.training.losses import Loss
 from multiblock.training.progress import Progress, duration
 from multiblock.training.signals import StopRequest
 from multiblock.training.start import starting_chain
+from multiblock.training.trained import Trained
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ def train(
     # -- Network: the chain 1..last; the span is what is trained ----------------------------------------------
     make_deterministic(settings.deterministic)
     chain = starting_chain(task, weights)
-    span = chain.part(task.first, task.last).to(device.device)
+    span = chain.part(task.first, task.last).to(device.device).train()
 
     # -- Data ------------------------------------------------------------------------------------------------
     train_inputs, train_targets = ImageSet(inputs / "train.npy"), ImageSet(targets / "train.npy")
@@ -108,6 +109,7 @@ def train(
         log.info("goes on from iteration %d", state.done)
     history = History(working / "history.csv", state.history_size)
     optimiser: torch.optim.Optimizer | None = None
+    trained = Trained(span)
     saved = time.monotonic()
     started = saved - state.seconds
 
@@ -117,16 +119,24 @@ def train(
             number = task.stage(state.done)
             stage = task.stages[number]
             if optimiser is None or state.stage != number:
-                optimiser = optimisers.make(stage, span.parameters())
+                trained.all()
+                optimiser = optimisers.make(stage, span)
+                loss_of = Loss(stage).to(device.device)
                 if state.stage == number:
                     optimiser.load_state_dict(state.optimiser)
-                state.stage = number
+                else:
+                    state.stage, state.plateau = number, schedules.Plateau()
                 span.clamped = [stage.clamp] * len(span.clamped)
+            inside = state.done - sum(before.iterations for before in task.stages[:number])
+            trained.apart_from([name for name, part in stage.parts.items() if inside < part.get("freeze", 0)])
+            factor = schedules.factor(stage, inside, state.plateau)
+            for group in optimiser.param_groups:
+                group["lr"] = group["base"] * factor
 
-            batch, target = sampler.batch(state.done, stage.batch, stage.patch)
+            batch, target = sampler.batch(state.done, stage.batch, stage.patch, stage.augment)
             with device.autocast():
                 output = span(batch.to(device.device))
-            loss = LOSSES[stage.loss](output, target.to(device.device))
+            loss = loss_of(output, target.to(device.device))
             value = loss.item()
             if not math.isfinite(value):
                 raise UserError(
@@ -144,10 +154,12 @@ def train(
             looked = state.done % settings.validate_every == 0 or state.done == total
             if looked or state.done % settings.history_every == 0:
                 psnr = _validate(span, *validation, device, memory_gib) if looked else None
-                history.add(state.done, number + 1, stage.lr, state.loss_sum / state.loss_count, psnr)
+                history.add(state.done, number + 1, stage.lr * factor, state.loss_sum / state.loss_count, psnr)
                 state.loss_sum, state.loss_count = 0.0, 0
                 if psnr is not None:
                     progress.note(psnr)
+                    if stage.schedule.get("kind") == "plateau":
+                        state.plateau.look(psnr, stage.schedule)
                     if settings.keep == "best" and stage.clamp == task.stages[-1].clamp:
                         state.note_best(psnr, span.blocks.state_dict())
 
@@ -162,7 +174,7 @@ def train(
                 sys.exit(1)
 
     # -- Result ----------------------------------------------------------------------------------------------
-    if settings.keep == "best":
+    if settings.keep == "best" and state.best_weights is not None:
         span.blocks.load_state_dict(state.best_weights)
     chain.clamped[task.first - 1 :] = [task.stages[-1].clamp] * len(span.specs)
     chain.save(out / "weights.safetensors")
@@ -182,15 +194,20 @@ def _blocks(task: Task) -> str:
 def _key(task: Task, settings: Settings, sets: list[ImageSet], weights: Mapping[int, Path]) -> str:
     """A digest of everything that the weights depend on."""
     parts = [repr(task), repr(settings), *(images.digest for images in sets)]
-    parts += [hashlib.blake2b(file.read_bytes()).hexdigest() for _, file in sorted(weights.items())]
+    files = [file for _, file in sorted(weights.items())] + [Path(file) for file in task.files]
+    parts += [hashlib.blake2b(file.read_bytes()).hexdigest() for file in files]
     return hashlib.blake2b("\n".join(parts).encode(), digest_size=8).hexdigest()
 
 
 def _validate(span: Chain, inputs: ImageSet, targets: ImageSet, device: Device, memory_gib: float) -> float:
     """Mean PSNR RGB in dB of the span on whole validation images."""
     scores = []
+    training = [module for module in span.modules() if module.training]
+    span.eval()
     for image, target in zip(inputs, targets, strict=True):
         scores.append(psnr_rgb(inference.run(span, image, device.device, memory_gib), as_float(target)))
+    for module in training:  # one by one: frozen parts are never in training mode
+        module.training = True
     return float(np.mean(scores))
 
 

@@ -1,20 +1,57 @@
 """Optimisers by name, with the constants of the multiblock study. Another one is another line."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
+from multiblock.chain import Chain
+from multiblock.errors import UserError, listed
 from multiblock.plan import Stage
 
 OPTIMISERS: Mapping[str, tuple[Callable[..., torch.optim.Optimizer], dict[str, Any]]] = {
     "adam": (torch.optim.Adam, {"betas": (0.9, 0.999), "eps": 1e-8}),
     "adadelta": (torch.optim.Adadelta, {"rho": 0.9, "eps": 1e-6}),
+    "sgd": (torch.optim.SGD, {}),
 }
 
 
-def make(stage: Stage, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """A new optimiser as ``stage`` asks for; the schema has checked its options."""
+def make(stage: Stage, span: Chain) -> torch.optim.Optimizer:
+    """A new optimiser for ``span`` as ``stage`` asks for; the schema has checked its options.
+
+    The first group of parameters is what no part of ``stage.parts`` holds; the parts follow in order. Each group
+    keeps the learning rate that its schedule starts from as ``base``.
+
+    Raises:
+        UserError: no block of the span has a part that the stage names.
+    """
     build, constants = OPTIMISERS[stage.optimiser]
-    return build(parameters, lr=stage.lr, **{**constants, **stage.options})
+    taken: set[nn.Parameter] = set()
+    groups = []
+    for name, part in stage.parts.items():
+        inside = [parameter for module in modules(span, name) for parameter in module.parameters()]
+        groups.append({"params": _trainable(inside), "base": part.get("lr", stage.lr)})
+        taken.update(inside)
+    rest = [parameter for parameter in span.parameters() if parameter not in taken]
+    groups.insert(0, {"params": _trainable(rest), "base": stage.lr})
+    groups = [{**group, "lr": group["base"]} for group in groups if group["params"]]
+    return build(groups, lr=stage.lr, **{**constants, **stage.options})
+
+
+def _trainable(parameters: list[nn.Parameter]) -> list[nn.Parameter]:
+    """Without those that their network froze for good, such as a mean shift."""
+    return [parameter for parameter in parameters if parameter.requires_grad]
+
+
+def modules(span: Chain, part: str) -> list[nn.Module]:
+    """The modules called ``part`` in the blocks of ``span``.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = [dict(block.named_modules())[part] for block in span.blocks.values() if part in dict(block.named_modules())]
+    if not found:
+        known = dict.fromkeys(name for block in span.blocks.values() for name, _ in block.named_children())
+        raise UserError(f"parts.{part}: no block of the span has such a part; allowed are {listed(known)}")
+    return found

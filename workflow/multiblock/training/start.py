@@ -5,10 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
+from multiblock import networks
 from multiblock.chain import Chain, load
-from multiblock.plan import Task
+from multiblock.errors import UserError
+from multiblock.plan import Task, is_file
+from multiblock.weights import read
 
 
 def starting_chain(task: Task, weights: Mapping[int, Path]) -> Chain:
@@ -16,18 +20,27 @@ def starting_chain(task: Task, weights: Mapping[int, Path]) -> Chain:
 
     Args:
         weights: the weights file of each earlier phase that the task names.
+
+    Raises:
+        UserError: a file of weights cannot be read, or does not fit its block.
     """
     chain = Chain.build(task.blocks, [True] * len(task.blocks))
     trained = {phase: load(file) for phase, file in weights.items()}
     for number, origin in enumerate(task.starts, 1):
-        block = chain.blocks[str(number)]
         if isinstance(origin, int):
-            block.load_state_dict(trained[origin].blocks[str(number)].state_dict())
+            chain.blocks[str(number)].load_state_dict(trained[origin].blocks[str(number)].state_dict())
             chain.clamped[number - 1] = trained[origin].clamped[number - 1]
             continue
         entropy = np.random.SeedSequence((task.seed, task.phase, number)).generate_state(1)
         torch.manual_seed(int(entropy[0]))
-        if origin.startswith("inherit"):
+        if origin == "default":
+            spec = task.blocks[number - 1]
+            chain.blocks[str(number)] = networks.build(spec.network, spec.options)
+        block = chain.blocks[str(number)]
+        if is_file(origin):
+            place = [n for n, start in enumerate(task.starts, 1) if start == origin].index(number)
+            _from_file(block, Path(origin), place)
+        elif origin.startswith("inherit"):
             block.load_state_dict(chain.blocks[str(number - 1)].state_dict())
         if origin == "inherit_zeroed":
             output = block.get_submodule(str(block.output_layer))
@@ -35,7 +48,33 @@ def starting_chain(task: Task, weights: Mapping[int, Path]) -> Chain:
                 nn.init.zeros_(parameter)
         if origin in _FRESH:
             _initialise(block, origin)
+        if origin == "default" or origin in _FRESH:
+            _load_published_parts(block)
     return chain
+
+
+def _from_file(block: nn.Module, file: Path, place: int) -> None:
+    """Load block number ``place``, counted from 0, of the chain in ``file``."""
+    blocks = list(load(file).blocks.values())
+    if place >= len(blocks):
+        raise UserError(f"{file}: holds {len(blocks)} blocks; the phase starts {place + 1} from it")
+    _load(block, blocks[place].state_dict(), file)
+
+
+def _load_published_parts(block: nn.Module) -> None:
+    """Load the parts of a block that start from published weights, such as an encoder."""
+    for part, file in getattr(block, "pretrained", {}).items():
+        published = read(Path(file))
+        module = block.get_submodule(part)
+        # A classifier that was trained with the encoder has no place in it.
+        _load(module, {name: value for name, value in published.items() if not name.startswith("fc.")}, Path(file))
+
+
+def _load(module: nn.Module, values: Mapping[str, Tensor], file: Path) -> None:
+    try:
+        module.load_state_dict(values)
+    except RuntimeError as error:
+        raise UserError(f"{file}: does not fit {type(module).__name__}: {' '.join(str(error).split())}") from None
 
 
 _FRESH = {
@@ -45,8 +84,14 @@ _FRESH = {
 
 
 def _initialise(block: nn.Module, how: str) -> None:
-    """Initialise the weights of every convolution, 1-tap gates included; biases get PyTorch's default."""
+    """Initialise the weights of every convolution, 1-tap gates included; biases get PyTorch's default.
+
+    Frozen layers keep what they are.
+    """
     for layer in block.modules():
-        if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Linear):
+        if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Linear) and any(p.requires_grad for p in layer.parameters()):
+            if is_parametrized(layer):  # by spectral or weight norm, which own the direction
+                _FRESH[how](next(layer.parametrizations.weight.parameters()))  # type: ignore[union-attr, operator]
+                continue
             layer.reset_parameters()
             _FRESH[how](layer.weight)
