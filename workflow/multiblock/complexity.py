@@ -5,7 +5,7 @@ matrix products, and one addition a value of pooling to one pixel, for one image
 activations, normalisation and interpolation count nothing. A layer that runs twice counts twice.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from multiblock import networks
+from multiblock.plan import RANDOM, Block
 
 SIDE = 256
 
@@ -31,8 +32,25 @@ class Complexity:
     receptive_field: int
 
 
-def of(network: str, options: Mapping[str, Any]) -> Complexity:
-    """Count a network of the family or file ``network``, built with ``options``."""
+def of_chain(blocks: Sequence[Block]) -> Complexity:
+    """Count blocks one after another; each sees what the one before it made of 256 x 256 pixels."""
+    side, counted = SIDE, []
+    for block in blocks:
+        counted.append(of(block.network, block.options, side))
+        side *= block.scale
+    return Complexity(
+        parameters=sum(one.parameters for one in counted),
+        parameters_executed=sum(one.parameters_executed for one in counted),
+        gflops=sum(one.gflops for one in counted),
+        receptive_field=1 + sum(one.receptive_field - 1 for one in counted),
+    )
+
+
+def of(network: str, options: Mapping[str, Any], side: int = SIDE) -> Complexity:
+    """Count a network of the family or file ``network``, built with ``options``, on ``side`` x ``side`` pixels."""
+    # Published weights would be the same in number.
+    needed = {name: RANDOM for name, (_, default) in networks.options(network).items() if default is ...}
+    options = {**needed, **options}
     with torch.device("meta"):
         block = networks.build(network, options).train()
         pooled = 0
@@ -48,7 +66,7 @@ def of(network: str, options: Mapping[str, Any]) -> Complexity:
         for parameter in block.parameters():
             parameter.requires_grad_(True)  # frozen ones are executed too
         with FlopCounterMode(display=False) as counter:
-            output = block(torch.empty(1, 3, SIDE, SIDE))
+            output = block(torch.empty(1, 3, side, side))
         flops = counter.get_total_flops()
         output.sum().backward()
     parameters = list(block.parameters())

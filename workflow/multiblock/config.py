@@ -61,6 +61,16 @@ class Study:
         """The data sets of all runs by name."""
         return {run.data.name: run.data for run in self.runs.values()}
 
+    @property
+    def baseline(self) -> str:
+        """The run that times are put in relation to."""
+        return self.report.get("baseline", next(iter(self.runs)))
+
+    @property
+    def loss_figures(self) -> dict[str, list[str]]:
+        """The figures of training losses: name to runs."""
+        return self.report.get("losses") or {"all": list(self.runs)}
+
     def border(self, run: Run) -> int:
         """Pixels cut at each side before PSNR-Y and SSIM-Y of ``run``."""
         border = self.evaluation["border"]
@@ -195,6 +205,7 @@ def load(config: Mapping[str, Any]) -> Study:
     shrink = full["shrink"]
     blocks = {name: _block(block, f"blocks.{name}") for name, block in full["blocks"].items()}
     runs = {name: _run(name, run, blocks, full) for name, run in full["runs"].items()}
+    _check_report(full["report"], runs)
     named: dict[str, Data] = {}
     for run in runs.values():
         if named.setdefault(run.data.name, run.data) != run.data:
@@ -210,6 +221,16 @@ def load(config: Mapping[str, Any]) -> Study:
         **{key: full[key] for key in ("device", "precision", "deterministic")},
         **{key: full[key] for key in ("training", "inference", "evaluation", "report")},
     )
+
+
+def _check_report(report: Mapping[str, Any], runs: Mapping[str, Run]) -> None:
+    named = [("baseline", report[key]) for key in ("baseline",) if key in report]
+    named += [(f"losses.{figure}", run) for figure, chosen in report.get("losses", {}).items() for run in chosen]
+    for key, run in named:
+        if run not in runs:
+            raise UserError(f"report.{key}: unknown run '{run}'{nearest(run, runs)}; known are {listed(runs)}")
+    if "reference_losses" in report:
+        _needs_file(report["reference_losses"], "report.reference_losses")
 
 
 def _block(block: Mapping[str, Any], key: str) -> Block:

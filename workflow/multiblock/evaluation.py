@@ -16,7 +16,7 @@ from multiblock.metrics import as_float, measure, to_bytes
 
 log = logging.getLogger(__name__)
 
-METRICS = ("psnr_rgb", "psnr_y", "ssim_y")
+METRICS = ("psnr_rgb", "psnr_y", "ssim_y", "psnr_rgb8")
 VALUES = tuple(f"{metric}_{how}" for metric in METRICS for how in ("composed", "staged"))
 COLUMNS = ("phase", "image", *VALUES)
 
@@ -57,7 +57,7 @@ def evaluate(
     before, after = [], []
     for number, name in enumerate(references.names):
         reference = as_float(references[number])
-        nothing = measure(_no_network(inputs[number], reference.shape[0]), reference, border)
+        nothing = measure(no_network(inputs[number], reference.shape[0]), reference, border)
         before.append(("input", name, *_doubled(nothing, nothing)))
         result = inference.run(network, inputs[number], device, memory_gib)
         images.write(pictures / f"{name}.png", to_bytes(result))
@@ -73,8 +73,8 @@ def evaluate(
     log.info("phase %d: %+.3f dB RGB over the input, mean of %d test images", phase, gain, len(after))
 
 
-def _no_network(low: np.ndarray, height: int) -> np.ndarray:
-    """The input at the size of HR: as it is, or enlarged by bicubic interpolation."""
+def no_network(low: np.ndarray, height: int) -> np.ndarray:
+    """What "no network" means: the input at the size of HR: as it is, or enlarged by bicubic interpolation."""
     scale = height // low.shape[0]
     return as_float(enlarge(low, scale) if scale > 1 else low)
 

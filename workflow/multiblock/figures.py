@@ -56,7 +56,7 @@ def learning_curves(histories: Mapping[tuple[int, int], Path], file: Path) -> No
     total = 0
     for phase in phases:
         begins[phase] = total
-        total += max(int(rows[key].iteration.max()) for key in rows if key[1] == phase)
+        total += max(int(rows[key].iteration.max()) if len(rows[key]) else 0 for key in rows if key[1] == phase)
     for (_, phase), row in rows.items():
         colour = COLOURS[(phase - 1) % len(COLOURS)]
         x = row.iteration + begins[phase]
@@ -72,6 +72,25 @@ def learning_curves(histories: Mapping[tuple[int, int], Path], file: Path) -> No
         for axes in (above, below):
             axes.axvline(begins[phase], color="0.8", lw=1, zorder=0)
         above.annotate(f"phase {phase}", (begins[phase], 1.01), xycoords=("data", "axes fraction"), fontsize=9)
+    figure.savefig(file)
+
+
+def losses(table: pd.DataFrame, runs: Sequence[str], reference: pd.DataFrame | None, file: Path) -> None:
+    """Training losses of some runs of a study, beside those of ``reference``, a table with the same column names."""
+    panels = [("here", table, table.iteration, "iterations")]
+    if reference is not None:
+        panels.append(("reference", reference, pd.Series(range(1, len(reference) + 1)), "epochs"))
+    figure = Figure(figsize=(1 + 5.5 * len(panels), 4.8), layout="constrained")
+    for place, (title, values, x, unit) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        for number, run in enumerate(runs):
+            column = f"loss_{run}"
+            if column in values:
+                known = values[column].notna()
+                marker = "o" if known.sum() < 12 else None
+                colour = COLOURS[number % len(COLOURS)]
+                place.plot(x[known], values[column][known], lw=1.2, marker=marker, ms=3, label=run, color=colour)
+        place.set(title=title, xlabel=unit, ylabel="training loss", yscale="log")
+        place.legend(frameon=False, fontsize=8)
     figure.savefig(file)
 
 

@@ -1,7 +1,8 @@
-"""How good an image is, under the two conventions of the field.
+"""How good an image is, under the conventions of the field.
 
 - *RGB* (the multiblock study): all channels together, floats in [0, 1] as the network gives them, no rounding, no
   border cut.
+- *RGB8* (the lightweight x3 study): the same on images rounded to 8 bits.
 - *Y* (the benchmarks): cut to [0, 1], rounded to 8 bits, the luma of MATLAB's ``rgb2ycbcr``, a border cut at
   each side.
 
@@ -63,10 +64,11 @@ def ssim_y(image: np.ndarray, reference: np.ndarray, border: int) -> float:
 
 
 def measure(image: np.ndarray, reference: np.ndarray, border: int) -> dict[str, float]:
-    """All three figures for floats ``image`` and ``reference`` with 1.0 as peak."""
+    """All figures for floats ``image`` and ``reference`` with 1.0 as peak."""
     image8, reference8 = to_bytes(image), to_bytes(reference)
     return {
         "psnr_rgb": psnr_rgb(image, reference),
         "psnr_y": psnr_y(image8, reference8, border),
         "ssim_y": ssim_y(image8, reference8, border),
+        "psnr_rgb8": psnr_rgb(image8 / 255, reference8 / 255),
     }

@@ -1,7 +1,7 @@
 """The tables of a run and of a study, from the per-image measurements of each phase."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -39,6 +39,7 @@ def psnr_by_phase(measured: Mapping[tuple[int, int], Path], trained: Mapping[tup
                 "iterations": record["iterations"],
                 "block_pixels": record["block_pixels"],
                 "seconds": record["seconds"],
+                "validation_seconds": record["validation_seconds"],
             }
         )
     return pd.DataFrame(rows).astype({"parameters": "Int64", "iterations": "Int64", "block_pixels": "Int64"})
@@ -91,8 +92,12 @@ def as_markdown(table: pd.DataFrame, run: str, border: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def comparison(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """One row a run: its last phase, with a 95 % confidence interval over the seeds, and the compute it took."""
+def comparison(tables: Mapping[str, pd.DataFrame], baseline: str) -> pd.DataFrame:
+    """One row a run: its last phase, with a 95 % confidence interval over the seeds, and the compute it took.
+
+    Args:
+        baseline: the run that the time of an iteration is put in relation to.
+    """
     rows = []
     for run, table in tables.items():
         seeds = table.seed.nunique()
@@ -109,22 +114,32 @@ def comparison(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
                 "parameters": int(last.parameters.iloc[0]),
                 "block_pixels": int(table.block_pixels.sum() // seeds),
                 "seconds": round(float(table.seconds.sum() / seeds), 1),
+                "iteration_seconds": _iteration_seconds(table),
+                "relative_time": round(_iteration_seconds(table) / (_iteration_seconds(tables[baseline]) or 1), 2),
             }
         )
     return pd.DataFrame(rows)
 
 
+def _iteration_seconds(table: pd.DataFrame) -> float:
+    """Mean time of a training iteration, without looks at the validation images."""
+    spent = (table.seconds - table.validation_seconds).sum()
+    return round(float(spent / max(table.iterations.sum(), 1)), 5)
+
+
 def comparison_as_markdown(table: pd.DataFrame) -> str:
     """The comparison as Markdown."""
     lines = [
-        "| run | PSNR RGB of the input | PSNR RGB | PSNR-Y | SSIM-Y | parameters | block-pixels | seconds | seeds |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| run | PSNR RGB of the input | PSNR RGB | PSNR-Y | SSIM-Y | parameters | block-pixels | seconds "
+        "| relative time of an iteration | seeds |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in table.itertuples():
         interval = f" ± {row.psnr_rgb_ci95:.3f}" if row.seeds > 1 else ""
         lines.append(
             f"| {row.run} | {row.psnr_rgb_input:.3f} | {row.psnr_rgb:.3f}{interval} | {row.psnr_y:.3f} "
-            f"| {row.ssim_y:.4f} | {row.parameters:,} | {row.block_pixels:.3g} | {row.seconds:.0f} | {row.seeds} |"
+            f"| {row.ssim_y:.4f} | {row.parameters:,} | {row.block_pixels:.3g} | {row.seconds:.0f} "
+            f"| {row.relative_time:.2f} | {row.seeds} |"
         )
     note = "Last phase of each run, composed, last iteration; ± is the 95 % confidence interval over the seeds. "
     note += "PSNR RGB in dB: floats, no rounding, no border cut. Block-pixels: the training compute of all phases."
@@ -136,3 +151,26 @@ def _half_interval(values: pd.Series) -> float:
     from scipy.stats import t
 
     return float(t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5)
+
+
+def losses(histories: Mapping[str, Sequence[Sequence[Path]]]) -> pd.DataFrame:
+    """The training losses of all runs side by side: a column ``loss_<run>``, a row where a history has one.
+
+    Args:
+        histories: of each run, for each seed the history of each phase in order; the column is the mean over the
+            seeds, and phases follow one another.
+    """
+    columns = []
+    for run, seeds in histories.items():
+        curves = [_loss_curve(phases) for phases in seeds]
+        columns.append(pd.concat(curves, axis=1).mean(axis=1).rename(f"loss_{run}"))
+    return pd.concat(columns, axis=1).sort_index().rename_axis("iteration").reset_index()
+
+
+def _loss_curve(phases: Sequence[Path]) -> pd.Series:
+    parts, before = [], 0
+    for file in phases:
+        rows = pd.read_csv(file)
+        parts.append(pd.Series(rows.loss.to_numpy(), index=rows.iteration + before))
+        before += int(rows.iteration.max()) if len(rows) else 0
+    return pd.concat(parts)

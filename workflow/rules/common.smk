@@ -129,6 +129,16 @@ def run_reports(run):
     ]
 
 
+def histories_by_seed(run):
+    """The histories of a run's phases, a list a seed."""
+    phases = study.runs[run].plan.numbers
+    return [
+        [f"{PHASE.format(run=run, seed=seed, phase=phase)}/history.csv" for phase in phases] for seed in study.seeds
+    ]
+
+
 def study_reports():
-    """The comparison, where there is something to compare."""
-    return [f"{RESULTS}/{study.name}_comparison.{ending}" for ending in ("csv", "md")] if len(study.runs) > 1 else []
+    """What stands above the runs: the comparison, where there is something to compare, and the budget."""
+    files = [f"{study.name}_comparison.csv", f"{study.name}_losses.csv"] if len(study.runs) > 1 else []
+    files += [f"{study.name}_budget.csv"] if "budget_gflops" in study.report else []
+    return [f"{RESULTS}/{file}" for file in files]

@@ -83,6 +83,61 @@ rule compare:
         ENVIRONMENT
     params:
         runs=list(study.runs),
+        baseline=study.baseline,
         source=source_of("tables"),
     script:
         "../scripts/compare.py"
+
+
+rule losses:
+    """The training losses of all runs as one table, and figures of some of them side by side."""
+    input:
+        [phase_files(run, "history.csv") for run in study.runs],
+    output:
+        csv=report(
+            f"{RESULTS}/{study.name}_losses.csv",
+            caption="../report/losses.rst",
+            category="Training losses",
+            labels={"form": "table"},
+        ),
+        figures=report(
+            directory(f"{RESULTS}/{study.name}_losses"),
+            patterns=["{figure}.png"],
+            caption="../report/losses.rst",
+            category="Training losses",
+            labels={"form": "{figure}"},
+        ),
+    log:
+        f"{RESULTS}/data/logs/{study.name}_losses.log",
+    conda:
+        ENVIRONMENT
+    params:
+        histories={run: histories_by_seed(run) for run in study.runs},
+        groups=study.loss_figures,
+        reference=study.report.get("reference_losses"),
+        source=source_of("tables") + source_of("figures"),
+    script:
+        "../scripts/losses.py"
+
+
+rule budget:
+    """Parameters, GFLOPs, PSNR an image and ranking score, as the lightweight x3 study reports them."""
+    input:
+        [phase_files(run, "psnr.csv")[len(study.runs[run].plan.phases) - 1] for run in study.runs],
+    output:
+        csv=report(
+            f"{RESULTS}/{study.name}_budget.csv",
+            caption="../report/budget.rst",
+            category="Budget",
+        ),
+        markdown=f"{RESULTS}/{study.name}_budget.md",
+    log:
+        f"{RESULTS}/data/logs/{study.name}_budget.log",
+    conda:
+        ENVIRONMENT
+    params:
+        blocks={run: [asdict(block) for block in study.runs[run].plan.blocks] for run in study.runs},
+        limit=study.report.get("budget_gflops"),
+        source=source_of("budget"),
+    script:
+        "../scripts/budget.py"

@@ -11,6 +11,7 @@ for number in PHASES:
             weights=lambda wildcards: [
                 weights_of(wildcards, phase) for phase in plan_of(wildcards).reads_weights(int(wildcards.phase))
             ],
+            published=lambda wildcards: plan_of(wildcards).task(int(wildcards.phase), 0).files,
         output:
             weights=f"{PHASE}/weights.safetensors",
             history=f"{PHASE}/history.csv",

@@ -31,6 +31,7 @@ class State:
     loss_count: int = 0
     history_size: int = 0
     seconds: float = 0.0
+    validation_seconds: float = 0.0
     plateau: Plateau = field(default_factory=Plateau)
     best_psnr: float = -math.inf
     best_iteration: int = 0

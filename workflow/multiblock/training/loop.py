@@ -127,7 +127,7 @@ def train(
                 else:
                     state.stage, state.plateau = number, schedules.Plateau()
                 span.clamped = [stage.clamp] * len(span.clamped)
-            inside = state.done - sum(before.iterations for before in task.stages[:number])
+            inside = state.done - sum(earlier.iterations for earlier in task.stages[:number])
             trained.apart_from([name for name, part in stage.parts.items() if inside < part.get("freeze", 0)])
             factor = schedules.factor(stage, inside, state.plateau)
             for group in optimiser.param_groups:
@@ -153,7 +153,9 @@ def train(
             progress.step()
             looked = state.done % settings.validate_every == 0 or state.done == total
             if looked or state.done % settings.history_every == 0:
+                before = time.monotonic()
                 psnr = _validate(span, *validation, device, memory_gib) if looked else None
+                state.validation_seconds += time.monotonic() - before
                 history.add(state.done, number + 1, stage.lr * factor, state.loss_sum / state.loss_count, psnr)
                 state.loss_sum, state.loss_count = 0.0, 0
                 if psnr is not None:
@@ -221,6 +223,7 @@ def _record(task: Task, settings: Settings, device: Device, span: Chain, state: 
         "iterations": state.done,
         "block_pixels": task.block_pixels,
         "seconds": round(state.seconds, 1),
+        "validation_seconds": round(state.validation_seconds, 1),
         "kept": {"keep": settings.keep, "iteration": state.best_iteration if settings.keep == "best" else state.done},
         "device": str(device),
         "machine": platform.processor() or platform.machine(),
