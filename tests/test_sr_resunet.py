@@ -35,7 +35,7 @@ def parameters(module):
 @pytest.mark.parametrize(("number", "encoder", "decoder", "attention", "at_x2", "at_x4"), NINE)
 def test_exact_size_and_any_image_size(number, encoder, decoder, attention, at_x2, at_x4, scale):
     with torch.device("meta"):
-        net = SRResUNet(encoder=encoder, decoder=decoder, attention=attention, scale=scale)
+        net = SRResUNet(encoder_weights="random", encoder=encoder, decoder=decoder, attention=attention, scale=scale)
         assert parameters(net) == {2: at_x2, 4: at_x4}[scale]
         assert net.eval()(torch.empty(1, 3, 8, 37)).shape == (1, 3, 8 * scale, 37 * scale)
     assert net.receptive_field % 2 == 1
@@ -47,7 +47,7 @@ def net(request):
     """The networks with ResNet-34 that compute, one after the other."""
     torch.manual_seed(0)
     decoder, attention = RESNET34[request.param]
-    return networks.build("sr_resunet", {"decoder": decoder, "attention": attention})
+    return networks.build("sr_resunet", {"encoder_weights": "random", "decoder": decoder, "attention": attention})
 
 
 class TestResNet34:
@@ -137,9 +137,10 @@ def test_torchvisions_weights_fit(encoder, basic, inner, file, published, decode
     learnt = [torch.Size(shape).numel() for name, shape in shapes.items() if not name.endswith(buffers)]
     assert sum(learnt) == published
     with torch.device("meta"):
-        net = SRResUNet(encoder=encoder, decoder=decoder)
+        net = SRResUNet(encoder_weights="random", encoder=encoder, decoder=decoder)
         weights = {name: torch.empty(shape) for name, shape in shapes.items() if not name.startswith("fc.")}
-    assert net.pretrained == {"encoder": file}
+    assert not net.pretrained
+    assert file in SRResUNet.__doc__
     net.get_submodule("encoder").load_state_dict(weights, strict=True)
 
 
@@ -165,7 +166,7 @@ def test_torchvisions_weights_fit(encoder, basic, inner, file, published, decode
 )
 def test_options_that_are_none_of_the_nine(options, message):
     with pytest.raises(UserError, match=message):
-        networks.build("sr_resunet", options)
+        networks.build("sr_resunet", {"encoder_weights": "random", **options})
 
 
 class TestSelfAttention:

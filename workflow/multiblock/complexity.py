@@ -1,20 +1,24 @@
 """How large a network is and how much it computes, counted on PyTorch's ``meta`` device: nothing is calculated.
 
-GFLOPs follow the convention of the lightweight x3 study: twice the multiply-adds of convolutions, linear layers and
-matrix products, and one addition a value of pooling to one pixel, for one image of 256 x 256 pixels as input. Biases,
-activations, normalisation and interpolation count nothing. A layer that runs twice counts twice.
+GFLOPs follow the convention of the lightweight x3 study, that of the package thop: twice the multiply-adds of
+convolutions and linear layers, and twice the additions of pooling to one pixel, for one image of 256 x 256 pixels as
+input. The products of self-attention count too. Biases, activations, normalisation and interpolation count nothing.
+A layer that runs twice counts twice.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.nn.utils.parametrizations import _SpectralNorm
+from torch.nn.utils.parametrize import is_parametrized
 
 from multiblock import networks
-from multiblock.plan import RANDOM, Block
+from multiblock.networks._attention import SelfAttention
+from multiblock.plan import Block
 
 SIDE = 256
 
@@ -23,7 +27,7 @@ SIDE = 256
 class Complexity:
     """Size and work of a network.
 
-    ``parameters_executed`` are those that the result depends on; some published codes keep others.
+    ``parameters_executed`` are those of layers that run; some published codes keep others.
     """
 
     parameters: int
@@ -48,31 +52,36 @@ def of_chain(blocks: Sequence[Block]) -> Complexity:
 
 def of(network: str, options: Mapping[str, Any], side: int = SIDE) -> Complexity:
     """Count a network of the family or file ``network``, built with ``options``, on ``side`` x ``side`` pixels."""
-    # Published weights would be the same in number.
-    needed = {name: RANDOM for name, (_, default) in networks.options(network).items() if default is ...}
-    options = {**needed, **options}
-    with torch.device("meta"):
-        block = networks.build(network, options).train()
-        pooled = 0
+    executed: set[nn.Parameter] = set()
+    total = 0
 
-        def count(layer: nn.Module, inputs: tuple[Tensor, ...], _output: Tensor) -> None:
-            nonlocal pooled
-            batch, channels, height, width = inputs[0].shape
-            pooled += 2 * batch * channels * (height * width + 1)
+    def note(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal total
+        executed.update(layer.parameters(recurse=False))
+        if is_parametrized(layer):
+            executed.update(layer.parametrizations.parameters())  # type: ignore[union-attr]
+        count = next((count for kind, count in _MULTIPLY_ADDS.items() if isinstance(layer, kind)), None)
+        if count:
+            total += count(layer, inputs[0], output)
 
+    # Spectral norm would look for the directions of weights that have no values.
+    no_iterations = patch.object(_SpectralNorm, "_power_method", lambda *_: None)
+    with torch.device("meta"), torch.no_grad(), no_iterations:
+        block = networks.build(network, options).eval()
         for layer in block.modules():
-            if isinstance(layer, nn.AdaptiveAvgPool2d):
-                layer.register_forward_hook(count)
-        for parameter in block.parameters():
-            parameter.requires_grad_(True)  # frozen ones are executed too
-        with FlopCounterMode(display=False) as counter:
-            output = block(torch.empty(1, 3, side, side))
-        flops = counter.get_total_flops()
-        output.sum().backward()
-    parameters = list(block.parameters())
+            layer.register_forward_hook(note)
+        block(torch.empty(1, 3, side, side))
     return Complexity(
-        parameters=sum(parameter.numel() for parameter in parameters),
-        parameters_executed=sum(parameter.numel() for parameter in parameters if parameter.grad is not None),
-        gflops=(flops + pooled) / 1e9,
+        parameters=sum(parameter.numel() for parameter in block.parameters()),
+        parameters_executed=sum(parameter.numel() for parameter in executed),
+        gflops=2 * total / 1e9,
         receptive_field=int(block.receptive_field),  # type: ignore[arg-type]
     )
+
+
+_MULTIPLY_ADDS: Mapping[Any, Callable[[Any, Tensor, Tensor], int]] = {
+    nn.modules.conv._ConvNd: lambda layer, x, out: out.numel() // layer.out_channels * layer.weight.numel(),
+    nn.Linear: lambda layer, x, out: out.numel() * layer.in_features,
+    nn.AdaptiveAvgPool2d: lambda layer, x, out: x.numel() + out.numel(),
+    SelfAttention: lambda layer, x, out: layer.multiply_adds(*x.shape[2:]),
+}

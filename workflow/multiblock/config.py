@@ -16,7 +16,7 @@ from typing import Any
 import jsonschema
 import yaml
 
-from multiblock import zoo
+from multiblock import networks, zoo
 from multiblock.data.imageset import SPLITS
 from multiblock.data.sources import Data
 from multiblock.errors import UserError, listed, nearest
@@ -203,8 +203,9 @@ def load(config: Mapping[str, Any]) -> Study:
     """
     full = checked(config)
     shrink = full["shrink"]
-    blocks = {name: _block(block, f"blocks.{name}") for name, block in full["blocks"].items()}
-    runs = {name: _run(name, run, blocks, full) for name, run in full["runs"].items()}
+    for name in full["blocks"]:
+        _block(name, full)
+    runs = {name: _run(name, run, full) for name, run in full["runs"].items()}
     _check_report(full["report"], runs)
     named: dict[str, Data] = {}
     for run in runs.values():
@@ -233,30 +234,36 @@ def _check_report(report: Mapping[str, Any], runs: Mapping[str, Run]) -> None:
         _needs_file(report["reference_losses"], "report.reference_losses")
 
 
-def _block(block: Mapping[str, Any], key: str) -> Block:
-    options = {name: value for name, value in block.items() if name != "network"}
-    built = zoo.block(block["network"], options, key)
-    for file in built.files:
-        _needs_file(file, key)
+def _block(name: str, full: Mapping[str, Any], scale: int = 1) -> Block:
+    """The block that the config calls ``name``; ``scale`` is what it enlarges by if the config does not say."""
+    key = f"blocks.{name}"
+    options = {option: value for option, value in full["blocks"][name].items() if option != "network"}
+    built = zoo.block(full["blocks"][name]["network"], options, key, scale)
+    for option, value in built.options.items():
+        if value in built.files:
+            _needs_file(value, f"{key}.{option}", networks.explanations(built.network).get(option, ""))
     return built
 
 
-def _needs_file(file: str, key: str) -> None:
+def _needs_file(file: str, key: str, wanted: str = "") -> None:
     if not Path(file).is_file():
-        raise UserError(f"{key}: {file}: no such file")
+        raise UserError(f"{key}: {file}: no such file{'; wanted is: ' if wanted else ''}{wanted}")
 
 
-def _run(name: str, run: Mapping[str, Any], blocks: Mapping[str, Block], full: Mapping[str, Any]) -> Run:
-    key = f"runs.{name}"
+def _run(name: str, run: Mapping[str, Any], full: Mapping[str, Any]) -> Run:
+    key, blocks = f"runs.{name}", full["blocks"]
     for block in run["chain"]:
         if block not in blocks:
             raise UserError(f"{key}.chain: unknown block '{block}'{nearest(block, blocks)}; known are {listed(blocks)}")
+    data = _data(run.get("data", full["data"]), f"{key}.data" if "data" in run else "data", full)
+    # The first block enlarges as the data asks, if it can.
+    scales = [data.scale] + [1] * len(run["chain"])
+    chain = tuple(_block(block, full, scale) for block, scale in zip(run["chain"], scales, strict=False))
     phases = tuple(_phase(phase, f"{key}.plan.{i}", full) for i, phase in enumerate(run["plan"]))
     try:
-        plan = Plan(blocks=tuple(blocks[block] for block in run["chain"]), phases=phases)
+        plan = Plan(blocks=chain, phases=phases)
     except UserError as error:
         raise UserError(f"{key}.{error}") from None
-    data = _data(run.get("data", full["data"]), f"{key}.data" if "data" in run else "data", full)
     if plan.scale not in (1, data.scale):
         raise UserError(
             f"{key}.chain: block 1 enlarges x{plan.scale}, but the data's scale is {data.scale}; "
@@ -305,7 +312,7 @@ def _stage(stage: Mapping[str, Any], key: str, full: Mapping[str, Any]) -> Stage
         _needs_file(vgg16, "training.vgg16")
 
     def fewer(iterations: int) -> int:
-        return math.ceil(iterations * shrink["iterations"])
+        return min(math.ceil(iterations * shrink["iterations"]), shrink.get("max_iterations", iterations))
 
     smaller = {
         "lr": float(stage["lr"]),

@@ -2,16 +2,21 @@
 
 import csv
 import logging
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from multiblock import chain as chains
 from multiblock import inference
+from multiblock.chain import Chain
 from multiblock.data import images
 from multiblock.data.imageset import ImageSet
-from multiblock.data.resize import enlarge
+from multiblock.data.resize import enlarge, shrink
+from multiblock.data.sources import Item
+from multiblock.errors import UserError
 from multiblock.metrics import as_float, measure, to_bytes
 
 log = logging.getLogger(__name__)
@@ -71,6 +76,40 @@ def evaluate(
         writer.writerows(before + after)
     gain = np.mean([row[2] for row in after]) - np.mean([row[2] for row in before])
     log.info("phase %d: %+.3f dB RGB over the input, mean of %d test images", phase, gain, len(after))
+
+
+def score(
+    network: Chain, items: Sequence[Item], scale: int, border: int, device: torch.device, memory_gib: float
+) -> Iterator[dict[str, Any]]:
+    """Measure ``network`` on image files, under every convention: two rows an image, ``input`` and ``network``.
+
+    Args:
+        items: HR files, cut (top left) to a multiple of ``scale``, with their LR files; LR is made by MATLAB's
+            bicubic where there is none.
+        scale: how many times HR is as large as LR. A network that keeps the size gets LR enlarged first.
+        border: pixels cut at each side for PSNR-Y and SSIM-Y.
+
+    Raises:
+        UserError: an image cannot be read, or LR has another size than HR / scale.
+    """
+    for item in items:
+        full = images.read(item.hr)
+        height, width = (side // scale for side in full.shape[:2])
+        full = full[: height * scale, : width * scale]
+        low = shrink(full, scale) if item.lr is None else images.read(item.lr)
+        if low.shape[:2] != (height, width):
+            raise UserError(
+                f"{item.lr}: found {low.shape[1]} x {low.shape[0]} pixels; at x{scale} {item.hr} allows "
+                f"{width} x {height}"
+            )
+        given = enlarge(low, scale) if network.scale == 1 and scale > 1 else low
+        reference = as_float(full)
+        results = {
+            "input": no_network(low, full.shape[0]),
+            "network": inference.run(network, given, device, memory_gib),
+        }
+        for what, result in results.items():
+            yield {"image": item.name, "what": what, **measure(result, reference, border)}
 
 
 def no_network(low: np.ndarray, height: int) -> np.ndarray:

@@ -60,9 +60,10 @@ def _in_tiles(block: nn.Module, x: Tensor, memory_gib: float) -> Tensor:
     pixels = memory_gib * 2**30 / bytes_per_pixel(block)
     if height * width <= pixels:
         return block(x).float()
-    margin = int(block.receptive_field) // 2  # type: ignore[arg-type]
+    grid = int(getattr(block, "grid", 1))
+    margin = math.ceil(int(block.receptive_field) // 2 / grid) * grid  # type: ignore[arg-type]
     # A tile of at least the margin's size, however small the memory is said to be.
-    core = max(int(math.sqrt(pixels)) - 2 * margin, margin, 16)
+    core = max(int(math.sqrt(pixels)) - 2 * margin, margin, 16) // grid * grid
     scale = int(block.scale)  # type: ignore[arg-type]
     result = x.new_empty((1, 3, height * scale, width * scale), dtype=torch.float32)
     for top in range(0, height, core):

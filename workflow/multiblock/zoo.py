@@ -10,7 +10,7 @@ from typing import Any
 
 from multiblock import networks
 from multiblock.errors import UserError, listed, nearest
-from multiblock.plan import Block
+from multiblock.plan import RANDOM, Block
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +27,6 @@ class Entry:
     what: str
     source: str
     options: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def scale(self) -> int:
-        """The scale it has where none is asked for: its family's default."""
-        return int(networks.options(self.family).get("scale", ("int", 1))[1])
 
 
 _CARN_STUDY = "CARN study (yu45020/Waifu2x)"
@@ -385,11 +380,15 @@ def find(name: str) -> Entry:
     return ENTRIES[name]
 
 
-def block(network: str, given: Mapping[str, Any], key: str) -> Block:
+def block(network: str, given: Mapping[str, Any], key: str, scale: int = 1) -> Block:
     """The block that a config asks for: ``network`` by name, or by the path of its file, with the options ``given``.
 
+    Args:
+        key: config key that an error names.
+        scale: what a network of the zoo is built for if ``given`` does not say; 1 leaves it at its default.
+
     Raises:
-        UserError: there is no such network, option or scale; the message starts with the config key ``key``.
+        UserError: there is no such network, option or scale.
     """
     options, scales, family = dict(given), None, network
     if not network.endswith(".py"):
@@ -400,7 +399,14 @@ def block(network: str, given: Mapping[str, Any], key: str) -> Block:
         options, scales, family = {**entry.options, **given}, entry.scales, entry.family
     networks.check_options(family, options, key)
     if "scale" in (known := networks.options(family)):
-        options.setdefault("scale", known["scale"][1])
+        options.setdefault("scale", scale if scales and scale in scales else known["scale"][1])
         if scales and options["scale"] not in scales:
             raise UserError(f"{key}.scale: found {options['scale']}; {network} allows {listed(scales)}")
     return Block(network=family, options=dict(sorted(options.items())))
+
+
+def sample(name: str, **options: Any) -> Block:
+    """The block called ``name`` as anyone can build it: where it wants a file of weights, at random."""
+    known = networks.options(find(name).family)
+    needed = {option: RANDOM for option, (_, default) in known.items() if default is ...}
+    return block(name, {**needed, **options}, name)

@@ -71,12 +71,19 @@ def find(data: Data, size: Callable[[Path], tuple[int, int]] = images.size) -> d
         UserError: a folder is missing or empty, a pair has no partner, two files share a name, or more
             validation images are to be held out than there are.
     """
-    found = {split: _items(source, size) for split in SPLITS if isinstance(source := getattr(data, split), Mapping)}
+    found = {split: items_of(source, size) for split in SPLITS if isinstance(source := getattr(data, split), Mapping)}
     if not isinstance(data.validation, Mapping):
         found["train"], found["validation"] = _hold_out(found["train"], data.validation, f"data {data.name}")
     for split, items in found.items():
-        found[split] = items[: data.max_images]
+        found[split] = _evenly(items, data.max_images)
     return found
+
+
+def _evenly(items: list[Item], count: int | None) -> list[Item]:
+    """At most ``count`` of the items, evenly spaced."""
+    if count is None or count >= len(items):
+        return items
+    return [items[number * len(items) // count] for number in range(count)]
 
 
 def _hold_out(items: list[Item], share: float, key: str) -> tuple[list[Item], list[Item]]:
@@ -84,13 +91,15 @@ def _hold_out(items: list[Item], share: float, key: str) -> tuple[list[Item], li
     count = math.ceil(share * len(items)) if share < 1 else int(share)
     if count >= len(items):
         raise UserError(f"{key}: validation holds out {count} of {len(items)} training images; at least one must stay")
-    held = {i * len(items) // count for i in range(count)}
-    return [x for i, x in enumerate(items) if i not in held], [x for i, x in enumerate(items) if i in held]
+    held = _evenly(items, count)
+    return [item for item in items if item not in held], held
 
 
-def _items(source: Mapping[str, Any], size: Callable[[Path], tuple[int, int]]) -> list[Item]:
+def items_of(source: Mapping[str, Any], size: Callable[[Path], tuple[int, int]] = images.size) -> list[Item]:
+    """The images of one source, a mapping with the keys of ``data.test``; see :func:`find`."""
     least, each = source.get("min_side", 1), source.get("crops")
     items = [item for item in _whole(source) if least == 1 or min(size(item.hr)) >= least]
+    items = _evenly(items, source.get("take"))
     if not items:
         raise UserError(f"{listed(_folders(source['hr']))}: holds no images of at least {least} pixels a side")
     if each is None:

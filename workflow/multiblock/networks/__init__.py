@@ -8,7 +8,8 @@ A family is a class named like its file (``mcan.py`` holds ``MCAN``; case and un
   does not clamp,
 - has ``receptive_field``, the side in pixels of what one output pixel sees (attention over the whole image not
   counted), and ``output_layer``, the name of its last convolution, which ``inherit_zeroed`` zeroes,
-- may have ``pretrained``, the parts that want published weights, each with the file in which they are published.
+- may have ``pretrained``, the parts that start from published weights, each with their file,
+- may have ``grid``: tiles of an image begin at multiples of so many pixels (1 without it).
 
 A layer that sees the whole image says so by ``sees_whole_image``. Files whose names begin with an underscore hold
 layers that several families share. ``zoo`` gives names to families with certain options.
@@ -19,6 +20,8 @@ Nothing here imports PyTorch until a network is built, so that a config is check
 
 import ast
 import importlib.util
+import inspect
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -83,6 +86,19 @@ def options(network: str) -> dict[str, tuple[str, Any]]:
     }
 
 
+def explanations(network: str) -> dict[str, str]:
+    """What the network's docstring says of its options."""
+    text = inspect.cleandoc(ast.get_docstring(_class(source(network))) or "").partition("Args:\n")[2]
+    text = re.split(r"\n(?=\S)", text)[0]
+    entries = re.findall(r"^ {4}(\w[\w, ]*): (.*(?:\n {5,}.*)*)", text, re.MULTILINE)
+    return {name: " ".join(words.split()) for names, words in entries for name in names.split(", ")}
+
+
+def _explained(network: str, option: str) -> str:
+    words = explanations(network).get(option)
+    return f": {words}" if words else ""
+
+
 def check_options(network: str, given: Mapping[str, Any], key: str) -> None:
     """Check that ``network`` exists and takes the options ``given``.
 
@@ -101,7 +117,7 @@ def check_options(network: str, given: Mapping[str, Any], key: str) -> None:
         _check_value(value, known[name][0], f"{key}.{name}")
     for name, (_, default) in known.items():
         if default is ... and name not in given:
-            raise UserError(f"{key}.{name}: is missing; {network} needs it")
+            raise UserError(f"{key}.{name}: is missing; {network} needs it{_explained(network, name)}")
 
 
 def _check_value(value: Any, kind: str, key: str) -> None:

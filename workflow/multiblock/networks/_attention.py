@@ -34,6 +34,7 @@ class SelfAttention(nn.Module):
         normalised: Collection[str] = ("phi", "g", "out"),
     ) -> None:
         super().__init__()
+        self.key, self.value = key, value
 
         def layer(name: str, inputs: int, outputs: int) -> nn.Module:
             made = nn.Conv2d(inputs, outputs, 1)
@@ -54,6 +55,12 @@ class SelfAttention(nn.Module):
         side = int(getattr(self.pool, "kernel_size", 1))
         below, right = (-length % side for length in x.shape[2:])
         return self.pool(F.pad(x, (0, right, 0, below), mode="replicate") if below or right else x)
+
+    def multiply_adds(self, height: int, width: int) -> int:
+        """Of the two matrix products, for a map of that size."""
+        side = int(getattr(self.pool, "kernel_size", 1))
+        pairs = height * width * -(-height // side) * -(-width // side)
+        return pairs * (self.key + self.value)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to the same shape."""

@@ -12,6 +12,8 @@ class ChannelGate(nn.Module):
         hidden: channels between the two convolutions.
     """
 
+    sees_whole_image = True
+
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
         self.squeeze = nn.Conv1d(channels, hidden, 1)

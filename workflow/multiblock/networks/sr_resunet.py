@@ -15,6 +15,7 @@ from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 from multiblock.errors import UserError, listed
 from multiblock.networks._attention import SelfAttention
 from multiblock.networks._layers import ChannelAttention, conv, receptive_field
+from multiblock.plan import RANDOM
 
 _DEEPEST = 16
 """LR pixels to the side of a pixel of the encoder's last map, in all nine networks."""
@@ -36,12 +37,12 @@ def _bottleneck(channels: int, planes: int, stride: int, width: int, groups: int
     ]
 
 
-_ENCODERS: dict[str, tuple[Callable[[int, int, int], list[nn.Conv2d]], str]] = {
-    "resnet34": (_basic, "resnet34-b627a593.pth"),
-    "resnet50": (partial(_bottleneck, width=64, groups=1), "resnet50-0676ba61.pth"),
-    "resnext50_32x4d": (partial(_bottleneck, width=128, groups=32), "resnext50_32x4d-7cdf4587.pth"),
+_ENCODERS: dict[str, Callable[[int, int, int], list[nn.Conv2d]]] = {
+    "resnet34": _basic,
+    "resnet50": partial(_bottleneck, width=64, groups=1),
+    "resnext50_32x4d": partial(_bottleneck, width=128, groups=32),
 }
-"""The convolutions of one block, and the file of weights that torchvision publishes."""
+"""The convolutions of one block."""
 
 
 class EncoderBlock(nn.Module):
@@ -337,6 +338,8 @@ class SRResUNet(nn.Module):
     The image is not normalised: most of the study's code does not, and what does normalises the target too.
 
     Args:
+        encoder_weights: file of the encoder's weights as torchvision publishes them (resnet34-b627a593.pth,
+            resnet50-0676ba61.pth, resnext50_32x4d-7cdf4587.pth), from which training starts; or ``random``.
         encoder: resnet34, resnet50 or resnext50_32x4d.
         decoder: mirror or dense.
         attention: none, channel, spatial or both.
@@ -351,6 +354,7 @@ class SRResUNet(nn.Module):
     def __init__(
         self,
         *,
+        encoder_weights: str,
         encoder: Literal["resnet34", "resnet50", "resnext50_32x4d"] = "resnet34",
         decoder: Literal["mirror", "dense"] = "dense",
         attention: Literal["none", "channel", "spatial", "both"] = "none",
@@ -364,8 +368,9 @@ class SRResUNet(nn.Module):
                 f"allowed are {listed(' '.join(options) for options in _NINE)}"
             )
         design = _DECODERS[decoder, attention]
-        convolutions, weights = _ENCODERS[encoder]
-        self.pretrained = {"encoder": weights}
+        convolutions = _ENCODERS[encoder]
+        self.pretrained = {} if encoder_weights == RANDOM else {"encoder": encoder_weights}
+        self.grid = _DEEPEST
         self.scale = scale
         self.upscaling = design.upscaling
         self.upscaled_first = design.upscaled_first

@@ -1,8 +1,11 @@
 """SRResNet, the residual network of SRGAN (Ledig et al., CVPR 2017), as study 003 built it."""
 
+import torch
 from torch import Tensor, nn
 
 from multiblock.networks._layers import Upsampler, conv, receptive_field
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class ResidualBlock(nn.Module):
@@ -29,12 +32,15 @@ class SRResNet(nn.Module):
         scale: 2, 3 or 4.
         channels: feature channels.
         blocks: how many residual blocks.
+        tanh: the input is normalised by ImageNet's mean and deviation, and the output comes out of a tanh from -1 to
+            1, as in some published weights.
     """
 
     output_layer = "tail"
 
-    def __init__(self, *, scale: int = 4, channels: int = 64, blocks: int = 16) -> None:
+    def __init__(self, *, scale: int = 4, channels: int = 64, blocks: int = 16, tanh: bool = False) -> None:
         super().__init__()
+        self.tanh = tanh
         self.head, self.activation = conv(3, channels, 9), nn.PReLU()
         self.body = nn.Sequential(*(ResidualBlock(channels) for _ in range(blocks)))
         self.closing, self.norm = conv(channels, channels), nn.BatchNorm2d(channels)
@@ -44,5 +50,8 @@ class SRResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, 3, H, W) in [0, 1] to (N, 3, scale*H, scale*W), not clamped."""
+        if self.tanh:
+            x = (x - x.new_tensor(IMAGENET_MEAN)[:, None, None]) / x.new_tensor(IMAGENET_STD)[:, None, None]
         features = self.activation(self.head(x))
-        return self.tail(self.upsampler(features + self.norm(self.closing(self.body(features)))))
+        image = self.tail(self.upsampler(features + self.norm(self.closing(self.body(features)))))
+        return (torch.tanh(image) + 1) / 2 if self.tanh else image

@@ -1,0 +1,76 @@
+"""Losses: their terms and weights, and the network that perceptual ones look through."""
+
+import re
+
+import pytest
+import torch
+
+from multiblock.errors import UserError
+from multiblock.training.losses import Loss
+from multiblock.training.perceptual import VGG16Features
+from test_plan import stage
+
+SHAPES = {}
+for number, (inputs, outputs) in zip(
+    (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28),
+    ((3, 64), (64, 64), (64, 128), (128, 128), (128, 256), (256, 256), (256, 256), (256, 512), *((512, 512),) * 5),
+    strict=True,
+):
+    SHAPES[f"features.{number}.weight"] = (outputs, inputs, 3, 3)
+    SHAPES[f"features.{number}.bias"] = (outputs,)
+SHAPES |= {"classifier.6.weight": (10, 10), "classifier.6.bias": (10,)}
+
+
+@pytest.fixture(scope="module")
+def vgg16(tmp_path_factory):
+    """A file with torchvision's names, and random values."""
+    torch.manual_seed(0)
+    file = tmp_path_factory.mktemp("weights") / "vgg16-397923af.pth"
+    torch.save({name: torch.randn(shape) * 0.05 for name, shape in SHAPES.items()}, file)
+    return file
+
+
+def images(seed: int) -> torch.Tensor:
+    return torch.rand(2, 3, 24, 24, generator=torch.Generator().manual_seed(seed))
+
+
+def test_the_features_are_those_of_four_groups(vgg16):
+    maps = VGG16Features(vgg16)(images(1))
+    assert [tuple(one.shape[1:]) for one in maps] == [(64, 24, 24), (128, 12, 12), (256, 6, 6), (512, 3, 3)]
+    assert all((one >= 0).all() for one in maps)
+
+
+@pytest.mark.parametrize("term", ["l1", "l2", "content", "style"])
+def test_equal_images_cost_nothing_and_others_do(term, vgg16):
+    loss = Loss(stage(loss={term: 1.0}, vgg16=str(vgg16)))
+    assert loss(images(1), images(1)) == 0
+    assert loss(images(1), images(2)) > 0
+
+
+def test_total_variation_is_the_outputs_alone():
+    loss = Loss(stage(loss={"tv": 1.0}))
+    flat = torch.full((1, 3, 8, 8), 0.3)
+    stripes = torch.tensor([0.0, 1.0]).repeat(4).expand(1, 3, 8, 8)
+    assert loss(flat, stripes) == 0
+    assert loss(stripes, flat) == pytest.approx(1.0)
+
+
+def test_terms_add_up_with_their_weights(vgg16):
+    one, two = images(1), images(2)
+    alone = {name: float(Loss(stage(loss={name: 1.0}, vgg16=str(vgg16)))(one, two)) for name in ("l1", "content", "tv")}
+    mixed = Loss(stage(loss={"l1": 1.0, "content": 0.1, "tv": 2.0}, vgg16=str(vgg16)))
+    assert float(mixed(one, two)) == pytest.approx(alone["l1"] + 0.1 * alone["content"] + 2 * alone["tv"])
+
+
+def test_the_gradient_reaches_the_image_and_not_vgg16(vgg16):
+    output = images(1).requires_grad_()
+    loss = Loss(stage(loss={"content": 1.0, "style": 1.0}, vgg16=str(vgg16)))
+    loss(output, images(2)).backward()
+    assert output.grad.abs().sum() > 0
+    assert not any(parameter.requires_grad for parameter in loss.parameters())
+
+
+def test_a_file_of_something_else(tmp_path):
+    torch.save({"features.0.weight": torch.zeros(3)}, tmp_path / "w.pth")
+    with pytest.raises(UserError, match=re.escape("w.pth: does not hold VGG-16 with torchvision's names")):
+        VGG16Features(tmp_path / "w.pth")

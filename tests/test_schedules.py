@@ -1,0 +1,137 @@
+"""Learning rates over a stage, and parts of a network that are frozen or have a rate of their own."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from multiblock import chain
+from multiblock.errors import UserError
+from multiblock.training import checkpoint, schedules
+from multiblock.training.optimisers import make
+from multiblock.training.start import starting_chain
+from multiblock.training.trained import Trained
+from test_plan import stage
+from test_training import SPEC, arrays, history, run, same, task  # noqa: F401
+
+PLATEAU = schedules.Plateau()
+
+
+def rates(count: int, **schedule) -> list[float]:
+    one = stage(iterations=count, lr=1e-3, schedule=schedule)
+    return [1e-3 * schedules.factor(one, iteration, PLATEAU) for iteration in range(count)]
+
+
+def test_constant():
+    assert rates(5) == [1e-3] * 5
+
+
+def test_cosine_is_pytorchs():
+    weight = [torch.nn.Parameter(torch.zeros(1))]
+    optimiser = torch.optim.Adam(weight, 1e-3)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 100, 1e-5)
+    theirs = []
+    for _ in range(100):
+        theirs.append(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        scheduler.step()
+    assert rates(100, kind="cosine", to=1e-5) == pytest.approx(theirs)
+
+
+def test_cosine_restarts_warm():
+    values = rates(100, kind="cosine", to=1e-6, restarts=4)
+    assert [i for i, value in enumerate(values) if value == pytest.approx(1e-3)] == [0, 20, 40, 60, 80]
+    assert values[19] < 1e-4
+
+
+def test_step():
+    assert rates(6, kind="step", every=2, factor=0.5) == pytest.approx([1e-3, 1e-3, 5e-4, 5e-4, 2.5e-4, 2.5e-4])
+
+
+def test_plateau_waits_and_then_falls():
+    state, schedule = schedules.Plateau(), {"kind": "plateau", "patience": 1, "factor": 0.1}
+    factors = []
+    for psnr in (30, 31, 30.5, 30.9, 30.8, 30.7, 32, 31):
+        state.look(psnr, schedule)
+        factors.append(schedules.factor(stage(schedule=schedule), 0, state))
+    assert factors == pytest.approx([1, 1, 1, 0.1, 0.1, 0.01, 0.01, 0.01])
+
+
+def test_a_checkpoint_keeps_the_plateau(tmp_path):
+    state = checkpoint.State(done=3, plateau=schedules.Plateau(best=30.5, missed=2, factor=0.25))
+    checkpoint.save(tmp_path / "c.pt", state)
+    assert checkpoint.load(tmp_path / "c.pt") == state
+
+
+def test_the_history_tells_the_rate(arrays, tmp_path):  # noqa: F811
+    stages = (stage(iterations=40, lr=1e-3, patch=16, schedule={"kind": "step", "every": 20, "factor": 0.5}),)
+    out = run(arrays, tmp_path / "out", replace(task(), stages=stages))
+    assert [float(row["lr"]) for row in history(out)] == [1e-3, 1e-3, 5e-4, 5e-4]
+
+
+@pytest.mark.parametrize("frozen", [10, 40])
+def test_a_frozen_part_stays_until_it_is_set_free(arrays, tmp_path, frozen):  # noqa: F811
+    parts = {"head": {"freeze": frozen, "lr": 1e-4}}
+    todo = replace(task(), stages=(stage(iterations=40, lr=1e-3, patch=16, parts=parts),))
+    before = starting_chain(todo, {}).blocks["1"].state_dict()
+    after = chain.load(run(arrays, tmp_path / "out", todo) / "weights.safetensors").blocks["1"].state_dict()
+    assert torch.equal(before["head.weight"], after["head.weight"]) is (frozen == 40)
+    assert not torch.equal(before["closing.weight"], after["closing.weight"])
+
+
+def test_parts_have_rates_of_their_own():
+    span = chain.Chain.build([SPEC], [True])
+    groups = make(stage(lr=1e-3, parts={"head": {"lr": 1e-5}, "body.0": {"freeze": 3}}), span).param_groups
+    assert [group["lr"] for group in groups] == [1e-3, 1e-5, 1e-3]
+    assert [len(group["params"]) for group in groups] == [4, 2, 8]
+
+
+def test_a_part_that_is_not_there():
+    with pytest.raises(UserError, match=r"parts\.hat: no block of the span has such a part; allowed are head, body"):
+        make(stage(parts={"hat": {"lr": 1e-5}}), chain.Chain.build([SPEC], [True]))
+
+
+def test_frozen_batch_norms_keep_their_statistics():
+    from multiblock.plan import Block
+
+    block = Block(network="srresnet", options={"channels": 4, "blocks": 2, "scale": 2})
+    span = chain.Chain.build([block], [False]).train()
+    trained = Trained(span)
+    trained.apart_from(["body.0"])
+    before = span.blocks["1"].body[0].norm1.running_mean.clone()
+    span(torch.rand(2, 3, 8, 8)).mean().backward()
+    network = span.blocks["1"]
+    assert torch.equal(network.body[0].norm1.running_mean, before)
+    assert not torch.equal(network.body[1].norm1.running_mean, before)
+    assert network.body[0].conv1.weight.grad is None and network.body[1].conv1.weight.grad is not None
+    trained.all()
+    assert network.body[0].training and network.body[0].conv1.weight.requires_grad
+
+
+def test_stopped_and_gone_on_under_schedules_is_the_same(arrays, tmp_path, monkeypatch):  # noqa: F811
+    stages = (
+        stage(
+            iterations=30, lr=1e-3, patch=16, schedule={"kind": "cosine", "to": 1e-5}, parts={"head": {"freeze": 25}}
+        ),
+        stage(iterations=30, lr=1e-3, patch=16, schedule={"kind": "plateau", "patience": 0, "factor": 0.3}),
+    )
+    todo = replace(task(), stages=stages)
+    whole = run(arrays, tmp_path / "whole", todo)
+
+    class Killed(Exception):
+        pass
+
+    for stop in (13, 41):
+        save = checkpoint.save
+
+        def save_and_die(file, state, stop=stop, save=save):
+            save(file, state)
+            if state.done == stop:
+                raise Killed
+
+        out = tmp_path / f"killed{stop}"
+        monkeypatch.setattr(checkpoint, "save", save_and_die)
+        with pytest.raises(Killed):
+            run(arrays, out, todo, checkpoint_seconds=1e-9)
+        monkeypatch.setattr(checkpoint, "save", save)
+        assert same(run(arrays, out, todo), whole)
