@@ -1,5 +1,6 @@
 """The multiblock command."""
 
+import csv
 import subprocess
 import sys
 
@@ -8,10 +9,12 @@ import pytest
 import torch
 
 from conftest import ROOT, picture
+from multiblock import zoo
 from multiblock.chain import Chain
 from multiblock.cli import main
 from multiblock.data import images
 from multiblock.plan import Block
+from published import PUBLISHED
 
 
 def test_plan_prints_what_follows_from_it(capsys):
@@ -21,10 +24,73 @@ def test_plan_prints_what_follows_from_it(capsys):
     assert any(line.startswith("4 1-3 phase 1, phase 2, phase 3 LR_0 -") for line in lines)
 
 
-def test_blocks_lists_sizes(capsys):
-    assert main(["blocks"]) == 0
+def test_models_as_csv(capsys, monkeypatch):
+    monkeypatch.setattr(zoo, "ENTRIES", {name: zoo.ENTRIES[name] for name in ("mcan", "imdn_rtc")})
+    assert main(["models", "--csv"]) == 0
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [(row["name"], row["scale"]) for row in rows] == [
+        ("mcan", "1"),
+        ("imdn_rtc", "2"),
+        ("imdn_rtc", "3"),
+        ("imdn_rtc", "4"),
+    ]
+    assert list(rows[0])[:5] == ["name", "scale", "parameters", "parameters_executed", "gflops_256"]
+    assert (rows[2]["parameters"], rows[2]["gflops_256"]) == ("21825", "2.820538368")
+    assert main(["models"]) == 0
+    assert "1,256,195" in capsys.readouterr().out
+
+
+def test_a_network_is_explained(capsys):
+    assert main(["models", "imdn_rtc"]) == 0
     printed = capsys.readouterr().out
-    assert "1,256,195 parameters, receptive field 71" in printed and "residual_blocks: int = 16" in printed
+    assert "channels: int = 12" in printed and "how many distillation modules" in printed
+
+
+def test_published_weights_are_imported_and_scored(tmp_path, capsys):
+    torch.manual_seed(0)
+    torch.save(
+        {name: 0.01 * torch.rand(shape) for name, shape in PUBLISHED["imdn_rtc_x2"]().items()}, tmp_path / "w.pth"
+    )
+    out = tmp_path / "ours" / "rtc.safetensors"
+    assert main(["import", str(tmp_path / "w.pth"), "--as", "imdn_rtc", "--scale", "2", "-o", str(out)]) == 0
+    assert "imdn_rtc x2, 20,190 parameters" in capsys.readouterr().out
+    (tmp_path / "hr").mkdir()
+    images.write(tmp_path / "hr" / "a.png", picture())
+    command = [
+        "evaluate",
+        str(out),
+        "--hr",
+        str(tmp_path / "hr"),
+        "-o",
+        str(tmp_path / "scores.csv"),
+        "--device",
+        "cpu",
+    ]
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    assert "PSNR-Y, 8 bits, border 2" in printed and "PSNR RGB, 8 bits, whole image" in printed
+    rows = list(csv.DictReader((tmp_path / "scores.csv").open()))
+    assert [(row["image"], row["what"]) for row in rows] == [("a", "input"), ("a", "network")]
+    assert main([*command, "--scale", "3"]) == 1
+    assert "--scale: found 3" in capsys.readouterr().err
+    assert main(["import", str(tmp_path / "w.pth"), "--as", "imdn", "--scale", "2", "-o", str(out)]) == 1
+    assert "is no imdn x2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("file", "network", "scale", "expected"),
+    [("IMDN_x3.pth", "imdn", 3, 34.36), ("PANx4_DF2K.pth", "pan", 4, 32.13)],
+)
+def test_published_weights_score_what_is_published(reference_data, tmp_path, capsys, file, network, scale, expected):
+    weights, set5 = reference_data.parent / "weights" / file, reference_data / "Set5"
+    if not weights.is_file():
+        pytest.skip(f"{weights} is not there")
+    out = tmp_path / "w.safetensors"
+    assert main(["import", str(weights), "--as", network, "--scale", str(scale), "-o", str(out)]) == 0
+    folders = ["--hr", str(set5 / "HR"), "--lr", str(set5 / f"LR_bicubic/X{scale}"), "--lr-name", f"{{name}}x{scale}"]
+    assert main(["evaluate", str(out), *folders, "--device", "cpu"]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("PSNR-Y"))
+    assert float(line.split()[-1]) == pytest.approx(expected, abs=0.01)
 
 
 def test_a_mistake_is_one_line(tmp_path, capsys):

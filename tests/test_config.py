@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from conftest import ROOT
-from multiblock import config
+from multiblock import config, zoo
 from multiblock.errors import UserError
 from multiblock.plan import INPUT
 from multiblock.reference import reference
@@ -45,7 +45,10 @@ def test_the_reference_is_up_to_date():
     assert (ROOT / "docs" / "config.md").read_text() == reference(), "run: make docs"
 
 
-@pytest.mark.parametrize("study", sorted(file.name for file in (ROOT / "studies").glob("*.yaml")))
+ALONE = sorted(file.name for file in (ROOT / "studies").glob("*.yaml") if file.name != "resunet_pretrained.yaml")
+
+
+@pytest.mark.parametrize("study", ALONE)
 def test_studies_load_alone_and_short(study):
     files = [ROOT / "studies" / study]
     whole = config.load(config.read(files))
@@ -54,6 +57,34 @@ def test_studies_load_alone_and_short(study):
         full, small = whole.runs[run].plan, short.runs[run].plan
         assert [full.reads_set(n) for n in full.numbers] == [small.reads_set(n) for n in small.numbers]
         assert all(small.task(n, 1).iterations <= full.task(n, 1).iterations for n in full.numbers)
+
+
+def test_the_pretrained_unets_name_the_files_they_want(tmp_path, monkeypatch):
+    files = [ROOT / "studies" / "resunet.yaml", ROOT / "studies" / "resunet_pretrained.yaml"]
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"blocks\.a1\.encoder_weights: weights/resnet34-b627a593\.pth: no such file"):
+        config.load(config.read(files))
+    (tmp_path / "weights").mkdir()
+    names = ("resnet34-b627a593", "resnet50-0676ba61", "resnext50_32x4d-7cdf4587", "vgg16-397923af")
+    for name in names:
+        (tmp_path / "weights" / f"{name}.pth").touch()
+    task = config.load(config.read(files)).runs["a3"].plan.task(1, 1)
+    assert task.files == ("weights/resnet50-0676ba61.pth", "weights/vgg16-397923af.pth")
+
+
+def test_the_carn_study_has_all_columns():
+    runs = config.load(config.read([ROOT / "studies" / "carn.yaml"])).runs
+    variants = {name.removeprefix("carn_") for name in zoo.ENTRIES if name.startswith("carn_")} - {"m"}
+    assert set(runs) == variants and len(runs) == 32
+    assert {run.plan.scale for run in runs.values()} == {2}
+
+
+def test_short_studies_are_short():
+    for study in ALONE:
+        short = config.load(config.read([ROOT / "studies" / study, ROOT / "studies" / "short.yaml"]))
+        assert all(
+            stage.iterations <= 200 for run in short.runs.values() for p in run.plan.phases for stage in p.stages
+        )
 
 
 def test_the_report_s_recipe_is_at_full_size():
@@ -134,7 +165,30 @@ def test_shrink():
         ("seeds", [1, 1], "seeds:"),
         ("seeds", "one", "seeds: found 'one'; allowed is a list"),
         ("device", "gpu", "device: found 'gpu'"),
-        ("recipes.single.0.iterations", 0, "recipes.single.0.iterations: found 0; allowed is at least 1"),
+        ("recipes.single.0.iterations", -1, "recipes.single.0.iterations: found -1; allowed is at least 0"),
+        ("recipes.single.0.schedule", {"kind": "cosin"}, "recipes.single.0.schedule.kind: found 'cosin'; did you mean"),
+        ("recipes.single.0.schedule", {"to": 1}, "recipes.single.0.schedule: key 'kind' is missing"),
+        ("recipes.single.0.schedule", {"kind": "step"}, "recipes.single.0.schedule: key 'every' is missing"),
+        (
+            "recipes.single.0.schedule",
+            {"kind": "cosine", "every": 5},
+            "recipes.single.0.schedule.every: unknown key; allowed are kind, to, restarts",
+        ),
+        ("recipes.single.0.parts", {"head": {"frozen": 5}}, "recipes.single.0.parts.head.frozen: unknown key"),
+        ("recipes.single.0.loss", {"l3": 1}, "recipes.single.0.loss"),
+        ("recipes.single.0.loss", {"content": 1}, "recipes.single.0.loss: content needs VGG-16; set training.vgg16"),
+        ("recipes.single.0.augment", "flip", "recipes.single.0.augment: found 'flip'; did you mean 'flips'?"),
+        ("runs.default.plan.0.start", "none.safetensors", "runs.default.plan.0.start: none.safetensors: no such file"),
+        ("report.baseline", "defalt", "report.baseline: unknown run 'defalt'; did you mean 'default'?"),
+        ("report.losses", {"a": ["x"]}, "report.losses.a: unknown run 'x'"),
+        ("report.reference_losses", "none.csv", "report.reference_losses: none.csv: no such file"),
+        ("blocks.small", {"network": "imdn", "scale": 5}, "blocks.small.scale: found 5; imdn allows 2, 3, 4"),
+        (
+            "blocks.small",
+            {"network": "sr_resunet_1", "encoder_weights": "r.pth"},
+            "blocks.small.encoder_weights: r.pth: no such file; wanted is: file of the encoder's weights",
+        ),
+        ("data.train", {"hr": "a", "lr": "b", "crops": 3}, "data.train.crops: found together with lr"),
         ("recipes.single.0.lr", 0, "recipes.single.0.lr: found 0; allowed is more than 0"),
         ("recipes.single.0.iterations", "many", "found 'many'; allowed is a whole number"),
         ("recipes.single.0.clamp", "yes", "recipes.single.0.clamp: found 'yes'; allowed is true or false"),

@@ -10,6 +10,8 @@ import pytest
 from conftest import picture
 from multiblock import config
 from multiblock.data import images
+from multiblock.data.convert import convert
+from multiblock.data.imageset import ImageSet
 from multiblock.data.sources import Inspection, find, inspect, left_out
 from multiblock.errors import UserError
 
@@ -77,7 +79,7 @@ def test_held_out_images_are_not_trained_on(pairs, share, held):
         (lambda f: (f / "train/HR/image2.png").unlink(), "train/LR/image2.png: has no partner in"),
         (lambda f: images.write(f / "train/LR/image2.png", picture(40, 56)), "image2.png: found 56 x 40 pixels; with"),
         (lambda f: (f / "test/HR/image1.png").write_text("x"), "test/HR/image1.png: cannot be read as an image"),
-        (lambda f: images.write(f / "train/HR/image3.jpg", picture()), "has the same name as image3.jpg"),
+        (lambda f: images.write(f / "train/HR/image3.jpg", picture()), "image3.png: has the same name as "),
         (lambda f: [x.unlink() for x in (f / "test/HR").iterdir()], "test/HR: holds no images; found 0 files"),
         (lambda f: (f / "test").rename(f / "tset"), "test/HR: cannot be listed: No such file or directory"),
     ],
@@ -128,3 +130,68 @@ def test_sizes_and_scales(pairs):
         images.write(file, picture(24, 28))
     with pytest.raises(UserError, match=re.escape("test/LR/image1.png: found 56 x 48 pixels; with data.scale 2")):
         look(pairs, scale=2)
+
+
+def test_several_folders_make_one_set(pairs):
+    keys = {"hr": ["train/HR", "test/HR"], "min_side": 1}
+    (pairs / "test/HR/image1.png").rename(pairs / "test/HR/other1.png")
+    (pairs / "test/HR/image2.png").rename(pairs / "test/HR/other2.png")
+    found = find(data(pairs, scale=2, train=keys, test={"hr": "test/HR"}, validation=1))
+    assert len(found["train"] + found["validation"]) == 6
+
+
+def test_small_images_may_be_left_out(pairs):
+    images.write(pairs / "train/HR/tiny.png", picture(20, 20))
+    keys = {"scale": 2, "test": {"hr": "test/HR"}, "validation": 1}
+    assert len(find(data(pairs, **keys, train={"hr": "train/HR", "min_side": 21}))["train"]) == 3
+    assert len(find(data(pairs, **keys, train={"hr": "train/HR"}))["train"]) == 4
+    with pytest.raises(UserError, match=r"train/HR: holds no images of at least 999 pixels a side"):
+        find(data(pairs, **keys, train={"hr": "train/HR", "min_side": 999}))
+
+
+def test_some_images_evenly_spaced(pairs):
+    for number in range(5, 13):
+        images.write(pairs / f"train/HR/image{number}.png", picture())
+    found = find(data(pairs, scale=2, train={"hr": "train/HR", "take": 3}, test={"hr": "test/HR"}, validation=1))
+    assert sorted(item.name for items in (found["train"], found["validation"]) for item in items) == [
+        "image1",
+        "image5",
+        "image9",
+    ]
+
+
+class TestWindows:
+    """Random windows of images, each made into LR in its own way."""
+
+    def keys(self, **changes) -> dict:
+        train = {"hr": "train/HR", "crops": 5, "crop_side": 32, **changes}
+        return {"scale": 2, "train": train, "test": {"hr": "test/HR"}, "validation": 1, "degradation": "random"}
+
+    def test_there_are_as_many_as_asked_for(self, pairs):
+        found = find(data(pairs, **self.keys()))
+        assert len(found["train"]) == 4 * 5 - 1
+        assert look(pairs, **self.keys()) != look(pairs, **self.keys(crop_side=40))
+
+    def test_an_image_smaller_than_the_window(self, pairs):
+        with pytest.raises(UserError, match=r"image1\.png: found 56 x 48 pixels; windows of 50 x 50 need more"):
+            look(pairs, **self.keys(crop_side=50))
+
+    def test_they_are_cut_from_the_image_and_stay_the_same(self, pairs, tmp_path):
+        for name in ("one", "two"):
+            convert(data(pairs, **self.keys()), tmp_path / name / "HR", tmp_path / name / "LR")
+        for kind in ("HR", "LR"):
+            files = [tmp_path / name / kind / "train.npy" for name in ("one", "two")]
+            assert files[0].read_bytes() == files[1].read_bytes()
+        hr, lr = (ImageSet(tmp_path / "one" / kind / "train.npy") for kind in ("HR", "LR"))
+        whole = images.read(pairs / "train/HR/image2.png")
+        window = hr[hr.names.index("image2_003")]
+        places = [(y, x) for y in range(17) for x in range(25) if np.array_equal(whole[y : y + 32, x : x + 32], window)]
+        assert places
+        assert {entry.height for entry in lr.entries} == {16}
+
+    def test_kernels_and_qualities_differ(self, tmp_path):
+        pixels = picture(64, 64)
+        kernels = [images.shrink(pixels, 2, kernel) for kernel in images.KERNELS]
+        assert not np.array_equal(kernels[0], kernels[1]) and not np.array_equal(kernels[1], kernels[2])
+        rough, fine = (images.as_jpeg(pixels, quality).astype(int) for quality in (75, 95))
+        assert np.abs(rough - pixels).mean() > np.abs(fine - pixels).mean() > 0

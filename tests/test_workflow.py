@@ -84,7 +84,8 @@ def test_every_file_is_where_it_should_be(finished):
             for name in ("weights.safetensors", "history.csv", "training.json", "psnr.csv", "images/image1.png"):
                 assert (folder / name).exists(), folder / name
     assert (results / "phased" / "seed1" / "phase1" / "LR_1" / "test.npy").exists()
-    assert (results / "tiny_comparison.csv").exists()
+    for name in ("tiny_comparison.csv", "tiny_losses.csv", "tiny_losses/all.png", "tiny_budget.md"):
+        assert (results / name).exists(), name
 
 
 def test_the_table_names_what_others_rely_on(finished):
@@ -111,7 +112,7 @@ def test_a_second_run_has_nothing_to_do(finished):
     assert done.returncode == 0 and "Nothing to be done" in done.stdout + done.stderr
 
 
-REPORT = {"table": 1, "figures": 1, "compare": 1}
+REPORT = {"table": 1, "figures": 1, "compare": 1, "losses": 1, "budget": 1}
 LATER = {"phase2_1": 1, "phase3_1": 1, "evaluate": 2, **REPORT}
 PHASED = {"phase1_1": 1, "phase1_2": 1, **LATER, "evaluate": 3}
 
@@ -142,7 +143,8 @@ def test_changing_one_phase_reruns_from_there(finished, config):
     ("changes", "rerun"),
     [
         ({"report": {"zoom": 32}}, {"figures": 2}),
-        ({"evaluation": {"border": 3}}, {"evaluate": 4, "table": 2, "figures": 2, "compare": 1}),
+        ({"report": {"budget_gflops": 5}}, {"budget": 1}),
+        ({"evaluation": {"border": 3}}, {"evaluate": 4, "table": 2, "figures": 2, "compare": 1, "budget": 1}),
         ({"training": {"checkpoint_seconds": 5}}, {}),
         ({"training": {"keep": "best"}}, {**PHASED, "phase1_1": 2, "evaluate": 4, "table": 2, "figures": 2}),
         ({"seeds": [1, 2]}, {**PHASED, "phase1_1": 2, "evaluate": 4, "table": 2, "figures": 2}),

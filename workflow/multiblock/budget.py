@@ -11,11 +11,11 @@ from multiblock import complexity
 from multiblock.plan import Block
 
 
-def budget(measured: Path, blocks: Sequence[Mapping[str, Any]], limit: float) -> dict[str, Any]:
+def budget(measured: Sequence[Path], blocks: Sequence[Mapping[str, Any]], limit: float) -> dict[str, Any]:
     """The study's figures for one trained network.
 
     Args:
-        measured: the evaluation CSV of the run's last phase.
+        measured: the evaluation CSV of the run's last phase, of each seed; figures are means over the seeds.
         blocks: the blocks of its chain, as plain values.
         limit: GFLOPs that are allowed, for an input of 256 x 256 pixels.
 
@@ -24,8 +24,8 @@ def budget(measured: Path, blocks: Sequence[Mapping[str, Any]], limit: float) ->
         MSE at peak 255, the ranking score exp(PSNR - 20) / (GFLOPs x million parameters), and whether the limit
         holds.
     """
-    table = pd.read_csv(measured, dtype={"phase": str, "image": str})
-    images = table[table.phase != "input"].set_index("image").psnr_rgb8_composed
+    table = pd.concat(pd.read_csv(file, dtype={"phase": str, "image": str}) for file in measured)
+    images = table[table.phase != "input"].groupby("image", sort=False).psnr_rgb8_composed.mean()
     plain = table[table.phase == "input"].psnr_rgb8_composed
     counted = complexity.of_chain([Block(**block) for block in blocks])
     score = math.exp(images.mean() - 20) / (counted.gflops * counted.parameters_executed / 1e6)

@@ -129,6 +129,12 @@ def run_reports(run):
     ]
 
 
+def last_measured(run):
+    """What the last phase of a run gave, a file a seed."""
+    last = len(study.runs[run].plan.phases)
+    return [f"{PHASE.format(run=run, seed=seed, phase=last)}/psnr.csv" for seed in study.seeds]
+
+
 def histories_by_seed(run):
     """The histories of a run's phases, a list a seed."""
     phases = study.runs[run].plan.numbers

@@ -123,7 +123,7 @@ rule losses:
 rule budget:
     """Parameters, GFLOPs, PSNR an image and ranking score, as the lightweight x3 study reports them."""
     input:
-        [phase_files(run, "psnr.csv")[len(study.runs[run].plan.phases) - 1] for run in study.runs],
+        [last_measured(run) for run in study.runs],
     output:
         csv=report(
             f"{RESULTS}/{study.name}_budget.csv",
@@ -137,6 +137,7 @@ rule budget:
         ENVIRONMENT
     params:
         blocks={run: [asdict(block) for block in study.runs[run].plan.blocks] for run in study.runs},
+        measured={run: last_measured(run) for run in study.runs},
         limit=study.report.get("budget_gflops"),
         source=source_of("budget"),
     script:

@@ -4,6 +4,8 @@ from multiblock.budget import budget, write
 from multiblock.jobs import job
 
 with job(snakemake):
-    measured = zip(snakemake.params.blocks.items(), map(Path, snakemake.input), strict=True)
-    budgets = {run: budget(file, blocks, snakemake.params.limit) for (run, blocks), file in measured}
+    params = snakemake.params
+    budgets = {
+        run: budget(list(map(Path, params.measured[run])), params.blocks[run], params.limit) for run in params.blocks
+    }
     write(budgets, Path(snakemake.output.csv), Path(snakemake.output.markdown))

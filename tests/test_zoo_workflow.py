@@ -1,0 +1,81 @@
+"""Networks of the zoo as blocks of a phased chain, and published weights as its beginning."""
+
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+from multiblock import chain
+from multiblock.cli import main
+from published import PUBLISHED
+from test_workflow import jobs, snakemake
+
+DATA = {
+    "name": "made",
+    "scale": 2,
+    "train": {"hr": "train/HR"},
+    "validation": 1,
+    "test": {"hr": "test/HR"},
+}
+FEW = [{"iterations": 4, "batch": 2, "patch": 12, "clamp": False, "schedule": {"kind": "cosine", "restarts": 1}}]
+BLOCKS = {
+    "enlarge": {"network": "imdn", "channels": 8, "modules": 1, "reduction": 4},
+    "sharpen": {"network": "mcan", "channels": 4, "residual_blocks": 1},
+}
+
+
+def study(folder, **run) -> None:
+    config = {"study": "s", "data": DATA, "blocks": BLOCKS, "recipes": {"few": FEW}, "runs": {"run": run}}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+
+
+def test_imdn_and_mcan_train_in_phases_and_the_chain_grows(pairs):
+    phases = [
+        {"span": 1, "start": "default", "stages": "few"},
+        {"span": 2, "stages": "few"},
+        {"span": "1-2", "stages": "few"},
+    ]
+    study(pairs, chain=["enlarge", "sharpen"], plan=phases)
+    done = snakemake(pairs)
+    assert done.returncode == 0, done.stdout + done.stderr
+    grown = [*phases, {"span": 3, "start": "inherit_zeroed", "stages": "few"}]
+    study(pairs, chain=["enlarge", "sharpen", "sharpen"], plan=grown)
+    assert jobs(pairs) == {"phase3_2": 1, "phase4_1": 1, "evaluate": 1, "table": 1, "figures": 1}
+    done = snakemake(pairs)
+    assert done.returncode == 0, done.stdout + done.stderr
+    network = chain.load(pairs / "results/run/seed1/phase4/weights.safetensors")
+    assert [spec.network for spec in network.specs] == ["imdn", "mcan", "mcan"]
+    assert network(torch.rand(1, 3, 9, 11)).shape == (1, 3, 18, 22)
+    table = pd.read_csv(pairs / "results/run/psnr_by_phase.csv", dtype={"phase": str})
+    assert table.phase.tolist() == ["input", "1", "2", "3", "4"]
+
+
+def test_published_weights_are_a_phase_that_trains_nothing(pairs):
+    torch.manual_seed(0)
+    torch.save({name: 0.01 * torch.rand(shape) for name, shape in PUBLISHED["imdn_rtc_x2"]().items()}, pairs / "w.pth")
+    ours = pairs / "rtc.safetensors"
+    assert main(["import", str(pairs / "w.pth"), "--as", "imdn_rtc", "--scale", "2", "-o", str(ours)]) == 0
+    BLOCKS["published"] = {"network": "imdn_rtc"}
+    plan = [
+        {"span": 1, "start": "rtc.safetensors", "stages": [{"iterations": 0, "patch": 12}]},
+        {"span": 2, "stages": "few"},
+    ]
+    study(pairs, chain=["published", "sharpen"], plan=plan)
+    done = snakemake(pairs)
+    assert done.returncode == 0, done.stdout + done.stderr
+    kept = chain.load(pairs / "results/run/seed1/phase2/weights.safetensors").blocks["1"].state_dict()
+    for name, value in chain.load(ours).blocks["1"].state_dict().items():
+        assert torch.equal(value, kept[name])
+    table = pd.read_csv(pairs / "results/run/psnr_by_phase.csv", dtype={"phase": str})
+    assert table.iterations.tolist()[1:] == [0, 4]
+
+
+@pytest.mark.parametrize("content", ["not weights", None])
+def test_a_start_that_cannot_be_read_ends_in_one_line(pairs, content):
+    if content:
+        (pairs / "bad.safetensors").write_text(content)
+    study(pairs, chain=["sharpen"], plan=[{"span": 1, "start": "bad.safetensors", "stages": "few"}])
+    done = snakemake(pairs)
+    assert done.returncode != 0
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if "multiblock: error: " in line]
+    assert len(lines) == 1 and "bad.safetensors: " in lines[0], done.stdout + done.stderr
