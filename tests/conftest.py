@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from multiblock import config
 from multiblock.data import images
+from multiblock.data.convert import convert
 
 # Two workers on two cores: one thread each.
 torch.set_num_threads(1)
@@ -47,3 +49,13 @@ def pairs(tmp_path: Path) -> Path:
             images.write(tmp_path / split / "HR" / f"image{number}.png", sharp)
             images.write(tmp_path / split / "LR" / f"image{number}.png", soft.astype(np.uint8))
     return tmp_path
+
+
+@pytest.fixture
+def arrays(pairs: Path) -> Path:
+    """HR and LR sets of the pairs."""
+    sets = {"name": "mine", "scale": 1, "train": {"hr": "train/HR", "lr": "train/LR"}, "validation": 1}
+    sets["test"] = {"hr": "test/HR", "lr": "test/LR"}
+    study = config.load({"data": sets, "data_root": str(pairs)})
+    convert(study.runs["default"].data, pairs / "HR", pairs / "LR")
+    return pairs

@@ -94,3 +94,22 @@ def test_generate_runs_whole_images_of_all_splits(tmp_path, cache):
                 assert np.array_equal(pixels, np.floor(expected.clip(0, 1).astype(float) * 255 + 0.5))
             else:
                 assert np.abs(pixels - expected).max() < 2e-3 and (pixels > 1).any()
+
+
+def test_tiles_of_a_network_that_halves_its_maps_begin_on_its_grid(monkeypatch):
+    class Halving(torch.nn.Module):
+        receptive_field, scale, grid = 9, 1, 4
+
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(1))
+
+        def forward(self, x):
+            coarse = torch.nn.functional.avg_pool2d(x * self.weight, 4, ceil_mode=True)
+            return torch.nn.functional.interpolate(coarse, scale_factor=4)[:, :, : x.shape[2], : x.shape[3]]
+
+    block = Halving()
+    image = torch.rand(1, 3, 90, 77)
+    whole = block(image)
+    monkeypatch.setattr(inference, "bytes_per_pixel", lambda _: 2**30 / 1000)
+    assert torch.allclose(inference._in_tiles(block, image, 1.0), whole, atol=1e-6)

@@ -12,7 +12,7 @@ from multiblock.training.optimisers import make
 from multiblock.training.start import starting_chain
 from multiblock.training.trained import Trained
 from test_plan import stage
-from test_training import SPEC, arrays, history, run, same, task  # noqa: F401
+from test_training import SPEC, history, run, same, task
 
 PLATEAU = schedules.Plateau()
 
@@ -63,14 +63,14 @@ def test_a_checkpoint_keeps_the_plateau(tmp_path):
     assert checkpoint.load(tmp_path / "c.pt") == state
 
 
-def test_the_history_tells_the_rate(arrays, tmp_path):  # noqa: F811
+def test_the_history_tells_the_rate(arrays, tmp_path):
     stages = (stage(iterations=40, lr=1e-3, patch=16, schedule={"kind": "step", "every": 20, "factor": 0.5}),)
     out = run(arrays, tmp_path / "out", replace(task(), stages=stages))
     assert [float(row["lr"]) for row in history(out)] == [1e-3, 1e-3, 5e-4, 5e-4]
 
 
 @pytest.mark.parametrize("frozen", [10, 40])
-def test_a_frozen_part_stays_until_it_is_set_free(arrays, tmp_path, frozen):  # noqa: F811
+def test_a_frozen_part_stays_until_it_is_set_free(arrays, tmp_path, frozen):
     parts = {"head": {"freeze": frozen, "lr": 1e-4}}
     todo = replace(task(), stages=(stage(iterations=40, lr=1e-3, patch=16, parts=parts),))
     before = starting_chain(todo, {}).blocks["1"].state_dict()
@@ -108,7 +108,7 @@ def test_frozen_batch_norms_keep_their_statistics():
     assert network.body[0].training and network.body[0].conv1.weight.requires_grad
 
 
-def test_stopped_and_gone_on_under_schedules_is_the_same(arrays, tmp_path, monkeypatch):  # noqa: F811
+def test_stopped_and_gone_on_under_schedules_is_the_same(arrays, tmp_path, monkeypatch):
     stages = (
         stage(
             iterations=30, lr=1e-3, patch=16, schedule={"kind": "cosine", "to": 1e-5}, parts={"head": {"freeze": 25}}

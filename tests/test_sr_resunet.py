@@ -6,11 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from multiblock import networks
+from multiblock import networks, zoo
 from multiblock.errors import UserError
 from multiblock.networks._attention import SelfAttention
 from multiblock.networks._layers import ChannelAttention
 from multiblock.networks.sr_resunet import SRResUNet
+from multiblock.plan import Task
+from multiblock.training.start import starting_chain
 
 # Number, encoder, decoder, attention, parameters at x2 (of the study's code) and at x4 (of our design).
 NINE = [
@@ -90,6 +92,47 @@ class TestResNet34:
         equal = all(torch.allclose(corners[0], corner, atol=1e-6) for corner in corners)
         assert equal == hasattr(upsample[0], "parametrizations")
 
+    def test_bfloat16_agrees_with_float32(self, net):
+        image = torch.rand(1, 3, 16, 16)
+        with torch.inference_mode():
+            exact = net.eval()(image)
+            with torch.autocast("cpu", torch.bfloat16):
+                rough = net(image).float()
+        assert (rough - exact).abs().mean() < 0.05 * exact.abs().mean() + 0.05
+
+    def test_a_state_dict_goes_round(self, net):
+        decoder, attention = ("mirror", "none") if net.upscaled_first else ("dense", net_attention(net))
+        with torch.device("meta"):
+            other = networks.build(
+                "sr_resunet", {"encoder_weights": "random", "decoder": decoder, "attention": attention}
+            )
+        other.load_state_dict(net.state_dict(), assign=True)
+        image = torch.rand(1, 3, 8, 8)
+        with torch.inference_mode():
+            assert torch.equal(other.eval()(image), net.eval()(image))
+
+    def test_it_overfits_one_image(self, net):
+        optimiser = torch.optim.Adam(net.train().parameters(), 1e-3)
+        image = torch.rand(1, 3, 8, 8)
+        target = nn.functional.interpolate(image, scale_factor=2)
+        losses = []
+        for _ in range(8):
+            loss = (net(image) - target).square().mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            losses.append(loss.item())
+        assert min(losses[4:]) < 0.8 * losses[0]
+
+
+def net_attention(net) -> str:
+    """The option that a network was built with."""
+    spatial = any(isinstance(layer, SelfAttention) for layer in net.modules())
+    channel = any(isinstance(layer, ChannelAttention) for layer in net.modules())
+    return {(False, False): "none", (False, True): "channel", (True, False): "spatial", (True, True): "both"}[
+        spatial, channel
+    ]
+
 
 def torchvision_resnet(depths, basic, inner):
     """Names and shapes in a file of torchvision's, after the published layout of its ResNet."""
@@ -142,6 +185,21 @@ def test_torchvisions_weights_fit(encoder, basic, inner, file, published, decode
     assert not net.pretrained
     assert file in SRResUNet.__doc__
     net.get_submodule("encoder").load_state_dict(weights, strict=True)
+
+
+def test_training_starts_from_torchvisions_file_and_only_then(tmp_path):
+    shapes = torchvision_resnet((3, 4, 6, 3), True, (64, 64))
+    torch.manual_seed(0)
+    weights = {name: torch.rand(shape) if shape else torch.tensor(5) for name, shape in shapes.items()}
+    torch.save(weights, tmp_path / "resnet34-b627a593.pth")
+    spec = zoo.block("sr_resunet_7", {"encoder_weights": str(tmp_path / "resnet34-b627a593.pth")}, "b")
+    task = Task(seed=1, phase=1, first=1, blocks=(spec,), starts=("default",), stages=())
+    assert task.files == (str(tmp_path / "resnet34-b627a593.pth"),)
+    encoder = starting_chain(task, {}).blocks["1"].encoder.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in encoder.items())
+    torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "resnet34-b627a593.pth")
+    with pytest.raises(UserError, match=r"resnet34-b627a593\.pth: does not fit Encoder: .*Missing key"):
+        starting_chain(task, {})
 
 
 @pytest.mark.parametrize(

@@ -46,13 +46,6 @@ def task(iterations: int = 60, **changes):
     return Plan(blocks=(SPEC,), phases=(replace(phase("1"), stages=stages),)).task(1, seed=5)
 
 
-@pytest.fixture
-def arrays(pairs) -> Path:
-    """HR and LR sets of the pairs."""
-    convert(data(pairs, validation=1), pairs / "HR", pairs / "LR")
-    return pairs
-
-
 def run(arrays: Path, out: Path, todo=None, settings=SETTINGS, weights=None, checkpoint_seconds: float = 60) -> Path:
     out.mkdir(exist_ok=True)
     train(
@@ -208,10 +201,10 @@ def test_keep_best_keeps_the_best_on_validation(arrays, tmp_path):
     assert kept == {"keep": "best", "iteration": max(seen, key=seen.get)}
 
 
-@pytest.mark.parametrize("optimiser", ["adam", "adadelta"])
+@pytest.mark.parametrize("optimiser", ["adam", "adadelta", "sgd"])
 @pytest.mark.parametrize("loss", ["l1", "l2"])
 def test_every_optimiser_and_loss_lowers_the_loss(arrays, tmp_path, optimiser, loss):
-    lr = {"adam": 5e-3, "adadelta": 1.0}[optimiser]
+    lr = {"adam": 5e-3, "adadelta": 1.0, "sgd": 0.05}[optimiser]
     stages = (stage(iterations=60, lr=lr, patch=16, clamp=False, optimiser=optimiser, loss={loss: 1.0}),)
     out = run(arrays, tmp_path / "out", replace(task(), stages=stages))
     rows = history(out)
@@ -221,12 +214,12 @@ def test_every_optimiser_and_loss_lowers_the_loss(arrays, tmp_path, optimiser, l
 def test_the_studys_constants():
     from multiblock.training.optimisers import make
 
-    parameter = [torch.nn.Parameter(torch.zeros(1))]
-    adam = make(stage(), parameter).defaults
+    span = chain.Chain.build([SPEC], [True])
+    adam = make(stage(), span).defaults
     assert (adam["betas"], adam["eps"], adam["weight_decay"], adam["amsgrad"]) == ((0.9, 0.999), 1e-8, 0, False)
-    adadelta = make(stage(optimiser="adadelta", lr=1), parameter).defaults
+    adadelta = make(stage(optimiser="adadelta", lr=1), span).defaults
     assert (adadelta["lr"], adadelta["rho"], adadelta["eps"], adadelta["weight_decay"]) == (1, 0.9, 1e-6, 0)
-    assert make(stage(options={"weight_decay": 1e-5, "amsgrad": True}), parameter).defaults["amsgrad"]
+    assert make(stage(options={"weight_decay": 1e-5, "amsgrad": True}), span).defaults["amsgrad"]
 
 
 def test_a_loss_that_is_not_finite_stops_with_place_and_advice(arrays, tmp_path):

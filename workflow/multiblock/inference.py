@@ -39,10 +39,9 @@ def bytes_per_pixel(block: nn.Module) -> int:
     side = 32
     widest = 0
 
-    def note(_module: nn.Module, _inputs: object, output: object) -> None:
+    def note(_module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
         nonlocal widest
-        if isinstance(output, Tensor):
-            widest = max(widest, output.numel())
+        widest = max([widest, *(value.numel() for value in (*inputs, output) if isinstance(value, Tensor))])
 
     hooks = [module.register_forward_hook(note) for module in block.modules()]
     try:

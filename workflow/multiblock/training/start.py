@@ -90,8 +90,8 @@ def _initialise(block: nn.Module, how: str) -> None:
     """
     for layer in block.modules():
         if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Linear) and any(p.requires_grad for p in layer.parameters()):
-            if is_parametrized(layer):  # by spectral or weight norm, which own the direction
-                _FRESH[how](next(layer.parametrizations.weight.parameters()))  # type: ignore[union-attr, operator]
+            if is_parametrized(layer):  # by spectral or weight norm: the last tensor is the direction
+                _FRESH[how](list(layer.parametrizations.weight.parameters())[-1])  # type: ignore[union-attr, operator]
                 continue
             layer.reset_parameters()
             _FRESH[how](layer.weight)
