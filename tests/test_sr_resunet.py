@@ -62,8 +62,9 @@ def test_bfloat16_agrees_with_float32(number):
         exact = net(image)
         with torch.autocast("cpu", torch.bfloat16):
             rough = net(image).float()
-    # Instance norms of maps of 2 x 2 pixels magnify what bfloat16 rounds away.
-    assert (rough - exact).abs().mean() < 0.2 * exact.abs().mean() + 0.05
+    # Instance norms after ReLU (8 and 9), here on maps of 2 x 2 pixels, magnify what bfloat16 rounds away.
+    allowed = 0.4 if attention in ("spatial", "both") else 0.1
+    assert (rough - exact).norm() < allowed * exact.norm()
 
 
 class TestResNet34:

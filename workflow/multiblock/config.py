@@ -189,6 +189,13 @@ def _explain(error: jsonschema.ValidationError) -> str:
             signs = {"minimum": "at least", "maximum": "at most"}
             signs |= {"exclusiveMinimum": "more than", "exclusiveMaximum": "below"}
             return f"{key}: found {found!r}; allowed is {signs[error.validator]} {rule}"
+        case "anyOf":
+            words = [str(word) for choice in rule for word in choice.get("enum", choice.get("properties", ()))]
+            wrong = [key for key in found if key not in words] if isinstance(found, dict) else [found]
+            shown = repr(found) if not wrong else listed(map(repr, wrong))
+            hint = nearest(str(wrong[0]), words) if wrong else ""
+            known = listed(dict.fromkeys(words))
+            return f"{key}: found {shown}{hint}; allowed are {known}, or a mapping of them to weights from 0"
         case "pattern":
             return f"{key}: found {found!r}; allowed is what matches {rule}"
         case _:

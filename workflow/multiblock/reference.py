@@ -35,9 +35,8 @@ def _table(title: str, properties: Mapping[str, Any], rule: Mapping[str, Any]) -
     yield from ("| key | allowed | default | what it does |", "|---|---|---|---|")
     for key, entry in properties.items():
         if "default" in entry:
-            default = (
-                f"`{json.dumps(entry['default'])}`" if not isinstance(entry["default"], dict) else "see config.yaml"
-            )
+            value = entry["default"]
+            default = "see config.yaml" if value and isinstance(value, dict) else f"`{json.dumps(value)}`"
         else:
             default = "needed" if key in rule.get("required", ()) else "none"
         yield f"| `{key}` | {_allowed(entry)} | {default} | {' '.join(entry['description'].split())} |"
@@ -45,6 +44,8 @@ def _table(title: str, properties: Mapping[str, Any], rule: Mapping[str, Any]) -
 
 
 def _allowed(entry: Mapping[str, Any]) -> str:
+    if "anyOf" in entry:
+        return " or ".join(_allowed(choice) for choice in entry["anyOf"])
     if "enum" in entry:
         return ", ".join(f"`{value}`" for value in entry["enum"])
     if "enum" in entry.get("items", {}):
