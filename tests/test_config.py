@@ -178,7 +178,7 @@ def test_shrink():
         (
             "recipes.single.0.loss",
             {"l3": 1},
-            "recipes.single.0.loss: found 'l3'; did you mean 'l1'?; allowed are l1, l2,",
+            "recipes.single.0.loss: found 'l3'; allowed are l1, l2, content,",
         ),
         ("recipes.single.0.loss", "contend", "recipes.single.0.loss: found 'contend'; did you mean 'content'?"),
         ("recipes.single.0.loss", {"l1": -1}, "recipes.single.0.loss: found {'l1': -1}; allowed are l1, l2,"),
