@@ -63,10 +63,10 @@ def as_markdown(budgets: Mapping[str, Mapping[str, Any]]) -> str:
             f"| {f['psnr_rgb8']:.3f} | {f['psnr_rgb8'] - f['psnr_rgb8_input']:+.3f} | {f['mse_sum']:.3f} "
             f"| {f['ranking_score']:.1f} |"
         )
-    images = list(next(iter(budgets.values()))["images"])
+    images = dict.fromkeys(image for figures in budgets.values() for image in figures["images"])
     lines += ["", "| image | " + " | ".join(budgets) + " |", "|---|" + "---|" * len(budgets)]
     for image in images:
-        lines.append(f"| {image} | " + " | ".join(f"{f['images'][image]:.3f}" for f in budgets.values()) + " |")
+        lines.append(f"| {image} | " + " | ".join(_cell(f["images"].get(image)) for f in budgets.values()) + " |")
     limit = next(iter(budgets.values()))["limit_gflops"]
     lines += [
         "",
@@ -75,6 +75,11 @@ def as_markdown(budgets: Mapping[str, Mapping[str, Any]]) -> str:
         "images, peak 255.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _cell(value: float | None) -> str:
+    """PSNR of an image, or nothing where a run was not tested on it."""
+    return "" if value is None else f"{value:.3f}"
 
 
 def write(budgets: Mapping[str, Mapping[str, Any]], csv: Path, markdown: Path) -> None:
