@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from multiblock import networks
+from multiblock.chain import Chain
 from multiblock.errors import UserError
 from multiblock.plan import Block
 from multiblock.training.start import starting_chain
@@ -127,6 +128,43 @@ class TestStarts:
         differing = {name for name in first if not torch.equal(first[name], second[name])}
         assert differing == ({"to_rgb.weight", "to_rgb.bias"} if how == "inherit_zeroed" else set())
         assert how == "inherit" or not second["to_rgb.weight"].any()
+
+    @pytest.mark.parametrize(
+        ("built", "says"),
+        [
+            ({"channels": 4}, "holds a block whose channels is 4; the phase's block has 64"),
+            ({"residual_blocks": 3}, "holds a block whose residual_blocks is 3"),
+        ],
+    )
+    def test_a_file_of_another_block_is_refused(self, built, says, tmp_path):
+        Chain.build([Block(network="mcan", options=built)], [True]).save(tmp_path / "w.safetensors")
+        task = plan(["1"]).task(1, seed=1)
+        start, block = str(tmp_path / "w.safetensors"), Block(network="mcan")
+        with pytest.raises(UserError, match=says):
+            starting_chain(type(task)(**{**task.__dict__, "starts": (start,), "blocks": (block,)}), {})
+
+    def test_a_file_gives_its_weights(self, tmp_path):
+        task = plan(["1"]).task(1, seed=1)
+        chain = Chain.build(task.blocks, [True])
+        chain.save(tmp_path / "w.safetensors")
+        task = type(task)(**{**task.__dict__, "starts": (str(tmp_path / "w.safetensors"),)})
+        assert task.files == (str(tmp_path / "w.safetensors"),)
+        started = starting_chain(task, {})
+        assert all(torch.equal(a, b) for a, b in zip(started.parameters(), chain.parameters(), strict=True))
+
+    def test_default_is_the_networks_own(self):
+        one, two = self.start("default"), self.start("default")
+        weights = [chain.blocks["2"].head.weight for chain in (one, two)]
+        assert torch.equal(*weights) and not torch.equal(one.blocks["1"].head.weight, weights[0])
+
+    def test_layers_under_spectral_norm_start_too(self):
+        spec = Block(network="rcan", options={"channels": 8, "groups": 2, "blocks": 1, "self_attention": "in_groups"})
+        task = plan(["1"]).task(1, seed=1)
+        task = type(task)(**{**task.__dict__, "starts": ("normal",), "blocks": (spec,)})
+        network = starting_chain(task, {}).blocks["1"]
+        direction = network.body[0][1].out.parametrizations.weight.original
+        assert 0.02 < direction.std() < 0.3
+        assert torch.equal(network.add_mean.weight[:, :, 0, 0], torch.eye(3))
 
 
 def test_blocks_compare_by_network_and_options():

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from multiblock import networks
 from multiblock.chain import Chain, load
 from multiblock.errors import UserError
-from multiblock.plan import Task, is_file
+from multiblock.plan import Block, Task, is_file
 from multiblock.weights import read
 
 
@@ -39,7 +40,7 @@ def starting_chain(task: Task, weights: Mapping[int, Path]) -> Chain:
         block = chain.blocks[str(number)]
         if is_file(origin):
             place = [n for n, start in enumerate(task.starts, 1) if start == origin].index(number)
-            _from_file(block, Path(origin), place)
+            _from_file(block, task.blocks[number - 1], Path(origin), place)
         elif origin.startswith("inherit"):
             block.load_state_dict(chain.blocks[str(number - 1)].state_dict())
         if origin == "inherit_zeroed":
@@ -53,12 +54,26 @@ def starting_chain(task: Task, weights: Mapping[int, Path]) -> Chain:
     return chain
 
 
-def _from_file(block: nn.Module, file: Path, place: int) -> None:
-    """Load block number ``place``, counted from 0, of the chain in ``file``."""
-    blocks = list(load(file).blocks.values())
-    if place >= len(blocks):
-        raise UserError(f"{file}: holds {len(blocks)} blocks; the phase starts {place + 1} from it")
-    _load(block, blocks[place].state_dict(), file)
+def _from_file(block: nn.Module, spec: Block, file: Path, place: int) -> None:
+    """Load block number ``place``, counted from 0, of the chain in ``file``, which must be built as ``spec`` is."""
+    source = load(file)
+    if place >= len(source.specs):
+        raise UserError(f"{file}: holds {len(source.specs)} blocks; the phase starts {place + 1} from it")
+    theirs, ours = _described(source.specs[place]), _described(spec)
+    for option in theirs:
+        if theirs[option] != ours.get(option):
+            raise UserError(
+                f"{file}: holds a block whose {option} is {theirs[option]}; the phase's block has {ours.get(option)}"
+            )
+    _load(block, list(source.blocks.values())[place].state_dict(), file)
+
+
+def _described(spec: Block) -> dict[str, Any]:
+    """A block's network and all its options, those left at their defaults too; lists as tuples."""
+    defaults = {name: default for name, (_, default) in networks.options(spec.network).items()}
+    options = {**defaults, **spec.options}
+    plain = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+    return {"network": spec.network, **{name: v for name, v in plain.items() if not name.endswith("_weights")}}
 
 
 def _load_published_parts(block: nn.Module) -> None:
