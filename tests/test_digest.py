@@ -21,6 +21,8 @@ def test_training_depends_on_the_loop_and_not_on_reports_or_the_config():
     assert {"training/loop.py", "training/losses.py", "data/sampler.py", "chain.py", "plan.py"} <= training
     assert not training & {"figures.py", "tables.py", "evaluation.py", "config.py", "cli.py", "data/convert.py"}
     assert not {name for name in training if name.startswith("networks/") and name != "networks/__init__.py"}
+    # A new entry of the zoo, or a new form of published weights, is no reason to train again.
+    assert not training & {"zoo.py", "published.py", "complexity.py", "budget.py"}
 
 
 def test_dependencies_point_one_way():
