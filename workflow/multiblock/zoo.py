@@ -371,11 +371,10 @@ def find(name: str) -> Entry:
         UserError: there is none.
     """
     if name not in ENTRIES:
-        families = {entry.family: [e.name for e in _ENTRIES if e.family == entry.family] for entry in _ENTRIES}
-        closest = nearest(name, ENTRIES) or nearest(name, families)
+        firsts = {entry.family: entry.name for entry in reversed(_ENTRIES)}
         raise UserError(
-            f"unknown network '{name}'{closest}; allowed are the names that `multiblock models` lists "
-            f"({listed(families)} and their variants), or the path of a Python file"
+            f"unknown network '{name}'{nearest(name, ENTRIES)}; allowed are the names that `multiblock models` lists "
+            f"({listed(reversed(firsts.values()))} and others), or the path of a Python file"
         )
     return ENTRIES[name]
 
