@@ -129,10 +129,11 @@ def test_titles():
 def test_stage_of_an_iteration():
     task = plan(PAPER).task(1, 1)
     two = type(task)(**{**task.__dict__, "stages": (stage(iterations=2), stage(iterations=3, patch=16))})
-    assert [two.stage(i) for i in range(5)] == [0, 0, 1, 1, 1]
+    assert [two.place(i)[0] for i in range(5)] == [0, 0, 1, 1, 1]
+    assert [two.place(i)[1] for i in range(5)] == [0, 1, 0, 1, 2]
     assert two.pixels(1, 3) == 2 * 8 * 8 + 2 * 16 * 16
     with pytest.raises(IndexError):
-        two.stage(5)
+        two.place(5)
 
 
 @pytest.mark.parametrize(

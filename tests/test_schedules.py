@@ -9,8 +9,8 @@ from multiblock import chain
 from multiblock.errors import UserError
 from multiblock.training import checkpoint, schedules
 from multiblock.training.optimisers import make
+from multiblock.training.parts import Trained
 from multiblock.training.start import starting_chain
-from multiblock.training.trained import Trained
 from test_plan import stage
 from test_training import SPEC, history, run, same, task
 

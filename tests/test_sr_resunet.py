@@ -44,6 +44,15 @@ def test_exact_size_and_any_image_size(number, encoder, decoder, attention, at_x
     assert isinstance(net.get_submodule(net.output_layer), nn.Conv2d)
 
 
+@pytest.mark.parametrize(("number", "encoder", "decoder", "attention", "at_x2", "at_x4"), NINE)
+def test_every_parameter_is_part_of_the_result(number, encoder, decoder, attention, at_x2, at_x4):
+    """Also of those too large to compute here: what the result does not depend on would have no gradient at all."""
+    with torch.device("meta"):
+        net = SRResUNet(encoder_weights="random", encoder=encoder, decoder=decoder, attention=attention)
+        net(torch.empty(1, 3, 32, 32)).sum().backward()
+    assert all(parameter.grad is not None for parameter in net.parameters())
+
+
 @pytest.fixture(scope="module", params=RESNET34)
 def net(request):
     """The networks with ResNet-34 that compute, one after the other."""

@@ -58,8 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--scale", type=int, help="HR over LR; the network's if it enlarges, else 1")
     evaluate.add_argument("--border", type=int, help="pixels cut for PSNR-Y and SSIM-Y; the scale if none is named")
     evaluate.add_argument("-o", "--out", type=Path, help="CSV to write, a row an image")
-    evaluate.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    evaluate.add_argument("--memory-gib", type=float, default=4, help="memory for feature maps; more is done in tiles")
+    _add_device(evaluate)
     evaluate.set_defaults(run=_evaluate)
 
     upscale = commands.add_parser("upscale", help="run a trained network on images")
@@ -69,13 +68,18 @@ def _parser() -> argparse.ArgumentParser:
     upscale.add_argument(
         "--enlarge", type=int, choices=[1, 2, 3, 4], default=1, help="enlarge first by bicubic interpolation"
     )
-    upscale.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    upscale.add_argument("--memory-gib", type=float, default=4, help="memory for feature maps; more is done in tiles")
+    _add_device(upscale)
     upscale.set_defaults(run=_upscale)
 
     keys = commands.add_parser("reference", help="print the reference of all config keys as Markdown")
     keys.set_defaults(run=lambda _: print(reference(), end=""))
     return parser
+
+
+def _add_device(command: argparse.ArgumentParser) -> None:
+    """Where a network runs, and in how much memory."""
+    command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    command.add_argument("--memory-gib", type=float, default=4, help="memory for feature maps; more is done in tiles")
 
 
 def _plan(options: argparse.Namespace) -> None:

@@ -232,11 +232,13 @@ def load(config: Mapping[str, Any]) -> Study:
 
 
 def _check_report(report: Mapping[str, Any], runs: Mapping[str, Run]) -> None:
-    named = [("baseline", report[key]) for key in ("baseline",) if key in report]
-    named += [(f"losses.{figure}", run) for figure, chosen in report.get("losses", {}).items() for run in chosen]
-    for key, run in named:
-        if run not in runs:
-            raise UserError(f"report.{key}: unknown run '{run}'{nearest(run, runs)}; known are {listed(runs)}")
+    named = {f"losses.{figure}": chosen for figure, chosen in report.get("losses", {}).items()}
+    if "baseline" in report:
+        named["baseline"] = [report["baseline"]]
+    for key, chosen in named.items():
+        for run in chosen:
+            if run not in runs:
+                raise UserError(f"report.{key}: unknown run '{run}'{nearest(run, runs)}; known are {listed(runs)}")
     if "reference_losses" in report:
         _needs_file(report["reference_losses"], "report.reference_losses")
 

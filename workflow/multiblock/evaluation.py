@@ -62,7 +62,7 @@ def evaluate(
     before, after = [], []
     for number, name in enumerate(references.names):
         reference = as_float(references[number])
-        nothing = measure(no_network(inputs[number], reference.shape[0]), reference, border)
+        nothing = measure(_no_network(inputs[number], reference.shape[0]), reference, border)
         before.append(("input", name, *_doubled(nothing, nothing)))
         result = inference.run(network, inputs[number], device, memory_gib)
         images.write(pictures / f"{name}.png", to_bytes(result))
@@ -102,18 +102,16 @@ def score(
                 f"{item.lr}: found {low.shape[1]} x {low.shape[0]} pixels; at x{scale} {item.hr} allows "
                 f"{width} x {height}"
             )
-        given = enlarge(low, scale) if network.scale == 1 and scale > 1 else low
+        plain = enlarge(low, scale) if scale > 1 else low
+        given = plain if network.scale == 1 else low
         reference = as_float(full)
-        results = {
-            "input": no_network(low, full.shape[0]),
-            "network": inference.run(network, given, device, memory_gib),
-        }
+        results = {"input": as_float(plain), "network": inference.run(network, given, device, memory_gib)}
         for what, result in results.items():
             yield {"image": item.name, "what": what, **measure(result, reference, border)}
 
 
-def no_network(low: np.ndarray, height: int) -> np.ndarray:
-    """What "no network" means: the input at the size of HR: as it is, or enlarged by bicubic interpolation."""
+def _no_network(low: np.ndarray, height: int) -> np.ndarray:
+    """The input at the size of HR: as it is, or enlarged by bicubic interpolation."""
     scale = height // low.shape[0]
     return as_float(enlarge(low, scale) if scale > 1 else low)
 

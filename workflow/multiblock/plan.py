@@ -122,11 +122,11 @@ class Task:
         found += [stage.vgg16 for stage in self.stages if stage.vgg16]
         return tuple(dict.fromkeys(found))
 
-    def stage(self, iteration: int) -> int:
-        """Index of the stage that iteration ``iteration``, counted from 0, belongs to."""
+    def place(self, iteration: int) -> tuple[int, int]:
+        """Where iteration ``iteration``, counted from 0, is: index of its stage, and its number within the stage."""
         for index, stage in enumerate(self.stages):
             if iteration < stage.iterations:
-                return index
+                return index, iteration
             iteration -= stage.iterations
         raise IndexError(iteration)
 

@@ -20,6 +20,9 @@ from multiblock.errors import UserError, listed
 from multiblock.weights import read
 
 Rule = tuple[str, str | Callable[[re.Match[str]], str]]
+"""A pattern and our name. In that, ``\\1`` stands for the pattern's first group, and ``{1}`` for one less than its
+number: authors count from 1 where we count from 0. A function serves where that is not enough.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,14 +45,11 @@ class Form:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _less(group: int, template: str) -> Callable[[re.Match[str]], str]:
-    """Authors count from 1 where we count from 0: ``{}`` of the template is one less than the group's number."""
-    return lambda match: match.expand(template.replace("{}", str(int(match[group]) - 1)))
-
-
 _MEAN: tuple[Rule, ...] = ((r"sub_mean(?:\.shifter)?", "subtract_mean"), (r"add_mean(?:\.shifter)?", "add_mean"))
-_NTH = {"0": "1", "2": "2"}
-"""In a sequence of convolution, activation, convolution: place to number."""
+_LAPLACIAN: tuple[Rule, ...] = (
+    (r"b(\d+)\.ca\.c([123])\.body\.0", "body.{1}.attention.squeeze.{2}"),
+    (r"b(\d+)\.ca\.c4\.body\.0", "body.{1}.attention.excite"),
+)
 
 
 def _srresnet_body(block: str, names: tuple[str, ...]) -> tuple[Rule, ...]:
@@ -58,7 +58,7 @@ def _srresnet_body(block: str, names: tuple[str, ...]) -> tuple[Rule, ...]:
     return tuple((rf"{block}\.{name}", rf"body.\1.{our}") for name, our in zip(names, ours, strict=True))
 
 
-_SE_RULES: tuple[Rule, ...] = (
+_RCAN_BODY: tuple[Rule, ...] = (
     (r"body\.(\d+)\.body\.(\d+)\.body\.([02])", r"body.\1.\2.layers.\3"),
     (r"body\.(\d+)\.body\.(\d+)\.body\.3\.conv_du\.0", r"body.\1.\2.layers.3.squeeze"),
     (r"body\.(\d+)\.body\.(\d+)\.body\.3\.conv_du\.2", r"body.\1.\2.layers.3.excite"),
@@ -79,10 +79,10 @@ FORMS: Mapping[str, tuple[Form, ...]] = {
             source="Zheng222/IMDN, IMDN",
             rules=(
                 (r"fea_conv", "head"),
-                (r"IMDB(\d+)\.c([1-4])", _less(1, r"body.{}.conv\2")),
-                (r"IMDB(\d+)\.c5", _less(1, "body.{}.join")),
-                (r"IMDB(\d+)\.cca\.conv_du\.0", _less(1, "body.{}.attention.squeeze")),
-                (r"IMDB(\d+)\.cca\.conv_du\.2", _less(1, "body.{}.attention.excite")),
+                (r"IMDB(\d+)\.c([1-4])", r"body.{1}.conv\2"),
+                (r"IMDB(\d+)\.c5", "body.{1}.join"),
+                (r"IMDB(\d+)\.cca\.conv_du\.0", "body.{1}.attention.squeeze"),
+                (r"IMDB(\d+)\.cca\.conv_du\.2", "body.{1}.attention.excite"),
                 (r"c\.0", "join.0"),
                 (r"LR_conv", "join.2"),
                 (r"upsampler\.0", "upsampler.0"),
@@ -112,9 +112,9 @@ FORMS: Mapping[str, tuple[Form, ...]] = {
                 (r"SCPA_trunk\.(\d+)\.PAConv\.k4", r"body.\1.gated.conv2"),
                 (r"SCPA_trunk\.(\d+)\.conv3", r"body.\1.join"),
                 (r"trunk_conv", "closing"),
-                (r"upconv(\d)", _less(1, "upsampler.{}.conv1")),
-                (r"att(\d)\.conv", _less(1, "upsampler.{}.gate")),
-                (r"HRconv(\d)", _less(1, "upsampler.{}.conv2")),
+                (r"upconv(\d)", "upsampler.{1}.conv1"),
+                (r"att(\d)\.conv", "upsampler.{1}.gate"),
+                (r"HRconv(\d)", "upsampler.{1}.conv2"),
                 (r"conv_last", "to_rgb"),
             ),
         ),
@@ -125,16 +125,11 @@ FORMS: Mapping[str, tuple[Form, ...]] = {
             rules=(
                 *_MEAN,
                 (r"entry", "entry.0"),
-                (
-                    r"b(\d+)\.b(\d+)\.body\.([02])",
-                    lambda m: f"body.layers.{int(m[1]) - 1}.layers.{int(m[2]) - 1}.conv{_NTH[m[3]]}",
-                ),
-                (r"b(\d+)\.b1\.body\.4", _less(1, "body.layers.{}.layers.0.mix.1")),
-                (
-                    r"b(\d+)\.c(\d+)\.body\.0",
-                    lambda m: f"body.layers.{int(m[1]) - 1}.fusions.{int(m[2]) - 1}",
-                ),
-                (r"c(\d+)\.body\.0", _less(1, "body.fusions.{}")),
+                (r"b(\d+)\.b(\d+)\.body\.0", "body.layers.{1}.layers.{2}.conv1"),
+                (r"b(\d+)\.b(\d+)\.body\.2", "body.layers.{1}.layers.{2}.conv2"),
+                (r"b(\d+)\.b1\.body\.4", "body.layers.{1}.layers.0.mix.1"),
+                (r"b(\d+)\.c(\d+)\.body\.0", "body.layers.{1}.fusions.{2}"),
+                (r"c(\d+)\.body\.0", "body.fusions.{1}"),
                 (r"upsample\.up\d?\.body\.(\d)", r"upsampler.\1"),
                 (r"exit", "exit"),
             ),
@@ -148,17 +143,11 @@ FORMS: Mapping[str, tuple[Form, ...]] = {
             rules=(
                 *_MEAN,
                 (r"head", "head"),
-                (
-                    r"b(\d+)\.r(\d)\.body\.([02])",
-                    lambda m: f"body.{int(m[1]) - 1}.units.{int(m[2]) - 1}.conv{_NTH[m[3]]}",
-                ),
-                (r"b(\d+)\.g\.body\.0", _less(1, "body.{}.fuse")),
-                (
-                    r"b(\d+)\.ca\.c([123])\.body\.0",
-                    lambda m: f"body.{int(m[1]) - 1}.attention.squeeze.{int(m[2]) - 1}",
-                ),
-                (r"b(\d+)\.ca\.c4\.body\.0", _less(1, "body.{}.attention.excite")),
-                (r"c(\d+)\.body\.0", _less(1, "fusions.{}")),
+                (r"b(\d+)\.r(\d)\.body\.0", "body.{1}.units.{2}.conv1"),
+                (r"b(\d+)\.r(\d)\.body\.2", "body.{1}.units.{2}.conv2"),
+                (r"b(\d+)\.g\.body\.0", "body.{1}.fuse"),
+                *_LAPLACIAN,
+                (r"c(\d+)\.body\.0", "fusions.{1}"),
                 (r"upsample\.up\.body\.(\d)", r"upsampler.\1"),
                 (r"tail", "to_rgb"),
             ),
@@ -172,14 +161,10 @@ FORMS: Mapping[str, tuple[Form, ...]] = {
             rules=(
                 *_MEAN,
                 (r"head", "head"),
-                (r"b(\d+)\.r([012])\.body\.(\d)", _less(1, r"body.{}.distil.\2.0.\3")),
-                (r"b(\d+)\.r3\.body\.(\d)", _less(1, r"body.{}.last.0.\2")),
-                (r"b(\d+)\.g1\.body\.(\d)", _less(1, r"body.{}.join.0.\2")),
-                (
-                    r"b(\d+)\.ca\.c([123])\.body\.0",
-                    lambda m: f"body.{int(m[1]) - 1}.attention.squeeze.{int(m[2]) - 1}",
-                ),
-                (r"b(\d+)\.ca\.c4\.body\.0", _less(1, "body.{}.attention.excite")),
+                (r"b(\d+)\.r([012])\.body\.(\d)", r"body.{1}.distil.\2.0.\3"),
+                (r"b(\d+)\.r3\.body\.(\d)", r"body.{1}.last.0.\2"),
+                (r"b(\d+)\.g1\.body\.(\d)", r"body.{1}.join.0.\2"),
+                *_LAPLACIAN,
                 (r"c2\.body\.(\d)", r"first.0.\1"),
                 (r"c(\d+)\.body\.(\d)", lambda m: f"fusions.{int(m[1]) - 3}.0.{m[2]}"),
                 (r"upsample\.up\.body\.0", "upsampler.0"),
@@ -194,7 +179,7 @@ FORMS: Mapping[str, tuple[Form, ...]] = {
             rules=(
                 *_MEAN,
                 (r"head\.0", "head"),
-                *_SE_RULES,
+                *_RCAN_BODY,
                 (r"tail\.0\.(\d)", r"upsampler.\1"),
                 (r"tail\.1", "to_rgb"),
             ),
@@ -284,9 +269,15 @@ def rename(name: str, form: Form, scale: int) -> str | None:
         return None
     for pattern, template in form.rules:
         if met := re.fullmatch(pattern, match[1]):
-            ours = met.expand(template) if isinstance(template, str) else template(met)
-            return f"{ours}.{_SPECTRAL.get(match[2], match[2])}"
+            return f"{_ours(met, template)}.{_SPECTRAL.get(match[2], match[2])}"
     return None
+
+
+def _ours(met: re.Match[str], template: str | Callable[[re.Match[str]], str]) -> str:
+    """Our name by a rule whose pattern has met the authors'."""
+    if not isinstance(template, str):
+        return template(met)
+    return met.expand(re.sub(r"\{(\d)\}", lambda group: str(int(met[int(group[1])]) - 1), template))
 
 
 def _load(chain: Chain, published: Mapping[str, Tensor], form: Form, scale: int) -> tuple[int, str] | None:
@@ -301,17 +292,14 @@ def _load(chain: Chain, published: Mapping[str, Tensor], form: Form, scale: int)
         elif ours:
             given[ours] = value
     for name, value in wanted.items():
-        # A plain weight may be stored where spectral norm is not used, and the other way round: no name fits then.
         if name not in given and form.absent and re.fullmatch(form.absent, name):
             given[name] = torch.zeros_like(value)
     missing = [name for name in wanted if name not in given]
-    shapes = [name for name in wanted if name in given and wanted[name].shape != given[name].shape]
     if strange or missing:
-        text = [f"it has {listed(strange[:3])}, which has no place here" if strange else ""]
-        text += [f"it has nothing for {listed(missing[:3])}" if missing else ""]
-        return len(strange) + len(
-            missing
-        ), f"{'; '.join(filter(None, text))} ({len(strange)} and {len(missing)} in all)"
+        text = [f"it has {listed(strange[:3])}, which has no place here"] if strange else []
+        text += [f"it has nothing for {listed(missing[:3])}"] if missing else []
+        return len(strange + missing), f"{'; '.join(text)} ({len(strange)} and {len(missing)} in all)"
+    shapes = [name for name in wanted if wanted[name].shape != given[name].shape]
     if shapes:
         first = shapes[0]
         return len(shapes), f"{first} is {tuple(given[first].shape)} there, and {tuple(wanted[first].shape)} here"

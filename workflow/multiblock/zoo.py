@@ -23,9 +23,9 @@ class Entry:
 
     name: str
     family: str
-    scales: tuple[int, ...]
     what: str
     source: str
+    scales: tuple[int, ...] = (2, 3, 4)
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -42,7 +42,7 @@ _FIVE = {"blocks": 5, "dilations": [1, 2, 4, 2, 1]}
 
 def _carn(column: str, what: str, **options: Any) -> Entry:
     """A column of the CARN study's table of losses."""
-    return Entry(name=f"carn_{column}", family="carn", scales=(2, 3, 4), what=what, source=_CARN_STUDY, options=options)
+    return Entry(name=f"carn_{column}", family="carn", what=what, source=_CARN_STUDY, options=options)
 
 
 _ENTRIES = (
@@ -65,7 +65,6 @@ _ENTRIES = (
     Entry(
         name="carn",
         family="carn",
-        scales=(2, 3, 4),
         what="CARN as its authors publish it: ReLU, mean shift",
         source="Ahn et al., ECCV 2018 (nmhkahn/CARN-pytorch)",
         options={"slope": 0.0, "entry_activation": False, "mean_shift": True},
@@ -73,7 +72,6 @@ _ENTRIES = (
     Entry(
         name="carn_m",
         family="carn",
-        scales=(2, 3, 4),
         what="CARN-M, the mobile form: groups of 4, one unit shared by the steps of a block",
         source="Ahn et al., ECCV 2018 (nmhkahn/CARN-pytorch)",
         options={
@@ -200,21 +198,18 @@ _ENTRIES = (
     Entry(
         name="srresnet",
         family="srresnet",
-        scales=(2, 3, 4),
         what="residual network of SRGAN",
         source=f"Ledig et al., CVPR 2017; {_STUDY_003}",
     ),
     Entry(
         name="pan",
         family="pan",
-        scales=(2, 3, 4),
         what="pixel attention network",
         source="Zhao et al., AIM 2020 (zhaohengyuan1/PAN)",
     ),
     Entry(
         name="pan_split",
         family="pan",
-        scales=(2, 3, 4),
         what="PAN with split channels (our reading of the study's listing)",
         source=_STUDY_003,
         options={"split": True},
@@ -223,14 +218,12 @@ _ENTRIES = (
     Entry(
         name="imdn",
         family="imdn",
-        scales=(2, 3, 4),
         what="information multi-distillation network, 64 channels, 6 modules",
         source="Hui et al., ACM MM 2019 (Zheng222/IMDN)",
     ),
     Entry(
         name="imdn_20x6",
         family="imdn",
-        scales=(2, 3, 4),
         what="IMDN, 20 channels",
         source=_STUDY_004,
         options={"channels": 20},
@@ -239,7 +232,6 @@ _ENTRIES = (
         Entry(
             name=f"imdn_rtc{size}",
             family="imdn",
-            scales=(2, 3, 4),
             what=f"IMDN_RTC, {channels} channels, {modules} modules",
             source=source,
             options={"channels": channels, "modules": modules, "attention": False, "aggregate": False},
@@ -254,7 +246,6 @@ _ENTRIES = (
         Entry(
             name=f"imdn_dw_{channels}x{modules}",
             family="imdn",
-            scales=(2, 3, 4),
             what=f"depthwise-separable IMDN, {channels} channels, {modules} modules (recovered from its counts)",
             source=_STUDY_004,
             options={
@@ -293,7 +284,6 @@ _ENTRIES = (
     Entry(
         name="drln_distilled",
         family="drln_distilled",
-        scales=(2, 3, 4),
         what="the study's final network, 36 channels, 8 modules",
         source=_STUDY_004,
     ),
@@ -371,10 +361,12 @@ def find(name: str) -> Entry:
         UserError: there is none.
     """
     if name not in ENTRIES:
-        firsts = {entry.family: entry.name for entry in reversed(_ENTRIES)}
+        firsts: dict[str, str] = {}
+        for entry in _ENTRIES:
+            firsts.setdefault(entry.family, entry.name)
         raise UserError(
             f"unknown network '{name}'{nearest(name, ENTRIES)}; allowed are the names that `multiblock models` lists "
-            f"({listed(reversed(firsts.values()))} and others), or the path of a Python file"
+            f"({listed(firsts.values())} and others), or the path of a Python file"
         )
     return ENTRIES[name]
 

@@ -92,7 +92,8 @@ def _hold_out(items: list[Item], share: float, key: str) -> tuple[list[Item], li
     if count >= len(items):
         raise UserError(f"{key}: validation holds out {count} of {len(items)} training images; at least one must stay")
     held = _evenly(items, count)
-    return [item for item in items if item not in held], held
+    kept_back = set(held)
+    return [item for item in items if item not in kept_back], held
 
 
 def items_of(source: Mapping[str, Any], size: Callable[[Path], tuple[int, int]] = images.size) -> list[Item]:

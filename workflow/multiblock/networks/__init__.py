@@ -70,11 +70,14 @@ def _class(file: Path) -> ast.ClassDef:
     raise UserError(f"{file}: found {listed(classes) or 'no class'}; a class named like the file is needed")
 
 
-def options(network: str) -> dict[str, tuple[str, Any]]:
+def options(network: str) -> Mapping[str, tuple[str, Any]]:
     """The options of a network: name to (type, default), read from its source without running it."""
-    init = next(
-        (n for n in _class(source(network)).body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None
-    )
+    return _options(source(network))
+
+
+@cache
+def _options(file: Path) -> Mapping[str, tuple[str, Any]]:
+    init = next((n for n in _class(file).body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
     if init is None:
         return {}
     return {

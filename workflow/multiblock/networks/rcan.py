@@ -1,6 +1,5 @@
 """RCAN, residual channel attention network (Zhang et al., ECCV 2018), and SA-RCAN of study 002."""
 
-from collections.abc import Callable
 from typing import Literal
 
 from torch import Tensor, nn
@@ -17,11 +16,11 @@ class ResidualGroup(nn.Sequential):
     """
 
     def __init__(self, channels: int, blocks: int, reduction: int, place: str, pool: bool) -> None:
-        attention = _self_attention(channels, reduction, pool)
+        sizes = channels, reduction, pool
         layers: list[nn.Module] = [
-            ResidualBlock(channels, reduction, *attention(place == "in_blocks")) for _ in range(blocks)
+            ResidualBlock(channels, reduction, *_self_attention(place == "in_blocks", *sizes)) for _ in range(blocks)
         ]
-        super().__init__(*layers, *attention(place == "in_groups"), conv(channels, channels))
+        super().__init__(*layers, *_self_attention(place == "in_groups", *sizes), conv(channels, channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to the same shape."""
@@ -46,15 +45,11 @@ class ResidualBlock(nn.Module):
         return x + self.layers(x)
 
 
-def _self_attention(channels: int, reduction: int, pool: bool) -> Callable[[bool], list[nn.Module]]:
-    """Makes a list of one self-attention layer, or an empty one."""
+def _self_attention(wanted: bool, channels: int, reduction: int, pool: bool) -> list[nn.Module]:
+    """One self-attention layer, or none."""
     width = max(1, channels // reduction)
-
-    def make(wanted: bool) -> list[nn.Module]:
-        size = nn.MaxPool2d(2) if pool else None
-        return [SelfAttention(channels, key=width, value=width, pool=size)] if wanted else []
-
-    return make
+    size = nn.MaxPool2d(2) if pool else None
+    return [SelfAttention(channels, key=width, value=width, pool=size)] if wanted else []
 
 
 class RCAN(nn.Module):
@@ -88,13 +83,13 @@ class RCAN(nn.Module):
         pool: bool = False,
     ) -> None:
         super().__init__()
-        attention = _self_attention(channels, reduction, pool)
         self.subtract_mean, self.add_mean = MeanShift(-1, 255), MeanShift(+1, 255)
         self.head = conv(3, channels)
         layers: list[nn.Module] = []
         for number in range(1, groups + 1):
             layers.append(ResidualGroup(channels, blocks, reduction, self_attention, pool))
-            layers += attention(self_attention == "between_groups" and number % 2 == 0)
+            between = self_attention == "between_groups" and number % 2 == 0
+            layers += _self_attention(between, channels, reduction, pool)
         self.body = nn.Sequential(*layers, conv(channels, channels))
         self.upsampler = Upsampler(channels, scale)
         self.to_rgb = conv(channels, 3)

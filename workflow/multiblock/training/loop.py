@@ -27,10 +27,10 @@ from multiblock.training import checkpoint, optimisers, schedules
 from multiblock.training.device import Device, make_deterministic
 from multiblock.training.history import History
 from multiblock.training.losses import Loss
+from multiblock.training.parts import Trained
 from multiblock.training.progress import Progress, duration
 from multiblock.training.signals import StopRequest
 from multiblock.training.start import starting_chain
-from multiblock.training.trained import Trained
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ def train(
     # -- Iterations ------------------------------------------------------------------------------------------
     with StopRequest() as stop, Progress(task, state.done) as progress:
         while state.done < total:
-            number = task.stage(state.done)
+            number, inside = task.place(state.done)
             stage = task.stages[number]
             if optimiser is None or state.stage != number:
                 trained.all()
@@ -127,7 +127,6 @@ def train(
                 else:
                     state.stage, state.plateau = number, schedules.Plateau()
                 span.clamped = [stage.clamp] * len(span.clamped)
-            inside = state.done - sum(earlier.iterations for earlier in task.stages[:number])
             trained.apart_from([name for name, part in stage.parts.items() if inside < part.get("freeze", 0)])
             factor = schedules.factor(stage, inside, state.plateau)
             for group in optimiser.param_groups:

@@ -1,4 +1,7 @@
-"""Losses by name, each a mean over a batch; a stage adds them up with weights. Another one is another line."""
+"""Losses by name, each a mean over a batch; a stage adds them up with weights. Another one is another line.
+
+One on features has its name in ``config.PERCEPTUAL`` too: the config is checked without PyTorch.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from multiblock.chain import Chain
-from multiblock.errors import UserError, listed
 from multiblock.plan import Stage
+from multiblock.training.parts import modules
 
 OPTIMISERS: Mapping[str, tuple[Callable[..., torch.optim.Optimizer], dict[str, Any]]] = {
     "adam": (torch.optim.Adam, {"betas": (0.9, 0.999), "eps": 1e-8}),
@@ -42,16 +42,3 @@ def make(stage: Stage, span: Chain) -> torch.optim.Optimizer:
 def _trainable(parameters: list[nn.Parameter]) -> list[nn.Parameter]:
     """Without those that their network froze for good, such as a mean shift."""
     return [parameter for parameter in parameters if parameter.requires_grad]
-
-
-def modules(span: Chain, part: str) -> list[nn.Module]:
-    """The modules called ``part`` in the blocks of ``span``.
-
-    Raises:
-        UserError: there is none.
-    """
-    found = [dict(block.named_modules())[part] for block in span.blocks.values() if part in dict(block.named_modules())]
-    if not found:
-        known = dict.fromkeys(name for block in span.blocks.values() for name, _ in block.named_children())
-        raise UserError(f"parts.{part}: no block of the span has such a part; allowed are {listed(known)}")
-    return found

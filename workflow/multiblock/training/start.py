@@ -25,33 +25,30 @@ def starting_chain(task: Task, weights: Mapping[int, Path]) -> Chain:
     Raises:
         UserError: a file of weights cannot be read, or does not fit its block.
     """
-    chain = Chain.build(task.blocks, [True] * len(task.blocks))
     trained = {phase: load(file) for phase, file in weights.items()}
-    for number, origin in enumerate(task.starts, 1):
+    blocks: list[nn.Module] = []
+    clamped = [True] * len(task.blocks)
+    for number, (origin, spec) in enumerate(zip(task.starts, task.blocks, strict=True), 1):
+        seed = int(np.random.SeedSequence((task.seed, task.phase, number)).generate_state(1)[0])
+        torch.manual_seed(seed)
+        block = networks.build(spec.network, spec.options)  # which is what `default` starts from
         if isinstance(origin, int):
-            chain.blocks[str(number)].load_state_dict(trained[origin].blocks[str(number)].state_dict())
-            chain.clamped[number - 1] = trained[origin].clamped[number - 1]
-            continue
-        entropy = np.random.SeedSequence((task.seed, task.phase, number)).generate_state(1)
-        torch.manual_seed(int(entropy[0]))
-        if origin == "default":
-            spec = task.blocks[number - 1]
-            chain.blocks[str(number)] = networks.build(spec.network, spec.options)
-        block = chain.blocks[str(number)]
-        if is_file(origin):
-            place = [n for n, start in enumerate(task.starts, 1) if start == origin].index(number)
-            _from_file(block, task.blocks[number - 1], Path(origin), place)
+            block.load_state_dict(trained[origin].blocks[str(number)].state_dict())
+            clamped[number - 1] = trained[origin].clamped[number - 1]
+        elif is_file(origin):
+            _from_file(block, spec, Path(origin), task.starts[: number - 1].count(origin))
         elif origin.startswith("inherit"):
-            block.load_state_dict(chain.blocks[str(number - 1)].state_dict())
-        if origin == "inherit_zeroed":
-            output = block.get_submodule(str(block.output_layer))
-            for parameter in output.parameters():
-                nn.init.zeros_(parameter)
-        if origin in _FRESH:
-            _initialise(block, origin)
-        if origin == "default" or origin in _FRESH:
+            block.load_state_dict(blocks[-1].state_dict())
+        else:
+            if origin in _FRESH:
+                torch.manual_seed(seed)  # so that it does not matter what the constructor drew
+                _initialise(block, origin)
             _load_published_parts(block)
-    return chain
+        if origin == "inherit_zeroed":
+            for parameter in block.get_submodule(str(block.output_layer)).parameters():
+                nn.init.zeros_(parameter)
+        blocks.append(block)
+    return Chain(task.blocks, clamped, blocks)
 
 
 def _from_file(block: nn.Module, spec: Block, file: Path, place: int) -> None:

@@ -1,11 +1,11 @@
-"""Which parts of a span are trained, and which are frozen for now."""
+"""Parts of a span by name, and which of them are trained or frozen for now."""
 
 from collections.abc import Sequence
 
 from torch import nn
 
 from multiblock.chain import Chain
-from multiblock.training.optimisers import modules
+from multiblock.errors import UserError, listed
 
 
 class Trained:
@@ -40,3 +40,17 @@ class Trained:
 
     def _modules(self, names: Sequence[str]) -> list[nn.Module]:
         return [module for name in names for module in modules(self._span, name)]
+
+
+def modules(span: Chain, part: str) -> list[nn.Module]:
+    """The modules called ``part`` in the blocks of ``span``.
+
+    Raises:
+        UserError: there is none.
+    """
+    named = [dict(block.named_modules()) for block in span.blocks.values()]
+    found = [names[part] for names in named if part in names]
+    if not found:
+        known = dict.fromkeys(name for block in span.blocks.values() for name, _ in block.named_children())
+        raise UserError(f"parts.{part}: no block of the span has such a part; allowed are {listed(known)}")
+    return found
