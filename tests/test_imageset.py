@@ -28,7 +28,8 @@ def test_what_is_written_is_read_back(tmp_path):
 
 def test_reading_copies_nothing(tmp_path):
     made = write(tmp_path / "train.npy")
-    assert isinstance(made[0], np.memmap) and not made[0].flags.owndata and not made[0].flags.writeable
+    assert isinstance(made.pixels.base, np.memmap) and not made.pixels.flags.writeable
+    assert np.shares_memory(made[0], made.pixels) and np.shares_memory(made[1], made.pixels)
 
 
 def test_float16(tmp_path):

@@ -54,6 +54,22 @@ def test_all_images_places_and_eight_turns_come_up(sets):
     assert len(kinds) == 8
 
 
+@pytest.mark.parametrize("augment", ["all", "flips", "none"])
+@pytest.mark.parametrize("dtype", ["uint8", "float16"])
+def test_pixels_on_the_device_give_the_same_batches(tmp_path, dtype, augment):
+    low, high = [picture(13, 17), picture(9, 30, seed=1)], [picture(26, 34), picture(18, 60, seed=1)]
+    if dtype == "float16":
+        low = [(pixels / 255).astype(dtype) for pixels in low]
+    sets = write(tmp_path / "lr.npy", low, dtype), write(tmp_path / "hr.npy", high)
+    mapped, resident = (Sampler(*sets, scale=2, seed=1, phase=1, resident=on) for on in (False, True))
+    assert mapped.about.endswith("mapped from disk") and resident.about.endswith("on the device")
+    for iteration in range(20):
+        pairs = zip(mapped.batch(iteration, 8, 7, augment), resident.batch(iteration, 8, 7, augment), strict=True)
+        for one, other in pairs:
+            assert torch.equal(one, other) and one.dtype == torch.float32
+            assert one.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_values_are_0_to_1():
     pixels = np.array([[[[0, 128, 255]]]], np.uint8)
     assert to_tensor(pixels).flatten().tolist() == pytest.approx([0, 128 / 255, 1])

@@ -49,6 +49,8 @@ class Study:
     seeds: tuple[int, ...]
     device: str
     precision: str
+    layout: str
+    compile: str
     deterministic: bool
     runs: dict[str, Run]
     training: dict[str, Any]
@@ -226,7 +228,7 @@ def load(config: Mapping[str, Any]) -> Study:
         results=full["results"],
         seeds=tuple(full["seeds"][: shrink.get("seeds")]),
         runs=runs,
-        **{key: full[key] for key in ("device", "precision", "deterministic")},
+        **{key: full[key] for key in ("device", "precision", "layout", "compile", "deterministic")},
         **{key: full[key] for key in ("training", "inference", "evaluation", "report")},
     )
 

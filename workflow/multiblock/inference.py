@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from multiblock.chain import Chain
+from multiblock.chain import Chain, layout
 from multiblock.data.sampler import to_tensor
 
 _LIVE_MAPS = 6
@@ -28,7 +28,7 @@ def run(chain: Chain, image: np.ndarray, device: torch.device, memory_gib: float
     with torch.inference_mode():
         x = to_tensor(image[None]).to(device)
         for block, clamp in chain.links():
-            x = _in_tiles(block, x, memory_gib)
+            x = _in_tiles(block, x.contiguous(memory_format=layout(block)), memory_gib)
             if clamp:
                 x = x.clamp(0, 1)
         return x[0].permute(1, 2, 0).float().cpu().numpy()

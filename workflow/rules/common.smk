@@ -108,9 +108,7 @@ def training_settings(wildcards):
     """What training depends on beside its task; times and memory are left out, as they change no weights."""
     keys = ("keep", "history_every", "validate_every")
     return {
-        "device": study.device,
-        "precision": study.precision,
-        "deterministic": study.deterministic,
+        **{key: getattr(study, key) for key in ("device", "precision", "layout", "compile", "deterministic")},
         **{key: study.training[key] for key in keys},
         "source": source_of("training.loop", wildcards),
     }

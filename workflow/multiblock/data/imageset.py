@@ -33,6 +33,8 @@ class Entry:
 class ImageSet:
     """The images of one split, opened for reading; pixels are read from disk only where they are looked at.
 
+    ``pixels`` are those of all images one after another, a flat view of the file.
+
     Args:
         array: the ``.npy`` file; its index is the ``.csv`` beside it.
 
@@ -43,7 +45,8 @@ class ImageSet:
     def __init__(self, array: Path) -> None:
         self.array = array
         try:
-            self._pixels = np.load(array, mmap_mode="r")
+            # As a plain array: views of a memmap object cost ten times as much to make.
+            self.pixels = np.asarray(np.load(array, mmap_mode="r"))
             with index_of(array).open(newline="") as file:
                 rows = list(csv.DictReader(file))
         except (OSError, ValueError) as error:
@@ -53,8 +56,8 @@ class ImageSet:
             height, width = int(row["height"]), int(row["width"])
             entries.append(Entry(row["name"], height, width, row["digest"], offset))
             offset += height * width * 3
-        if offset != self._pixels.size:
-            raise UserError(f"{array}: holds {self._pixels.size} values; its index {index_of(array)} names {offset}")
+        if offset != self.pixels.size:
+            raise UserError(f"{array}: holds {self.pixels.size} values; its index {index_of(array)} names {offset}")
         self.entries: Sequence[Entry] = entries
 
     def __len__(self) -> int:
@@ -64,7 +67,7 @@ class ImageSet:
         """Pixels (H, W, 3) of an image, as stored; a view, nothing is copied."""
         entry = self.entries[number]
         size = entry.height * entry.width * 3
-        return self._pixels[entry.offset : entry.offset + size].reshape(entry.height, entry.width, 3)
+        return self.pixels[entry.offset : entry.offset + size].reshape(entry.height, entry.width, 3)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return (self[number] for number in range(len(self)))

@@ -1,6 +1,7 @@
 """Training batches as a pure function of (seed, phase, iteration)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -8,6 +9,8 @@ from torch import Tensor
 
 from multiblock.data.imageset import ImageSet
 from multiblock.errors import UserError
+
+_CPU = torch.device("cpu")
 
 
 class Sampler:
@@ -17,15 +20,29 @@ class Sampler:
     number comes from a generator seeded by (seed, phase, iteration), so there is no state to save, and a batch
     does not depend on what was drawn before it.
 
+    Patches are views of the stored pixels: turning and mirroring only change strides. On a CPU a view is copied
+    into the batch; on a GPU, which holds the pixels where they fit, its strides say what to gather there.
+
     Args:
         inputs: the set that the span reads.
         targets: HR, with the same images, ``scale`` times as large.
+        device: where batches are wanted.
+        resident: whether the pixels are kept on the device; None keeps them on a GPU if they fit.
 
     Raises:
         UserError: the two sets do not hold the same images in the right sizes.
     """
 
-    def __init__(self, inputs: ImageSet, targets: ImageSet, scale: int, seed: int, phase: int) -> None:
+    def __init__(
+        self,
+        inputs: ImageSet,
+        targets: ImageSet,
+        scale: int,
+        seed: int,
+        phase: int,
+        device: torch.device = _CPU,
+        resident: bool | None = None,
+    ) -> None:
         if len(inputs) != len(targets):
             raise UserError(f"{inputs.array}: holds {len(inputs)} images; {targets.array} holds {len(targets)}")
         for low, high in zip(inputs.entries, targets.entries, strict=True):
@@ -37,6 +54,12 @@ class Sampler:
         self._inputs, self._targets = inputs, targets
         self._scale = scale
         self._key = (seed, phase)
+        size = inputs.pixels.nbytes + targets.pixels.nbytes
+        if resident is None:
+            resident = device.type == "cuda" and size < _SHARE * torch.cuda.mem_get_info(device)[0]
+        source = Resident if resident else Mapped
+        self._sources = source(inputs, device), source(targets, device)
+        self.about = f"{size / 2**20:,.0f} MiB of pixels {source.where}"
 
     def batch(self, iteration: int, size: int, patch: int, augment: str = "all") -> tuple[Tensor, Tensor]:
         """Batch number ``iteration``.
@@ -47,13 +70,15 @@ class Sampler:
             augment: ``all`` eight rotations and flips, the four ``flips``, or ``none``.
 
         Returns:
-            Inputs (size, 3, patch, patch) and targets (size, 3, scale*patch, scale*patch), float32 in [0, 1].
+            Inputs (size, 3, patch, patch) and targets (size, 3, scale*patch, scale*patch), float32 in [0, 1], on
+            the device, channels last in memory.
         """
-        draws = np.random.default_rng((*self._key, iteration)).random((size, 5))
+        draws = np.random.default_rng((*self._key, iteration)).random((size, 5)).tolist()
         pairs = [self._pair(draw, patch, augment) for draw in draws]
-        return _floats([low for low, _ in pairs]), _floats([high for _, high in pairs])
+        low, high = (source.stack(views) for source, views in zip(self._sources, zip(*pairs, strict=True), strict=True))
+        return low, high
 
-    def _pair(self, draw: np.ndarray, patch: int, augment: str) -> tuple[np.ndarray, np.ndarray]:
+    def _pair(self, draw: Sequence[float], patch: int, augment: str) -> tuple[np.ndarray, np.ndarray]:
         number = int(draw[0] * len(self._inputs))
         low, high = self._inputs[number], self._targets[number]
         top = int(draw[1] * (low.shape[0] - patch + 1))
@@ -63,6 +88,9 @@ class Sampler:
         scaled = _crop(high, top * self._scale, left * self._scale, patch * self._scale)
         return _turned(cut, turns, mirrored), _turned(scaled, turns, mirrored)
 
+
+_SHARE = 0.5
+"""Of a GPU's free memory, what pixels may take."""
 
 _TURNS: Mapping[str, Callable[[float], int]] = {
     "all": lambda draw: int(draw * 4),
@@ -77,15 +105,63 @@ def _crop(pixels: np.ndarray, top: int, left: int, side: int) -> np.ndarray:
 
 
 def _turned(pixels: np.ndarray, turns: int, mirrored: bool) -> np.ndarray:
-    pixels = np.rot90(pixels, turns)
+    """As ``np.rot90``, then mirrored; spelt out, as that takes longer than copying the patch."""
+    if turns & 1:
+        pixels = pixels.transpose(1, 0, 2)
+    pixels = pixels[:: -1 if turns in (1, 2) else 1, :: -1 if turns & 2 else 1]
     return pixels[:, ::-1] if mirrored else pixels
 
 
-def _floats(patches: list[np.ndarray]) -> Tensor:
-    return to_tensor(np.stack(patches))
+@dataclass(frozen=True)
+class Mapped:
+    """Pixels that stay in the memory map: patches are copied out of it, and on to the device."""
+
+    images: ImageSet
+    device: torch.device
+    where = "mapped from disk"
+
+    def stack(self, views: Sequence[np.ndarray]) -> Tensor:
+        """Views (side, side, 3) of the set's pixels to one batch on the device."""
+        patches = torch.from_numpy(np.stack(views))
+        if self.device.type == "cuda":
+            patches = patches.pin_memory().to(self.device, non_blocking=True)
+        return floats(patches)
+
+
+class Resident:
+    """Pixels that lie on the device as they are stored; patches are gathered there."""
+
+    where = "on the device"
+
+    def __init__(self, images: ImageSet, device: torch.device) -> None:
+        pixels = images.pixels
+        self._origin, self._itemsize = pixels.ctypes.data, pixels.itemsize
+        self._pixels = torch.empty(pixels.size, dtype=torch.from_numpy(pixels[:0].copy()).dtype, device=device)
+        for start in range(0, pixels.size, _CHUNK):  # so that the host never holds it all
+            self._pixels[start : start + _CHUNK] = torch.from_numpy(pixels[start : start + _CHUNK].copy())
+
+    def stack(self, views: Sequence[np.ndarray]) -> Tensor:
+        """Views (side, side, 3) of the set's pixels to one batch on the device."""
+        side = views[0].shape[0]
+        places = [(view.ctypes.data - self._origin, *view.strides) for view in views]
+        table = torch.tensor(places).div(self._itemsize, rounding_mode="floor")
+        if self._pixels.is_cuda:
+            table = table.pin_memory().to(self._pixels.device, non_blocking=True)
+        start, down, right, channel = table[:, :, None, None, None].unbind(1)
+        steps = torch.arange(side, device=table.device)
+        indices = start + down * steps[:, None, None] + right * steps[:, None] + channel * steps[:3]
+        return floats(self._pixels[indices])
+
+
+_CHUNK = 2**26
 
 
 def to_tensor(pixels: np.ndarray) -> Tensor:
-    """Stored pixels (N, H, W, 3), uint8 or float16, as a float32 tensor (N, 3, H, W) in [0, 1]."""
-    tensor = torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2).float()
-    return tensor / 255 if pixels.dtype == np.uint8 else tensor
+    """Stored pixels (N, H, W, 3), uint8 or floats with 1.0 as peak, as a float32 tensor (N, 3, H, W)."""
+    return floats(torch.from_numpy(np.array(pixels)))
+
+
+def floats(pixels: Tensor) -> Tensor:
+    """The same for a tensor, on its device; channels stay last in memory."""
+    tensor = pixels.permute(0, 3, 1, 2).float()
+    return tensor.div_(255) if pixels.dtype == torch.uint8 else tensor

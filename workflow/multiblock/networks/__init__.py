@@ -9,7 +9,8 @@ A family is a class named like its file (``mcan.py`` holds ``MCAN``; case and un
 - has ``receptive_field``, the side in pixels of what one output pixel sees (attention over the whole image not
   counted), and ``output_layer``, the name of its last convolution, which ``inherit_zeroed`` zeroes,
 - may have ``pretrained``, the parts that start from published weights, each with their file,
-- may have ``grid``: tiles of an image begin at multiples of so many pixels (1 without it).
+- may have ``grid``: tiles of an image begin at multiples of so many pixels (1 without it),
+- may have ``layout = "contiguous"`` where channels last in memory is slower.
 
 A layer that sees the whole image says so by ``sees_whole_image``. Files whose names begin with an underscore hold
 layers that several families share. ``zoo`` gives names to families with certain options.

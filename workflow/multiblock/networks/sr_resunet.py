@@ -285,6 +285,7 @@ class SRResUNet(nn.Module):
         convolutions = ENCODERS[encoder]
         self.pretrained = {} if encoder_weights == RANDOM else {"encoder": encoder_weights}
         self.grid = _DEEPEST
+        self.layout = "contiguous" if decoder == "dense" else "channels_last"  # the dense ones have instance norm
         self.scale = scale
         self.upscaling = design.upscaling
         self.upscaled_first = design.upscaled_first

@@ -23,7 +23,7 @@ from multiblock.data.sampler import Sampler
 from multiblock.errors import UserError
 from multiblock.metrics import as_float, psnr_rgb
 from multiblock.plan import Task
-from multiblock.training import checkpoint, optimisers, schedules
+from multiblock.training import checkpoint, kernels, optimisers, schedules
 from multiblock.training.device import Device, make_deterministic
 from multiblock.training.history import History
 from multiblock.training.losses import Loss
@@ -41,6 +41,8 @@ class Settings:
 
     device: str
     precision: str
+    layout: str
+    compile: str
     deterministic: bool
     keep: str
     history_every: int
@@ -80,17 +82,19 @@ def train(
     # -- Network: the chain 1..last; the span is what is trained ----------------------------------------------
     make_deterministic(settings.deterministic)
     chain = starting_chain(task, weights)
-    span = chain.part(task.first, task.last).to(device.device).train()
+    span = chain.part(task.first, task.last).train()
+    how = kernels.choose(span, task, device, settings.layout, settings.compile)
+    span.to(device.device, memory_format=how.layout)  # type: ignore[call-overload]
 
     # -- Data ------------------------------------------------------------------------------------------------
     train_inputs, train_targets = ImageSet(inputs / "train.npy"), ImageSet(targets / "train.npy")
     validation = ImageSet(inputs / "validation.npy"), ImageSet(targets / "validation.npy")
-    sampler = Sampler(train_inputs, train_targets, span.scale, task.seed, task.phase)
+    sampler = Sampler(train_inputs, train_targets, span.scale, task.seed, task.phase, device.device)
 
     # -- What was derived ------------------------------------------------------------------------------------
     total = task.iterations
     log.info("phase %d trains %s on %d images of %s", task.phase, _blocks(task), len(train_inputs), inputs)
-    log.info("%s", device)
+    log.info("%s; %s; %s", device, how, sampler.about)
     log.info(
         "%s parameters, %d iterations in %d stages, %.3g block-pixels",
         f"{span.parameters_count:,}",
@@ -112,6 +116,8 @@ def train(
     trained = Trained(span)
     saved = time.monotonic()
     started = saved - state.seconds
+    forward = how.forward(span, device, task) if state.done < total else span
+    losses: list[torch.Tensor] = []  # of iterations that are not looked at yet
 
     # -- Iterations ------------------------------------------------------------------------------------------
     with StopRequest() as stop, Progress(task, state.done) as progress:
@@ -134,24 +140,24 @@ def train(
 
             batch, target = sampler.batch(state.done, stage.batch, stage.patch, stage.augment)
             with device.autocast():
-                output = span(batch.to(device.device))
-            loss = loss_of(output, target.to(device.device))
-            value = loss.item()
-            if not math.isfinite(value):
-                raise UserError(
-                    f"phase {task.phase}, stage {number + 1}, iteration {state.done + 1}: the loss is {value}; "
-                    f"a learning rate below {stage.lr:g} or a stage without clamp before this one may help"
-                )
+                output = forward(how.lay(batch))
+            loss = loss_of(output, how.lay(target))
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
+            losses.append(loss.detach())
 
             state.done += 1
-            state.loss_sum += value
-            state.loss_count += 1
             progress.step()
+            now = time.monotonic()
+            stopped = stop.signal  # asked once: a signal that comes later is for the next iteration
+            saves = bool(stopped) or now - saved > checkpoint_seconds or state.done == total
             looked = state.done % settings.validate_every == 0 or state.done == total
-            if looked or state.done % settings.history_every == 0:
+            written = looked or state.done % settings.history_every == 0
+            # A GPU is waited for as seldom as possible, yet before anything is written.
+            if saves or written or len(losses) == _UNSEEN[device.device.type]:
+                _add_up(losses, state, task)
+            if written:
                 before = time.monotonic()
                 psnr = _validate(span, *validation, device, memory_gib) if looked else None
                 state.validation_seconds += time.monotonic() - before
@@ -164,14 +170,14 @@ def train(
                     if settings.keep == "best" and stage.clamp == task.stages[-1].clamp:
                         state.note_best(psnr, span.blocks.state_dict())
 
-            now = time.monotonic()
-            if stop.signal or now - saved > checkpoint_seconds or state.done == total:
+            if saves:
+                now = time.monotonic()
                 state.weights, state.optimiser = span.blocks.state_dict(), optimiser.state_dict()
                 state.history_size, state.seconds = history.size, now - started
                 checkpoint.save(working / "checkpoint.pt", state)
                 saved = now
-            if stop.signal and state.done < total:
-                log.info("stopped by %s after iteration %d of %d", stop.signal.name, state.done, total)
+            if stopped and state.done < total:
+                log.info("stopped by %s after iteration %d of %d", stopped.name, state.done, total)
                 sys.exit(1)
 
     # -- Result ----------------------------------------------------------------------------------------------
@@ -180,12 +186,31 @@ def train(
     chain.clamped[task.first - 1 :] = [task.stages[-1].clamp] * len(span.specs)
     chain.save(out / "weights.safetensors")
     shutil.copyfile(working / "history.csv", out / "history.csv")
-    (out / "training.json").write_text(json.dumps(_record(task, settings, device, span, state), indent=2) + "\n")
+    (out / "training.json").write_text(json.dumps(_record(task, settings, device, how, span, state), indent=2) + "\n")
     for folder in out.glob("working-*"):
         shutil.rmtree(folder)
     (out / "lock").unlink()
     claimed.close()
     log.info("done in %s", duration(state.seconds))
+
+
+_UNSEEN = {"cpu": 1, "cuda": 50}
+"""Iterations after which losses are looked at: on a GPU each look waits for it."""
+
+
+def _add_up(losses: list[torch.Tensor], state: checkpoint.State, task: Task) -> None:
+    """Add the last losses to the state, and end on one that is not finite."""
+    first = state.done - len(losses)
+    for iteration, value in enumerate(torch.stack(losses).tolist(), first):
+        if not math.isfinite(value):
+            number, _ = task.place(iteration)
+            raise UserError(
+                f"phase {task.phase}, stage {number + 1}, iteration {iteration + 1}: the loss is {value}; a learning "
+                f"rate below {task.stages[number].lr:g} or a stage without clamp before this one may help"
+            )
+        state.loss_sum += value
+        state.loss_count += 1
+    losses.clear()
 
 
 def _blocks(task: Task) -> str:
@@ -212,7 +237,9 @@ def _validate(span: Chain, inputs: ImageSet, targets: ImageSet, device: Device, 
     return float(np.mean(scores))
 
 
-def _record(task: Task, settings: Settings, device: Device, span: Chain, state: checkpoint.State) -> dict[str, Any]:
+def _record(
+    task: Task, settings: Settings, device: Device, how: kernels.Kernels, span: Chain, state: checkpoint.State
+) -> dict[str, Any]:
     """What there is to know of a training that is done."""
     return {
         "phase": task.phase,
@@ -225,6 +252,7 @@ def _record(task: Task, settings: Settings, device: Device, span: Chain, state: 
         "validation_seconds": round(state.validation_seconds, 1),
         "kept": {"keep": settings.keep, "iteration": state.best_iteration if settings.keep == "best" else state.done},
         "device": str(device),
+        "kernels": str(how),
         "machine": platform.processor() or platform.machine(),
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
         "stages": [asdict(stage) for stage in task.stages],
