@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from conftest import picture
-from multiblock import inference
+from multiblock import inference, memory
 from multiblock.chain import Chain
 from multiblock.data.imageset import SPLITS, ImageSet
 from multiblock.generation import generate
@@ -29,7 +29,7 @@ def chain(*specs: Block, clamp: bool = True) -> Chain:
 def test_tiles_give_the_same_as_the_whole_image(size):
     image, network = picture(*size), chain(TOY, TOY)
     whole = inference.run(network, image, CPU, memory_gib=4)
-    tiled = inference.run(network, image, CPU, memory_gib=2000 * inference.bytes_per_pixel(network) / 2**30)
+    tiled = inference.run(network, image, CPU, memory_gib=2000 * memory.per_pixel(network) / 2**30)
     assert whole.shape == (*size, 3)
     assert np.abs(whole - tiled).max() < 1e-5
 
@@ -111,5 +111,5 @@ def test_tiles_of_a_network_that_halves_its_maps_begin_on_its_grid(monkeypatch):
     block = Halving()
     image = torch.rand(1, 3, 90, 77)
     whole = block(image)
-    monkeypatch.setattr(inference, "bytes_per_pixel", lambda _: 2**30 / 1000)
+    monkeypatch.setattr(memory, "per_pixel", lambda _: 2**30 / 1000)
     assert torch.allclose(inference._in_tiles(block, image, 1.0), whole, atol=1e-6)

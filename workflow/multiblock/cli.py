@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_device(command: argparse.ArgumentParser) -> None:
     """Where a network runs, and in how much memory."""
     command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    command.add_argument("--memory-gib", type=float, default=4, help="memory for feature maps; more is done in tiles")
+    command.add_argument("--memory-gib", type=float, default=2.5, help="memory for feature maps; more is done in tiles")
 
 
 def _plan(options: argparse.Namespace) -> None:

@@ -66,4 +66,7 @@ class MCAN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, 3, H, W) in [0, 1] to images of the same shape, not clamped."""
-        return x + self.to_rgb(self.closing(self.body(self.head(x))))
+        features = self.head(x)
+        for block in self.body:  # a call of them all would hold the first map to the end
+            features = block(features)
+        return x + self.to_rgb(self.closing(features))

@@ -1,6 +1,5 @@
 """Where and how precisely a phase is trained: derived, with the reason, never guessed silently."""
 
-import ctypes
 import time
 from dataclasses import dataclass
 from functools import cache
@@ -8,6 +7,7 @@ from functools import cache
 import torch
 import torch.nn.functional as F
 
+from multiblock import memory
 from multiblock.errors import UserError
 
 
@@ -46,7 +46,7 @@ def choose(device: str, precision: str, gpus: int, threads: int) -> Device:
         UserError: a GPU is asked for and there is none.
     """
     torch.set_num_threads(threads)
-    _reuse_memory()
+    memory.reuse()
     there = torch.cuda.is_available()
     if device == "cuda" and not there:
         raise UserError("device: found cuda, but PyTorch sees no GPU here; allowed are auto, cpu")
@@ -104,18 +104,3 @@ def _seconds(dtype: torch.dtype) -> float:
             F.conv2d(x, weight, padding=1)
             times.append(time.perf_counter() - begun)
     return min(times)
-
-
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
-
-
-@cache
-def _reuse_memory() -> None:
-    """Let glibc keep what is freed: feature maps come and go, and a page new from the kernel costs more than a ReLU.
-
-    Whole images take half the time on a CPU then. Other C libraries are left as they are.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt:
-        mallopt(_M_MMAP_MAX, 0)
-        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
