@@ -11,7 +11,8 @@ from conftest import picture
 from multiblock import budget, figures, tables, zoo
 from multiblock.chain import Chain
 from multiblock.data import images
-from multiblock.evaluation import COLUMNS, VALUES, evaluate
+from multiblock.evaluation import COLUMNS, evaluate
+from multiblock.metrics import VALUES
 from multiblock.plan import Block
 from test_imageset import write
 

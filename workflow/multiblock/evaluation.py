@@ -17,12 +17,10 @@ from multiblock.data.imageset import ImageSet
 from multiblock.data.resize import enlarge, shrink
 from multiblock.data.sources import Item
 from multiblock.errors import UserError
-from multiblock.metrics import as_float, measure, to_bytes
+from multiblock.metrics import METRICS, VALUES, as_float, measure, to_bytes
 
 log = logging.getLogger(__name__)
 
-METRICS = ("psnr_rgb", "psnr_y", "ssim_y", "psnr_rgb8")
-VALUES = tuple(f"{metric}_{how}" for metric in METRICS for how in ("composed", "staged"))
 COLUMNS = ("phase", "image", *VALUES)
 
 

@@ -37,6 +37,11 @@ class _Living(TorchDispatchMode):
         self.most = 0
         self._sizes: dict[int, int] = {}
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Whether to keep out of torch.compile, which would import the compiler: a second for nothing."""
+        return False
+
     def __torch_dispatch__(
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:

@@ -12,6 +12,10 @@ PSNRs in dB.
 
 import numpy as np
 
+METRICS = ("psnr_rgb", "psnr_y", "ssim_y", "psnr_rgb8")
+VALUES = tuple(f"{metric}_{how}" for metric in METRICS for how in ("composed", "staged"))
+"""The columns of a phase's measurements: composed, by the network on LR; staged, by the phase on its cached images."""
+
 _LUMA = np.array([65.481, 128.553, 24.966]) / 255
 
 

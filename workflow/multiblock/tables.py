@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from multiblock.evaluation import VALUES
+from multiblock.metrics import VALUES
 
 CONVENTION = (
     "Means over the test images. PSNR RGB: floats, no rounding, no border cut. PSNR-Y and SSIM-Y: 8 bits, "
