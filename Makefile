@@ -39,7 +39,7 @@ docs: env
 	$(BIN)/multiblock reference > docs/config.md
 
 benchmark: env
-	$(BIN)/python benchmarks/training_step.py
+	$(BIN)/python benchmarks
 
 # Resolve requirements.in anew in an environment of its own.
 lock:

@@ -65,7 +65,8 @@ def choose(device: str, precision: str, gpus: int, threads: int) -> Device:
 
 def make_deterministic(strict: bool) -> None:
     """The same bytes each time: always so on a CPU with the same threads; ``strict`` also on a GPU."""
-    torch.use_deterministic_algorithms(strict)
+    if strict != torch.are_deterministic_algorithms_enabled():  # the call imports the compiler: a second for nothing
+        torch.use_deterministic_algorithms(strict)
     torch.backends.cudnn.benchmark = not strict
 
 

@@ -1,0 +1,179 @@
+"""How long a training step takes: eager float32 in the default layout, and ours; against what the device can do."""
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from bench import How, Table, paired, spread, timed, times_as_fast
+from feeding import make_images
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from multiblock import config
+from multiblock.chain import Chain
+from multiblock.data.imageset import ImageSet
+from multiblock.data.sampler import Sampler
+from multiblock.plan import Task
+from multiblock.training import kernels, optimisers
+from multiblock.training.device import Device, choose
+from multiblock.training.losses import Loss
+
+
+@dataclass(frozen=True)
+class Case:
+    """A block as a config has it, and how long and on what it is trained."""
+
+    block: Mapping[str, Any]
+    iterations: int
+    batch: int
+    patch: int
+
+    def task(self) -> Task:
+        """Phase 1 of a run of this block alone; a block that enlarges is at x2."""
+        stage = {"iterations": self.iterations, "batch": self.batch, "patch": self.patch, "lr": 1e-4}
+        runs = {"run": {"chain": ["block"], "plan": [{"span": 1, "start": "default", "stages": [stage]}]}}
+        study = config.load({"blocks": {"block": dict(self.block)}, "runs": runs})
+        return study.runs["run"].plan.task(1, seed=1)
+
+
+CASES = {
+    "MCAN": Case({"network": "mcan"}, 15_000, 16, 48),
+    "default": Case({"network": "mcan", "channels": 16, "residual_blocks": 2}, 1_000, 16, 48),
+}
+# The CARN study's table of times: batches as in the study's short form, three patches of half the side.
+CARN = {
+    f"carn {name}": Case({"network": f"carn_full_v2_se_{name}"}, 1_000, 3, 64)
+    for name in ("res_bilinear", *(f"res_bilinear_V2_group{groups}" for groups in (4, 2, 1)))
+}
+
+
+class Step:
+    """One training step (forward, loss, backward, Adam), as it is in the training loop, on a batch that is there."""
+
+    def __init__(self, task: Task, device: Device, layout: str, compile: str) -> None:
+        torch.manual_seed(0)
+        stage = task.stages[0]
+        self.device, self.span = device, Chain.build(task.blocks, [stage.clamp]).train()
+        self.how = kernels.choose(self.span, task, device, layout, compile)
+        self.span.to(device.device, memory_format=self.how.layout)  # type: ignore[call-overload]
+        self.forward = self.how.forward(self.span, device, task)
+        self.optimiser = optimisers.make(stage, self.span)
+        self.loss = Loss(stage)
+        batch, side = stage.batch, stage.patch
+        self.inputs = self.how.lay(torch.rand(batch, 3, side, side, device=device.device))
+        side *= task.blocks[0].scale
+        self.targets = self.how.lay(torch.rand(batch, 3, side, side, device=device.device))
+
+    def __call__(self) -> Tensor:
+        """Do it once; the loss."""
+        with self.device.autocast():
+            output = self.forward(self.inputs)
+        loss = self.loss(output, self.targets)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+        return loss
+
+    def flops(self) -> float:
+        """Floating-point operations of one step: twice the multiply-adds, forward and backward."""
+        counter = FlopCounterMode(display=False)
+        forward, self.forward = self.forward, self.span
+        with counter:
+            self()
+        self.forward = forward
+        return counter.get_total_flops()
+
+
+def ways_of(task: Task, how: How, every: bool) -> dict[str, Step]:
+    """What others do, and ours as training would choose it; with ``every`` what lies between them."""
+    float32 = choose(how.device, "float32", 1, how.threads)
+    fast = choose(how.device, "auto", 1, how.threads)
+    ways = {"eager float32, default layout": Step(task, float32, "contiguous", "never")}
+    if every:
+        ways["eager float32, channels last"] = Step(task, float32, "channels_last", "never")
+        ways[f"eager {_name(fast)}, channels last"] = Step(task, fast, "channels_last", "never")
+    ways["ours"] = Step(task, fast, "auto", "auto")
+    return ways
+
+
+def _name(device: Device) -> str:
+    return str(device.dtype).removeprefix("torch.")
+
+
+def measure(how: How) -> Table:
+    """The MCAN block at 16 x 3 x 48 x 48, and the default block."""
+    cases = {name: Case(case.block, case.iterations, 2, 16) for name, case in CASES.items()} if how.quick else CASES
+    make_images(how.work / "steps", 280, 400, 2)
+    pixels = ImageSet(how.work / "steps" / "train.npy")
+    ceilings: dict[torch.dtype, float] = {}
+    rows, notes = [], []
+    for name, case in cases.items():
+        task = case.task()
+        ways = ways_of(task, how, every=True)
+        sampler = Sampler(pixels, pixels, 1, seed=1, phase=1, device=torch.device(how.device))
+        works: dict[str, Callable[[], float]] = {way: timed(step, how) for way, step in ways.items()}
+        works["feeding"] = timed(lambda case=case, sampler=sampler: sampler.batch(0, case.batch, case.patch), how)
+        times = paired(works, how.repeats)
+        feeding = times.pop("feeding")
+        slow, flops = times[next(iter(ways))], ways["ours"].flops()
+        for way, seconds in times.items():
+            dtype = ways[way].device.dtype
+            ceilings[dtype] = ceilings.get(dtype) or ceiling(dtype, how)
+            reached = flops / statistics.median(seconds)
+            rows.append(
+                {
+                    "block": name,
+                    "way": way,
+                    "ms a step": spread(seconds, digits=1),
+                    "faster by": f"{times_as_fast(slow, seconds):.2f} x",
+                    "GFLOP/s": f"{reached / 1e9:,.0f}",
+                    "of the ceiling": f"{reached / ceilings[dtype]:.0%}",
+                    "feeding's share": f"{_share(feeding, seconds):.2%}",
+                }
+            )
+        ours = ways["ours"]
+        notes.append(f"{name}: batch {case.batch}, patch {case.patch}; ours: {ours.device}; {ours.how}.")
+    notes += [
+        f"Ceiling, the best of large matrix products: {_named(dtype)} {value / 1e9:,.0f} GFLOP/s."
+        for dtype, value in ceilings.items()
+    ]
+    return Table("steps", "One training step: forward, loss, backward, Adam.", rows, notes)
+
+
+def measure_carn(how: How) -> Table:
+    """The four networks that the CARN study timed, in relation to the first."""
+    cases = {name: Case(case.block, case.iterations, 1, 16) for name, case in CARN.items()} if how.quick else CARN
+    steps = {name: ways_of(case.task(), how, every=False)["ours"] for name, case in cases.items()}
+    times = paired({name: timed(step, how) for name, step in steps.items()}, how.repeats)
+    first = times[next(iter(times))]
+    rows = [
+        {
+            "network": name,
+            "ms a step": spread(seconds, digits=1),
+            "relative time": f"{1 / times_as_fast(first, seconds):.2f}",
+        }
+        for name, seconds in times.items()
+    ]
+    return Table("carn", f"One training step of the networks that the CARN study timed, {_named(torch.float32)}.", rows)
+
+
+def _named(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _share(feeding: Sequence[float], step: Sequence[float]) -> float:
+    fed = statistics.median(feeding)
+    return fed / (fed + statistics.median(step))
+
+
+def ceiling(dtype: torch.dtype, how: How) -> float:
+    """FLOP/s of the best large matrix product on the device."""
+    sides = (256, 512) if how.quick else (1024, 2048, 4096, *((8192,) if how.device == "cuda" else ()))
+    best = 0.0
+    for side in sides:
+        a, b = (torch.randn(side, side, device=how.device).to(dtype) for _ in range(2))
+        times = paired({"product": timed(lambda a=a, b=b: a @ b, how)}, how.repeats)["product"]
+        best = max(best, 2 * side**3 / min(times))
+    return best

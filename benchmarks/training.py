@@ -1,0 +1,211 @@
+"""Whole trainings: time against iterations, memory against the size of the data, and fast against float32."""
+
+import json
+import statistics
+import threading
+from pathlib import Path
+
+import numpy as np
+from bench import How, Table, in_process, memory_mib
+from whole_images import converted
+
+from multiblock import config
+from multiblock.data.imageset import Writer
+from multiblock.evaluation import evaluate
+from multiblock.plan import Task
+from multiblock.training.device import choose
+from multiblock.training.loop import Settings, train
+
+SMALL = {"network": "mcan", "channels": 16, "residual_blocks": 2}
+MCAN = {"network": "mcan"}
+MIB = 2**20
+
+
+def _task(block: dict, iterations: int, seed: int, batch: int, patch: int) -> Task:
+    """Phase 1 of one block, as in the default run: free, then clamped, on LR that keeps its size."""
+    common = {"batch": batch, "patch": patch}
+    stages = [
+        {"iterations": -(-7 * iterations // 10), "lr": 2e-3 if block is SMALL else 2e-4, "clamp": False, **common},
+        {"iterations": 3 * iterations // 10, "lr": 4e-4 if block is SMALL else 4e-5, "loss": "l2", **common},
+    ]
+    study = config.load(
+        {"blocks": {"b": block}, "runs": {"r": {"chain": ["b"], "plan": [{"span": 1, "stages": stages}]}}}
+    )
+    return study.runs["r"].plan.task(1, seed)
+
+
+def _train(
+    task: Task, precision: str, layout: str, compile: str, inputs: Path, targets: Path, out: Path, how: How
+) -> dict:
+    """Train, and return the record of it."""
+    settings = Settings(
+        device=how.device,
+        precision=precision,
+        layout=layout,
+        compile=compile,
+        deterministic=False,
+        keep="last",
+        history_every=500,
+        validate_every=10**9,
+        source="",
+    )
+    device = choose(how.device, precision, 1, how.threads)
+    out.mkdir(parents=True, exist_ok=True)
+    train(
+        task,
+        settings,
+        device,
+        inputs=inputs,
+        targets=targets,
+        weights={},
+        out=out,
+        checkpoint_seconds=60,
+        memory_gib=config.checked({})["inference"]["memory_gib"],
+    )
+    return json.loads((out / "training.json").read_text())
+
+
+# -- Growth ------------------------------------------------------------------------------------------------------------
+
+
+def measure_growth(how: How) -> Table:
+    """Time against iterations, and memory against the size of the arrays."""
+    sizes = (4, 40) if how.quick else (40, 4000)
+    lengths = (4, 8) if how.quick else (200, 400, 800, 1600)
+    rows, anonymous = [], []
+    for megabytes in sizes:
+        folder = how.work / f"arrays{megabytes}"
+        _arrays(folder, megabytes)
+        _, most = in_process(_watched, lengths[0], folder, how)
+        anonymous.append(most)
+        rows.append(
+            {
+                "what": f"{megabytes:,} MB of arrays, {lengths[0]} iterations",
+                "seconds": "",
+                "ms an iteration": "",
+                "anonymous memory [MiB]": f"{most:,.0f}",
+            }
+        )
+    folder = how.work / f"arrays{sizes[0]}"
+    for iterations in lengths:
+        seconds, most = in_process(_watched, iterations, folder, how)
+        rows.append(
+            {
+                "what": f"{iterations:,} iterations, {sizes[0]} MB",
+                "seconds": f"{seconds:.2f}",
+                "ms an iteration": f"{1e3 * seconds / iterations:.2f}",
+                "anonymous memory [MiB]": f"{most:,.0f}",
+            }
+        )
+    about = "The default block, batch 8, patch 32. Anonymous memory: the most that the process held besides files."
+    note = (
+        f"{sizes[1]:,} MB against {sizes[0]} MB of arrays: {anonymous[1] - anonymous[0]:+,.0f} MiB of anonymous memory."
+    )
+    return Table("growth", about, rows, [note])
+
+
+def _arrays(folder: Path, megabytes: int) -> None:
+    """LR and HR, together so large, of images of 2000 x 1000 pixels (or one smaller one)."""
+    height, width = (1000, 2000) if megabytes >= 12 else (400, 500)
+    count = max(1, megabytes * 10**6 // (2 * height * width * 3))
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    for name in ("LR", "HR"):
+        for split, images in (("train", count), ("validation", 1)):
+            with Writer(folder / name / f"{split}.npy", [(height, width)] * images) as writer:
+                for number in range(images):
+                    writer.add(str(number), pixels)
+
+
+def _watched(iterations: int, folder: Path, how: How) -> tuple[float, float]:
+    """Seconds of the iterations, and the most anonymous memory in MiB, looked at every 10 ms."""
+    most, done = 0.0, threading.Event()
+
+    def watch() -> None:
+        nonlocal most
+        while not done.wait(0.01):
+            most = max(most, memory_mib("RssAnon"))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        task = _task(SMALL, iterations, seed=1, batch=2 if how.quick else 8, patch=32)
+        # Validation images would only add what inference takes; a small one is looked at once, at the end.
+        _small_validation(folder)
+        record = _train(task, "auto", "auto", "auto", folder / "LR", folder / "HR", folder / "out", how)
+    finally:
+        done.set()
+        watcher.join()
+    return record["seconds"] - record["validation_seconds"], most
+
+
+def _small_validation(folder: Path) -> None:
+    for name in ("LR", "HR"):
+        with Writer(folder / name / "validation.npy", [(64, 64)]) as writer:
+            writer.add("small", np.zeros((64, 64, 3), np.uint8))
+
+
+# -- Agreement ---------------------------------------------------------------------------------------------------------
+
+
+def measure_agreement(how: How) -> Table:
+    """PSNR after 2,000 iterations, fast against float32, over three seeds."""
+    iterations, seeds = (4, (1,)) if how.quick else (2_000, (1, 2, 3))
+    block = MCAN if how.device == "cuda" else SMALL
+    batch, patch = (2, 16) if how.quick else (16, 48) if block is MCAN else (8, 32)
+    sets = converted(how)
+    ways = {"float32": ("float32", "contiguous", "never"), "fast": ("auto", "auto", "auto")}
+    rows, differences, described = [], [], set()
+    for seed in seeds:
+        scores, seconds = {}, {}
+        for way, (precision, layout, compile) in ways.items():
+            out = how.work / "agreement" / f"{way}{seed}"
+            task = _task(block, iterations, seed, batch, patch)
+            inputs = _enlarged(sets)
+            record = _train(task, precision, layout, compile, inputs, sets / "HR", out, how)
+            described.add(f"{way}: {record['device']}; {record['kernels']}.")
+            scores[way], seconds[way] = _score(out, inputs, sets / "HR", how), record["seconds"]
+        differences.append(scores["fast"] - scores["float32"])
+        rows.append(
+            {
+                "seed": seed,
+                **{f"{way}, PSNR RGB [dB]": f"{scores[way]:.4f}" for way in ways},
+                "difference [dB]": f"{differences[-1]:+.4f}",
+                **{f"{way} [s]": f"{seconds[way]:.1f}" for way in ways},
+            }
+        )
+    mean = statistics.mean(differences)
+    name = "MCAN" if block is MCAN else "default"
+    about = (
+        f"The {name} block, {iterations:,} iterations, batch {batch}, patch {patch}, on the photographs of the default "
+        "run. PSNR RGB of its test photographs: floats, whole image, the network run in float32."
+    )
+    return Table("agreement", about, rows, [f"Mean difference: {mean:+.4f} dB.", *sorted(described)])
+
+
+def _enlarged(sets: Path) -> Path:
+    from multiblock.data.convert import enlarge
+
+    if not (sets / "LR_enlarged").exists():
+        enlarge(sets / "LR", sets / "LR_enlarged", 2)
+    return sets / "LR_enlarged"
+
+
+def _score(out: Path, inputs: Path, targets: Path, how: How) -> float:
+    """Mean PSNR RGB of the test images."""
+    evaluate(
+        phase=1,
+        first=1,
+        weights=out / "weights.safetensors",
+        lr=inputs / "test.npy",
+        cached=inputs / "test.npy",
+        hr=targets / "test.npy",
+        border=2,
+        device=choose(how.device, "float32", 1, how.threads).device,
+        memory_gib=config.checked({})["inference"]["memory_gib"],
+        table=out / "psnr.csv",
+        pictures=out / "images",
+    )
+    import pandas as pd
+
+    table = pd.read_csv(out / "psnr.csv", dtype={"phase": str})
+    return float(table[table.phase == "1"].psnr_rgb_composed.mean())
