@@ -126,7 +126,7 @@ def machine(how: How) -> list[str]:
     return [
         f"Machine: {cores} cores of {model} ({', '.join(wide)}), {gpu}; device {how.device}, {how.threads} threads.",
         f"Versions: {versions}. {date.today()}.",
-        f"Times: median (minimum to maximum) of {how.repeats} alternating repeats, after a warm-up that does not count.",
+        f"Times: median (minimum to maximum) of {how.repeats} alternating repeats, after an uncounted warm-up.",
     ]
 
 

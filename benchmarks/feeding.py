@@ -13,7 +13,7 @@ from bench import How, Table, paired, spread, times_as_fast
 from others import Decoded, Loaded, loader
 from PIL import Image
 
-from multiblock.data.imageset import ImageSet, Writer
+from multiblock.data.imageset import ImageSet, write_set
 from multiblock.data.sampler import Sampler
 
 PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "retina.jpg", "ihc.png", "gravel.png")
@@ -23,7 +23,7 @@ BATCH, PATCH, WORKERS = 16, 48, 2
 def make_images(folder: Path, height: int, width: int, count: int) -> None:
     """Photographs of scikit-image at one size: as PNG, as .npy, and as our set, under ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
-    with Writer(folder / "train.npy", [(height, width)] * count) as writer:
+    with write_set(folder / "train.npy", [(height, width)] * count) as writer:
         for number in range(count):
             file = str(files("skimage").joinpath("data", PHOTOGRAPHS[number % len(PHOTOGRAPHS)]))
             pixels = np.asarray(Image.open(file).convert("RGB").resize((width, height), Image.Resampling.BICUBIC))

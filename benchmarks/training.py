@@ -10,7 +10,7 @@ from bench import How, Table, in_process, memory_mib
 from whole_images import converted
 
 from multiblock import config
-from multiblock.data.imageset import Writer
+from multiblock.data.imageset import write_set
 from multiblock.evaluation import evaluate
 from multiblock.plan import Task
 from multiblock.training.device import choose
@@ -111,7 +111,7 @@ def _arrays(folder: Path, megabytes: int) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     for name in ("LR", "HR"):
         for split, images in (("train", count), ("validation", 1)):
-            with Writer(folder / name / f"{split}.npy", [(height, width)] * images) as writer:
+            with write_set(folder / name / f"{split}.npy", [(height, width)] * images) as writer:
                 for number in range(images):
                     writer.add(str(number), pixels)
 
@@ -140,7 +140,7 @@ def _watched(iterations: int, folder: Path, how: How) -> tuple[float, float]:
 
 def _small_validation(folder: Path) -> None:
     for name in ("LR", "HR"):
-        with Writer(folder / name / "validation.npy", [(64, 64)]) as writer:
+        with write_set(folder / name / "validation.npy", [(64, 64)]) as writer:
             writer.add("small", np.zeros((64, 64, 3), np.uint8))
 
 

@@ -12,7 +12,7 @@ from multiblock import chain as chains
 from multiblock import config, inference
 from multiblock.chain import Chain
 from multiblock.data.convert import convert
-from multiblock.data.imageset import SPLITS, ImageSet, Writer
+from multiblock.data.imageset import SPLITS, ImageSet, write_set
 from multiblock.evaluation import evaluate
 from multiblock.generation import generate
 from multiblock.metrics import as_float, psnr_rgb
@@ -58,7 +58,7 @@ def _once(work: object, options: dict, size: tuple[int, int], how: How) -> tuple
     Chain.build([Block(network="mcan", options=options)], [True]).save(_made(folder) / "weights.safetensors")
     pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
     for split in SPLITS:
-        with Writer(folder / "LR" / f"{split}.npy", [size] if split == "test" else []) as writer:
+        with write_set(folder / "LR" / f"{split}.npy", [size] if split == "test" else []) as writer:
             if split == "test":
                 writer.add("image", pixels)
     del pixels

@@ -38,7 +38,7 @@ def test_a_gpu_that_is_not_there(monkeypatch):
 )
 def test_bfloat16_where_it_is_faster(monkeypatch, has, ratio, dtype, reason):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
-    monkeypatch.setattr(device, "_seconds", lambda kind: ratio if kind == torch.float32 else 1.0)
+    monkeypatch.setattr(device, "_seconds", lambda: {torch.float32: ratio, torch.bfloat16: 1.0})
     chosen = choose("cpu", "auto", gpus=0, threads=1)
     assert (chosen.dtype, chosen.dtype_reason) == (dtype, reason)
     assert choose("cpu", "float32", gpus=0, threads=1).dtype_reason == "configured"
@@ -52,5 +52,4 @@ def test_a_gpu_without_bfloat16_trains_in_float32(monkeypatch):
 
 
 def test_the_probe_takes_no_time():
-    seconds = [device._seconds(kind) for kind in (torch.float32, torch.bfloat16)]
-    assert all(0 < value < 0.1 for value in seconds)
+    assert all(0 < value < 0.1 for value in device._seconds().values())

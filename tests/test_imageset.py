@@ -6,7 +6,7 @@ import pytest
 from conftest import picture
 from multiblock.data import images, resize
 from multiblock.data.convert import convert, enlarge
-from multiblock.data.imageset import ImageSet, Writer
+from multiblock.data.imageset import ImageSet, write_set
 from multiblock.errors import UserError
 from test_sources import data
 
@@ -14,7 +14,7 @@ PICTURES = [picture(10, 12), picture(7, 5, seed=1)]
 
 
 def write(file, pictures=PICTURES, dtype="uint8"):
-    with Writer(file, [p.shape[:2] for p in pictures], dtype) as target:
+    with write_set(file, [p.shape[:2] for p in pictures], dtype) as target:
         for number, pixels in enumerate(pictures):
             target.add(f"image{number}", pixels)
     return ImageSet(file)
@@ -44,12 +44,12 @@ def test_the_digest_is_that_of_the_pixels(tmp_path):
 
 
 def test_an_image_of_another_size_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="was announced"), Writer(tmp_path / "a.npy", [(3, 3)]) as target:
+    with pytest.raises(ValueError, match="was announced"), write_set(tmp_path / "a.npy", [(3, 3)]) as target:
         target.add("a", PICTURES[0])
 
 
 def test_no_index_without_all_images(tmp_path):
-    with pytest.raises(ValueError, match="1 of 2 images"), Writer(tmp_path / "a.npy", [(10, 12), (7, 5)]) as target:
+    with pytest.raises(ValueError, match="1 of 2 images"), write_set(tmp_path / "a.npy", [(10, 12), (7, 5)]) as target:
         target.add("a", PICTURES[0])
     with pytest.raises(UserError, match=r"a\.npy: cannot be read as an image set"):
         ImageSet(tmp_path / "a.npy")

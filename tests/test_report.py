@@ -113,8 +113,11 @@ def test_figures_are_drawn(measured, tmp_path):
 
 def test_a_table_of_single_blocks_survives_its_file(measured, tmp_path):
     table = tables.psnr_by_phase(*[{(1, 1): files[1, 1]} for files in measured])
-    table.to_csv(tmp_path / "table.csv", index=False)
-    again = tables.read(tmp_path / "table.csv")
+    csv, times = tmp_path / "table.csv", tmp_path / "times.csv"
+    tables.write(table, ["seed", "phase"], csv, times)
+    assert "seconds" not in csv.read_text() and "validation_seconds" in times.read_text()
+    again = tables.read(csv, times)
+    assert again.seconds.dropna().tolist() == [2.5]
     assert again.span.tolist()[1] == "1"
     figures.psnr_by_phase(again, tmp_path / "psnr.png")
     assert images.read(tmp_path / "psnr.png").std() > 10

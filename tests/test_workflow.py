@@ -221,7 +221,7 @@ def test_killed_and_started_again_it_goes_on(pairs):
     arguments = command(pairs, "--configfile", str(pairs / "config.yaml"))
     with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True) as p:
         deadline = time.monotonic() + 120
-        while not list(pairs.glob("results/one/seed1/phase1/working-*/checkpoint.pt")):
+        while not list(pairs.glob("results/one/seed1/phase1/working-*/*.pt")):
             assert time.monotonic() < deadline and p.poll() is None
             time.sleep(0.05)
         os.killpg(p.pid, signal.SIGKILL)

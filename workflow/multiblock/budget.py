@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from multiblock import complexity
+from multiblock.files import write_text
 from multiblock.plan import Block
 
 
@@ -84,5 +85,5 @@ def _cell(value: float | None) -> str:
 
 def write(budgets: Mapping[str, Mapping[str, Any]], csv: Path, markdown: Path) -> None:
     """Write both forms."""
-    as_table(budgets).to_csv(csv, index=False)
-    markdown.write_text(as_markdown(budgets))
+    write_text(csv, as_table(budgets).to_csv(index=False))
+    write_text(markdown, as_markdown(budgets))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from multiblock import __version__, networks
 from multiblock.errors import UserError
+from multiblock.files import whole
 from multiblock.plan import Block
 
 
@@ -76,7 +77,11 @@ class Chain(nn.Module):
             "clamped": self.clamped,
         }
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.blocks.state_dict().items()}
-        save_file(tensors, file, metadata={"chain": json.dumps(about)})
+        with whole(file) as part:
+            try:
+                save_file(tensors, part, metadata={"chain": json.dumps(about)})
+            except SafetensorError as error:
+                raise UserError(f"{file}: cannot be written: {error}") from None
 
 
 def layout(block: nn.Module) -> torch.memory_format:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from multiblock import __version__, config, networks, zoo
-from multiblock.errors import UserError, listed
+from multiblock.errors import UserError, listed, one_line
+from multiblock.files import write_text
 from multiblock.plan import INPUT, Plan, format_span
 from multiblock.reference import reference
 
@@ -21,8 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except UserError as error:
-        print(f"multiblock: error: {error}", file=sys.stderr)
+    except (UserError, OSError) as error:
+        print(f"multiblock: error: {one_line(error)}", file=sys.stderr)
         return 1
     return 0
 
@@ -203,7 +204,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     rows = evaluation.score(network, items_of(source), scale, border, device, options.memory_gib)
     table = pd.DataFrame(rows)
     if options.out:
-        table.to_csv(options.out, index=False)
+        write_text(options.out, table.to_csv(index=False))
     named = {
         "psnr_rgb": "PSNR RGB, floats, whole image",
         "psnr_rgb8": "PSNR RGB, 8 bits, whole image",

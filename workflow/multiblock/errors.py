@@ -8,6 +8,19 @@ class UserError(Exception):
     """Wrong input: the message is one line naming the file or config key, what was found and what is allowed."""
 
 
+def one_line(error: Exception) -> str:
+    """What a user is told of an error: file and reason, on one line whatever the file is called."""
+    if isinstance(error, OSError) and error.strerror:
+        names = " and ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+        error = UserError(f"{names}: {error.strerror}" if names else error.strerror)
+    return str(error).translate(_CONTROLS)
+
+
+# Control characters, and surrogates, which stand for bytes of a name that are no text.
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
+_CONTROLS |= {0xDC00 + byte: f"\\x{byte:02x}" for byte in range(128, 256)}
+
+
 def nearest(word: str, allowed: Iterable[str]) -> str:
     """A hint such as ``; did you mean 'patch'?`` for a misspelt word, or nothing where no allowed word is close."""
     close = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.6)

@@ -17,6 +17,7 @@ from multiblock.data.imageset import ImageSet
 from multiblock.data.resize import enlarge, shrink
 from multiblock.data.sources import Item
 from multiblock.errors import UserError
+from multiblock.files import whole
 from multiblock.metrics import METRICS, VALUES, as_float, measure, to_bytes
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ def evaluate(
         if staged_inputs:
             staged = measure(inference.run(span, staged_inputs[number], device, memory_gib), reference, border)
         after.append((phase, name, *_doubled(composed, staged)))
-    with table.open("w", newline="") as file:
+    with whole(table) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows(before + after)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from matplotlib.patches import Rectangle
 
 from multiblock.data.images import read
 from multiblock.data.imageset import ImageSet
+from multiblock.files import whole
 
 COLOURS = color_sequences["tab10"]
 rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "font.size": 10, "savefig.dpi": 150})
@@ -39,7 +41,7 @@ def psnr_by_phase(table: pd.DataFrame, file: Path) -> None:
     axes.margins(x=0.08, y=0.2)
     axes.set_ylabel("PSNR RGB of the test images [dB]")
     axes.legend(frameon=False, loc="upper left")
-    figure.savefig(file)
+    _save(figure, file)
 
 
 def _blocks(span: str) -> str:
@@ -72,7 +74,7 @@ def learning_curves(histories: Mapping[tuple[int, int], Path], file: Path) -> No
         for axes in (above, below):
             axes.axvline(begins[phase], color="0.8", lw=1, zorder=0)
         above.annotate(f"phase {phase}", (begins[phase], 1.01), xycoords=("data", "axes fraction"), fontsize=9)
-    figure.savefig(file)
+    _save(figure, file)
 
 
 def losses(table: pd.DataFrame, runs: Sequence[str], reference: pd.DataFrame | None, file: Path) -> None:
@@ -91,7 +93,7 @@ def losses(table: pd.DataFrame, runs: Sequence[str], reference: pd.DataFrame | N
                 place.plot(x[known], values[column][known], lw=1.2, marker=marker, ms=3, label=run, color=colour)
         place.set(title=title, xlabel=unit, ylabel="training loss", yscale="log")
         place.legend(frameon=False, fontsize=8)
-    figure.savefig(file)
+    _save(figure, file)
 
 
 def strips(
@@ -141,14 +143,14 @@ def strip(pictures: Sequence[tuple[str, np.ndarray]], zoom: int, file: Path) -> 
     size = (2.4 * len(pictures), 2.4 * (height / width + 1) + 0.5)
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(2, len(pictures))
-    for (title, pixels), whole, detail in zip(pictures, axes[0], axes[1], strict=True):
+    for (title, pixels), entire, detail in zip(pictures, axes[0], axes[1], strict=True):
         scale = height // pixels.shape[0]
         y, x, small = top // scale, left // scale, side // scale
-        _show(whole, pixels)
-        whole.set_title(title, fontsize=9)
-        whole.add_patch(Rectangle((x, y), small, small, fill=False, color="yellow", lw=1))
+        _show(entire, pixels)
+        entire.set_title(title, fontsize=9)
+        entire.add_patch(Rectangle((x, y), small, small, fill=False, color="yellow", lw=1))
         _show(detail, pixels[y : y + small, x : x + small])
-    figure.savefig(file, dpi=110)
+    _save(figure, file, dpi=110)
 
 
 def _show(axes: Axes, pixels: np.ndarray) -> None:
@@ -166,3 +168,8 @@ def busiest(pixels: np.ndarray, side: int) -> tuple[int, int]:
     boxes = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
     top, left = np.unravel_index(boxes.argmax(), boxes.shape)
     return int(top), int(left)
+
+
+def _save(figure: Figure, file: Path, **options: Any) -> None:
+    with whole(file) as part:
+        figure.savefig(part, **options)

@@ -9,7 +9,7 @@ import torch
 
 from multiblock import chain as chains
 from multiblock import inference
-from multiblock.data.imageset import SPLITS, ImageSet, Writer
+from multiblock.data.imageset import SPLITS, ImageSet, write_set
 from multiblock.metrics import to_bytes
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ def generate(
     for split in SPLITS:
         source = ImageSet(inputs / f"{split}.npy")
         sizes = [(entry.height * network.scale, entry.width * network.scale) for entry in source.entries]
-        with Writer(out / f"{split}.npy", sizes, cache) as target:
+        with write_set(out / f"{split}.npy", sizes, cache) as target:
             for name, image in zip(source.names, source, strict=True):
                 result = inference.run(network, image, device, memory_gib)
                 target.add(name, to_bytes(result) if cache == "uint8" else result.astype(np.float16))

@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from multiblock.files import write_text
 from multiblock.metrics import VALUES
+
+TIMES = ("seconds", "validation_seconds", "iteration_seconds", "relative_time")
+"""Columns that are not the same when the same is done again. They stand in a CSV of their own."""
 
 CONVENTION = (
     "Means over the test images. PSNR RGB: floats, no rounding, no border cut. PSNR-Y and SSIM-Y: 8 bits, "
@@ -45,9 +49,17 @@ def psnr_by_phase(measured: Mapping[tuple[int, int], Path], trained: Mapping[tup
     return pd.DataFrame(rows).astype({"parameters": "Int64", "iterations": "Int64", "block_pixels": "Int64"})
 
 
-def read(file: Path) -> pd.DataFrame:
-    """A table that :func:`psnr_by_phase` made, from its CSV."""
-    return pd.read_csv(file, dtype={"phase": str, "span": str})
+def write(table: pd.DataFrame, key: Sequence[str], file: Path, times: Path) -> None:
+    """Write a table as CSV: all that is the same each time into ``file``, and times, by ``key``, into ``times``."""
+    columns = [column for column in TIMES if column in table]
+    write_text(file, table.drop(columns=columns).to_csv(index=False))
+    write_text(times, table[[*key, *columns]].to_csv(index=False))
+
+
+def read(file: Path, times: Path) -> pd.DataFrame:
+    """A table that :func:`psnr_by_phase` made, from its two CSVs."""
+    table = pd.read_csv(file, dtype={"phase": str, "span": str})
+    return table.merge(pd.read_csv(times, dtype={"phase": str}), on=["seed", "phase"])
 
 
 def _means(images: pd.DataFrame) -> dict[str, float]:

@@ -9,7 +9,8 @@ from multiblock import config as configuration
 from multiblock import digest, networks
 from multiblock.data.imageset import SPLITS
 from multiblock.data.sources import Inspection, inspect
-from multiblock.errors import UserError
+from multiblock.errors import UserError, one_line
+from multiblock.jobs import start_jobs
 from multiblock.plan import INPUT, ImageSet
 
 try:
@@ -17,8 +18,10 @@ try:
     study = configuration.load(config)
     inspection = Inspection(Path(study.results, "data", "inspection.json"))
     IMAGES = {name: inspect(data, inspection, study.largest_patch(name)) for name, data in study.data.items()}
-except UserError as error:
-    sys.exit(f"multiblock: error: {error}")
+except (UserError, OSError) as error:
+    sys.exit(f"multiblock: error: {one_line(error)}")
+
+start_jobs()
 
 RESULTS = study.results
 DATA = f"{RESULTS}/data/{{data}}"

@@ -10,6 +10,7 @@ rule table:
             category="PSNR by phase",
             labels={"run": "{run}", "form": "table"},
         ),
+        times=f"{RESULTS}/{{run}}/times.csv",
         markdown=f"{RESULTS}/{{run}}/psnr_by_phase.md",
     log:
         f"{RESULTS}/{{run}}/logs/table.log",
@@ -27,6 +28,7 @@ rule figures:
     """PSNR by phase, learning curves, and strips of pictures."""
     input:
         table=f"{RESULTS}/{{run}}/psnr_by_phase.csv",
+        times=f"{RESULTS}/{{run}}/times.csv",
         measured=lambda wildcards: phase_files(wildcards.run, "psnr.csv"),
         histories=lambda wildcards: phase_files(wildcards.run, "history.csv"),
         pictures=lambda wildcards: phase_files(wildcards.run, "images"),
@@ -69,13 +71,15 @@ rule figures:
 rule compare:
     """The runs of a study side by side."""
     input:
-        [f"{RESULTS}/{run}/psnr_by_phase.csv" for run in study.runs],
+        tables=[f"{RESULTS}/{run}/psnr_by_phase.csv" for run in study.runs],
+        times=[f"{RESULTS}/{run}/times.csv" for run in study.runs],
     output:
         csv=report(
             f"{RESULTS}/{study.name}_comparison.csv",
             caption="../report/comparison.rst",
             category="Comparison",
         ),
+        times=f"{RESULTS}/{study.name}_times.csv",
         markdown=f"{RESULTS}/{study.name}_comparison.md",
     log:
         f"{RESULTS}/data/logs/{study.name}_comparison.log",

@@ -1,10 +1,13 @@
 from pathlib import Path
 
+from multiblock.files import write_text
 from multiblock.jobs import job
-from multiblock.tables import comparison, comparison_as_markdown, read
+from multiblock.tables import comparison, comparison_as_markdown, read, write
 
 with job(snakemake):
-    tables = dict(zip(snakemake.params.runs, map(read, map(Path, snakemake.input)), strict=True))
+    output = snakemake.output
+    files = zip(map(Path, snakemake.input.tables), map(Path, snakemake.input.times), strict=True)
+    tables = {run: read(*both) for run, both in zip(snakemake.params.runs, files, strict=True)}
     table = comparison(tables, snakemake.params.baseline)
-    table.to_csv(snakemake.output.csv, index=False)
-    Path(snakemake.output.markdown).write_text(comparison_as_markdown(table))
+    write(table, ["run"], Path(output.csv), Path(output.times))
+    write_text(Path(output.markdown), comparison_as_markdown(table))

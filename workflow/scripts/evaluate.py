@@ -2,6 +2,7 @@ from pathlib import Path
 
 from multiblock.evaluation import evaluate
 from multiblock.jobs import device_of, job
+from multiblock.training import checkpoint
 
 with job(snakemake):
     evaluate(
@@ -17,3 +18,5 @@ with job(snakemake):
         table=Path(snakemake.output.table),
         pictures=Path(snakemake.output.pictures),
     )
+    # The phase stands: nothing has to go on from its last checkpoint any more.
+    checkpoint.clear(Path(snakemake.input.weights).parent)

@@ -6,7 +6,7 @@ from multiblock.tables import read
 
 with job(snakemake):
     of = snakemake.params.of
-    table = read(Path(snakemake.input.table))
+    table = read(Path(snakemake.input.table), Path(snakemake.input.times))
     figures.psnr_by_phase(table, Path(snakemake.output.psnr))
     figures.learning_curves(
         dict(zip(of, map(Path, snakemake.input.histories), strict=True)), Path(snakemake.output.curves)

@@ -3,12 +3,13 @@ from pathlib import Path
 import pandas as pd
 
 from multiblock import figures, tables
+from multiblock.files import write_text
 from multiblock.jobs import job
 
 with job(snakemake):
     histories = snakemake.params.histories
     table = tables.losses({run: [list(map(Path, seed)) for seed in seeds] for run, seeds in histories.items()})
-    table.to_csv(snakemake.output.csv, index=False)
+    write_text(Path(snakemake.output.csv), table.to_csv(index=False))
     reference = pd.read_csv(snakemake.params.reference) if snakemake.params.reference else None
     out = Path(snakemake.output.figures)
     out.mkdir(parents=True)

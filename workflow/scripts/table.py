@@ -1,13 +1,14 @@
 from pathlib import Path
 
+from multiblock.files import write_text
 from multiblock.jobs import job
-from multiblock.tables import as_markdown, psnr_by_phase
+from multiblock.tables import as_markdown, psnr_by_phase, write
 
 with job(snakemake):
-    of = snakemake.params.of
+    of, output = snakemake.params.of, snakemake.output
     table = psnr_by_phase(
         measured=dict(zip(of, map(Path, snakemake.input.measured), strict=True)),
         trained=dict(zip(of, map(Path, snakemake.input.trained), strict=True)),
     )
-    table.to_csv(snakemake.output.csv, index=False)
-    Path(snakemake.output.markdown).write_text(as_markdown(table, snakemake.wildcards.run, snakemake.params.border))
+    write(table, ["seed", "phase"], Path(output.csv), Path(output.times))
+    write_text(Path(output.markdown), as_markdown(table, snakemake.wildcards.run, snakemake.params.border))

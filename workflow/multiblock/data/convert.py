@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from multiblock.data import images, resize
-from multiblock.data.imageset import SPLITS, ImageSet, Writer
+from multiblock.data.imageset import SPLITS, ImageSet, write_set
+from multiblock.data.pairs import doubts
 from multiblock.data.sources import Data, Item, find, left_out
 from multiblock.errors import listed
 
@@ -34,13 +35,15 @@ def convert(data: Data, hr: Path, lr: Path) -> None:
         windows = [item.window(*images.size(item.hr)) for item in items]
         sizes = [_cut_size(window[2:], data.scale, limit) for window in windows]
         small = [(height // data.scale, width // data.scale) for height, width in sizes]
-        with Writer(hr / f"{split}.npy", sizes) as hr_set, Writer(lr / f"{split}.npy", small) as lr_set:
+        with write_set(hr / f"{split}.npy", sizes) as hr_set, write_set(lr / f"{split}.npy", small) as lr_set:
             for item, (top, left, *_), (height, width), (low, narrow) in zip(items, windows, sizes, small, strict=True):
                 full = decoded(item.hr)[top : top + height, left : left + width]
                 if item.lr is None:
                     partner = degrade(full, data.scale, item)
                 else:
                     partner = images.read(item.lr)[:low, :narrow]
+                    for doubt in doubts(partner, full):
+                        log.warning("warning: %s and %s: %s", item.lr, item.hr, doubt)
                 hr_set.add(item.name, full)
                 lr_set.add(item.name, partner)
         log.info("%s: %d images of %s", split, len(items), data.name)
@@ -72,6 +75,6 @@ def enlarge(lr: Path, enlarged: Path, scale: int) -> None:
     for split in SPLITS:
         source = ImageSet(lr / f"{split}.npy")
         sizes = [(entry.height * scale, entry.width * scale) for entry in source.entries]
-        with Writer(enlarged / f"{split}.npy", sizes) as target:
+        with write_set(enlarged / f"{split}.npy", sizes) as target:
             for name, pixels in zip(source.names, source, strict=True):
                 target.add(name, resize.enlarge(pixels, scale))

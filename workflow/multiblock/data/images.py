@@ -7,7 +7,8 @@ Every image becomes RGB with 8 bits a channel:
 - 16 bits are reduced to their upper eight;
 - an EXIF orientation is applied, as every viewer does.
 
-Floating-point images and files of several pages are refused.
+Floating-point images, more than 16 bits a channel, files of several pages and images of more than about 179
+megapixels (Pillow's bound against files that claim a size they do not have) are refused.
 """
 
 import warnings
@@ -22,6 +23,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from multiblock.errors import UserError
+from multiblock.files import whole
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 _EXIF_ORIENTATION = 0x0112
@@ -30,17 +32,23 @@ _EXIF_ORIENTATION = 0x0112
 @contextmanager
 def _opened(file: Path) -> Iterator[Image.Image]:
     try:
+        if file.exists() and not file.is_file():  # a pipe would be waited for
+            raise UserError(f"{file}: cannot be read as an image: it is no regular file")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(file) as image:
                 frames = getattr(image, "n_frames", 1)
                 if frames != 1:
                     raise UserError(f"{file}: holds {frames} images; allowed is one image a file")
-                if image.mode == "F":
-                    raise UserError(f"{file}: holds floating-point values; allowed are 8 or 16 bits a channel")
+                if image.mode in ("F", "I"):
+                    kind = {"F": "floating-point values", "I": "32 bits a channel"}[image.mode]
+                    raise UserError(f"{file}: holds {kind}; allowed are 8 or 16 bits a channel")
                 yield image
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise UserError(f"{file}: cannot be read as an image: {error}") from None
+    except UserError:
+        raise
+    except Exception as error:  # decoders raise whatever a damaged file leads them to
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise UserError(f"{file}: cannot be read as an image: {reason or type(error).__name__}") from None
 
 
 def size(file: Path) -> tuple[int, int]:
@@ -73,7 +81,8 @@ def read(file: Path) -> np.ndarray:
 def write(file: Path, pixels: np.ndarray) -> None:
     """Write pixels (H, W, 3), uint8, in the format of the file's ending."""
     options: dict[str, Any] = {"compress_level": 1} if file.suffix == ".png" else {}
-    iio.imwrite(file, pixels, plugin="pillow", **options)
+    with whole(file) as part:
+        iio.imwrite(part, pixels, plugin="pillow", **options)
 
 
 KERNELS = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)

@@ -8,12 +8,15 @@ ones for [0, 1].
 import csv
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from multiblock.errors import UserError
+from multiblock.files import whole
 
 SPLITS = ("train", "validation", "test")
 COLUMNS = ("name", "height", "width", "digest")
@@ -47,14 +50,15 @@ class ImageSet:
         try:
             # As a plain array: views of a memmap object cost ten times as much to make.
             self.pixels = np.asarray(np.load(array, mmap_mode="r"))
-            with index_of(array).open(newline="") as file:
-                rows = list(csv.DictReader(file))
-        except (OSError, ValueError) as error:
+            with index_of(array).open(newline="", encoding="utf-8") as file:
+                rows = [
+                    (row["name"], int(row["height"]), int(row["width"]), row["digest"]) for row in csv.DictReader(file)
+                ]
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{array}: cannot be read as an image set: {error}") from None
         entries, offset = [], 0
-        for row in rows:
-            height, width = int(row["height"]), int(row["width"])
-            entries.append(Entry(row["name"], height, width, row["digest"], offset))
+        for name, height, width, digest in rows:
+            entries.append(Entry(name, height, width, digest, offset))
             offset += height * width * 3
         if offset != self.pixels.size:
             raise UserError(f"{array}: holds {self.pixels.size} values; its index {index_of(array)} names {offset}")
@@ -88,43 +92,45 @@ def index_of(array: Path) -> Path:
     return array.with_suffix(".csv")
 
 
-class Writer:
-    """Write a set image by image; memory does not grow with it. To be used with ``with``.
+@contextmanager
+def write_set(array: Path, sizes: Sequence[tuple[int, int]], dtype: str = "uint8") -> Iterator["Writer"]:
+    """Write a set image by image; memory does not grow with it.
+
+    Array and index stand under their names once all images are added, not before.
 
     Args:
         array: the ``.npy`` file; its index is written beside it.
         sizes: height and width of each image, in order.
         dtype: ``uint8`` or ``float16``.
     """
+    with whole(index_of(array)) as index, whole(array) as part:
+        with part.open("wb") as pixels:
+            writer = Writer(pixels, sizes, np.dtype(dtype))
+            yield writer
+        if len(writer.rows) != len(sizes):
+            raise ValueError(f"{array}: {len(writer.rows)} of {len(sizes)} images were added")
+        with index.open("w", newline="", encoding="utf-8") as file:
+            table = csv.writer(file, lineterminator="\n")
+            table.writerow(COLUMNS)
+            table.writerows(writer.rows)
 
-    def __init__(self, array: Path, sizes: Sequence[tuple[int, int]], dtype: str = "uint8") -> None:
-        array.parent.mkdir(parents=True, exist_ok=True)
+
+class Writer:
+    """Takes the images of a set that :func:`write_set` writes."""
+
+    def __init__(self, file: BinaryIO, sizes: Sequence[tuple[int, int]], dtype: np.dtype) -> None:
+        self._file, self._sizes, self._dtype = file, sizes, dtype
+        self.rows: list[tuple[str, int, int, str]] = []
         total = sum(height * width * 3 for height, width in sizes)
-        self._array = array
-        self._pixels = np.lib.format.open_memmap(array, mode="w+", dtype=dtype, shape=(total,))
-        self._rows: list[tuple[str, int, int, str]] = []
-        self._sizes = list(sizes)
-        self._offset = 0
+        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (total,)}
+        np.lib.format.write_array_header_1_0(file, header)
 
     def add(self, name: str, pixels: np.ndarray) -> None:
         """Add the next image: pixels (H, W, 3) in the set's dtype and of the size announced."""
-        height, width = self._sizes[len(self._rows)]
-        if pixels.shape != (height, width, 3) or pixels.dtype != self._pixels.dtype:
+        height, width = self._sizes[len(self.rows)]
+        if pixels.shape != (height, width, 3) or pixels.dtype != self._dtype:
             raise ValueError(f"{name}: {pixels.shape} {pixels.dtype} where {(height, width, 3)} was announced")
-        flat = np.ascontiguousarray(pixels).reshape(-1)
-        self._pixels[self._offset : self._offset + flat.size] = flat
-        self._offset += flat.size
-        self._rows.append((name, height, width, hashlib.blake2b(flat.tobytes(), digest_size=16).hexdigest()))
-
-    def __enter__(self) -> "Writer":
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        self._pixels.flush()
-        if kind is None:
-            if len(self._rows) != len(self._sizes):
-                raise ValueError(f"{self._array}: {len(self._rows)} of {len(self._sizes)} images were added")
-            with index_of(self._array).open("w", newline="") as file:
-                writer = csv.writer(file, lineterminator="\n")
-                writer.writerow(COLUMNS)
-                writer.writerows(self._rows)
+        content = np.ascontiguousarray(pixels).reshape(-1).view(np.uint8).data
+        # Written, not mapped: a full disk is an error here, where it would end the process there.
+        self._file.write(content)
+        self.rows.append((name, height, width, hashlib.blake2b(content, digest_size=16).hexdigest()))

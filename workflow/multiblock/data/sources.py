@@ -3,9 +3,9 @@
 import hashlib
 import json
 import math
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -15,7 +15,8 @@ import numpy as np
 
 from multiblock.data import images
 from multiblock.data.imageset import SPLITS
-from multiblock.errors import UserError, listed
+from multiblock.errors import UserError, listed, nearest
+from multiblock.files import write_text
 
 SMALLEST_MEASURED = 32
 """Least side in pixels of a validation or test image: the SSIM window and the widest border must fit."""
@@ -123,7 +124,9 @@ def _whole(source: Mapping[str, Any]) -> list[Item]:
     for name, file in hr.items():
         partner = source["lr_name"].format(name=name)
         if partner not in lr:
-            raise UserError(f"{file}: has no partner; an image called {partner} is needed in {folder}")
+            raise UserError(
+                f"{file}: has no partner; an image called {partner} is needed in {folder}{nearest(partner, lr)}"
+            )
         pairs.append(Item(name=name, hr=file, lr=lr.pop(partner)))
     for file in lr.values():
         raise UserError(f"{file}: has no partner in {listed(_folders(source['hr']))}; LR and HR are matched by name")
@@ -154,6 +157,7 @@ def _visible(folder: Path) -> list[Path]:
 def _listing(folders: Sequence[Path]) -> dict[str, Path]:
     """The image files of folders by name without ending; hidden files and other endings do not count."""
     listing: dict[str, Path] = {}
+    taken: dict[str, Path] = {}
     for folder in folders:
         entries = _visible(folder)
         chosen = [file for file in entries if file.suffix.lower() in images.SUFFIXES]
@@ -161,9 +165,12 @@ def _listing(folders: Sequence[Path]) -> dict[str, Path]:
             raise UserError(
                 f"{folder}: holds no images; found {len(entries)} files, allowed are {listed(images.SUFFIXES)}"
             )
-        for file in sorted(chosen, key=lambda f: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", f.name)]):
-            if file.stem in listing:
-                raise UserError(f"{file}: has the same name as {listing[file.stem]}; names must differ")
+        for file in sorted(chosen, key=lambda f: [int(t) if t.isdecimal() else t for t in re.split(r"(\d+)", f.name)]):
+            if not file.name.isprintable():  # what is made of it is named after it, in CSV files too
+                raise UserError(f"{file}: has a name with control characters, or one that is no UTF-8; rename it")
+            same = taken.setdefault(file.stem.casefold(), file)
+            if same != file:
+                raise UserError(f"{file}: has the same name as {same}; names must differ by more than ending and case")
             listing[file.stem] = file
     return listing
 
@@ -202,12 +209,10 @@ class Inspection:
         return known[2], known[3], known[4]
 
     def save(self) -> None:
-        """Write what was learnt, in one step, so that two processes cannot spoil the file."""
+        """Write what was learnt."""
         if self._learnt:
-            self._memory.parent.mkdir(parents=True, exist_ok=True)
-            part = self._memory.with_suffix(f".{os.getpid()}.part")
-            part.write_text(json.dumps(self._known))
-            part.replace(self._memory)
+            with suppress(UserError):  # another process writes it just now; it is learnt anew the next time
+                write_text(self._memory, json.dumps(self._known))
             self._learnt = False
 
 

@@ -1,6 +1,9 @@
 """Where and how precisely a phase is trained: derived, with the reason, never guessed silently."""
 
+import math
+import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -65,9 +68,22 @@ def choose(device: str, precision: str, gpus: int, threads: int) -> Device:
 
 def make_deterministic(strict: bool) -> None:
     """The same bytes each time: always so on a CPU with the same threads; ``strict`` also on a GPU."""
+    if strict:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it starts
     if strict != torch.are_deterministic_algorithms_enabled():  # the call imports the compiler: a second for nothing
         torch.use_deterministic_algorithms(strict)
     torch.backends.cudnn.benchmark = not strict
+
+
+def random_states() -> list[torch.Tensor]:
+    """The states of PyTorch's random numbers, of the CPU and of each GPU."""
+    return [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]
+
+
+def set_random_states(states: Sequence[torch.Tensor]) -> None:
+    """Go on with the random numbers as they were; states of GPUs that are not here are left out."""
+    torch.set_rng_state(states[0])
+    torch.cuda.set_rng_state_all(states[1 : 1 + torch.cuda.device_count()])
 
 
 _WORTH_IT = 1.25
@@ -89,19 +105,21 @@ def _bfloat16_pays(device: str) -> tuple[bool, str]:
         return True, "the CPU has amx_bf16"
     if not has.get("avx512_bf16"):
         return False, "the CPU has no bfloat16 instructions"
-    ratio = _seconds(torch.float32) / _seconds(torch.bfloat16)
+    seconds = _seconds()
+    ratio = seconds[torch.float32] / seconds[torch.bfloat16]
     if ratio > _WORTH_IT:
         return True, "the CPU has avx512_bf16"
     return False, "the CPU has avx512_bf16, but no faster than float32"
 
 
-def _seconds(dtype: torch.dtype) -> float:
-    """The least of several times of a convolution like those of MCAN."""
-    x, weight = torch.zeros(1, 64, 48, 48, dtype=dtype), torch.zeros(64, 64, 3, 3, dtype=dtype)
-    times = []
-    with torch.inference_mode():
-        for _ in range(8):
+def _seconds() -> dict[torch.dtype, float]:
+    """The least of several times of a convolution like those of MCAN; the two take turns."""
+    times: dict[torch.dtype, float] = {}
+    for _ in range(12):
+        for dtype in (torch.float32, torch.bfloat16):
+            x, weight = torch.zeros(1, 64, 48, 48, dtype=dtype), torch.zeros(64, 64, 3, 3, dtype=dtype)
             begun = time.perf_counter()
-            F.conv2d(x, weight, padding=1)
-            times.append(time.perf_counter() - begun)
-    return min(times)
+            with torch.inference_mode():
+                F.conv2d(x, weight, padding=1)
+            times[dtype] = min(times.get(dtype, math.inf), time.perf_counter() - begun)
+    return times

@@ -1,6 +1,7 @@
 """The training history: one CSV row every few iterations, written as training goes."""
 
 import csv
+import io
 from pathlib import Path
 
 COLUMNS = ("iteration", "stage", "lr", "loss", "psnr_rgb_validation")
@@ -10,21 +11,13 @@ class History:
     """Append rows to ``file``.
 
     Args:
-        size: length in bytes that the file had at the checkpoint to go on from; what was written after it is cut
-            off and will be written again. 0 begins anew.
+        text: what the history was at the checkpoint to go on from; whatever the file held goes. Empty begins anew.
     """
 
-    def __init__(self, file: Path, size: int = 0) -> None:
+    def __init__(self, file: Path, text: str = "") -> None:
         self._file = file
-        if size:
-            with file.open("r+b") as opened:
-                opened.truncate(size)
-        else:
-            self._append(COLUMNS, "w")
-
-    def _append(self, row: tuple[object, ...], mode: str) -> None:
-        with self._file.open(mode, newline="") as opened:
-            csv.writer(opened, lineterminator="\n").writerow(row)
+        self.text = text or _line(COLUMNS)
+        file.write_text(self.text, encoding="utf-8")
 
     def add(self, iteration: int, stage: int, lr: float, loss: float, psnr: float | None) -> None:
         """One row.
@@ -36,9 +29,13 @@ class History:
             loss: mean over the iterations since the row before.
             psnr: mean PSNR RGB in dB of the validation images, or None where they were not looked at.
         """
-        self._append((iteration, stage, lr, f"{loss:.8g}", "" if psnr is None else f"{psnr:.5f}"), "a")
+        row = _line((iteration, stage, lr, f"{loss:.8g}", "" if psnr is None else f"{psnr:.5f}"))
+        self.text += row
+        with self._file.open("a", encoding="utf-8") as opened:
+            opened.write(row)
 
-    @property
-    def size(self) -> int:
-        """Length of the file in bytes."""
-        return self._file.stat().st_size
+
+def _line(row: tuple[object, ...]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(row)
+    return text.getvalue()

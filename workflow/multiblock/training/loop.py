@@ -5,11 +5,10 @@ import json
 import logging
 import math
 import platform
-import shutil
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +20,16 @@ from multiblock.chain import Chain
 from multiblock.data.imageset import ImageSet
 from multiblock.data.sampler import Sampler
 from multiblock.errors import UserError
+from multiblock.files import claim, write_text
 from multiblock.metrics import as_float, psnr_rgb
 from multiblock.plan import Task
 from multiblock.training import checkpoint, kernels, optimisers, schedules
-from multiblock.training.device import Device, make_deterministic
+from multiblock.training.device import Device, make_deterministic, random_states, set_random_states
 from multiblock.training.history import History
 from multiblock.training.losses import Loss
 from multiblock.training.parts import Trained
 from multiblock.training.progress import Progress, duration
-from multiblock.training.signals import StopRequest
+from multiblock.training.signals import Stopped, StopRequest
 from multiblock.training.start import starting_chain
 
 log = logging.getLogger(__name__)
@@ -75,8 +75,8 @@ def train(
         memory_gib: memory for the feature maps of a validation image.
 
     Raises:
-        UserError: files that do not fit the task or one another, a loss that is not finite, or another training
-            in the same folder.
+        UserError: files that do not fit the task or one another, a loss or a gradient that is not finite, or another
+            training in the same folder.
         SystemExit: a signal asked for a stop; a checkpoint was written before.
     """
     # -- Network: the chain 1..last; the span is what is trained ----------------------------------------------
@@ -91,6 +91,17 @@ def train(
     validation = ImageSet(inputs / "validation.npy"), ImageSet(targets / "validation.npy")
     sampler = Sampler(train_inputs, train_targets, span.scale, task.seed, task.phase, device.device)
 
+    # -- Resume ----------------------------------------------------------------------------------------------
+    lock = claim(out / ".lock", out, "training here")
+    key = _key(task, settings, [train_inputs, train_targets, *validation], weights)
+    working = checkpoint.working_folder(out, key)
+    state = checkpoint.load(working)
+    device = _as_begun(device, state.about)
+    if state.done:
+        span.blocks.load_state_dict(state.weights)
+        set_random_states(state.random)
+    history = History(working / "history.csv", state.history)
+
     # -- What was derived ------------------------------------------------------------------------------------
     total = task.iterations
     log.info("phase %d trains %s on %d images of %s", task.phase, _blocks(task), len(train_inputs), inputs)
@@ -102,26 +113,58 @@ def train(
         len(task.stages),
         task.block_pixels,
     )
-
-    # -- Resume ----------------------------------------------------------------------------------------------
-    claimed = checkpoint.claim(out)
-    working = out / f"working-{_key(task, settings, [train_inputs, train_targets, *validation], weights)}"
-    working.mkdir(parents=True, exist_ok=True)
-    state = checkpoint.load(working / "checkpoint.pt")
     if state.done:
-        span.blocks.load_state_dict(state.weights)
         log.info("goes on from iteration %d", state.done)
-    history = History(working / "history.csv", state.history_size)
+    forward = how.forward(span, device, task) if state.done < total else span
+    state.about = _about(task, settings, device, forward is not span, state.about)
+
+    # -- Iterations: what is due after the last one, then one more --------------------------------------------
     optimiser: torch.optim.Optimizer | None = None
     trained = Trained(span)
     saved = time.monotonic()
     started = saved - state.seconds
-    forward = how.forward(span, device, task) if state.done < total else span
-    losses: list[torch.Tensor] = []  # of iterations that are not looked at yet
+    unseen: list[torch.Tensor] = []  # losses and gradient norms that are not checked yet
+    with lock, StopRequest() as stop, Progress(task, state.done) as progress:
+        while True:
+            asked = stop.signal  # once, so that a signal that comes later is for the next round
+            looks = state.done % settings.validate_every == 0 or state.done == total
+            writes = state.looked < state.done and (looks or state.done % settings.history_every == 0)
+            saves = time.monotonic() - saved > checkpoint_seconds or state.done == total
+            if writes or saves or asked:  # a GPU is waited for as seldom as possible, yet before anything is kept
+                _check(unseen, state.done, state, task)
+            if writes and not asked:
+                number, inside = task.place(state.done - 1)
+                stage = task.stages[number]
+                span.clamped = [stage.clamp] * len(span.clamped)
+                before = time.monotonic()
+                try:
+                    with stop.at_once():  # what a stop interrupts here is done after the restart
+                        psnr = _validate(span, *validation, device, memory_gib) if looks else None
+                except Stopped:
+                    asked = stop.signal
+                else:
+                    state.validation_seconds += time.monotonic() - before
+                    rate = stage.lr * schedules.factor(stage, inside, state.plateau)
+                    history.add(state.done, number + 1, rate, state.loss_sum / state.loss_count, psnr)
+                    state.loss_sum, state.loss_count, state.looked = 0.0, 0, state.done
+                    if psnr is not None:
+                        progress.note(psnr)
+                        if stage.schedule.get("kind") == "plateau":
+                            state.plateau.look(psnr, stage.schedule)
+                        if settings.keep == "best" and stage.clamp == task.stages[-1].clamp:
+                            state.note_best(psnr, span.blocks.state_dict())
+            if state.done and (saves or asked):
+                saved = time.monotonic()
+                state.weights, state.random = span.blocks.state_dict(), random_states()
+                state.optimiser = optimiser.state_dict() if optimiser else state.optimiser
+                state.history, state.seconds = history.text, saved - started
+                checkpoint.save(working, state)
+            if asked and state.looked < total:
+                log.info("stopped by %s after iteration %d of %d", asked.name, state.done, total)
+                sys.exit(1)
+            if state.done == total:
+                break
 
-    # -- Iterations ------------------------------------------------------------------------------------------
-    with StopRequest() as stop, Progress(task, state.done) as progress:
-        while state.done < total:
             number, inside = task.place(state.done)
             stage = task.stages[number]
             if optimiser is None or state.stage != number:
@@ -132,7 +175,7 @@ def train(
                     optimiser.load_state_dict(state.optimiser)
                 else:
                     state.stage, state.plateau = number, schedules.Plateau()
-                span.clamped = [stage.clamp] * len(span.clamped)
+            span.clamped = [stage.clamp] * len(span.clamped)
             trained.apart_from([name for name, part in stage.parts.items() if inside < part.get("freeze", 0)])
             factor = schedules.factor(stage, inside, state.plateau)
             for group in optimiser.param_groups:
@@ -144,73 +187,81 @@ def train(
             loss = loss_of(output, how.lay(target))
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
+            unseen.append(torch.stack([loss.detach(), _gradient_norm(span)]))
+            if len(unseen) == _UNSEEN[device.device.type]:
+                _check(unseen, state.done + 1, state, task)
             optimiser.step()
-            losses.append(loss.detach())
-
             state.done += 1
             progress.step()
-            now = time.monotonic()
-            stopped = stop.signal  # asked once: a signal that comes later is for the next iteration
-            saves = bool(stopped) or now - saved > checkpoint_seconds or state.done == total
-            looked = state.done % settings.validate_every == 0 or state.done == total
-            written = looked or state.done % settings.history_every == 0
-            # A GPU is waited for as seldom as possible, yet before anything is written.
-            if saves or written or len(losses) == _UNSEEN[device.device.type]:
-                _add_up(losses, state, task)
-            if written:
-                before = time.monotonic()
-                psnr = _validate(span, *validation, device, memory_gib) if looked else None
-                state.validation_seconds += time.monotonic() - before
-                history.add(state.done, number + 1, stage.lr * factor, state.loss_sum / state.loss_count, psnr)
-                state.loss_sum, state.loss_count = 0.0, 0
-                if psnr is not None:
-                    progress.note(psnr)
-                    if stage.schedule.get("kind") == "plateau":
-                        state.plateau.look(psnr, stage.schedule)
-                    if settings.keep == "best" and stage.clamp == task.stages[-1].clamp:
-                        state.note_best(psnr, span.blocks.state_dict())
-
-            if saves:
-                now = time.monotonic()
-                state.weights, state.optimiser = span.blocks.state_dict(), optimiser.state_dict()
-                state.history_size, state.seconds = history.size, now - started
-                checkpoint.save(working / "checkpoint.pt", state)
-                saved = now
-            if stopped and state.done < total:
-                log.info("stopped by %s after iteration %d of %d", stopped.name, state.done, total)
-                sys.exit(1)
 
     # -- Result ----------------------------------------------------------------------------------------------
     if settings.keep == "best" and state.best_weights is not None:
         span.blocks.load_state_dict(state.best_weights)
     chain.clamped[task.first - 1 :] = [task.stages[-1].clamp] * len(span.specs)
     chain.save(out / "weights.safetensors")
-    shutil.copyfile(working / "history.csv", out / "history.csv")
-    (out / "training.json").write_text(json.dumps(_record(task, settings, device, how, span, state), indent=2) + "\n")
-    for folder in out.glob("working-*"):
-        shutil.rmtree(folder)
-    (out / "lock").unlink()
-    claimed.close()
+    write_text(out / "history.csv", history.text)
+    write_text(out / "training.json", json.dumps(_record(task, settings, device, how, span, state), indent=2) + "\n")
+    # The last checkpoint stays until the phase is evaluated: a kill in the instant before Snakemake takes note of the
+    # result must not cost the training.
     log.info("done in %s", duration(state.seconds))
 
 
 _UNSEEN = {"cpu": 1, "cuda": 50}
-"""Iterations after which losses are looked at: on a GPU each look waits for it."""
+"""Iterations after which losses are checked, on a CPU before the step. A GPU would be waited for each time: there
+what follows a loss that is not finite is computed, but not kept."""
 
 
-def _add_up(losses: list[torch.Tensor], state: checkpoint.State, task: Task) -> None:
-    """Add the last losses to the state, and end on one that is not finite."""
-    first = state.done - len(losses)
-    for iteration, value in enumerate(torch.stack(losses).tolist(), first):
-        if not math.isfinite(value):
-            number, _ = task.place(iteration)
+def _gradient_norm(span: Chain) -> torch.Tensor:
+    return torch.nn.utils.get_total_norm([p.grad for p in span.parameters() if p.grad is not None])
+
+
+def _check(unseen: list[torch.Tensor], done: int, state: checkpoint.State, task: Task) -> None:
+    """Add the losses of the iterations up to number ``done`` to the state, and end on one that is not finite."""
+    first = done - len(unseen) + 1
+    for iteration, (loss, norm) in enumerate(torch.stack(unseen).tolist() if unseen else [], first):
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            number, _ = task.place(iteration - 1)
+            what = f"the loss is {loss}" if not math.isfinite(loss) else f"the norm of the gradient is {norm}"
             raise UserError(
-                f"phase {task.phase}, stage {number + 1}, iteration {iteration + 1}: the loss is {value}; a learning "
-                f"rate below {task.stages[number].lr:g} or a stage without clamp before this one may help"
+                f"phase {task.phase}, stage {number + 1}, iteration {iteration}: {what}; a learning rate below "
+                f"{task.stages[number].lr:g}, a stage without clamp before this one, or precision: float32 may help; "
+                "the last checkpoint before it is kept"
             )
-        state.loss_sum += value
+        state.loss_sum += loss
         state.loss_count += 1
-    losses.clear()
+    unseen.clear()
+
+
+def _as_begun(device: Device, about: Mapping[str, Any]) -> Device:
+    """The device with the number format that an interrupted training began with, so that it ends alike."""
+    if not about or about["dtype"] == str(device.dtype):
+        return device
+    return replace(device, dtype=getattr(torch, about["dtype"].removeprefix("torch.")), dtype_reason="as it was begun")
+
+
+def _about(task: Task, settings: Settings, device: Device, compiled: bool, before: Mapping[str, Any]) -> dict[str, Any]:
+    """What the training is, for its checkpoints. Says where it does not go on as it began."""
+    about = {
+        "task": asdict(task),
+        "settings": asdict(settings),
+        "dtype": str(device.dtype),
+        "compiled": compiled,
+        "threads": torch.get_num_threads(),
+        "versions": _versions(),
+    }
+    for what in ("compiled", "threads", "versions"):
+        if before and before[what] != about[what]:
+            log.warning(
+                "it began with %s %s and goes on with %s: the weights may end otherwise in their last digits",
+                what,
+                before[what],
+                about[what],
+            )
+    return about
+
+
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version(), "torch": str(torch.__version__), "numpy": np.__version__}
 
 
 def _blocks(task: Task) -> str:
@@ -254,6 +305,6 @@ def _record(
         "device": str(device),
         "kernels": str(how),
         "machine": platform.processor() or platform.machine(),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
+        "versions": _versions(),
         "stages": [asdict(stage) for stage in task.stages],
     }

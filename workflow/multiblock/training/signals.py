@@ -1,7 +1,13 @@
 """Stop training in good order when asked to."""
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
+
+
+class Stopped(Exception):
+    """A signal asked for a stop in the middle of what need not be finished."""
 
 
 class StopRequest:
@@ -9,9 +15,23 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
+        self._at_once = False
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         self.signal = signal.Signals(number)
+        if self._at_once:
+            raise Stopped
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """A signal that comes within this context raises :class:`Stopped` there."""
+        self._at_once = True
+        try:
+            if self.signal:
+                raise Stopped
+            yield
+        finally:
+            self._at_once = False
 
     def __enter__(self) -> "StopRequest":
         self._before = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}

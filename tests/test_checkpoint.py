@@ -1,0 +1,210 @@
+"""Checkpoints: whole or not there, and a training that goes on from one as if it had never stopped."""
+
+import logging
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from multiblock import inference, networks
+from multiblock.errors import UserError
+from multiblock.plan import Block, Plan
+from multiblock.training import checkpoint, loop, optimisers
+from multiblock.training.checkpoint import State
+from test_plan import phase, stage
+from test_training import SETTINGS, history, run, same, task
+
+
+def states(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.pt"))
+
+
+def saved(folder: Path, *done: int) -> None:
+    for number in done:
+        checkpoint.save(folder, State(done=number, weights={"w": torch.full((100,), float(number))}))
+
+
+def test_the_last_two_are_kept(tmp_path):
+    saved(tmp_path, 5, 10, 1000, 999_999)
+    assert [file.name[:9] for file in states(tmp_path)] == ["000001000", "000999999"]
+    assert checkpoint.load(tmp_path).done == 999_999
+    assert not list(tmp_path.glob("*.part"))
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "empty"])
+def test_a_damaged_one_falls_back_to_the_one_before(tmp_path, caplog, damage):
+    saved(tmp_path, 5, 10)
+    newest = states(tmp_path)[1]
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes({"flipped": content, "cut": content[:-40], "empty": b""}[damage])
+    assert checkpoint.load(tmp_path).done == 5
+    assert f"{newest}: is damaged and left out: its content does not fit its checksum" in caplog.text
+    states(tmp_path)[0].write_bytes(b"")
+    assert checkpoint.load(tmp_path).done == 0
+
+
+def test_one_that_was_being_written_does_not_count(tmp_path):
+    saved(tmp_path, 5)
+    (tmp_path / "checkpoint.part").write_bytes(b"half")
+    assert checkpoint.load(tmp_path).done == 5
+    saved(tmp_path, 6)
+    assert not (tmp_path / "checkpoint.part").exists()
+
+
+def test_code_in_a_checkpoint_is_refused(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return os.system, (f"touch {tmp_path / 'ran'}",)
+
+    torch.save({"done": Evil()}, tmp_path / "part")
+    (tmp_path / "part").rename(tmp_path / f"000000005-{checkpoint._digest(tmp_path / 'part')}.pt")
+    assert checkpoint.load(tmp_path).done == 0
+    assert not (tmp_path / "ran").exists()
+
+
+def test_checkpoints_of_other_configs_are_bounded(tmp_path):
+    for second, key in enumerate("abcd"):
+        folder = checkpoint.working_folder(tmp_path, key)
+        os.utime(folder, (second, second))
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["working-c", "working-d"]
+    checkpoint.clear(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+class Interrupted(Exception):
+    """What ends a training in these tests."""
+
+
+def interrupted(arrays: Path, out: Path, monkeypatch, after: int, todo=None, settings=SETTINGS) -> None:
+    """Train with a checkpoint after each iteration, until the one after iteration ``after`` is written."""
+    save = checkpoint.save
+
+    def saving(folder, state):
+        save(folder, state)
+        if state.done >= after:
+            raise Interrupted
+
+    with monkeypatch.context() as patched, pytest.raises(Interrupted):
+        patched.setattr(checkpoint, "save", saving)
+        run(arrays, out, todo, settings, checkpoint_seconds=0)
+
+
+@pytest.mark.parametrize("after", [1, 20, 29, 30, 31, 60])
+def test_a_damaged_checkpoint_costs_no_byte(arrays, tmp_path, monkeypatch, after, caplog):
+    interrupted(arrays, tmp_path / "out", monkeypatch, after)
+    newest = states(next((tmp_path / "out").glob("working-*")))[-1]
+    newest.write_bytes(newest.read_bytes()[:-1])
+    assert same(run(arrays, tmp_path / "out"), run(arrays, tmp_path / "whole"))
+    assert "is damaged and left out" in caplog.text
+
+
+@pytest.mark.parametrize("at", [20, 60])
+def test_a_stop_does_not_wait_for_the_validation_images(arrays, tmp_path, monkeypatch, at):
+    real, out = inference.run, tmp_path / "out"
+    seen = []
+
+    def asked(*arguments):
+        seen.append(1)
+        if len(seen) == at // 20:
+            signal.raise_signal(signal.SIGTERM)
+            pytest.fail("the signal was to end this")
+        return real(*arguments)
+
+    with monkeypatch.context() as patched, pytest.raises(SystemExit) as left:
+        patched.setattr(inference, "run", asked)
+        run(arrays, out)
+    assert left.value.code == 1 and len(seen) == at // 20
+    assert states(next(out.glob("working-*")))[-1].name.startswith(f"{at:09d}")
+    assert same(run(arrays, out), run(arrays, tmp_path / "whole"))
+    assert [int(row["iteration"]) for row in history(out)] == [10, 20, 30, 40, 50, 60]
+
+
+def test_a_network_with_dropout_goes_on_with_its_random_numbers(arrays, tmp_path, monkeypatch):
+    file = tmp_path / "dropping.py"
+    file.write_text(
+        "from torch import nn\n"
+        "class Dropping(nn.Module):\n"
+        "    output_layer, receptive_field = 'c', 3\n"
+        "    def __init__(self) -> None:\n"
+        "        super().__init__()\n"
+        "        self.c, self.d = nn.Conv2d(3, 3, 3, padding=1), nn.Dropout(0.5)\n"
+        "    def forward(self, x):\n"
+        "        return x + self.d(self.c(x))\n"
+    )
+    blocks = (Block(network=str(file)),)
+    todo = Plan(blocks=blocks, phases=(phase("1", iterations=30, patch=16),)).task(1, seed=5)
+    interrupted(arrays, tmp_path / "out", monkeypatch, 13, todo)
+    assert same(run(arrays, tmp_path / "out", todo), run(arrays, tmp_path / "whole", todo))
+
+
+def test_it_goes_on_in_the_number_format_that_it_began_with(arrays, tmp_path, monkeypatch, caplog):
+    interrupted(arrays, tmp_path / "out", monkeypatch, 13)
+    choose, device = loop._as_begun, []
+
+    def begun_otherwise(given, about):
+        device.append(choose(replace(given, dtype=torch.bfloat16), about))
+        return device[-1]
+
+    monkeypatch.setattr(loop, "_as_begun", begun_otherwise)
+    resumed = run(arrays, tmp_path / "out")
+    assert (device[0].dtype, device[0].dtype_reason) == (torch.float32, "as it was begun")
+    monkeypatch.undo()
+    assert same(resumed, run(arrays, tmp_path / "whole"))
+
+
+def test_what_changed_meanwhile_is_said(arrays, tmp_path, monkeypatch, caplog):
+    interrupted(arrays, tmp_path / "out", monkeypatch, 13)
+    monkeypatch.setattr(loop, "_versions", lambda: {"torch": "3.0"})
+    with caplog.at_level(logging.WARNING):
+        run(arrays, tmp_path / "out")
+    assert "it began with versions" in caplog.text and "last digits" in caplog.text
+
+
+class Exploding(nn.Module):
+    """A block whose loss stays finite while its gradient does not, from a certain call on."""
+
+    output_layer, receptive_field = "c", 3
+    calls, at = 0, 8
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.c = nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, x):
+        if self.training:
+            Exploding.calls += 1
+        out = x + self.c(x)
+        # The slope of a square root at zero is infinite, and times zero it is no number.
+        return out + (out * 0).sqrt() if Exploding.calls >= Exploding.at and self.training else out
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_nothing_is_stepped_with_what_is_not_finite(arrays, tmp_path, monkeypatch, what):
+    stages = (stage(iterations=5, patch=16, lr=0.01), stage(iterations=10, patch=16, lr=0.02))
+    steps, todo = [], replace(task(), stages=stages)
+    if what == "loss":
+        values = iter([1.0] * 7 + [float("nan")])
+        monkeypatch.setattr(loop.Loss, "forward", lambda self, out, target: (out - target).abs().mean() * next(values))
+        reason = "the loss is nan"
+    else:
+        Exploding.calls = 0
+        monkeypatch.setattr(networks, "build", lambda *_: Exploding())
+        reason = "the norm of the gradient is nan"
+    make = optimisers.make
+
+    def counting(*arguments):
+        made = make(*arguments)
+        made.register_step_post_hook(lambda *_: steps.append(1))
+        return made
+
+    monkeypatch.setattr(optimisers, "make", counting)
+    with pytest.raises(UserError, match=f"phase 1, stage 2, iteration 8: {reason}; a learning rate below 0.02"):
+        run(arrays, tmp_path / "out", todo, checkpoint_seconds=0)
+    assert len(steps) == 7
+    kept = checkpoint.load(next((tmp_path / "out").glob("working-*")))
+    assert kept.done == 7 and all(value.isfinite().all() for value in kept.weights.values())
