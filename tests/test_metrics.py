@@ -69,3 +69,13 @@ def test_the_two_conventions_differ_by_what_is_known():
     noisy = np.clip(reference + np.random.default_rng(0).normal(0, 0.05, reference.shape), 0, 1)
     measured = metrics.measure(noisy, reference, 2)
     assert 2 < measured["psnr_y"] - measured["psnr_rgb"] < 7
+
+
+def test_large_images_are_measured_in_strips_to_the_same_figures(monkeypatch):
+    rng = np.random.default_rng(0)
+    reference = rng.random((70, 41, 3)).astype(np.float32)
+    noisy = (reference + 0.1 * rng.standard_normal(reference.shape)).astype(np.float32)
+    whole = metrics.measure(noisy, reference, 2)
+    for rows in (1, 7, 33):
+        monkeypatch.setattr(metrics, "_ROWS", rows)
+        assert metrics.measure(noisy, reference, 2) == pytest.approx(whole, rel=1e-12)

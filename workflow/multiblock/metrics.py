@@ -10,6 +10,8 @@ The same network reads 2 to 2.3 dB higher under Y. Arrays are (H, W, 3); a mean 
 PSNRs in dB.
 """
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 
 METRICS = ("psnr_rgb", "psnr_y", "ssim_y", "psnr_rgb8")
@@ -19,15 +21,34 @@ VALUES = tuple(f"{metric}_{how}" for metric in METRICS for how in ("composed", "
 _LUMA = np.array([65.481, 128.553, 24.966]) / 255
 
 
-def psnr_rgb(image: np.ndarray, reference: np.ndarray) -> float:
-    """PSNR in dB over all three channels; both images are floats with 1.0 as peak."""
-    error = np.mean((image.astype(np.float64) - reference.astype(np.float64)) ** 2)
-    return float(-10 * np.log10(error)) if error > 0 else float("inf")
+_ROWS = 512
+"""Images are measured so many rows at a time: what is computed with in between takes many times their memory."""
+
+
+def _strips(height: int) -> Iterator[slice]:
+    return (slice(top, min(top + _ROWS, height)) for top in range(0, height, _ROWS))
+
+
+def _psnr(image: np.ndarray, reference: np.ndarray, peak: float, of: Callable[[np.ndarray], np.ndarray]) -> float:
+    """PSNR in dB of what ``of`` makes of both images, in float64."""
+    total, count = 0.0, 0
+    for rows in _strips(len(reference)):
+        squares = (of(image[rows]) - of(reference[rows])) ** 2
+        total, count = total + float(squares.sum()), count + squares.size
+    return float(10 * np.log10(peak**2 * count / total)) if total > 0 else float("inf")
+
+
+def psnr_rgb(image: np.ndarray, reference: np.ndarray, peak: float = 1.0) -> float:
+    """PSNR in dB over all three channels; both images are floats with 1.0 as peak, or uint8 with 255."""
+    return _psnr(image, reference, peak, lambda pixels: pixels.astype(np.float64))
 
 
 def to_bytes(image: np.ndarray) -> np.ndarray:
     """Floats cut to [0, 1] and rounded to 8 bits, half up."""
-    return np.floor(np.clip(image.astype(np.float64), 0, 1) * 255 + 0.5).astype(np.uint8)
+    result = np.empty(image.shape, np.uint8)
+    for rows in _strips(len(image)):
+        result[rows] = np.floor(np.clip(image[rows].astype(np.float64), 0, 1) * 255 + 0.5)
+    return result
 
 
 def as_float(pixels: np.ndarray) -> np.ndarray:
@@ -40,31 +61,34 @@ def luma(image: np.ndarray) -> np.ndarray:
     return 16 + image.astype(np.float64) @ _LUMA
 
 
-def _cut(plane: np.ndarray, border: int) -> np.ndarray:
-    return plane[border : plane.shape[0] - border, border : plane.shape[1] - border]
+def _cut(image: np.ndarray, border: int) -> np.ndarray:
+    return image[border : image.shape[0] - border, border : image.shape[1] - border]
 
 
 def psnr_y(image: np.ndarray, reference: np.ndarray, border: int) -> float:
     """PSNR in dB of Y with peak 255; both images are uint8."""
-    difference = _cut(luma(image), border) - _cut(luma(reference), border)
-    error = np.mean(difference**2)
-    return float(10 * np.log10(255**2 / error)) if error > 0 else float("inf")
+    return _psnr(_cut(image, border), _cut(reference, border), 255, luma)
 
 
 def ssim_y(image: np.ndarray, reference: np.ndarray, border: int) -> float:
     """SSIM of Y (Wang et al. 2004: Gaussian window 11 x 11 with sigma 1.5); both images are uint8."""
     from skimage.metrics import structural_similarity
 
-    return float(
-        structural_similarity(
-            _cut(luma(image), border),
-            _cut(luma(reference), border),
+    image, reference = _cut(image, border), _cut(reference, border)
+    reach, total = 5, 0.0
+    inner = len(reference) - 2 * reach  # the mean is over the places where the window fits
+    for rows in _strips(inner):
+        seen = slice(rows.start, rows.stop + 2 * reach)
+        mean = structural_similarity(
+            luma(image[seen]),
+            luma(reference[seen]),
             gaussian_weights=True,
             sigma=1.5,
             use_sample_covariance=False,
             data_range=255,
         )
-    )
+        total += float(mean) * (rows.stop - rows.start)
+    return total / inner
 
 
 def measure(image: np.ndarray, reference: np.ndarray, border: int) -> dict[str, float]:
@@ -74,5 +98,5 @@ def measure(image: np.ndarray, reference: np.ndarray, border: int) -> dict[str, 
         "psnr_rgb": psnr_rgb(image, reference),
         "psnr_y": psnr_y(image8, reference8, border),
         "ssim_y": ssim_y(image8, reference8, border),
-        "psnr_rgb8": psnr_rgb(image8 / 255, reference8 / 255),
+        "psnr_rgb8": psnr_rgb(image8, reference8, 255),
     }

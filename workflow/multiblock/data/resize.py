@@ -6,24 +6,34 @@ rows first and rounding to 8 bits after each of the two passes.
 """
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 
 
-def _pass(planes: torch.Tensor, axis: int, length: int) -> torch.Tensor:
-    """Resize (1, C, H, W), float64, along one axis to ``length`` pixels, and round to 8 bits."""
-    old = planes.shape[axis]
+def _cubic(x: np.ndarray) -> np.ndarray:
+    """Keys' cubic kernel with a = -0.5, which is zero beyond 2."""
+    x = np.abs(x)
+    near, far = (1.5 * x - 2.5) * x**2 + 1, ((-0.5 * x + 2.5) * x - 4) * x + 2
+    return np.where(x <= 1, near, np.where(x < 2, far, 0))
+
+
+def _pass(pixels: np.ndarray, length: int) -> np.ndarray:
+    """Resize the first axis to ``length``, and round to 8 bits."""
+    old = len(pixels)
     factor = max(old, length) // min(old, length)
-    # As many mirrored pixels as the kernel reaches over the edge, and a whole number of pixels on either side.
-    margin = 4 * factor if old > length else 4
-    index = np.pad(np.arange(old), margin, mode="symmetric") if old > 1 else np.zeros(old + 2 * margin, int)
-    padded = planes.index_select(axis, torch.from_numpy(index))
-    target = length + 2 * (margin // factor if old > length else margin * factor)
-    size = (target, planes.shape[3]) if axis == 2 else (planes.shape[2], target)
-    resized = F.interpolate(padded, size=size, mode="bicubic", align_corners=False, antialias=True)
-    cut = (target - length) // 2
+    shrinks = length < old
+    # A whole factor has few different sets of weights: one for shrinking, as many as the factor for enlarging.
+    widened, step, phases = (factor, factor, 1) if shrinks else (1, 1, factor)
+    margin = 3 * widened
+    padded = np.pad(pixels, ((margin, margin), *[(0, 0)] * (pixels.ndim - 1)), mode="symmetric")
+    result = np.zeros((length, *pixels.shape[1:]))
+    count = length // phases
+    for phase in range(phases):
+        centre = (factor - 1) / 2 if shrinks else (phase + 0.5) / factor - 0.5
+        taps = int(np.ceil(centre - 2 * widened)) + np.arange(4 * widened)
+        weights = _cubic((taps - centre) / widened)
+        for tap, weight in zip(margin + taps, weights / weights.sum(), strict=True):
+            result[phase::phases] += weight * padded[tap : tap + (count - 1) * step + 1 : step]
     # Half up, as MATLAB rounds.
-    return torch.floor(resized.narrow(axis, cut, length) + 0.5).clamp(0, 255)
+    return np.floor(result + 0.5).clip(0, 255)
 
 
 def resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -36,9 +46,8 @@ def resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
     Returns:
         (height, width, 3), uint8.
     """
-    planes = torch.from_numpy(pixels.astype(np.float64)).permute(2, 0, 1)[None]
-    planes = _pass(_pass(planes, 2, height), 3, width)
-    return planes[0].permute(1, 2, 0).contiguous().numpy().astype(np.uint8)
+    rows = _pass(pixels.astype(np.float64), height)
+    return _pass(rows.swapaxes(0, 1), width).swapaxes(0, 1).astype(np.uint8, order="C")
 
 
 def shrink(pixels: np.ndarray, scale: int) -> np.ndarray:
