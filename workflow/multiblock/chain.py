@@ -5,11 +5,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from multiblock import __version__, networks
 from multiblock.errors import UserError
@@ -92,23 +94,74 @@ def layout(block: nn.Module) -> torch.memory_format:
 def load(file: Path) -> Chain:
     """Build the chain that ``file`` holds, with its weights, in evaluation mode.
 
+    Nothing in the file is trusted: that its weights fit the blocks it names is found out before memory is taken.
+
     Raises:
         UserError: the file cannot be read, is no chain of this program, or does not fit its own description.
     """
     try:
         with safe_open(file, "pt") as opened:
             about = json.loads((opened.metadata() or {}).get("chain", "null"))
-            tensors = {name: opened.get_tensor(name) for name in opened.offset_keys()}
-    except (OSError, SafetensorError) as error:
+            shapes = {name: tuple(opened.get_slice(name).get_shape()) for name in opened.offset_keys()}
+            if about is None:
+                raise UserError(
+                    f"{file}: holds weights, but not of a chain; allowed are files that a phase has written"
+                )
+            specs, clamped, first = _described(about, file)
+            _check_shapes(specs, first, shapes, file)
+            tensors = {name: opened.get_tensor(name) for name in shapes}
+    except (OSError, SafetensorError, json.JSONDecodeError) as error:
         raise UserError(f"{file}: cannot be read as weights: {error}") from None
-    if about is None:
-        raise UserError(f"{file}: holds weights, but not of a chain; allowed are files that a phase has written")
-    chain = Chain.build([Block(**block) for block in about["blocks"]], about["clamped"], about["first"])
+    chain = Chain.build(specs, clamped, first)
     try:
         chain.blocks.load_state_dict(tensors)
     except RuntimeError as error:
         raise UserError(f"{file}: weights do not fit the blocks it names: {' '.join(str(error).split())}") from None
     return chain.eval()
+
+
+def _described(about: Any, file: Path) -> tuple[list[Block], list[bool], int]:
+    """The blocks that a file says it holds, whether each is clamped, and the number of the first."""
+    try:
+        specs = [Block(network=block["network"], options=dict(block["options"])) for block in about["blocks"]]
+        clamped, first = [bool(clamp) for clamp in about["clamped"]], int(about["first"])
+        for spec in specs:
+            networks.check_options(spec.network, spec.options, f"{file}: block")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{file}: its description of its blocks is damaged: {error!r}") from None
+    if not specs or len(specs) != len(clamped):
+        raise UserError(
+            f"{file}: names {len(specs)} blocks and {len(clamped)} clamps; allowed is as many, at least one"
+        )
+    return specs, clamped, first
+
+
+def _check_shapes(specs: Sequence[Block], first: int, shapes: Mapping[str, tuple[int, ...]], file: Path) -> None:
+    """Compare the shapes in a file with those of the blocks it names, built without memory on the device ``meta``."""
+    room = 8 * len(shapes) + 64  # some layers register a parameter several times until it has its place
+
+    def count(*_: object) -> None:
+        nonlocal room
+        room -= 1
+        if room < 0:
+            raise UserError(f"{file}: names blocks of far more layers than the {len(shapes)} tensors that it holds")
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        with torch.device("meta"):
+            named = Chain.build(specs, [True] * len(specs), first).blocks.state_dict()
+    except UserError:
+        raise
+    except Exception as error:  # sizes beyond all bounds; or a network of a third party that cannot be built so
+        if any(spec.network.endswith(".py") for spec in specs):
+            return
+        raise UserError(f"{file}: names blocks that cannot be built: {' '.join(str(error).split())[:200]}") from None
+    finally:
+        hook.remove()
+    for name in named.keys() | shapes.keys():
+        wanted, found = (tuple(named[name].shape) if name in named else None), shapes.get(name)
+        if wanted != found:
+            raise UserError(f"{file}: weights do not fit the blocks it names: {name} is {found}, needed is {wanted}")
 
 
 def assemble(files: Mapping[int, Path]) -> Chain:

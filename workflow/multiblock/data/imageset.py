@@ -54,7 +54,7 @@ class ImageSet:
                 rows = [
                     (row["name"], int(row["height"]), int(row["width"]), row["digest"]) for row in csv.DictReader(file)
                 ]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{array}: cannot be read as an image set: {error}") from None
         entries, offset = [], 0
         for name, height, width, digest in rows:

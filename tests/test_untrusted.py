@@ -1,0 +1,143 @@
+"""Files of weights from elsewhere are data: no code runs, and what they claim is checked before memory is taken."""
+
+import json
+import os
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from multiblock import chain, weights
+from multiblock.chain import Chain
+from multiblock.data.imageset import ImageSet
+from multiblock.errors import UserError
+from multiblock.plan import Block
+
+MCAN = Block(network="mcan", options={"channels": 8, "residual_blocks": 1})
+
+
+class Evil:
+    """Leaves a trace where it is unpickled by a loader that runs code."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self):
+        return os.system, (f"touch '{self.trace}'",)
+
+
+@pytest.mark.parametrize("name", ["w.pth", "w.pt", "w.safetensors"])
+def test_code_in_a_file_is_refused_and_does_not_run(tmp_path, name):
+    file, trace = tmp_path / name, tmp_path / "ran"
+    torch.save({"state_dict": Evil(trace)}, file)
+    for read in (weights.read, chain.load):
+        with pytest.raises(UserError, match=f"{name}: cannot be read as weights"):
+            read(file)
+    assert not trace.exists()
+    with file.open("rb") as opened:
+        torch.load(opened, weights_only=False)  # it would have run
+    assert trace.exists()
+
+
+def test_a_file_that_holds_itself_is_no_endless_search(tmp_path):
+    content = {}
+    content["model"] = content
+    torch.save(content, tmp_path / "w.pth")
+    with pytest.raises(UserError, match="holds no weights"):
+        weights.read(tmp_path / "w.pth")
+
+
+def test_a_file_that_claims_to_be_larger_than_it_is(tmp_path):
+    whole, file = tmp_path / "whole.pth", tmp_path / "w.pth"
+    torch.save({"a": torch.zeros(1_000_000)}, whole)
+    with zipfile.ZipFile(whole) as parts, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed:
+        for part in parts.namelist():
+            packed.writestr(part, parts.read(part))
+    with pytest.raises(UserError, match=r"w.pth: claims 4,00\d,\d+ bytes of weights, but has \d,\d+"):
+        weights.read(file)
+
+
+def damaged(file: Path, **changes) -> Path:
+    """A chain's file whose description of itself is not true."""
+    made = Chain.build([MCAN], [True])
+    about = {"multiblock": "1", "first": 1, "blocks": [{"network": "mcan", "options": dict(MCAN.options)}]}
+    about |= {"clamped": [True], **changes}
+    tensors = {name: value.contiguous() for name, value in made.blocks.state_dict().items()}
+    save_file(tensors, file, metadata={"chain": json.dumps(about)})
+    return file
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"blocks": [{"network": "mcan", "options": {"channels": 10**6}}]}, "weights do not fit"),
+        ({"blocks": [{"network": "mcan", "options": {"channels": 10**12}}]}, "cannot be built"),
+        ({"blocks": [{"network": "mcan", "options": {"residual_blocks": 10**9}}]}, "of far more layers than the 14"),
+        ({"blocks": [{"network": "mcan", "options": {}}] * 10_000, "clamped": [True] * 10_000}, "of far more layers"),
+        ({"blocks": [{"network": "toy", "options": {}}]}, "weights do not fit"),
+        ({"blocks": [{"network": "nowhere", "options": {}}]}, "unknown network 'nowhere'"),
+        ({"blocks": [{"network": "/nowhere.py", "options": {}}]}, "no such file"),
+        ({"blocks": [{"network": "mcan", "options": {"chanels": 8}}]}, "did you mean 'channels'"),
+        ({"blocks": [{"network": "mcan"}]}, "is damaged: KeyError"),
+        ({"blocks": [{"network": 3, "options": {}}]}, "is damaged"),
+        ({"blocks": "mcan"}, "is damaged"),
+        ({"blocks": []}, "names 0 blocks"),
+        ({"clamped": []}, "names 1 blocks and 0 clamps"),
+        ({"clamped": None}, "is damaged"),
+        ({"first": "one"}, "is damaged"),
+    ],
+)
+def test_a_description_that_is_not_true_costs_neither_time_nor_memory(tmp_path, changes, says):
+    file = damaged(tmp_path / "w.safetensors", **changes)
+    begun = time.monotonic()
+    with pytest.raises(UserError, match="w.safetensors") as error:
+        chain.load(file)
+    assert says in str(error.value) and "\n" not in str(error.value)
+    assert time.monotonic() - begun < 5
+
+
+def test_what_is_not_changed_is_read(tmp_path):
+    assert chain.load(damaged(tmp_path / "w.safetensors")).parameters_count > 0
+
+
+def test_a_header_that_points_beyond_the_file(tmp_path):
+    file = damaged(tmp_path / "w.safetensors")
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(UserError, match="cannot be read as weights"):
+        chain.load(file)
+    file.write_bytes((2**60).to_bytes(8, "little") + b"{}")
+    with pytest.raises(UserError, match="cannot be read as weights"):
+        chain.load(file)
+
+
+@pytest.mark.parametrize(
+    ("array", "index"),
+    [
+        (b"", "name,height,width,digest\n"),
+        (b"\x93NUMPY\x01\x00", "name,height,width,digest\n"),
+        (None, ""),
+        (None, "name,height\na,4\n"),
+        (None, "name,height,width,digest\na,four,4,x\n"),
+        (None, "name,height,width,digest\na,400000000,400000000,x\n"),
+        ("object", "name,height,width,digest\na,1,1,x\n"),
+        ("claims", "name,height,width,digest\na,1000000,1000000,x\n"),
+    ],
+)
+def test_a_damaged_image_set_is_named(tmp_path, array, index):
+    file = tmp_path / "train.npy"
+    np.save(file, np.zeros(48, np.uint8))
+    if array == "object":
+        np.save(file, np.array([{}], object), allow_pickle=True)
+    elif array == "claims":
+        header = {"descr": "|u1", "fortran_order": False, "shape": (3 * 10**12,)}
+        with file.open("wb") as opened:
+            np.lib.format.write_array_header_1_0(opened, header)
+    elif array is not None:
+        file.write_bytes(array)
+    file.with_suffix(".csv").write_text(index)
+    with pytest.raises(UserError, match=r"train\.npy"):
+        ImageSet(file)
