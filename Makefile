@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: run test env lint format docs lock benchmark
+.PHONY: run test env lint format docs lock benchmark kill-test
 
 run: env
 	$(BIN)/snakemake --cores 1 --resources gpu=1
@@ -40,6 +40,11 @@ docs: env
 
 benchmark: env
 	$(BIN)/python benchmarks
+
+KILLS ?= 100
+
+kill-test: env
+	$(BIN)/python tests/kill.py --kills $(KILLS) --out results/kill_test.md
 
 # Resolve requirements.in anew in an environment of its own.
 lock:
