@@ -12,6 +12,7 @@ from torch import nn
 
 from multiblock import inference, networks
 from multiblock.errors import UserError
+from multiblock.files import part_of
 from multiblock.plan import Block, Plan
 from multiblock.training import checkpoint, loop, optimisers
 from multiblock.training.checkpoint import State
@@ -32,7 +33,7 @@ def test_the_last_two_are_kept(tmp_path):
     saved(tmp_path, 5, 10, 1000, 999_999)
     assert [file.name[:9] for file in states(tmp_path)] == ["000001000", "000999999"]
     assert checkpoint.load(tmp_path).done == 999_999
-    assert not list(tmp_path.glob("*.part"))
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 @pytest.mark.parametrize("damage", ["flipped", "cut", "empty"])
@@ -50,10 +51,11 @@ def test_a_damaged_one_falls_back_to_the_one_before(tmp_path, caplog, damage):
 
 def test_one_that_was_being_written_does_not_count(tmp_path):
     saved(tmp_path, 5)
-    (tmp_path / "checkpoint.part").write_bytes(b"half")
+    part = part_of(tmp_path / "checkpoint.pt")
+    part.write_bytes(b"half")
     assert checkpoint.load(tmp_path).done == 5
     saved(tmp_path, 6)
-    assert not (tmp_path / "checkpoint.part").exists()
+    assert not part.exists()
 
 
 def test_code_in_a_checkpoint_is_refused(tmp_path):

@@ -21,14 +21,28 @@ def whole(file: Path) -> Iterator[Path]:
         UserError: another process is writing the same file.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f".part-{file.name}")
-    with claim(part, file, "writing it"):
-        try:
-            yield part
-            settle(part, file)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+    with claim(part_of(file), file, "writing it"), removed_on_failure(file) as part:
+        yield part
+        settle(part, file)
+
+
+def part_of(file: Path) -> Path:
+    """Where a file is until it is whole."""
+    return file.with_name(f".part-{file.name}")
+
+
+@contextmanager
+def removed_on_failure(file: Path) -> Iterator[Path]:
+    """The temporary path of ``file``, which is removed where the block fails; errors of the disk name ``file``."""
+    part = part_of(file)
+    try:
+        yield part
+    except BaseException as error:
+        part.unlink(missing_ok=True)
+        disk = error.__context__ if isinstance(error, RuntimeError) else error  # PyTorch's error covers the disk's
+        if isinstance(disk, OSError) and disk.errno and not disk.filename:
+            raise OSError(disk.errno, disk.strerror, str(file)) from error
+        raise
 
 
 def claim(file: Path, what: Path, doing: str) -> TextIO:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from multiblock.files import settle
+from multiblock.files import removed_on_failure, settle
 from multiblock.training.schedules import Plateau
 
 log = logging.getLogger(__name__)
@@ -76,15 +76,11 @@ def clear(phase: Path) -> None:
 def save(folder: Path, state: State) -> None:
     """Write ``state``; it stands in ``folder`` in one step, and the last but one is removed."""
     plain = {field.name: getattr(state, field.name) for field in fields(state)}
-    part = folder / "checkpoint.part"
-    try:
+    with removed_on_failure(folder / "checkpoint.pt") as part:
         with part.open("wb") as opened:
             torch.save({**plain, "plateau": asdict(state.plateau)}, opened)
         # The name says what the content must be: iteration and checksum.
         settle(part, folder / f"{state.done:09d}-{_digest(part)}.pt")
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
     for old in _newest_first(folder)[2:]:
         old.unlink()
 
