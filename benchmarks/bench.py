@@ -52,11 +52,15 @@ class Table:
         frame.to_csv(folder / f"{self.name}.csv", index=False)
         cells = [list(frame.columns), ["---"] * len(frame.columns)]
         cells += [["" if pd.isna(value) else str(value) for value in row] for row in frame.itertuples(index=False)]
-        lines = [f"Command: `{command}`", *machine(how), "", f"# {self.name}", "", self.about, ""]
+        repeated = (
+            f"Times: median (minimum to maximum) of {how.repeats} alternating repeats, after an uncounted warm-up."
+        )
+        header = [f"Command: `{command}`", *machine(how.device, how.threads), repeated]
+        lines = [*header, "", f"# {self.name}", "", self.about, ""]
         lines += ["| " + " | ".join(row) + " |" for row in cells]
         lines += [line for note in self.notes for line in ("", note)]
         (folder / f"{self.name}.md").write_text("\n".join(lines) + "\n")
-        print("\n".join(lines[4:]), flush=True)
+        print("\n".join(lines[len(header) :]), flush=True)
 
 
 def paired(ways: Mapping[str, Callable[[], float]], repeats: int, warm_up: int = 2) -> dict[str, list[float]]:
@@ -114,7 +118,7 @@ def memory_mib(what: str) -> float:
     raise KeyError(what)
 
 
-def machine(how: How) -> list[str]:
+def machine(device: str, threads: int) -> list[str]:
     """Hardware and versions."""
     info = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.split(":")[1].strip() for line in info if line.startswith("model name")), platform.machine())
@@ -124,9 +128,8 @@ def machine(how: How) -> list[str]:
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     versions = f"Python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}"
     return [
-        f"Machine: {cores} cores of {model} ({', '.join(wide)}), {gpu}; device {how.device}, {how.threads} threads.",
+        f"Machine: {cores} cores of {model} ({', '.join(wide)}), {gpu}; device {device}, {threads} threads.",
         f"Versions: {versions}. {date.today()}.",
-        f"Times: median (minimum to maximum) of {how.repeats} alternating repeats, after an uncounted warm-up.",
     ]
 
 

@@ -1,0 +1,96 @@
+"""The same seed on the same machine with as many threads gives the same bytes, in whatever process."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from multiblock import networks, zoo
+from multiblock.training import device
+from multiblock.training.device import make_deterministic, random_states, set_random_states
+from test_training import same
+
+TRAIN = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from multiblock.training.device import choose
+from multiblock.training.loop import train
+from test_training import SETTINGS, task
+train(
+    task(30, optimiser={optimiser!r}),
+    replace(SETTINGS, deterministic={strict}),
+    choose("cpu", {precision!r}, gpus=0, threads={threads}),
+    inputs=Path({arrays!r}) / "LR",
+    targets=Path({arrays!r}) / "HR",
+    weights={{}},
+    out=Path({out!r}),
+    checkpoint_seconds=60,
+    memory_gib=4,
+)
+"""
+
+
+def trained(arrays: Path, out: Path, **settings) -> Path:
+    out.mkdir()
+    settings = {"optimiser": "adam", "strict": False, "precision": "float32", "threads": 1, **settings}
+    code = TRAIN.format(tests=str(Path(__file__).parent), arrays=str(arrays), out=str(out), **settings)
+    subprocess.run([sys.executable, "-c", code], check=True)
+    return out
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"threads": 2},
+        {"threads": 2, "precision": "bfloat16"},
+        {"threads": 2, "optimiser": "adadelta", "strict": True},
+    ],
+)
+def test_two_processes_give_the_same_bytes(arrays, tmp_path, settings):
+    assert same(trained(arrays, tmp_path / "one", **settings), trained(arrays, tmp_path / "two", **settings))
+
+
+@pytest.fixture
+def anew(monkeypatch):
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    yield
+    make_deterministic(False)
+
+
+def test_strict_is_strict_and_can_be_left(anew):
+    os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
+    make_deterministic(True)
+    assert torch.are_deterministic_algorithms_enabled() and not torch.backends.cudnn.benchmark
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    make_deterministic(False)
+    assert not torch.are_deterministic_algorithms_enabled() and torch.backends.cudnn.benchmark
+
+
+@pytest.mark.parametrize(
+    "name", ["mcan", "toy", "carn", "srresnet", "pan", "imdn", "drln_lite1", "rcan", "sr_resunet_1"]
+)
+def test_every_family_can_be_trained_so(anew, name):
+    make_deterministic(True)
+    spec = zoo.sample(name)
+    network = networks.build(spec.network, spec.options).train()
+    network(torch.rand(2, 3, 16, 16)).sum().backward()
+
+
+def test_random_numbers_go_on():
+    states = random_states()
+    first = torch.rand(3)
+    set_random_states(states)
+    assert torch.equal(torch.rand(3), first)
+
+
+def test_the_choice_of_a_number_format_is_the_same_each_time():
+    chosen = set()
+    for _ in range(20):
+        device._bfloat16_pays.cache_clear()
+        chosen.add(device._bfloat16_pays("cpu"))
+    assert len(chosen) == 1
