@@ -68,3 +68,9 @@ def test_what_is_imported_counts(tmp_path):
     alone = written(file, "x = 1\n")
     assert written(file, "from multiblock.metrics import psnr_rgb\nx = 1\n") != alone
     assert digest.module("metrics") in digest._imports(file)
+
+
+def test_strings_that_explain_constants_do_not_count(tmp_path):
+    file = tmp_path / "block.py"
+    assert written(file, 'SIDE = 3\n"""In pixels."""\n') == written(file, "SIDE = 3\n")
+    assert written(file, 'SIDE = """3"""\n') != written(file, "SIDE = 3\n")
