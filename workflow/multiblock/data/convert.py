@@ -10,7 +10,7 @@ import numpy as np
 from multiblock.data import images, resize
 from multiblock.data.imageset import SPLITS, ImageSet, write_set
 from multiblock.data.pairs import doubts
-from multiblock.data.sources import Data, Item, find, left_out
+from multiblock.data.sources import Data, Item, check_partner, find, left_out
 from multiblock.errors import listed
 
 log = logging.getLogger(__name__)
@@ -36,12 +36,17 @@ def convert(data: Data, hr: Path, lr: Path) -> None:
         sizes = [_cut_size(window[2:], data.scale, limit) for window in windows]
         small = [(height // data.scale, width // data.scale) for height, width in sizes]
         with write_set(hr / f"{split}.npy", sizes) as hr_set, write_set(lr / f"{split}.npy", small) as lr_set:
-            for item, (top, left, *_), (height, width), (low, narrow) in zip(items, windows, sizes, small, strict=True):
+            for item, (top, left, *whole), (height, width), (low, narrow) in zip(
+                items, windows, sizes, small, strict=True
+            ):
                 full = decoded(item.hr)[top : top + height, left : left + width]
                 if item.lr is None:
                     partner = degrade(full, data.scale, item)
                 else:
-                    partner = images.read(item.lr)[:low, :narrow]
+                    partner = images.read(item.lr)
+                    # It may have changed since it was looked at.
+                    check_partner(item, partner.shape[:2], whole, data.scale)
+                    partner = partner[:low, :narrow]
                     for doubt in doubts(partner, full):
                         log.warning("warning: %s and %s: %s", item.lr, item.hr, doubt)
                 hr_set.add(item.name, full)

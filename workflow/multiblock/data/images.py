@@ -7,8 +7,9 @@ Every image becomes RGB with 8 bits a channel:
 - 16 bits are reduced to their upper eight;
 - an EXIF orientation is applied, as every viewer does.
 
-Floating-point images, more than 16 bits a channel, files of several pages and images of more than about 179
-megapixels (Pillow's bound against files that claim a size they do not have) are refused.
+Floating-point images, more than 16 bits a channel, TIFF files of 12 bits or of 16 with white as 0, files of several
+pages and images of more than about 179 megapixels (Pillow's bound against files that claim a size they do not have)
+are refused.
 """
 
 import warnings
@@ -20,13 +21,16 @@ from typing import Any
 
 import imageio.v3 as iio
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from multiblock.errors import UserError
 from multiblock.files import whole
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 _EXIF_ORIENTATION = 0x0112
+_TIFF_BITS, _TIFF_PHOTOMETRIC = 258, 262
+_STRIP = 2**22
+"""Pixels that are converted at a time: copies of a whole large image would take gigabytes."""
 
 
 @contextmanager
@@ -36,19 +40,32 @@ def _opened(file: Path) -> Iterator[Image.Image]:
             raise UserError(f"{file}: cannot be read as an image: it is no regular file")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(file) as image:
-                frames = getattr(image, "n_frames", 1)
-                if frames != 1:
-                    raise UserError(f"{file}: holds {frames} images; allowed is one image a file")
-                if image.mode in ("F", "I"):
-                    kind = {"F": "floating-point values", "I": "32 bits a channel"}[image.mode]
-                    raise UserError(f"{file}: holds {kind}; allowed are 8 or 16 bits a channel")
+            # Opened by its name a file would be mapped: one that is cut short meanwhile ends the process, and gray
+            # TIFF files that are to be turned come out wrong (Pillow 13.0).
+            with file.open("rb") as content, Image.open(content) as image:
+                if refused := _refused(image):
+                    raise UserError(f"{file}: holds {refused}")
                 yield image
     except UserError:
         raise
+    except UnidentifiedImageError:
+        raise UserError(f"{file}: cannot be read as an image: its content is of no known kind") from None
     except Exception as error:  # decoders raise whatever a damaged file leads them to
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise UserError(f"{file}: cannot be read as an image: {reason or type(error).__name__}") from None
+
+
+def _refused(image: Image.Image) -> str:
+    """What an image holds that is refused, and what is allowed; nothing for one that can be read."""
+    frames, tags = getattr(image, "n_frames", 1), getattr(image, "tag_v2", {})
+    if frames != 1:
+        return f"{frames} images; allowed is one image a file"
+    kind = {"F": "floating-point values", "I": "32 bits a channel, or signed values"}.get(image.mode)
+    if image.mode == "I;16" and tags.get(_TIFF_BITS) == (12,):  # Pillow gives them as the lower ones of 16
+        kind = "12 bits a channel"
+    if image.mode == "I;16" and tags.get(_TIFF_PHOTOMETRIC) == 0:  # Pillow gives the negative
+        return "16 bits a channel with white as 0; allowed is black as 0"
+    return f"{kind}; allowed are 8 or 16 bits a channel" if kind else ""
 
 
 def size(file: Path) -> tuple[int, int]:
@@ -59,7 +76,8 @@ def size(file: Path) -> tuple[int, int]:
     """
     with _opened(file) as image:
         width, height = image.size
-        turned = image.getexif().get(_EXIF_ORIENTATION, 1) >= 5
+        # Of TIFF files Pillow gives the size as turned; numbers other than 1 to 8 are nothing.
+        turned = image.format != "TIFF" and image.getexif().get(_EXIF_ORIENTATION) in range(5, 9)
     return (width, height) if turned else (height, width)
 
 
@@ -71,11 +89,20 @@ def read(file: Path) -> np.ndarray:
     """
     with _opened(file) as image:
         image.load()
-        upright = ImageOps.exif_transpose(image)
-        if upright.mode.startswith("I"):
-            gray = np.asarray(upright).astype(np.int64) >> 8
-            return np.repeat(gray.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
-        return np.asarray(upright.convert("RGBA" if upright.mode in ("P", "PA") else upright.mode).convert("RGB"))
+        ImageOps.exif_transpose(image, in_place=True)
+        pixels = np.empty((image.height, image.width, 3), np.uint8)
+        rows = max(1, _STRIP // image.width)
+        for top in range(0, image.height, rows):
+            strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+            pixels[top : top + rows] = _rgb(strip)
+    return pixels
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
+    """Pixels (H, W, 3), or (H, W, 1) for gray of 16 bits, with values of 8 bits."""
+    if image.mode.startswith("I"):
+        return np.asarray(image)[..., None] >> 8
+    return np.asarray((image.convert("RGBA") if image.mode in ("P", "PA") else image).convert("RGB"))
 
 
 def write(file: Path, pixels: np.ndarray) -> None:

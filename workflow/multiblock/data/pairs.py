@@ -1,5 +1,7 @@
 """Whether the two images of a pair show the same: measured, and said where they do not seem to."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 WINDOW = 512
@@ -23,7 +25,8 @@ def doubts(lr: np.ndarray, hr: np.ndarray) -> list[str]:
         hr: (scale*H, scale*W, 3), uint8.
     """
     scale = hr.shape[0] // lr.shape[0]
-    low, high = (_gray(image, side) for image, side in ((lr, WINDOW), (hr, WINDOW * scale)))
+    start = [max(0, (length - WINDOW) // 2) for length in lr.shape[:2]]
+    low, high = (_gray(image, start, factor) for image, factor in ((lr, 1), (hr, scale)))
     high = high.reshape(low.shape[0], scale, low.shape[1], scale).mean(axis=(1, 3))
     if low.std() < 1 or high.std() < 1:  # flat images have no correlation
         return [] if abs(low.mean() - high.mean()) < 32 else [f"mean brightness {low.mean():.0f} and {high.mean():.0f}"]
@@ -40,10 +43,10 @@ def doubts(lr: np.ndarray, hr: np.ndarray) -> list[str]:
     return found
 
 
-def _gray(image: np.ndarray, side: int) -> np.ndarray:
-    """The middle of an image, at most ``side`` x ``side`` pixels, as the mean of its channels."""
-    top, left = (max(0, (length - side) // 2) for length in image.shape[:2])
-    return image[top : top + side, left : left + side].mean(axis=2)
+def _gray(image: np.ndarray, start: Sequence[int], factor: int) -> np.ndarray:
+    """The window that begins at ``start`` in LR pixels, each ``factor`` wide, as the mean of its channels."""
+    rows, columns = (slice(factor * first, factor * (first + WINDOW)) for first in start)
+    return image[rows, columns].mean(axis=2)
 
 
 def _shift(low: np.ndarray, high: np.ndarray) -> tuple[float, float]:

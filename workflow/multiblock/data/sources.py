@@ -3,7 +3,9 @@
 import hashlib
 import json
 import math
+import os
 import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +22,9 @@ from multiblock.files import write_text
 
 SMALLEST_MEASURED = 32
 """Least side in pixels of a validation or test image: the SSIM window and the widest border must fit."""
+
+LONGEST_NAME = 240
+"""Bytes of a name without ending: what is made of an image is named after it, with a little more, in at most 255."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,13 +171,21 @@ def _listing(folders: Sequence[Path]) -> dict[str, Path]:
                 f"{folder}: holds no images; found {len(entries)} files, allowed are {listed(images.SUFFIXES)}"
             )
         for file in sorted(chosen, key=lambda f: [int(t) if t.isdecimal() else t for t in re.split(r"(\d+)", f.name)]):
-            if not file.name.isprintable():  # what is made of it is named after it, in CSV files too
-                raise UserError(f"{file}: has a name with control characters, or one that is no UTF-8; rename it")
+            _check_name(file)
             same = taken.setdefault(file.stem.casefold(), file)
             if same != file:
                 raise UserError(f"{file}: has the same name as {same}; names must differ by more than ending and case")
             listing[file.stem] = file
     return listing
+
+
+def _check_name(file: Path) -> None:
+    """What is made of an image is named after it, in CSV files too."""
+    # Control characters, surrogates (bytes that are no UTF-8), line and paragraph separators.
+    if any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in file.name):
+        raise UserError(f"{file}: has a name with control characters, or one that is no UTF-8; rename it")
+    if (length := len(os.fsencode(file.stem))) > LONGEST_NAME:
+        raise UserError(f"{file}: has a name of {length} bytes without its ending; allowed are {LONGEST_NAME}")
 
 
 class Inspection:
@@ -201,7 +214,8 @@ class Inspection:
             known = self._known.get(str(file))
             if not known or known[:2] != stamp:
                 height, width = images.size(file)
-                digest = hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()
+                with file.open("rb") as content:
+                    digest = hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
                 known = self._known[str(file)] = [*stamp, digest, height, width]
                 self._learnt = True
         except OSError as error:
@@ -246,11 +260,20 @@ def inspect(data: Data, inspection: Inspection, patch: int) -> str:
             if item.lr is not None:
                 mark, *size = inspection.look(item.lr)
                 digest.update(mark.encode())
-                allowed = [height // data.scale, width // data.scale]
-                if size != allowed:
-                    raise UserError(
-                        f"{item.lr}: found {size[1]} x {size[0]} pixels; with data.scale {data.scale} "
-                        f"its partner {item.hr} allows {allowed[1]} x {allowed[0]}"
-                    )
+                check_partner(item, size, (height, width), data.scale)
     inspection.save()
     return digest.hexdigest()
+
+
+def check_partner(item: Item, low: Sequence[int], full: Sequence[int], scale: int) -> None:
+    """Check the size (height, width) of a pair's LR image against that of its HR image.
+
+    Raises:
+        UserError: LR is not HR / ``scale``.
+    """
+    height, width = (side // scale for side in full)
+    if tuple(low) != (height, width):
+        raise UserError(
+            f"{item.lr}: found {low[1]} x {low[0]} pixels; with data.scale {scale} "
+            f"its partner {item.hr} allows {width} x {height}"
+        )
