@@ -24,6 +24,7 @@ PARTS: Mapping[str, Callable[[How], Table]] = {
     "steps": steps.measure,
     "agreement": training.measure_agreement,
     "growth": training.measure_growth,
+    "checkpoints": training.measure_checkpoints,
     "default_run": default_run.measure,
     "tiles": whole_images.measure_tiles,
     "whole_images": whole_images.measure,

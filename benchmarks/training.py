@@ -6,13 +6,16 @@ import threading
 from pathlib import Path
 
 import numpy as np
-from bench import How, Table, in_process, memory_mib
+import torch
+from bench import How, Table, in_process, memory_mib, paired, spread, timed
 from whole_images import converted
 
 from multiblock import config
+from multiblock.chain import Chain
 from multiblock.data.imageset import write_set
 from multiblock.evaluation import evaluate
 from multiblock.plan import Task
+from multiblock.training import checkpoint, optimisers
 from multiblock.training.device import choose
 from multiblock.training.loop import Settings, train
 
@@ -142,6 +145,39 @@ def _small_validation(folder: Path) -> None:
     for name in ("LR", "HR"):
         with write_set(folder / name / "validation.npy", [(64, 64)]) as writer:
             writer.add("small", np.zeros((64, 64, 3), np.uint8))
+
+
+# -- Checkpoints -------------------------------------------------------------------------------------------------------
+
+
+def measure_checkpoints(how: How) -> Table:
+    """What a checkpoint costs: weights and Adam's moments, flushed to the disk, with its checksum."""
+    interval = config.checked({})["training"]["checkpoint_seconds"]
+    rows = []
+    for name, block, spans in (("default", SMALL, 1), ("MCAN", MCAN, 1), ("MCAN, joint phase of three", MCAN, 3)):
+        task = _task(block, 10, seed=1, batch=2, patch=16)
+        span = Chain.build(task.blocks * spans, [True] * spans).to(how.device)
+        optimiser = optimisers.make(task.stages[0], span)
+        span(torch.rand(1, 3, 16, 16, device=how.device)).sum().backward()
+        optimiser.step()
+        folder = how.work / "checkpoints"
+        folder.mkdir(exist_ok=True)
+        state = checkpoint.State(done=1, weights=span.blocks.state_dict(), optimiser=optimiser.state_dict())
+        times = paired({"save": timed(lambda state=state, to=folder: checkpoint.save(to, state), how)}, how.repeats)[
+            "save"
+        ]
+        rows.append(
+            {
+                "span": name,
+                "MB": f"{next(folder.glob('*.pt')).stat().st_size / 1e6:.1f}",
+                "ms": spread(times, digits=1),
+                f"share of {interval} s": f"{statistics.median(times) / interval:.3%}",
+            }
+        )
+    about = (
+        f"One checkpoint, of which a training writes one every {interval} s by default (training.checkpoint_seconds)."
+    )
+    return Table("checkpoints", about, rows)
 
 
 # -- Agreement ---------------------------------------------------------------------------------------------------------

@@ -122,6 +122,7 @@ def test_two_writers_of_one_file_are_refused(tmp_path):
         (PermissionError(errno.EACCES, "Permission denied", "out"), "out: Permission denied"),
         (UserError("a\nb.png: is no image"), r"a\x0ab.png: is no image"),
         (UserError("b\udcff.png: is no image"), r"b\xff.png: is no image"),
+        (UserError("c\x85\u2028.png: is no image"), r"c\x85\u2028.png: is no image"),
     ],
 )
 def test_a_job_ends_with_one_line(tmp_path, capsys, error, says):

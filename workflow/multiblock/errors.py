@@ -16,8 +16,9 @@ def one_line(error: Exception) -> str:
     return str(error).translate(_CONTROLS)
 
 
-# Control characters, and surrogates, which stand for bytes of a name that are no text.
-_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
+# Control characters and what else ends a line, and surrogates, which stand for bytes of a name that are no text.
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
+_CONTROLS |= {code: f"\\u{code:04x}" for code in (0x2028, 0x2029)}
 _CONTROLS |= {0xDC00 + byte: f"\\x{byte:02x}" for byte in range(128, 256)}
 
 

@@ -5,7 +5,8 @@ Every image becomes RGB with 8 bits a channel:
 - gray and black-and-white images get three equal channels; palettes and CMYK are converted to RGB;
 - an alpha channel is dropped, the colours stay as they are stored;
 - 16 bits are reduced to their upper eight;
-- an EXIF orientation is applied, as every viewer does.
+- an EXIF orientation is applied, as every viewer does;
+- of a JPEG that holds a preview or a depth map too, as some cameras write it (MPO), the first image counts.
 
 Floating-point images, more than 16 bits a channel, TIFF files of 12 bits or of 16 with white as 0, files of several
 pages and images of more than about 179 megapixels (Pillow's bound against files that claim a size they do not have)
@@ -27,6 +28,8 @@ from multiblock.errors import UserError
 from multiblock.files import whole
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+_FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
+"""What a file may hold, whatever it is called."""
 _EXIF_ORIENTATION = 0x0112
 _TIFF_BITS, _TIFF_PHOTOMETRIC = 258, 262
 _STRIP = 2**22
@@ -42,7 +45,7 @@ def _opened(file: Path) -> Iterator[Image.Image]:
             warnings.simplefilter("ignore")
             # Opened by its name a file would be mapped: one that is cut short meanwhile ends the process, and gray
             # TIFF files that are to be turned come out wrong (Pillow 13.0).
-            with file.open("rb") as content, Image.open(content) as image:
+            with file.open("rb") as content, Image.open(content, formats=_FORMATS) as image:
                 if refused := _refused(image):
                     raise UserError(f"{file}: holds {refused}")
                 yield image
@@ -58,7 +61,7 @@ def _opened(file: Path) -> Iterator[Image.Image]:
 def _refused(image: Image.Image) -> str:
     """What an image holds that is refused, and what is allowed; nothing for one that can be read."""
     frames, tags = getattr(image, "n_frames", 1), getattr(image, "tag_v2", {})
-    if frames != 1:
+    if frames != 1 and image.format != "MPO":
         return f"{frames} images; allowed is one image a file"
     kind = {"F": "floating-point values", "I": "32 bits a channel, or signed values"}.get(image.mode)
     if image.mode == "I;16" and tags.get(_TIFF_BITS) == (12,):  # Pillow gives them as the lower ones of 16
@@ -69,7 +72,7 @@ def _refused(image: Image.Image) -> str:
 
 
 def size(file: Path) -> tuple[int, int]:
-    """Height and width in pixels as :func:`read` will give them, from the file's header alone.
+    """Height and width in pixels as :func:`read` will give them; where the format allows it from the header alone.
 
     Raises:
         UserError: the file cannot be read, or is of a kind that is refused.

@@ -5,6 +5,8 @@ goes on as its mirror image. On 8-bit images the published LR files are reproduc
 rows first and rounding to 8 bits after each of the two passes.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 
@@ -46,8 +48,18 @@ def resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
     Returns:
         (height, width, 3), uint8.
     """
-    rows = _pass(pixels.astype(np.float64), height)
-    return _pass(rows.swapaxes(0, 1), width).swapaxes(0, 1).astype(np.uint8, order="C")
+    between = np.empty((height, pixels.shape[1], 3), np.uint8)
+    for columns in _strips(pixels.shape[1]):
+        between[:, columns] = _pass(pixels[:, columns].astype(np.float64), height)
+    result = np.empty((height, width, 3), np.uint8)
+    for rows in _strips(height):
+        result[rows] = _pass(between[rows].swapaxes(0, 1).astype(np.float64), width).swapaxes(0, 1)
+    return result
+
+
+def _strips(length: int) -> Iterator[slice]:
+    """So many rows or columns at a time, as in float64 an image takes eight times its memory and more."""
+    return (slice(start, start + 256) for start in range(0, length, 256))
 
 
 def shrink(pixels: np.ndarray, scale: int) -> np.ndarray:
