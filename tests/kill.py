@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -145,13 +146,12 @@ def main() -> None:
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="multiblock-kill-") as work:
         tally = kill_test(options.kills, options.config, options.seed, Path(work), options.longest)
-    import torch
-
     total = sum(tally.kills.values())
+    processor = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name"))
     lines = [
-        f"Command: `python tests/kill.py {' '.join(sys.argv[1:])}`; {(time.monotonic() - begun) / 60:.0f} minutes.",
-        f"Machine: {os.cpu_count()} cores, {platform.machine()}, no GPU; one thread. {date.today()}.",
-        f"Versions: Python {platform.python_version()}, torch {torch.__version__}. Seed of the kills {options.seed}.",
+        f"Command: `make kill-test KILLS={options.kills}`; {(time.monotonic() - begun) / 60:.0f} minutes.",
+        f"Machine: {os.cpu_count()} cores of {processor.partition(': ')[2]}, no GPU used; one thread. {date.today()}.",
+        f"Versions: Python {platform.python_version()}, torch {version('torch')}. Seed of the kills {options.seed}.",
         "",
         "# Killed and started again",
         "",
