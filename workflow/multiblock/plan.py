@@ -190,7 +190,10 @@ class Plan:
                 yield f"{key}: {span} leaves a gap: block {gap[0]} before it has not been trained by any earlier phase"
             for new in sorted(set(phase.span) - trained) if phase.start.startswith("inherit") else ():
                 if new == 1:
-                    yield f"{key}: start {phase.start} has nothing to inherit from: block 1 is the first"
+                    yield (
+                        f"{key}: start {phase.start} has nothing to inherit from: block 1 is the first; "
+                        "allowed are the ways to start that do not inherit"
+                    )
                 elif self.blocks[new - 1] != self.blocks[new - 2]:
                     yield f"{key}: start {phase.start} needs block {new} to be built like block {new - 1}"
             trained.update(phase.span)
@@ -214,7 +217,7 @@ class Plan:
 
     def owner(self, block: int, after: int) -> int:
         """The phase whose weights ``block`` has once phase ``after`` is done, or 0 if it is untrained then."""
-        return max((p for p in range(1, after + 1) if block in self.phase(p).span), default=0)
+        return next((p for p in range(after, 0, -1) if block in self.phase(p).span), 0)
 
     def owners(self, number: int) -> dict[int, int]:
         """The network as it stands after phase ``number``: its blocks 1..last, each with the phase it comes from."""
@@ -292,7 +295,7 @@ def parse_span(text: int | str, key: str) -> tuple[int, int]:
     Raises:
         UserError: not of that form, counted from 0, or backwards; the message starts with ``key``.
     """
-    match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", str(text))
+    match = re.fullmatch(r"\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?", str(text))
     if match:
         first, last = int(match[1]), int(match[2] or match[1])
         if 1 <= first <= last:

@@ -6,6 +6,7 @@ does not depend on this file: an entry is resolved into its family and options w
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from reprlib import repr as shown
 from typing import Any
 
 from multiblock import networks
@@ -391,8 +392,9 @@ def block(network: str, given: Mapping[str, Any], key: str, scale: int = 1) -> B
     networks.check_options(family, options, key)
     if "scale" in (known := networks.options(family)):
         options.setdefault("scale", scale if scales and scale in scales else known["scale"][1])
-        if scales and options["scale"] not in scales:
-            raise UserError(f"{key}.scale: found {options['scale']}; {network} allows {listed(scales)}")
+        allowed = scales or tuple(range(1, 9))
+        if options["scale"] not in allowed:
+            raise UserError(f"{key}.scale: found {shown(options['scale'])}; {network} allows {listed(allowed)}")
     return Block(network=family, options=dict(sorted(options.items())))
 
 

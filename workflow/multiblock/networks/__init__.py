@@ -22,16 +22,21 @@ Nothing here imports PyTorch until a network is built, so that a config is check
 import ast
 import importlib.util
 import inspect
+import os
 import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from reprlib import repr as shown
 from typing import TYPE_CHECKING, Any
 
 from multiblock.errors import UserError, listed, nearest
 
 if TYPE_CHECKING:
     from torch import nn
+
+LARGEST_OPTION = 65_536
+"""The largest whole number that an option can be; no computer has the memory for that many channels or layers."""
 
 
 def names() -> list[str]:
@@ -46,7 +51,7 @@ def source(network: str) -> Path:
         UserError: there is no such file or built-in network.
     """
     if network.endswith(".py"):
-        if not Path(network).is_file():
+        if not os.path.isfile(network):  # Path.is_file raises where a name is too long
             raise UserError(f"{network}: no such file; a network's file or one of {listed(names())} is allowed")
         return Path(network)
     if network not in names():
@@ -62,8 +67,9 @@ def _class(file: Path) -> ast.ClassDef:
     wanted = file.stem.replace("_", "").lower()
     try:
         tree = ast.parse(file.read_text())
-    except (SyntaxError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: is no Python file: {error}") from None
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        reason = str(error) or type(error).__name__
+        raise UserError(f"{file}: is no Python file: {reason}; one with a class named like it is needed") from None
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name.replace("_", "").lower() == wanted:
             return node
@@ -81,13 +87,16 @@ def _options(file: Path) -> Mapping[str, tuple[str, Any]]:
     init = next((n for n in _class(file).body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
     if init is None:
         return {}
-    return {
-        argument.arg: (
-            ast.unparse(argument.annotation) if argument.annotation else "Any",
-            ast.literal_eval(default) if default else ...,
-        )
-        for argument, default in zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True)
-    }
+    try:
+        return {
+            argument.arg: (
+                ast.unparse(argument.annotation) if argument.annotation else "Any",
+                ast.literal_eval(default) if default else ...,
+            )
+            for argument, default in zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True)
+        }
+    except (ValueError, TypeError, RecursionError):
+        raise UserError(f"{file}: an option's default is computed; plain values are needed") from None
 
 
 def explanations(network: str) -> dict[str, str]:
@@ -118,7 +127,8 @@ def check_options(network: str, given: Mapping[str, Any], key: str) -> None:
             raise UserError(
                 f"{key}.{name}: {network} has no such option{nearest(name, known)}; allowed are {listed(known)}"
             )
-        _check_value(value, known[name][0], f"{key}.{name}")
+        kind = "str" if name.endswith("_weights") else known[name][0]  # a file, which is checked and read
+        _check_value(value, kind, f"{key}.{name}")
     for name, (_, default) in known.items():
         if default is ... and name not in given:
             raise UserError(f"{key}.{name}: is missing; {network} needs it{_explained(network, name)}")
@@ -130,18 +140,18 @@ def _check_value(value: Any, kind: str, key: str) -> None:
         allowed = ast.literal_eval(f"({kind.removeprefix('Literal[').removesuffix(']')},)")
         if value not in allowed:
             raise UserError(
-                f"{key}: found {value!r}{nearest(str(value), map(str, allowed))}; allowed are {listed(allowed)}"
+                f"{key}: found {shown(value)}{nearest(str(value), map(str, allowed))}; allowed are {listed(allowed)}"
             )
     elif kind == "tuple[int, ...]":
         if not isinstance(value, list | tuple):
-            raise UserError(f"{key}: found {value!r}; allowed is a list of whole numbers")
+            raise UserError(f"{key}: found {shown(value)}; allowed is a list of whole numbers")
         for number, item in enumerate(value):
             _check_value(item, "int", f"{key}.{number}")
     elif plain := {"int": int, "float": int | float, "bool": bool, "str": str}.get(kind):
         if not isinstance(value, plain) or isinstance(value, bool) != (kind == "bool"):
-            raise UserError(f"{key}: found {value!r}; allowed is a value of type {kind}")
-        if kind == "int" and int(value) < 1:
-            raise UserError(f"{key}: found {value!r}; allowed is at least 1")
+            raise UserError(f"{key}: found {shown(value)}; allowed is a value of type {kind}")
+        if kind == "int" and not 1 <= int(value) <= LARGEST_OPTION:
+            raise UserError(f"{key}: found {value}; allowed is at least 1, at most {LARGEST_OPTION}")
 
 
 def build(network: str, given: Mapping[str, Any]) -> "nn.Module":
