@@ -7,7 +7,7 @@ import math
 import platform
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -113,10 +113,12 @@ def train(
         len(task.stages),
         task.block_pixels,
     )
+    forward: Callable[[torch.Tensor], torch.Tensor] = span
     if state.done:
         log.info("goes on from iteration %d", state.done)
-    forward = how.forward(span, device, task) if state.done < total else span
-    state.about = _about(task, settings, device, forward is not span, state.about)
+    if state.done < total:
+        forward = how.forward(span, device, task)
+        state.about = _about(task, settings, device, forward is not span, state.about)
 
     # -- Iterations: what is due after the last one, then one more --------------------------------------------
     optimiser: torch.optim.Optimizer | None = None
