@@ -13,10 +13,24 @@ from multiblock.chain import Chain
 from multiblock.plan import Stage
 from multiblock.training.parts import modules
 
+
+def _light(kind: type[torch.optim.Optimizer]) -> type[torch.optim.Optimizer]:
+    """The optimiser without what keeps its methods out of torch.compile, whose first call imports the compiler.
+
+    That takes over a second, and nothing here compiles an optimiser. What it computes is the same.
+    """
+    methods: dict[str, Any] = {}
+    for name in ("add_param_group", "state_dict", "load_state_dict", "zero_grad", "step"):
+        inside = getattr(getattr(kind, name), "__wrapped__", None)
+        if inside is not None:
+            methods[name] = torch.no_grad()(inside) if name == "step" else inside
+    return type(kind.__name__, (kind,), methods)
+
+
 OPTIMISERS: Mapping[str, tuple[Callable[..., torch.optim.Optimizer], dict[str, Any]]] = {
-    "adam": (torch.optim.Adam, {"betas": (0.9, 0.999), "eps": 1e-8, "fused": True}),
-    "adadelta": (torch.optim.Adadelta, {"rho": 0.9, "eps": 1e-6}),
-    "sgd": (torch.optim.SGD, {"fused": True}),
+    "adam": (_light(torch.optim.Adam), {"betas": (0.9, 0.999), "eps": 1e-8, "fused": True}),
+    "adadelta": (_light(torch.optim.Adadelta), {"rho": 0.9, "eps": 1e-6}),
+    "sgd": (_light(torch.optim.SGD), {"fused": True}),
 }
 
 

@@ -1,0 +1,52 @@
+"""Optimisers compute what PyTorch's do, without importing its compiler."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from multiblock import networks
+from multiblock.training.optimisers import OPTIMISERS
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_the_same_steps_as_pytorchs(name):
+    ours, constants = OPTIMISERS[name]
+    theirs = getattr(torch.optim, ours.__name__)
+    assert theirs is not ours and issubclass(ours, theirs)
+    ends = []
+    for kind in (ours, theirs):
+        torch.manual_seed(0)
+        network = networks.build("mcan", {"channels": 4, "residual_blocks": 1})
+        optimiser = kind(network.parameters(), lr=0.01, **constants)
+        for _ in range(5):
+            optimiser.zero_grad(set_to_none=True)
+            network(torch.rand(2, 3, 12, 12)).square().mean().backward()
+            optimiser.step()
+            fresh = kind(network.parameters(), lr=0.01, **constants)
+            fresh.load_state_dict(optimiser.state_dict())
+            optimiser = fresh
+        assert all(parameter.requires_grad and parameter.is_leaf for parameter in network.parameters())
+        ends.append(torch.cat([parameter.detach().flatten() for parameter in network.parameters()]))
+    assert torch.equal(*ends)
+
+
+LIGHT = """
+import sys, torch
+from multiblock.training.device import make_deterministic
+from multiblock.training.optimisers import OPTIMISERS
+make_deterministic(False)
+for kind, constants in OPTIMISERS.values():
+    weight = torch.nn.Parameter(torch.ones(3))
+    optimiser = kind([weight], lr=0.1, **constants)
+    weight.sum().backward()
+    optimiser.step()
+    optimiser.load_state_dict(optimiser.state_dict())
+    optimiser.zero_grad()
+assert "torch._dynamo" not in sys.modules
+"""
+
+
+def test_the_compiler_is_not_imported_for_them():
+    subprocess.run([sys.executable, "-c", LIGHT], check=True)
