@@ -148,6 +148,7 @@ def measure_carn(how: How) -> Table:
     steps = {name: ways_of(case.task(), how, every=False)["ours"] for name, case in cases.items()}
     times = paired({name: timed(step, how) for name, step in steps.items()}, how.repeats)
     first = times[next(iter(times))]
+    ours = next(iter(steps.values()))
     rows = [
         {
             "network": name,
@@ -156,7 +157,8 @@ def measure_carn(how: How) -> Table:
         }
         for name, seconds in times.items()
     ]
-    return Table("carn", f"One training step of the networks that the CARN study timed, {_named(torch.float32)}.", rows)
+    about = "One training step of the networks that the CARN study timed."
+    return Table("carn", about, rows, [f"{ours.device}; {ours.how}."])
 
 
 def _named(dtype: torch.dtype) -> str:
