@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: run test env lint format docs lock benchmark kill-test
+.PHONY: run test env lint format docs lock benchmark full-size kill-test
 
 run: env
 	$(BIN)/snakemake --cores 1 --resources gpu=1
@@ -40,6 +40,10 @@ docs: env
 
 benchmark: env
 	$(BIN)/python benchmarks
+
+# The benchmark, then the multiblock study at full size: make full-size SETS="city100=DIR realsr=DIR"
+full-size: benchmark
+	$(BIN)/python benchmarks/full_size.py $(SETS) $(FULL_SIZE)
 
 KILLS ?= 100
 

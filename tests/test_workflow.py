@@ -81,6 +81,7 @@ def test_every_file_is_where_it_should_be(finished):
             for name in ("weights.safetensors", "history.csv", "training.json", "psnr.csv", "images/image1.png"):
                 assert (folder / name).exists(), folder / name
     assert (results / "phased" / "seed1" / "phase1" / "LR_1" / "test.npy").exists()
+    assert not list(results.rglob("working-*")) and not list(results.rglob(".part-*"))
     for name in ("tiny_comparison.csv", "tiny_losses.csv", "tiny_losses/all.png", "tiny_budget.md"):
         assert (results / name).exists(), name
 
