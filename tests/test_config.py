@@ -12,6 +12,7 @@ from multiblock import config, zoo
 from multiblock.errors import UserError
 from multiblock.plan import INPUT
 from multiblock.reference import reference
+from multiblock.schema import schema
 
 FIVE_LINES = {
     "data": {
@@ -38,7 +39,7 @@ def test_config_yaml_spells_out_the_defaults():
     spelt = yaml.safe_load((ROOT / "config.yaml").read_text())
     assert config.checked(spelt) == config.checked({})
     optional = {"shrink"}
-    assert set(spelt) == set(config.schema()["properties"]) - optional
+    assert set(spelt) == set(schema()["properties"]) - optional
 
 
 def test_the_reference_is_up_to_date():

@@ -22,6 +22,7 @@ from multiblock.data import images
 from multiblock.data.sources import Inspection, inspect
 from multiblock.errors import UserError
 from multiblock.plan import INPUT, STARTS, ImageSet
+from multiblock.schema import schema
 from test_config import changed
 from test_workflow import snakemake
 
@@ -33,7 +34,7 @@ HERE = [config.read([ROOT / "config.yaml"]), config.read([ROOT / "tests" / "tiny
 
 BASES = [*HERE * 4, *(config.read([file]) for file in STUDIES)]
 
-SCHEMA = config.schema()
+SCHEMA = schema()
 
 SETTINGS = settings(deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 

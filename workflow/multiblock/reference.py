@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from multiblock.config import schema
+from multiblock.schema import schema
 
 _PARTS = {
     "data": "data",
