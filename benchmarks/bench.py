@@ -19,6 +19,12 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 GIB = 2**30
 
+BLOCKS: Mapping[str, dict[str, Any]] = {
+    "MCAN": {"network": "mcan"},
+    "default": {"network": "mcan", "channels": 16, "residual_blocks": 2},
+}
+"""The blocks that are measured, as a config has them: the study's, and that of the default run."""
+
 
 @dataclass(frozen=True)
 class How:

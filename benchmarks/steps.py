@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from bench import How, Table, paired, spread, timed, times_as_fast
+from bench import BLOCKS, How, Table, paired, spread, timed, times_as_fast
 from feeding import make_images
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
@@ -39,8 +39,8 @@ class Case:
 
 
 CASES = {
-    "MCAN": Case({"network": "mcan"}, 15_000, 16, 48),
-    "default": Case({"network": "mcan", "channels": 16, "residual_blocks": 2}, 1_000, 16, 48),
+    "MCAN": Case(BLOCKS["MCAN"], 15_000, 16, 48),
+    "default": Case(BLOCKS["default"], 1_000, 16, 48),
 }
 # The CARN study's table of times: batches as in the study's short form, three patches of half the side.
 CARN = {
@@ -86,20 +86,21 @@ class Step:
         return counter.get_total_flops()
 
 
-def ways_of(task: Task, how: How, every: bool) -> dict[str, Step]:
-    """What others do, and ours as training would choose it; with ``every`` what lies between them."""
+def ours(task: Task, how: How) -> Step:
+    """A step as training would choose it."""
+    return Step(task, choose(how.device, "auto", 1, how.threads), "auto", "auto")
+
+
+def ways_of(task: Task, how: How) -> dict[str, Step]:
+    """What others do, what lies between, and ours."""
     float32 = choose(how.device, "float32", 1, how.threads)
     fast = choose(how.device, "auto", 1, how.threads)
-    ways = {"eager float32, default layout": Step(task, float32, "contiguous", "never")}
-    if every:
-        ways["eager float32, channels last"] = Step(task, float32, "channels_last", "never")
-        ways[f"eager {_name(fast)}, channels last"] = Step(task, fast, "channels_last", "never")
-    ways["ours"] = Step(task, fast, "auto", "auto")
-    return ways
-
-
-def _name(device: Device) -> str:
-    return str(device.dtype).removeprefix("torch.")
+    return {
+        "eager float32, default layout": Step(task, float32, "contiguous", "never"),
+        "eager float32, channels last": Step(task, float32, "channels_last", "never"),
+        f"eager {_named(fast.dtype)}, channels last": Step(task, fast, "channels_last", "never"),
+        "ours": ours(task, how),
+    }
 
 
 def measure(how: How) -> Table:
@@ -111,7 +112,7 @@ def measure(how: How) -> Table:
     rows, notes = [], []
     for name, case in cases.items():
         task = case.task()
-        ways = ways_of(task, how, every=True)
+        ways = ways_of(task, how)
         sampler = Sampler(pixels, pixels, 1, seed=1, phase=1, device=torch.device(how.device))
         works: dict[str, Callable[[], float]] = {way: timed(step, how) for way, step in ways.items()}
         works["feeding"] = timed(lambda case=case, sampler=sampler: sampler.batch(0, case.batch, case.patch), how)
@@ -133,8 +134,8 @@ def measure(how: How) -> Table:
                     "feeding's share": f"{_share(feeding, seconds):.2%}",
                 }
             )
-        ours = ways["ours"]
-        notes.append(f"{name}: batch {case.batch}, patch {case.patch}; ours: {ours.device}; {ours.how}.")
+        fast = ways["ours"]
+        notes.append(f"{name}: batch {case.batch}, patch {case.patch}; ours: {fast.device}; {fast.how}.")
     notes += [
         f"Ceiling, the best of large matrix products: {_named(dtype)} {value / 1e9:,.0f} GFLOP/s."
         for dtype, value in ceilings.items()
@@ -145,10 +146,10 @@ def measure(how: How) -> Table:
 def measure_carn(how: How) -> Table:
     """The four networks that the CARN study timed, in relation to the first."""
     cases = {name: Case(case.block, case.iterations, 1, 16) for name, case in CARN.items()} if how.quick else CARN
-    steps = {name: ways_of(case.task(), how, every=False)["ours"] for name, case in cases.items()}
+    steps = {name: ours(case.task(), how) for name, case in cases.items()}
     times = paired({name: timed(step, how) for name, step in steps.items()}, how.repeats)
     first = times[next(iter(times))]
-    ours = next(iter(steps.values()))
+    fast = next(iter(steps.values()))
     rows = [
         {
             "network": name,
@@ -158,7 +159,7 @@ def measure_carn(how: How) -> Table:
         for name, seconds in times.items()
     ]
     about = "One training step of the networks that the CARN study timed."
-    return Table("carn", about, rows, [f"{ours.device}; {ours.how}."])
+    return Table("carn", about, rows, [f"{fast.device}; {fast.how}."])
 
 
 def _named(dtype: torch.dtype) -> str:

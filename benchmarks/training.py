@@ -6,9 +6,10 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
-from bench import How, Table, in_process, memory_mib, paired, spread, timed
-from whole_images import converted
+from bench import BLOCKS, How, Table, in_process, memory_mib, paired, spread, timed
+from whole_images import MEMORY_GIB, converted
 
 from multiblock import config
 from multiblock.chain import Chain
@@ -19,9 +20,7 @@ from multiblock.training import checkpoint, optimisers
 from multiblock.training.device import choose
 from multiblock.training.loop import Settings, train
 
-SMALL = {"network": "mcan", "channels": 16, "residual_blocks": 2}
-MCAN = {"network": "mcan"}
-MIB = 2**20
+MCAN, SMALL = BLOCKS["MCAN"], BLOCKS["default"]
 
 
 def _task(block: dict, iterations: int, seed: int, batch: int, patch: int) -> Task:
@@ -63,7 +62,7 @@ def _train(
         weights={},
         out=out,
         checkpoint_seconds=60,
-        memory_gib=config.checked({})["inference"]["memory_gib"],
+        memory_gib=MEMORY_GIB,
     )
     return json.loads((out / "training.json").read_text())
 
@@ -237,11 +236,9 @@ def _score(out: Path, inputs: Path, targets: Path, how: How) -> float:
         hr=targets / "test.npy",
         border=2,
         device=choose(how.device, "float32", 1, how.threads).device,
-        memory_gib=config.checked({})["inference"]["memory_gib"],
+        memory_gib=MEMORY_GIB,
         table=out / "psnr.csv",
         pictures=out / "images",
     )
-    import pandas as pd
-
     table = pd.read_csv(out / "psnr.csv", dtype={"phase": str})
     return float(table[table.phase == "1"].psnr_rgb_composed.mean())

@@ -1,15 +1,16 @@
 """Whole images through a network: making LR_k and evaluating, in time and memory; and what tiles change."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from bench import GIB, ROOT, How, Table, in_process, memory_mib
+from bench import BLOCKS, GIB, ROOT, How, Table, in_process, memory_mib
 from default_run import trained
 
 from multiblock import chain as chains
-from multiblock import config, inference
+from multiblock import config, inference, memory
 from multiblock.chain import Chain
 from multiblock.data.convert import convert
 from multiblock.data.imageset import SPLITS, ImageSet, write_set
@@ -19,7 +20,6 @@ from multiblock.metrics import as_float, psnr_rgb
 from multiblock.plan import Block
 from multiblock.training.device import choose
 
-NETWORKS = {"MCAN": {}, "default": {"channels": 16, "residual_blocks": 2}}
 SIZES = {"0.5": (600, 840), "24": (4000, 6000)}
 MEMORY_GIB = config.checked({})["inference"]["memory_gib"]
 
@@ -28,10 +28,10 @@ def measure(how: How) -> Table:
     """Each in a process of its own, once: a 24 megapixel image through MCAN takes minutes on a CPU."""
     sizes = {"0.01": (96, 104), "0.02": (128, 160)} if how.quick else SIZES
     rows = []
-    for name, options in NETWORKS.items():
+    for name, block in BLOCKS.items():
         for megapixels, size in sizes.items():
             for work in (_generate, _evaluate):
-                seconds, peak, gpu = in_process(_once, work, options, size, how)
+                seconds, peak, gpu = in_process(_once, work, block, size, how)
                 rows.append(
                     {
                         "network": name,
@@ -50,12 +50,15 @@ def measure(how: How) -> Table:
     return Table("whole_images", about, rows)
 
 
-def _once(work: object, options: dict, size: tuple[int, int], how: How) -> tuple[float, float, float]:
+def _once(
+    work: Callable[[Path, torch.device], None], block: dict, size: tuple[int, int], how: How
+) -> tuple[float, float, float]:
     """Seconds, and MiB of memory and GPU memory at most."""
     device = choose(how.device, "float32", 1, how.threads).device
     folder = how.work / "whole"
     torch.manual_seed(0)
-    Chain.build([Block(network="mcan", options=options)], [True]).save(_made(folder) / "weights.safetensors")
+    options = {option: value for option, value in block.items() if option != "network"}
+    Chain.build([Block(network=block["network"], options=options)], [True]).save(folder / "weights.safetensors")
     pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
     for split in SPLITS:
         with write_set(folder / "LR" / f"{split}.npy", [size] if split == "test" else []) as writer:
@@ -63,14 +66,9 @@ def _once(work: object, options: dict, size: tuple[int, int], how: How) -> tuple
                 writer.add("image", pixels)
     del pixels
     begun = time.perf_counter()
-    work(folder, device)  # type: ignore[operator]
+    work(folder, device)
     seconds = time.perf_counter() - begun
     return seconds, memory_mib("VmHWM"), torch.cuda.max_memory_allocated() / 2**20 if how.device == "cuda" else 0.0
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def _generate(folder: Path, device: torch.device) -> None:
@@ -129,8 +127,6 @@ def measure_tiles(how: How) -> Table:
 
 def _run(network: Chain, image: np.ndarray, side: int | None) -> np.ndarray:
     """Run with room for tiles of ``side`` pixels, or for the whole image."""
-    from multiblock import memory
-
     widest = max(memory.per_pixel(block) for block in network.blocks.values())
     room = side**2 * widest / GIB if side else 1e6
     return inference.run(network, image, torch.device("cpu"), room)

@@ -146,12 +146,12 @@ def main() -> None:
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="multiblock-kill-") as work:
         tally = kill_test(options.kills, options.config, options.seed, Path(work), options.longest)
-    total = sum(tally.kills.values())
+    minutes, total = (time.monotonic() - begun) / 60, sum(tally.kills.values())
     processor = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name"))
     lines = [
-        f"Command: `make kill-test KILLS={options.kills}`; {(time.monotonic() - begun) / 60:.0f} minutes.",
+        f"Command: `python tests/kill.py --kills {options.kills} --seed {options.seed}`; {minutes:.0f} minutes.",
         f"Machine: {os.cpu_count()} cores of {processor.partition(': ')[2]}, no GPU used; one thread. {date.today()}.",
-        f"Versions: Python {platform.python_version()}, torch {version('torch')}. Seed of the kills {options.seed}.",
+        f"Versions: Python {platform.python_version()}, torch {version('torch')}.",
         "",
         "# Killed and started again",
         "",

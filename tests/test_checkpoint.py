@@ -12,7 +12,7 @@ from torch import nn
 
 from multiblock import inference, networks
 from multiblock.errors import UserError
-from multiblock.files import part_of
+from multiblock.files import digest_of, part_of
 from multiblock.plan import Block, Plan
 from multiblock.training import checkpoint, loop, optimisers
 from multiblock.training.checkpoint import State
@@ -64,7 +64,7 @@ def test_code_in_a_checkpoint_is_refused(tmp_path):
             return os.system, (f"touch {tmp_path / 'ran'}",)
 
     torch.save({"done": Evil()}, tmp_path / "part")
-    (tmp_path / "part").rename(tmp_path / f"000000005-{checkpoint._digest(tmp_path / 'part')}.pt")
+    (tmp_path / "part").rename(tmp_path / f"000000005-{digest_of(tmp_path / 'part')}.pt")
     assert checkpoint.load(tmp_path).done == 0
     assert not (tmp_path / "ran").exists()
 

@@ -1,6 +1,7 @@
 """Write files so that a final name never stands for half a file, and never for two writers' work."""
 
 import fcntl
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,6 +71,12 @@ def settle(part: Path, file: Path) -> None:
     _flush(part)
     part.replace(file)
     _flush(file.parent)
+
+
+def digest_of(file: Path) -> str:
+    """A digest of what a file holds, read piece by piece."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def write_text(file: Path, text: str) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from multiblock.data import images
 from multiblock.data.imageset import SPLITS
 from multiblock.errors import UserError, listed, nearest
-from multiblock.files import write_text
+from multiblock.files import digest_of, write_text
 
 SMALLEST_MEASURED = 32
 """Least side in pixels of a validation or test image: the SSIM window and the widest border must fit."""
@@ -214,9 +214,7 @@ class Inspection:
             known = self._known.get(str(file))
             if not known or known[:2] != stamp:
                 height, width = images.size(file)
-                with file.open("rb") as content:
-                    digest = hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-                known = self._known[str(file)] = [*stamp, digest, height, width]
+                known = self._known[str(file)] = [*stamp, digest_of(file), height, width]
                 self._learnt = True
         except OSError as error:
             raise UserError(f"{file}: cannot be read: {error.strerror}") from None

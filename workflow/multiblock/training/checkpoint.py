@@ -1,6 +1,5 @@
 """Checkpoints that are either whole or not there: the last two of a training, each with a checksum."""
 
-import hashlib
 import logging
 import math
 import shutil
@@ -12,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from multiblock.files import removed_on_failure, settle
+from multiblock.files import digest_of, removed_on_failure, settle
 from multiblock.training.schedules import Plateau
 
 log = logging.getLogger(__name__)
@@ -80,7 +79,7 @@ def save(folder: Path, state: State) -> None:
         with part.open("wb") as opened:
             torch.save({**plain, "plateau": asdict(state.plateau)}, opened)
         # The name says what the content must be: iteration and checksum.
-        settle(part, folder / f"{state.done:09d}-{_digest(part)}.pt")
+        settle(part, folder / f"{state.done:09d}-{digest_of(part)}.pt")
     for old in _newest_first(folder)[2:]:
         old.unlink()
 
@@ -89,7 +88,7 @@ def load(folder: Path) -> State:
     """The newest state in ``folder`` that is whole, or a new one. Plain data and tensors are read, never code."""
     for file in _newest_first(folder):
         try:
-            if _digest(file) != file.stem.split("-")[1]:
+            if digest_of(file) != file.stem.split("-")[1]:
                 raise ValueError("its content does not fit its checksum")
             plain = torch.load(file, map_location="cpu", weights_only=True)
             return State(**{**plain, "plateau": Plateau(**plain["plateau"])})
@@ -100,8 +99,3 @@ def load(folder: Path) -> State:
 
 def _newest_first(folder: Path) -> list[Path]:
     return sorted(folder.glob("?????????-*.pt"), reverse=True)
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
