@@ -159,8 +159,8 @@ def measure_checkpoints(how: How) -> Table:
         optimiser = optimisers.make(task.stages[0], span)
         span(torch.rand(1, 3, 16, 16, device=how.device)).sum().backward()
         optimiser.step()
-        folder = how.work / "checkpoints"
-        folder.mkdir(exist_ok=True)
+        folder = how.work / "checkpoints" / name
+        folder.mkdir(parents=True)
         state = checkpoint.State(done=1, weights=span.blocks.state_dict(), optimiser=optimiser.state_dict())
         times = paired({"save": timed(lambda state=state, to=folder: checkpoint.save(to, state), how)}, how.repeats)[
             "save"
