@@ -12,12 +12,13 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from multiblock import config
-from multiblock.chain import Chain
 from multiblock.data.imageset import ImageSet
 from multiblock.data.sampler import Sampler
+from multiblock.model.chain import Chain
 from multiblock.plan import Task
-from multiblock.training import kernels, optimisers
-from multiblock.training.device import Device, choose
+from multiblock.runtime import compilation
+from multiblock.runtime.device import Device, choose
+from multiblock.training import optimisers
 from multiblock.training.losses import Loss
 
 
@@ -56,15 +57,15 @@ class Step:
         torch.manual_seed(0)
         stage = task.stages[0]
         self.device, self.span = device, Chain.build(task.blocks, [stage.clamp]).train()
-        self.how = kernels.choose(self.span, task, device, layout, compile)
+        self.how = compilation.choose(self.span, task, device, layout, compile)
         self.span.to(device.device, memory_format=self.how.layout)  # type: ignore[call-overload]
         self.forward = self.how.forward(self.span, device, task)
         self.optimiser = optimisers.make(stage, self.span)
         self.loss = Loss(stage)
         batch, side = stage.batch, stage.patch
-        self.inputs = self.how.lay(torch.rand(batch, 3, side, side, device=device.device))
+        self.inputs = self.how.to_layout(torch.rand(batch, 3, side, side, device=device.device))
         side *= task.blocks[0].scale
-        self.targets = self.how.lay(torch.rand(batch, 3, side, side, device=device.device))
+        self.targets = self.how.to_layout(torch.rand(batch, 3, side, side, device=device.device))
 
     def __call__(self) -> Tensor:
         """Do it once; the loss."""

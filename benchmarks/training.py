@@ -12,13 +12,13 @@ from bench import BLOCKS, How, Table, in_process, memory_mib, paired, spread, ti
 from whole_images import MEMORY_GIB, converted
 
 from multiblock import config
-from multiblock.chain import Chain
 from multiblock.data.imageset import write_set
-from multiblock.evaluation import evaluate
+from multiblock.inference.evaluation import evaluate
+from multiblock.model.chain import Chain
 from multiblock.plan import Task
+from multiblock.runtime.device import choose
 from multiblock.training import checkpoint, optimisers
-from multiblock.training.device import choose
-from multiblock.training.loop import Settings, train
+from multiblock.training.trainer import Settings, train
 
 MCAN, SMALL = BLOCKS["MCAN"], BLOCKS["default"]
 

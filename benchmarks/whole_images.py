@@ -9,16 +9,19 @@ import torch
 from bench import BLOCKS, GIB, ROOT, How, Table, in_process, memory_mib
 from default_run import trained
 
-from multiblock import chain as chains
-from multiblock import config, inference, memory
-from multiblock.chain import Chain
+from multiblock import config
 from multiblock.data.convert import convert
 from multiblock.data.imageset import SPLITS, ImageSet, write_set
-from multiblock.evaluation import evaluate
-from multiblock.generation import generate
-from multiblock.metrics import as_float, psnr_rgb
+from multiblock.data.pixels import as_float
+from multiblock.inference import tiles
+from multiblock.inference.cache import generate
+from multiblock.inference.evaluation import evaluate
+from multiblock.inference.metrics import psnr_rgb
+from multiblock.model import chain as chains
+from multiblock.model.chain import Chain
 from multiblock.plan import Block
-from multiblock.training.device import choose
+from multiblock.runtime import memory
+from multiblock.runtime.device import choose
 
 SIZES = {"0.5": (600, 840), "24": (4000, 6000)}
 MEMORY_GIB = config.checked({})["inference"]["memory_gib"]
@@ -44,7 +47,7 @@ def measure(how: How) -> Table:
                     }
                 )
     about = (
-        f"Whole images, inference.memory_gib {MEMORY_GIB} (the default), float32. Peak memory is all that the process "
+        f"Whole images, tiles.memory_gib {MEMORY_GIB} (the default), float32. Peak memory is all that the process "
         "ever held, PyTorch and the image sets included; one run each, with the first image that the process sees."
     )
     return Table("whole_images", about, rows)
@@ -129,7 +132,7 @@ def _run(network: Chain, image: np.ndarray, side: int | None) -> np.ndarray:
     """Run with room for tiles of ``side`` pixels, or for the whole image."""
     widest = max(memory.per_pixel(block) for block in network.blocks.values())
     room = side**2 * widest / GIB if side else 1e6
-    return inference.run(network, image, torch.device("cpu"), room)
+    return tiles.run(network, image, torch.device("cpu"), room)
 
 
 def converted(how: How) -> Path:

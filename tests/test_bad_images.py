@@ -19,14 +19,14 @@ import pytest
 from PIL import Image
 
 from conftest import picture
-from multiblock.chain import Chain
 from multiblock.cli import main
 from multiblock.data import images, resize
 from multiblock.data.convert import convert
 from multiblock.data.imageset import ImageSet
-from multiblock.data.pairs import doubts
-from multiblock.data.sources import Inspection, inspect
+from multiblock.data.inspection import Inspection, inspect
+from multiblock.data.pair_checks import pair_checks
 from multiblock.errors import UserError, one_line
+from multiblock.model.chain import Chain
 from multiblock.plan import Block
 from test_sources import data
 
@@ -602,7 +602,7 @@ def test_a_file_that_vanishes_while_others_are_converted(pairs, tmp_path_factory
 @pytest.mark.parametrize("scale", [1, 2, 3, 4])
 def test_the_middle_of_a_large_pair_is_compared_with_the_same_place(scale):
     hr = picture(513 * scale, 515 * scale, seed=3)
-    assert doubts(resize.shrink(hr, scale) if scale > 1 else hr, hr) == []
+    assert pair_checks(resize.shrink(hr, scale) if scale > 1 else hr, hr) == []
 
 
 def test_upscale_says_which_file_is_cut_short(tmp_path, capsys):

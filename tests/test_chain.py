@@ -6,9 +6,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from multiblock import chain
-from multiblock.chain import Chain
 from multiblock.errors import UserError
+from multiblock.model import chain
+from multiblock.model.chain import Chain
 from multiblock.plan import Block
 
 SPECS = [

@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from multiblock import inference, networks
 from multiblock.errors import UserError
 from multiblock.files import digest_of, part_of
+from multiblock.inference import tiles
+from multiblock.networks import registry
 from multiblock.plan import Block, Plan
-from multiblock.training import checkpoint, loop, optimisers
+from multiblock.training import checkpoint, optimisers, trainer
 from multiblock.training.checkpoint import State
 from test_plan import phase, stage
 from test_training import SETTINGS, history, run, same, task
@@ -107,7 +108,7 @@ def test_a_damaged_checkpoint_costs_no_byte(arrays, tmp_path, monkeypatch, after
 
 @pytest.mark.parametrize("at", [20, 60])
 def test_a_stop_does_not_wait_for_the_validation_images(arrays, tmp_path, monkeypatch, at):
-    real, out = inference.run, tmp_path / "out"
+    real, out = tiles.run, tmp_path / "out"
     seen = []
 
     def asked(*arguments):
@@ -118,7 +119,7 @@ def test_a_stop_does_not_wait_for_the_validation_images(arrays, tmp_path, monkey
         return real(*arguments)
 
     with monkeypatch.context() as patched, pytest.raises(SystemExit) as left:
-        patched.setattr(inference, "run", asked)
+        patched.setattr(tiles, "run", asked)
         run(arrays, out)
     assert left.value.code == 1 and len(seen) == at // 20
     assert states(next(out.glob("working-*")))[-1].name.startswith(f"{at:09d}")
@@ -146,13 +147,13 @@ def test_a_network_with_dropout_goes_on_with_its_random_numbers(arrays, tmp_path
 
 def test_it_goes_on_in_the_number_format_that_it_began_with(arrays, tmp_path, monkeypatch, caplog):
     interrupted(arrays, tmp_path / "out", monkeypatch, 13)
-    choose, device = loop._as_begun, []
+    choose, device = trainer._as_begun, []
 
     def begun_otherwise(given, about):
         device.append(choose(replace(given, dtype=torch.bfloat16), about))
         return device[-1]
 
-    monkeypatch.setattr(loop, "_as_begun", begun_otherwise)
+    monkeypatch.setattr(trainer, "_as_begun", begun_otherwise)
     resumed = run(arrays, tmp_path / "out")
     assert (device[0].dtype, device[0].dtype_reason) == (torch.float32, "as it was begun")
     monkeypatch.undo()
@@ -161,7 +162,7 @@ def test_it_goes_on_in_the_number_format_that_it_began_with(arrays, tmp_path, mo
 
 def test_what_changed_meanwhile_is_said(arrays, tmp_path, monkeypatch, caplog):
     interrupted(arrays, tmp_path / "out", monkeypatch, 13)
-    monkeypatch.setattr(loop, "_versions", lambda: {"torch": "3.0"})
+    monkeypatch.setattr(trainer, "_versions", lambda: {"torch": "3.0"})
     with caplog.at_level(logging.WARNING):
         run(arrays, tmp_path / "out")
     assert "it began with versions" in caplog.text and "last digits" in caplog.text
@@ -191,11 +192,13 @@ def test_nothing_is_stepped_with_what_is_not_finite(arrays, tmp_path, monkeypatc
     steps, todo = [], replace(task(), stages=stages)
     if what == "loss":
         values = iter([1.0] * 7 + [float("nan")])
-        monkeypatch.setattr(loop.Loss, "forward", lambda self, out, target: (out - target).abs().mean() * next(values))
+        monkeypatch.setattr(
+            trainer.Loss, "forward", lambda self, out, target: (out - target).abs().mean() * next(values)
+        )
         reason = "the loss is nan"
     else:
         Exploding.calls = 0
-        monkeypatch.setattr(networks, "build", lambda *_: Exploding())
+        monkeypatch.setattr(registry, "build", lambda *_: Exploding())
         reason = "the norm of the gradient is nan"
     make = optimisers.make
 

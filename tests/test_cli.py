@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from conftest import ROOT, picture
-from multiblock import zoo
-from multiblock.chain import Chain
 from multiblock.cli import main
 from multiblock.data import images
+from multiblock.model.chain import Chain
+from multiblock.networks import zoo
 from multiblock.plan import Block
 from published import PUBLISHED
 

@@ -8,11 +8,12 @@ import pytest
 import yaml
 
 from conftest import ROOT
-from multiblock import config, zoo
+from multiblock import config
+from multiblock.config.reference import reference
+from multiblock.config.schema import schema
 from multiblock.errors import UserError
+from multiblock.networks import zoo
 from multiblock.plan import INPUT
-from multiblock.reference import reference
-from multiblock.schema import schema
 
 FIVE_LINES = {
     "data": {

@@ -17,12 +17,13 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from conftest import ROOT, picture
-from multiblock import config, networks, zoo
+from multiblock import config
+from multiblock.config.schema import schema
 from multiblock.data import images
-from multiblock.data.sources import Inspection, inspect
+from multiblock.data.inspection import Inspection, inspect
 from multiblock.errors import UserError
-from multiblock.plan import INPUT, STARTS, ImageSet
-from multiblock.schema import schema
+from multiblock.networks import registry, zoo
+from multiblock.plan import INPUT, STARTS, CachedSet
 from test_config import changed
 from test_workflow import snakemake
 
@@ -91,7 +92,7 @@ OPTIONS = {
 def blocks(draw) -> dict:
     """A network of the zoo with some of its options."""
     network = draw(st.sampled_from(sorted(zoo.ENTRIES)))
-    known = networks.options(zoo.find(network).family)
+    known = registry.options(zoo.find(network).family)
     made = {"network": network}
     for name, (kind, _) in known.items():
         if name.endswith("_weights") or draw(st.integers(0, 5)) == 0:
@@ -303,7 +304,7 @@ def refusal(tree: dict) -> str | None:
             assert all(phase < number for phase in plan.reads_weights(number))
             assert plan.reads_set(number).phase == INPUT or plan.set_weights(plan.reads_set(number))
             for block in plan.makes_sets(number):
-                assert plan.set_weights(ImageSet(phase=number, block=block))
+                assert plan.set_weights(CachedSet(phase=number, block=block))
     assert study.baseline in study.runs and study.loss_figures
     try:
         for name, data in study.data.items():
@@ -523,8 +524,8 @@ CLASS = "class Own:\n    def __init__(self, *, scale={scale}, own_weights='rando
 def test_files_of_networks(monkeypatch, tmp_path, code, options, says):
     monkeypatch.chdir(tmp_path)
     Path("own.py").write_text(code)
-    networks._class.cache_clear()
-    networks._options.cache_clear()
+    registry._class.cache_clear()
+    registry._options.cache_clear()
     message = refusal({**HERE[1], "blocks": {"tiny": {"network": "own.py", **options}}})
     assert message is None if says is None else (message or "").startswith(f"blocks.tiny.{says}"), message
 

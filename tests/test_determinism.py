@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from multiblock import networks, zoo
-from multiblock.training import device
-from multiblock.training.device import make_deterministic, random_states, set_random_states
+from multiblock.networks import registry, zoo
+from multiblock.runtime import device
+from multiblock.runtime.device import make_deterministic, random_states, set_random_states
 from test_training import same
 
 TRAIN = """
@@ -18,8 +18,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from multiblock.training.device import choose
-from multiblock.training.loop import train
+from multiblock.runtime.device import choose
+from multiblock.training.trainer import train
 from test_training import SETTINGS, task
 train(
     task(30, optimiser={optimiser!r}),
@@ -77,7 +77,7 @@ def test_strict_is_strict_and_can_be_left(anew):
 def test_every_family_can_be_trained_so(anew, name):
     make_deterministic(True)
     spec = zoo.sample(name)
-    network = networks.build(spec.network, spec.options).train()
+    network = registry.build(spec.network, spec.options).train()
     network(torch.rand(2, 3, 16, 16)).sum().backward()
 
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from multiblock.errors import UserError
-from multiblock.training import device
-from multiblock.training.device import choose
+from multiblock.runtime import device
+from multiblock.runtime.device import choose
 
 
 @pytest.fixture(autouse=True)

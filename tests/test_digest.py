@@ -2,18 +2,18 @@
 
 from pathlib import Path
 
-from multiblock import digest
+from multiblock.workflow import code_digest
 
 
 def names(module: str) -> set[str]:
     """The package's files that a module imports, directly or not."""
-    found, waiting = set(), [digest.module(module)]
+    found, waiting = set(), [code_digest.module(module)]
     while waiting:
         file = waiting.pop()
         if file not in found:
             found.add(file)
-            waiting += digest._imports(file)
-    return {str(file.relative_to(digest.PACKAGE)) for file in found}
+            waiting += code_digest._imports(file)
+    return {str(file.relative_to(code_digest.PACKAGE)) for file in found}
 
 
 def test_training_depends_on_the_loop_and_not_on_reports_or_the_config():
@@ -33,7 +33,7 @@ def test_dependencies_point_one_way():
 
 
 def test_there_are_no_circular_imports():
-    files = list(digest.PACKAGE.rglob("*.py"))
+    files = list(code_digest.PACKAGE.rglob("*.py"))
     state: dict[Path, str] = {}
 
     def visit(file: Path, way: tuple[Path, ...]) -> None:
@@ -41,7 +41,7 @@ def test_there_are_no_circular_imports():
         if file in state:
             return
         state[file] = "open"
-        for imported in set(digest._imports(file)) - {file}:
+        for imported in set(code_digest._imports(file)) - {file}:
             visit(imported, (*way, file))
         state[file] = "done"
 
@@ -51,9 +51,9 @@ def test_there_are_no_circular_imports():
 
 def written(file: Path, text: str) -> str:
     file.write_text(text)
-    for cached in (digest._tree, digest._imports, digest._code, digest.of_code):
+    for cached in (code_digest._tree, code_digest._imports, code_digest._code, code_digest.of_code):
         cached.cache_clear()
-    return digest.of_code(file)
+    return code_digest.of_code(file)
 
 
 def test_comments_and_docstrings_do_not_count_and_code_does(tmp_path):
@@ -67,7 +67,7 @@ def test_what_is_imported_counts(tmp_path):
     file = tmp_path / "block.py"
     alone = written(file, "x = 1\n")
     assert written(file, "from multiblock.metrics import psnr_rgb\nx = 1\n") != alone
-    assert digest.module("metrics") in digest._imports(file)
+    assert code_digest.module("metrics") in code_digest._imports(file)
 
 
 def test_strings_that_explain_constants_do_not_count(tmp_path):

@@ -5,6 +5,7 @@ import logging
 import os
 import resource
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -16,14 +17,14 @@ import pytest
 import torch
 
 from conftest import ROOT
-from multiblock import jobs
-from multiblock.chain import Chain
 from multiblock.data.imageset import write_set
 from multiblock.errors import UserError, one_line
-from multiblock.files import claim, whole, write_text
+from multiblock.files import atomic_write, lock, part_of, write_text
+from multiblock.model.chain import Chain
 from multiblock.plan import Block
 from multiblock.training import checkpoint
 from multiblock.training.checkpoint import State
+from multiblock.workflow import jobs
 from test_workflow import snakemake, write_config
 
 
@@ -97,22 +98,70 @@ def test_a_checkpoint_that_does_not_fit_leaves_those_before(small):
 def test_what_was_there_stays_until_what_replaces_it_is_whole(tmp_path):
     file = tmp_path / "a.txt"
     write_text(file, "before")
-    with pytest.raises(RuntimeError), whole(file) as part:
+    with pytest.raises(RuntimeError), atomic_write(file) as part:
         part.write_text("half")
         raise RuntimeError
     assert file.read_text() == "before" and os.listdir(tmp_path) == ["a.txt"]
 
 
-def test_two_writers_of_one_file_are_refused(tmp_path):
+def test_what_a_killed_writer_left_is_removed_and_a_living_one_s_stays(tmp_path):
     file = tmp_path / "a.txt"
-    with whole(file) as part:
-        part.write_text("first")
-        with pytest.raises(UserError, match=r"a\.txt: process .* is writing it already"):
-            write_text(file, "second")
-    assert file.read_text() == "first"
-    with claim(tmp_path / "lock", tmp_path, "training here"), pytest.raises(UserError, match=f"process {os.getpid()} "):
-        claim(tmp_path / "lock", tmp_path, "training here")
-    claim(tmp_path / "lock", tmp_path, "training here").close()
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    mine = part_of(file)
+    left, living = (mine.with_name(mine.name.replace(f"-{os.getpid()}-", f"-{pid}-")) for pid in (dead.pid, 1))
+    for part in (left, living):
+        part.write_text("half")
+    write_text(file, "whole")
+    assert file.read_text() == "whole" and set(os.listdir(tmp_path)) == {"a.txt", living.name}
+
+
+def test_a_long_name_can_be_written(tmp_path):
+    file = tmp_path / f"{'n' * 251}.txt"
+    write_text(file, "whole")
+    assert file.read_text() == "whole"
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_all_files_can_be_read_by_whom_the_umask_lets_read(write, tmp_path):
+    before = os.umask(0o022)
+    try:
+        write(tmp_path)
+    finally:
+        os.umask(before)
+    modes = {file.name: oct(file.stat().st_mode & 0o777) for file in tmp_path.rglob("*") if file.is_file()}
+    assert modes and set(modes.values()) == {"0o644"}, modes
+
+
+def test_a_locked_folder_is_refused_and_a_lock_ends_with_its_process(tmp_path):
+    twice = pytest.raises(UserError, match="another process is training there already")
+    with lock(tmp_path, "training"), twice, lock(tmp_path, "training"):
+        pass
+    with lock(tmp_path, "training"):
+        pass
+    code = "import os, sys, pathlib; from multiblock.files import lock\n"
+    code += "with lock(pathlib.Path(sys.argv[1]), 'x'): os.kill(os.getpid(), 9)"
+    assert subprocess.run([sys.executable, "-c", code, tmp_path]).returncode == -9
+    with lock(tmp_path, "training"):
+        pass
+
+
+@pytest.mark.parametrize("missing", ["flock", "fsync of a folder"])
+def test_a_file_system_without_what_is_extra_is_no_hindrance(missing, tmp_path, monkeypatch, caplog):
+    """Network disks and containers lack some of it."""
+
+    def lacks(*_):
+        raise OSError(errno.ENOSYS if missing == "flock" else errno.EINVAL, "not there")
+
+    real = os.fsync
+    if missing == "flock":
+        monkeypatch.setattr("fcntl.flock", lacks)
+    else:
+        monkeypatch.setattr(os, "fsync", lambda f: lacks() if stat.S_ISDIR(os.fstat(f).st_mode) else real(f))
+    with lock(tmp_path, "training"):
+        write_text(tmp_path / "a.txt", "whole")
+    assert (tmp_path / "a.txt").read_text() == "whole"
+    assert ("flock not supported" in caplog.text) == (missing == "flock")
 
 
 @pytest.mark.parametrize(
@@ -159,7 +208,7 @@ def test_on_a_full_disk_the_workflow_stops_and_goes_on_when_there_is_room(pairs,
 JOB = """
 import sys, time
 from types import SimpleNamespace
-from multiblock.jobs import job
+from multiblock.workflow.jobs import job
 with job(SimpleNamespace(log=[sys.argv[1]])):
     print("begun", flush=True)
     time.sleep(60)
@@ -167,7 +216,7 @@ with job(SimpleNamespace(log=[sys.argv[1]])):
 
 WORKFLOW = """
 import subprocess, sys
-from multiblock.jobs import start_jobs
+from multiblock.workflow.jobs import start_jobs
 start_jobs()
 subprocess.run([sys.executable, "-c", sys.argv[1], sys.argv[2]])
 """

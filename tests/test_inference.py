@@ -5,11 +5,12 @@ import pytest
 import torch
 
 from conftest import picture
-from multiblock import inference, memory
-from multiblock.chain import Chain
 from multiblock.data.imageset import SPLITS, ImageSet
-from multiblock.generation import generate
+from multiblock.inference import tiles
+from multiblock.inference.cache import generate
+from multiblock.model.chain import Chain
 from multiblock.plan import Block
+from multiblock.runtime import memory
 from multiblock.training.start import _initialise
 from test_imageset import write
 
@@ -28,8 +29,8 @@ def chain(*specs: Block, clamp: bool = True) -> Chain:
 @pytest.mark.parametrize("size", [(70, 93), (41, 200), (64, 64)])
 def test_tiles_give_the_same_as_the_whole_image(size):
     image, network = picture(*size), chain(TOY, TOY)
-    whole = inference.run(network, image, CPU, memory_gib=4)
-    tiled = inference.run(network, image, CPU, memory_gib=2000 * memory.per_pixel(network) / 2**30)
+    whole = tiles.run(network, image, CPU, memory_gib=4)
+    tiled = tiles.run(network, image, CPU, memory_gib=2000 * memory.per_pixel(network) / 2**30)
     assert whole.shape == (*size, 3)
     assert np.abs(whole - tiled).max() < 1e-5
 
@@ -47,17 +48,17 @@ def test_tiles_of_an_enlarging_block(tmp_path):
         "        return self.s(self.c(x))\n"
     )
     network, image = chain(Block(network=str(file), options={"scale": 3}), TOY), picture(50, 61)
-    whole = inference.run(network, image, CPU, memory_gib=4)
-    tiled = inference.run(network, image, CPU, memory_gib=0.0001)
+    whole = tiles.run(network, image, CPU, memory_gib=4)
+    tiled = tiles.run(network, image, CPU, memory_gib=0.0001)
     assert whole.shape == tiled.shape == (150, 183, 3)
     assert np.abs(whole - tiled).max() < 1e-5
 
 
 def test_no_row_is_lost_and_the_clamp_is_the_block_s():
     image = picture(33, 47)
-    assert inference.run(chain(TOY), image, CPU, 4).shape == (33, 47, 3)
-    free = inference.run(chain(TOY, clamp=False), image, CPU, 4)
-    cut = inference.run(chain(TOY), image, CPU, 4)
+    assert tiles.run(chain(TOY), image, CPU, 4).shape == (33, 47, 3)
+    free = tiles.run(chain(TOY, clamp=False), image, CPU, 4)
+    cut = tiles.run(chain(TOY), image, CPU, 4)
     assert free.max() > 1 or free.min() < 0
     assert np.array_equal(free.clip(0, 1), cut)
 
@@ -65,8 +66,8 @@ def test_no_row_is_lost_and_the_clamp_is_the_block_s():
 def test_float16_inputs():
     image = picture()
     network = chain(TOY)
-    low = inference.run(network, (image / 255).astype(np.float16), CPU, 4)
-    assert np.abs(low - inference.run(network, image, CPU, 4)).max() < 0.01
+    low = tiles.run(network, (image / 255).astype(np.float16), CPU, 4)
+    assert np.abs(low - tiles.run(network, image, CPU, 4)).max() < 0.01
 
 
 @pytest.mark.parametrize("cache", ["uint8", "float16"])
@@ -88,7 +89,7 @@ def test_generate_runs_whole_images_of_all_splits(tmp_path, cache):
     for split in SPLITS:
         made = ImageSet(tmp_path / "LR_1" / f"{split}.npy")
         for pixels, image in zip(made, pictures, strict=True):
-            expected = inference.run(network, image, CPU, 4)
+            expected = tiles.run(network, image, CPU, 4)
             assert pixels.dtype == cache and pixels.shape == image.shape
             if cache == "uint8":  # rounded, not cut off
                 assert np.array_equal(pixels, np.floor(expected.clip(0, 1).astype(float) * 255 + 0.5))
@@ -112,4 +113,4 @@ def test_tiles_of_a_network_that_halves_its_maps_begin_on_its_grid(monkeypatch):
     image = torch.rand(1, 3, 90, 77)
     whole = block(image)
     monkeypatch.setattr(memory, "per_pixel", lambda _: 2**30 / 1000)
-    assert torch.allclose(inference._in_tiles(block, image, 1.0), whole, atol=1e-6)
+    assert torch.allclose(tiles._in_tiles(block, image, 1.0), whole, atol=1e-6)

@@ -6,11 +6,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from multiblock import zoo
-from multiblock.chain import Chain
+from multiblock.model.chain import Chain
+from multiblock.networks import zoo
 from multiblock.plan import Block, Plan
-from multiblock.training import checkpoint, kernels
-from multiblock.training.device import choose
+from multiblock.runtime import compilation
+from multiblock.runtime.device import choose
+from multiblock.training import checkpoint
 from test_plan import phase, stage
 from test_training import SETTINGS, run, same
 
@@ -19,11 +20,11 @@ MCAN = Block(network="mcan", options={})
 CPU = choose("cpu", "float32", gpus=0, threads=1)
 
 
-def picked(spec: Block, layout: str = "auto", compile: str = "auto", **changes) -> kernels.Kernels:
+def picked(spec: Block, layout: str = "auto", compile: str = "auto", **changes) -> compilation.Kernels:
     long = Plan(blocks=(spec,), phases=(replace(phase("1"), stages=(stage(**changes),)),)).task(1, seed=1)
     with torch.device("meta"):
         span = Chain.build([spec], [True])
-    return kernels.choose(span, long, CPU, layout, compile)
+    return compilation.choose(span, long, CPU, layout, compile)
 
 
 def test_what_pays_is_compiled():

@@ -9,7 +9,7 @@ import torch
 
 from multiblock.errors import UserError
 from multiblock.training.losses import Loss
-from multiblock.training.perceptual import VGG16Features
+from multiblock.training.vgg16 import VGG16Features
 from test_plan import stage
 from test_training import history, run, task
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from conftest import picture
-from multiblock import metrics
+from multiblock.inference import metrics
 
 
 def test_psnr_rgb_is_over_all_channels_without_rounding():

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from multiblock import networks
-from multiblock.chain import Chain
 from multiblock.errors import UserError
+from multiblock.model.chain import Chain
+from multiblock.networks import registry
 from multiblock.plan import Block
 from multiblock.training.start import starting_chain
 from test_plan import plan
@@ -18,12 +18,12 @@ SIZES = {"mcan": (1_256_195, 71), "toy": (151_235, 13)}
 
 @pytest.mark.parametrize("name", SIZES)
 def test_the_studys_size_is_the_default(name):
-    block = networks.build(name, {})
+    block = registry.build(name, {})
     assert (sum(p.numel() for p in block.parameters()), block.receptive_field) == SIZES[name]
 
 
 def test_mcan_is_35_convolutions_deep():
-    block = networks.build("mcan", {})
+    block = registry.build("mcan", {})
     assert sum(isinstance(layer, torch.nn.Conv2d) for layer in block.modules()) == 35
 
 
@@ -34,13 +34,13 @@ class TestSmallBlocks:
     """What every block has to do, at a small size."""
 
     def test_it_keeps_odd_and_even_sizes(self, name, options):
-        block = networks.build(name, options)
+        block = registry.build(name, options)
         for size in [(2, 3, 17, 22), (1, 3, 8, 9)]:
             assert block(torch.rand(size)).shape == size
 
     def test_the_receptive_field_is_what_it_says(self, name, options):
         torch.manual_seed(0)
-        block = networks.build(name, options).double()
+        block = registry.build(name, options).double()
         if name == "mcan":  # the gate sees the whole image, so it is held still
             for gate in block.body:
                 gate.gate = torch.nn.Identity()
@@ -51,12 +51,12 @@ class TestSmallBlocks:
 
     def test_gradient_reaches_every_parameter(self, name, options):
         torch.manual_seed(0)
-        block = networks.build(name, {**options, "channels": 16})
+        block = registry.build(name, {**options, "channels": 16})
         block(torch.rand(2, 3, 12, 12)).square().mean().backward()
         assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in block.parameters())
 
     def test_zeroing_the_output_layer_makes_it_a_copy(self, name, options):
-        block = networks.build(name, options)
+        block = registry.build(name, options)
         for parameter in block.get_submodule(block.output_layer).parameters():
             torch.nn.init.zeros_(parameter)
         image = torch.rand(1, 3, 9, 9)
@@ -77,19 +77,19 @@ def test_a_block_of_a_third_party_is_one_file(tmp_path: Path):
         "    def forward(self, x):\n"
         "        return self.shuffle(self.conv(x))\n"
     )
-    assert networks.options(str(file)) == {"width": ("int", ...), "scale": ("int", 2)}
-    block = networks.build(str(file), {"width": 4})
+    assert registry.options(str(file)) == {"width": ("int", ...), "scale": ("int", 2)}
+    block = registry.build(str(file), {"width": 4})
     assert block(torch.rand(1, 3, 6, 7)).shape == (1, 3, 12, 14)
     assert block.scale == 2
     with pytest.raises(UserError, match=re.escape("b.width: is missing")):
-        networks.check_options(str(file), {}, "b")
+        registry.check_options(str(file), {}, "b")
 
 
 def test_a_file_without_its_class(tmp_path: Path):
     file = tmp_path / "dense.py"
     file.write_text("class Other:\n    pass\n")
     with pytest.raises(UserError, match="found Other; a class named like the file is needed"):
-        networks.build(str(file), {})
+        registry.build(str(file), {})
 
 
 class TestStarts:

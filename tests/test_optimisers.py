@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from multiblock import networks
+from multiblock.networks import registry
 from multiblock.training.optimisers import OPTIMISERS
 
 
@@ -18,7 +18,7 @@ def test_the_same_steps_as_pytorchs(name):
     ends = []
     for kind in (ours, theirs):
         torch.manual_seed(0)
-        network = networks.build("mcan", {"channels": 4, "residual_blocks": 1})
+        network = registry.build("mcan", {"channels": 4, "residual_blocks": 1})
         optimiser = kind(network.parameters(), lr=0.01, **constants)
         for _ in range(5):
             optimiser.zero_grad(set_to_none=True)
@@ -34,7 +34,7 @@ def test_the_same_steps_as_pytorchs(name):
 
 LIGHT = """
 import sys, torch
-from multiblock.training.device import make_deterministic
+from multiblock.runtime.device import make_deterministic
 from multiblock.training.optimisers import OPTIMISERS
 make_deterministic(False)
 for kind, constants in OPTIMISERS.values():

@@ -5,7 +5,7 @@ from dataclasses import asdict
 import pytest
 
 from multiblock.errors import UserError
-from multiblock.plan import Block, ImageSet, Phase, Plan, Stage, Task, format_span, parse_span
+from multiblock.plan import Block, CachedSet, Phase, Plan, Stage, Task, format_span, parse_span
 
 SMALL = Block(network="mcan", options={"channels": 8})
 PAPER = ["1", "2", "3", "1-3"]
@@ -29,8 +29,8 @@ def plan(spans: list[str], blocks: int | None = None) -> Plan:
     return Plan(blocks=(SMALL,) * blocks, phases=tuple(phase(span) for span in spans))
 
 
-def lr(block: int, phase: int) -> ImageSet:
-    return ImageSet(phase=phase, block=block)
+def lr(block: int, phase: int) -> CachedSet:
+    return CachedSet(phase=phase, block=block)
 
 
 @pytest.mark.parametrize(

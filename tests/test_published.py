@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import published as facts
-from multiblock import published
 from multiblock.errors import UserError
+from multiblock.model import published
 
 NETWORKS = {
     "imdn": "imdn",

@@ -8,12 +8,13 @@ import pandas as pd
 import pytest
 
 from conftest import picture
-from multiblock import budget, figures, tables, zoo
-from multiblock.chain import Chain
 from multiblock.data import images
-from multiblock.evaluation import COLUMNS, evaluate
-from multiblock.metrics import VALUES
+from multiblock.inference.evaluation import COLUMNS, evaluate
+from multiblock.inference.metrics import VALUES
+from multiblock.model.chain import Chain
+from multiblock.networks import zoo
 from multiblock.plan import Block
+from multiblock.report import budget, figures, tables
 from test_imageset import write
 
 

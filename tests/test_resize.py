@@ -6,7 +6,7 @@ import pytest
 from conftest import picture
 from multiblock.data import images
 from multiblock.data.resize import enlarge, shrink
-from multiblock.metrics import psnr_y
+from multiblock.inference.metrics import psnr_y
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from multiblock import chain
 from multiblock.errors import UserError
+from multiblock.model import chain
 from multiblock.training import checkpoint, schedules
+from multiblock.training.freezing import Trained
 from multiblock.training.optimisers import make
-from multiblock.training.parts import Trained
 from multiblock.training.start import starting_chain
 from test_plan import stage
 from test_training import SPEC, history, run, same, task

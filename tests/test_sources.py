@@ -11,8 +11,9 @@ from conftest import picture
 from multiblock import config
 from multiblock.data import images
 from multiblock.data.convert import convert
+from multiblock.data.dataset import find, left_out
 from multiblock.data.imageset import ImageSet
-from multiblock.data.sources import Inspection, find, inspect, left_out
+from multiblock.data.inspection import Inspection, inspect
 from multiblock.errors import UserError
 
 

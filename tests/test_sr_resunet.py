@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from multiblock import networks, zoo
 from multiblock.errors import UserError
-from multiblock.networks._attention import SelfAttention
-from multiblock.networks._layers import ChannelAttention
-from multiblock.networks.sr_resunet import SRResUNet
+from multiblock.networks import registry, zoo
+from multiblock.networks.attention import SelfAttention
+from multiblock.networks.layers import ChannelAttention
+from multiblock.networks.sr_resunet.network import SRResUNet
 from multiblock.plan import Task
 from multiblock.training.start import starting_chain
 
@@ -58,7 +58,7 @@ def net(request):
     """The networks with ResNet-34 that compute, one after the other."""
     torch.manual_seed(0)
     decoder, attention = RESNET34[request.param]
-    return networks.build("sr_resunet", {"encoder_weights": "random", "decoder": decoder, "attention": attention})
+    return registry.build("sr_resunet", {"encoder_weights": "random", "decoder": decoder, "attention": attention})
 
 
 @pytest.mark.parametrize("number", RESNET34)
@@ -66,7 +66,7 @@ def test_bfloat16_agrees_with_float32(number):
     torch.manual_seed(0)
     decoder, attention = RESNET34[number]
     options = {"encoder_weights": "random", "decoder": decoder, "attention": attention}
-    net, image = networks.build("sr_resunet", options).eval(), torch.rand(1, 3, 16, 16)
+    net, image = registry.build("sr_resunet", options).eval(), torch.rand(1, 3, 16, 16)
     with torch.inference_mode():
         exact = net(image)
         with torch.autocast("cpu", torch.bfloat16):
@@ -122,7 +122,7 @@ class TestResNet34:
     def test_a_state_dict_goes_round(self, net):
         decoder, attention = ("mirror", "none") if net.upscaled_first else ("dense", net_attention(net))
         with torch.device("meta"):
-            other = networks.build(
+            other = registry.build(
                 "sr_resunet", {"encoder_weights": "random", "decoder": decoder, "attention": attention}
             )
         other.load_state_dict(net.state_dict(), assign=True)
@@ -243,7 +243,7 @@ def test_training_starts_from_torchvisions_file_and_only_then(tmp_path):
 )
 def test_options_that_are_none_of_the_nine(options, message):
     with pytest.raises(UserError, match=message):
-        networks.build("sr_resunet", {"encoder_weights": "random", **options})
+        registry.build("sr_resunet", {"encoder_weights": "random", **options})
 
 
 class TestSelfAttention:

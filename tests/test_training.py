@@ -3,7 +3,6 @@
 import csv
 import json
 import math
-import os
 import signal
 import subprocess
 import sys
@@ -14,14 +13,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from multiblock import chain
 from multiblock.data.convert import convert
 from multiblock.errors import UserError
-from multiblock.files import claim
-from multiblock.generation import generate
+from multiblock.files import lock
+from multiblock.inference.cache import generate
+from multiblock.model import chain
 from multiblock.plan import Block, Plan
-from multiblock.training.device import choose
-from multiblock.training.loop import Settings, train
+from multiblock.runtime.device import choose
+from multiblock.training.trainer import Settings, train
 from test_plan import phase, stage
 from test_sources import data
 
@@ -142,8 +141,8 @@ def test_two_trainings_in_one_folder_are_refused(arrays, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     with (
-        claim(out / ".lock", out, ""),
-        pytest.raises(UserError, match=f"process {os.getpid()} is training here already"),
+        lock(out, "something"),
+        pytest.raises(UserError, match="another process is training there already"),
     ):
         run(arrays, out)
     run(arrays, out)

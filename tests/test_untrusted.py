@@ -11,10 +11,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from multiblock import chain, weights
-from multiblock.chain import Chain
 from multiblock.data.imageset import ImageSet
 from multiblock.errors import UserError
+from multiblock.model import chain, state_dict
+from multiblock.model.chain import Chain
 from multiblock.plan import Block
 
 MCAN = Block(network="mcan", options={"channels": 8, "residual_blocks": 1})
@@ -34,7 +34,7 @@ class Evil:
 def test_code_in_a_file_is_refused_and_does_not_run(tmp_path, name):
     file, trace = tmp_path / name, tmp_path / "ran"
     torch.save({"state_dict": Evil(trace)}, file)
-    for read in (weights.read, chain.load):
+    for read in (state_dict.read, chain.load):
         with pytest.raises(UserError, match=f"{name}: cannot be read as weights"):
             read(file)
     assert not trace.exists()
@@ -48,7 +48,7 @@ def test_a_file_that_holds_itself_is_no_endless_search(tmp_path):
     content["model"] = content
     torch.save(content, tmp_path / "w.pth")
     with pytest.raises(UserError, match="holds no weights"):
-        weights.read(tmp_path / "w.pth")
+        state_dict.read(tmp_path / "w.pth")
 
 
 def test_a_file_that_claims_to_be_larger_than_it_is(tmp_path):
@@ -58,7 +58,7 @@ def test_a_file_that_claims_to_be_larger_than_it_is(tmp_path):
         for part in parts.namelist():
             packed.writestr(part, parts.read(part))
     with pytest.raises(UserError, match=r"w.pth: claims 4,00\d,\d+ bytes of weights, but has \d,\d+"):
-        weights.read(file)
+        state_dict.read(file)
 
 
 def damaged(file: Path, **changes) -> Path:

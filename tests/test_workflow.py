@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from conftest import ROOT, picture
-from multiblock import chain
 from multiblock.data import images
+from multiblock.model import chain
 
 
 def command(folder: Path, *arguments: str) -> list[str]:

@@ -6,12 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from multiblock import chain, complexity, networks, zoo
 from multiblock.errors import UserError
-from multiblock.networks._attention import SelfAttention
-from multiblock.networks._layers import ChannelAttention
-from multiblock.networks.carn import Gate
-from multiblock.networks.drln import LaplacianAttention
+from multiblock.model import chain, complexity
+from multiblock.networks import registry, zoo
+from multiblock.networks.attention import SelfAttention
+from multiblock.networks.carn.network import Gate
+from multiblock.networks.drln.network import LaplacianAttention
+from multiblock.networks.layers import ChannelAttention
 
 PARAMETERS = {
     "mcan": 1_256_195,
@@ -128,7 +129,7 @@ NAMES = [name for name, entry in zoo.ENTRIES.items() if entry.family in SMALL]
 def small(name: str, **options) -> nn.Module:
     torch.manual_seed(0)
     block = zoo.sample(name, **SMALL[zoo.find(name).family], **options)
-    network = networks.build(block.network, block.options)
+    network = registry.build(block.network, block.options)
     for layer in network.modules():
         # A few hidden nodes may all begin dead by chance, and self-attention begins switched off.
         if isinstance(layer, ChannelAttention):
@@ -303,17 +304,17 @@ class TestNames:
 
     def test_rates_that_do_not_fit_the_blocks(self):
         with pytest.raises(UserError, match="dilations: found 2 rates; allowed are 1, or one for each of 3 blocks"):
-            networks.build("carn", {"dilations": [1, 2]})
+            registry.build("carn", {"dilations": [1, 2]})
 
     def test_every_option_is_explained(self):
         for family in {entry.family for entry in zoo.ENTRIES.values()}:
-            assert set(networks.explanations(family)) == set(networks.options(family)), family
+            assert set(registry.explanations(family)) == set(registry.options(family)), family
 
 
 def test_partial_padding_changes_only_the_edge():
     torch.manual_seed(0)
-    plain = networks.build("carn", {"channels": 4, "blocks": 1, "units": 1})
-    partial = networks.build("carn", {"channels": 4, "blocks": 1, "units": 1, "partial_padding": True})
+    plain = registry.build("carn", {"channels": 4, "blocks": 1, "units": 1})
+    partial = registry.build("carn", {"channels": 4, "blocks": 1, "units": 1, "partial_padding": True})
     partial.load_state_dict(plain.state_dict())
     image = torch.rand(1, 3, 30, 30)
     difference = (plain(image) - partial(image)).abs().amax((0, 1))

@@ -5,8 +5,8 @@ import pytest
 import torch
 import yaml
 
-from multiblock import chain
 from multiblock.cli import main
+from multiblock.model import chain
 from published import PUBLISHED
 from test_workflow import jobs, snakemake
 

@@ -1,35 +1,56 @@
-"""Write files so that a final name never stands for half a file, and never for two writers' work."""
+"""Write files so that a final name never stands for half a file, lock folders, and know files by their content."""
 
-import fcntl
 import hashlib
+import json
+import logging
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Any
+
+from filelock import FileLock, Timeout
 
 from multiblock.errors import UserError
 
+log = logging.getLogger(__name__)
+
 
 @contextmanager
-def whole(file: Path) -> Iterator[Path]:
+def atomic_write(file: Path) -> Iterator[Path]:
     """A temporary path to write to, in the same folder and with the same ending; ``file`` once the block ends well.
 
     What was written is flushed to the disk, then renamed in one step. Where the block fails, or the process is
-    killed, ``file`` stays as it was; what a killed process left is overwritten the next time.
-
-    Raises:
-        UserError: another process is writing the same file.
+    killed, ``file`` stays as it was; what a killed process left is removed the next time.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    with claim(part_of(file), file, "writing it"), removed_on_failure(file) as part:
+    for other in file.parent.glob(_part_name(file, "*")):
+        if not _runs(other.name.split("-")[1]):
+            other.unlink(missing_ok=True)
+    with removed_on_failure(file) as part:
         yield part
         settle(part, file)
 
 
 def part_of(file: Path) -> Path:
-    """Where a file is until it is whole."""
-    return file.with_name(f".part-{file.name}")
+    """Where a file is until it is whole; each process has a path of its own."""
+    return file.with_name(_part_name(file, os.getpid()))
+
+
+def _part_name(file: Path, process: object) -> str:
+    # A digest, as a name with anything before it may be too long for the disk.
+    return f".part-{process}-{hashlib.blake2b(os.fsencode(file.name), digest_size=6).hexdigest()}{file.suffix}"
+
+
+def _runs(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 @contextmanager
@@ -46,31 +67,65 @@ def removed_on_failure(file: Path) -> Iterator[Path]:
         raise
 
 
-def claim(file: Path, what: Path, doing: str) -> TextIO:
-    """Hold ``file``, made if it is not there, for this process; what it holds names the process.
+def settle(part: Path, file: Path) -> None:
+    """Flush ``part`` to the disk, then make it ``file`` in one step, readable for all whom the umask lets read."""
+    flush(part)
+    part.chmod(0o666 & ~_umask())  # some libraries write for their user alone
+    part.replace(file)
+    flush(file.parent)
 
-    The claim ends when the returned file is closed or the process ends, however it ends.
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def flush(path: Path) -> None:
+    """Flush a file or a folder to the disk, where the file system can; not all can flush a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        if not path.is_dir():
+            raise
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def lock(folder: Path, doing: str, wait: float = 0) -> Iterator[None]:
+    """Hold ``folder`` for this process, so that no other does the same there; it ends with the process at the latest.
+
+    Where the file system has no locks, the file ``.lock`` in the folder stands for one, which is said.
+
+    Args:
+        doing: what is done there, as in "training".
+        wait: seconds to wait for another process, which may be about to end.
 
     Raises:
-        UserError: another process holds it; the message says that it is ``doing`` something to ``what``.
+        UserError: another process holds the folder.
     """
-    opened = file.open("a+")
+    folder.mkdir(parents=True, exist_ok=True)
+    held = FileLock(folder / ".lock")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        try:
+            held.acquire(timeout=wait)
+        except Timeout:
+            raise UserError(f"{folder}: another process is {doing} there already; wait for it, or end it") from None
+    for warning in said:
+        log.warning("%s: %s", folder, warning.message)
     try:
-        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        opened.seek(0)
-        raise UserError(f"{what}: process {opened.read(20)} is {doing} already; wait for it, or end it") from None
-    opened.truncate(0)
-    opened.write(str(os.getpid()))
-    opened.flush()
-    return opened
+        yield
+    finally:
+        held.release()
 
 
-def settle(part: Path, file: Path) -> None:
-    """Flush ``part`` to the disk, then make it ``file`` in one step."""
-    _flush(part)
-    part.replace(file)
-    _flush(file.parent)
+def write_text(file: Path, text: str) -> None:
+    """Write a text file whole."""
+    with atomic_write(file) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def digest_of(file: Path) -> str:
@@ -79,15 +134,59 @@ def digest_of(file: Path) -> str:
         return hashlib.file_digest(opened, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
-def write_text(file: Path, text: str) -> None:
-    """Write a text file whole."""
-    with whole(file) as part:
-        part.write_text(text, encoding="utf-8")
+class Digests:
+    """Digests of files by their content, and what else is known of them, kept in a small file.
 
+    A file is read again only where its size, time, inode or time of change differ from what they were: a file that
+    was touched or moved has the digest it had, and one that was replaced by another of the same size and time has
+    not.
 
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    Args:
+        memory: the file (JSON) to keep them in; one that cannot be read is begun anew.
+    """
+
+    def __init__(self, memory: Path) -> None:
+        self._memory = memory
+        try:
+            self._known: dict[str, list[Any]] = dict(json.loads(memory.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            self._known = {}
+        self._learnt = False
+
+    def of(self, file: Path) -> str:
+        """The digest of a file's content.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        return self.note(file)[0]
+
+    def note(self, file: Path) -> list[Any]:
+        """The digest, then what a caller has appended to it; both are gone once the file has changed."""
+        stamp = self._stamp(file)
+        known = self._known.get(str(file))
+        if not known or known[:4] != stamp:
+            known = self._known[str(file)] = [*stamp, [digest_of(file)]]
+            self._learnt = True
+        return known[4]
+
+    def append(self, file: Path, value: Any) -> None:
+        """Keep a plain value with a file's digest."""
+        self.note(file).append(value)
+        self._learnt = True
+
+    def knows(self, file: Path) -> bool:
+        """Whether the file need not be read to say its digest."""
+        known = self._known.get(str(file))
+        return bool(known) and known[:4] == self._stamp(file)  # type: ignore[index]
+
+    @staticmethod
+    def _stamp(file: Path) -> list[int]:
+        status = file.stat()
+        return [status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns]
+
+    def save(self) -> None:
+        """Write what was learnt."""
+        if self._learnt:
+            write_text(self._memory, json.dumps(self._known))
+            self._learnt = False

@@ -146,7 +146,7 @@ class Task:
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
-class ImageSet:
+class CachedSet:
     """The cached set LR_``block`` made after phase ``phase``; phase 0, block 0 is the input LR_0."""
 
     phase: int
@@ -228,20 +228,20 @@ class Plan:
         needed = {self.owner(block, number - 1) for block in range(1, self.phase(number).last + 1)}
         return tuple(sorted(needed - {0}))
 
-    def reads_set(self, number: int) -> ImageSet:
+    def reads_set(self, number: int) -> CachedSet:
         """The cached set that phase ``number`` trains on: LR_{first-1}, made by the last phase to change it."""
         block = self.phase(number).first - 1
         if block == 0:
-            return ImageSet(phase=INPUT, block=0)
+            return CachedSet(phase=INPUT, block=0)
         made_by = max(p for p in range(1, number) if self.phase(p).first <= block)
-        return ImageSet(phase=made_by, block=block)
+        return CachedSet(phase=made_by, block=block)
 
     def makes_sets(self, number: int) -> tuple[int, ...]:
         """The k of every LR_k that is made after phase ``number`` because a later phase reads it."""
         read = (self.reads_set(later) for later in range(number + 1, len(self.phases) + 1))
         return tuple(sorted({made.block for made in read if made.phase == number}))
 
-    def set_weights(self, made: ImageSet) -> dict[int, int]:
+    def set_weights(self, made: CachedSet) -> dict[int, int]:
         """The blocks that make the set ``made`` from the set its phase read, each with the phase it comes from."""
         first = self.phase(made.phase).first
         return {block: self.owner(block, made.phase) for block in range(first, made.block + 1)}

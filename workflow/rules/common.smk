@@ -6,12 +6,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
 from multiblock import config as configuration
-from multiblock import digest, networks
+from multiblock.workflow import code_digest
+from multiblock.networks import registry
 from multiblock.data.imageset import SPLITS
-from multiblock.data.sources import Inspection, inspect
+from multiblock.data.inspection import Inspection, inspect
 from multiblock.errors import UserError, one_line
-from multiblock.jobs import start_jobs
-from multiblock.plan import INPUT, ImageSet
+from multiblock.workflow.jobs import start_jobs
+from multiblock.plan import INPUT, CachedSet
 
 try:
     config.update(configuration.checked(config))
@@ -79,11 +80,11 @@ def cached_folder(wildcards):
 
 def source_of(module, wildcards=None):
     """Digest of the code of a module, and of the networks in the phase's chain, where a phase is given."""
-    files = [digest.module(module)]
+    files = [code_digest.module(module)]
     if wildcards:
         blocks = plan_of(wildcards).task(int(wildcards.phase), 0).blocks
-        files += sorted({networks.source(block.network) for block in blocks})
-    return digest.of_code(*files)
+        files += sorted({registry.source(block.network) for block in blocks})
+    return code_digest.of_code(*files)
 
 
 def seeds_and_phases(run, upto=None):
@@ -98,7 +99,7 @@ def phase_files(run, name, upto=None):
 
 def set_blocks(wildcards):
     """The blocks that make LR_k of a phase, each with the phase whose weights it has."""
-    made = ImageSet(phase=int(wildcards.phase), block=int(wildcards.block))
+    made = CachedSet(phase=int(wildcards.phase), block=int(wildcards.block))
     return plan_of(wildcards).set_weights(made)
 
 
@@ -113,7 +114,7 @@ def training_settings(wildcards):
     return {
         **{key: getattr(study, key) for key in ("device", "precision", "layout", "compile", "deterministic")},
         **{key: study.training[key] for key in keys},
-        "source": source_of("training.loop", wildcards),
+        "source": source_of("training.trainer", wildcards),
     }
 
 

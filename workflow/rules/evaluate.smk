@@ -21,6 +21,6 @@ rule evaluate:
         first=lambda wildcards: plan_of(wildcards).phase(int(wildcards.phase)).first,
         border=lambda wildcards: study.border(study.runs[wildcards.run]),
         memory_gib=study.inference["memory_gib"],
-        source=lambda wildcards: source_of("evaluation", wildcards),
+        source=lambda wildcards: source_of("inference.evaluation", wildcards),
     script:
         "../scripts/evaluate.py"

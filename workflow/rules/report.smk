@@ -19,7 +19,7 @@ rule table:
     params:
         of=lambda wildcards: seeds_and_phases(wildcards.run),
         border=lambda wildcards: study.border(study.runs[wildcards.run]),
-        source=source_of("tables"),
+        source=source_of("report.tables"),
     script:
         "../scripts/table.py"
 
@@ -63,7 +63,7 @@ rule figures:
         titles=lambda wildcards: strip_titles(wildcards),
         images=study.report["images"],
         zoom=study.report["zoom"],
-        source=source_of("figures"),
+        source=source_of("report.figures"),
     script:
         "../scripts/figures.py"
 
@@ -88,7 +88,7 @@ rule compare:
     params:
         runs=list(study.runs),
         baseline=study.baseline,
-        source=source_of("tables"),
+        source=source_of("report.tables"),
     script:
         "../scripts/compare.py"
 
@@ -119,7 +119,7 @@ rule losses:
         histories={run: histories_by_seed(run) for run in study.runs},
         groups=study.loss_figures,
         reference=study.report.get("reference_losses"),
-        source=source_of("tables") + source_of("figures"),
+        source=source_of("report.tables") + source_of("report.figures"),
     script:
         "../scripts/losses.py"
 
@@ -143,6 +143,6 @@ rule budget:
         blocks={run: [asdict(block) for block in study.runs[run].plan.blocks] for run in study.runs},
         measured={run: last_measured(run) for run in study.runs},
         limit=study.report.get("budget_gflops"),
-        source=source_of("budget"),
+        source=source_of("report.budget"),
     script:
         "../scripts/budget.py"

@@ -54,7 +54,7 @@ for number in PHASES:
             blocks=lambda wildcards: set_blocks(wildcards),
             cache=study.inference["cache"],
             memory_gib=study.inference["memory_gib"],
-            source=lambda wildcards: source_of("generation", wildcards),
+            source=lambda wildcards: source_of("inference.cache", wildcards),
         script:
             "../scripts/generate.py"
 

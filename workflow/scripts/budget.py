@@ -1,7 +1,7 @@
 from pathlib import Path
 
-from multiblock.budget import budget, write
-from multiblock.jobs import job
+from multiblock.report.budget import budget, write
+from multiblock.workflow.jobs import job
 
 with job(snakemake):
     params = snakemake.params

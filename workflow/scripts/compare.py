@@ -1,8 +1,8 @@
 from pathlib import Path
 
 from multiblock.files import write_text
-from multiblock.jobs import job
-from multiblock.tables import comparison, comparison_as_markdown, read, write
+from multiblock.report.tables import comparison, comparison_as_markdown, read, write
+from multiblock.workflow.jobs import job
 
 with job(snakemake):
     output = snakemake.output

@@ -1,8 +1,8 @@
 from pathlib import Path
 
-from multiblock.config import load
+from multiblock.config.study import load
 from multiblock.data.convert import convert
-from multiblock.jobs import job
+from multiblock.workflow.jobs import job
 
 with job(snakemake):
     # The data set comes from the config, not as a parameter: images that only moved are the same images.

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from multiblock.data.convert import enlarge
-from multiblock.jobs import job
+from multiblock.workflow.jobs import job
 
 with job(snakemake):
     enlarge(

@@ -1,8 +1,8 @@
 from pathlib import Path
 
-from multiblock.evaluation import evaluate
-from multiblock.jobs import device_of, job
+from multiblock.inference.evaluation import evaluate
 from multiblock.training import checkpoint
+from multiblock.workflow.jobs import device_of, job
 
 with job(snakemake):
     evaluate(

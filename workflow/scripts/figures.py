@@ -1,8 +1,8 @@
 from pathlib import Path
 
-from multiblock import figures
-from multiblock.jobs import job
-from multiblock.tables import read
+from multiblock.report import figures
+from multiblock.report.tables import read
+from multiblock.workflow.jobs import job
 
 with job(snakemake):
     of = snakemake.params.of

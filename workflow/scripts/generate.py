@@ -1,7 +1,7 @@
 from pathlib import Path
 
-from multiblock.generation import generate
-from multiblock.jobs import device_of, job, weights_by_phase
+from multiblock.inference.cache import generate
+from multiblock.workflow.jobs import device_of, job, weights_by_phase
 
 with job(snakemake):
     files = weights_by_phase(snakemake.input.weights)

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from multiblock import figures, tables
 from multiblock.files import write_text
-from multiblock.jobs import job
+from multiblock.report import figures, tables
+from multiblock.workflow.jobs import job
 
 with job(snakemake):
     histories = snakemake.params.histories

@@ -1,8 +1,8 @@
 from pathlib import Path
 
 from multiblock.files import write_text
-from multiblock.jobs import job
-from multiblock.tables import as_markdown, psnr_by_phase, write
+from multiblock.report.tables import as_markdown, psnr_by_phase, write
+from multiblock.workflow.jobs import job
 
 with job(snakemake):
     of, output = snakemake.params.of, snakemake.output

@@ -1,8 +1,8 @@
 from pathlib import Path
 
-from multiblock.jobs import device_of, job, weights_by_phase
 from multiblock.plan import Task
-from multiblock.training.loop import Settings, train
+from multiblock.training.trainer import Settings, train
+from multiblock.workflow.jobs import device_of, job, weights_by_phase
 
 with job(snakemake):
     train(

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from multiblock.data import images, resize
+from multiblock.data.dataset import DatasetConfig, ImagePair, check_partner, find, left_out
 from multiblock.data.imageset import SPLITS, ImageSet, write_set
-from multiblock.data.pairs import doubts
-from multiblock.data.sources import Data, Item, check_partner, find, left_out
+from multiblock.data.pair_checks import pair_checks
 from multiblock.errors import listed
 
 log = logging.getLogger(__name__)
 
 
-def convert(data: Data, hr: Path, lr: Path) -> None:
+def convert(data: DatasetConfig, hr: Path, lr: Path) -> None:
     """Write the HR and LR sets of all splits of ``data`` into the folders ``hr`` and ``lr``.
 
     HR is cut (top left) to a multiple of the scale; validation and test images to ``max_side`` as well. LR is the
@@ -47,14 +47,14 @@ def convert(data: Data, hr: Path, lr: Path) -> None:
                     # It may have changed since it was looked at.
                     check_partner(item, partner.shape[:2], whole, data.scale)
                     partner = partner[:low, :narrow]
-                    for doubt in doubts(partner, full):
+                    for doubt in pair_checks(partner, full):
                         log.warning("warning: %s and %s: %s", item.lr, item.hr, doubt)
                 hr_set.add(item.name, full)
                 lr_set.add(item.name, partner)
         log.info("%s: %d images of %s", split, len(items), data.name)
 
 
-def _random(full: np.ndarray, scale: int, item: Item) -> np.ndarray:
+def _random(full: np.ndarray, scale: int, item: ImagePair) -> np.ndarray:
     """LR by a random kernel and a JPEG of random quality, which follow from the item's name."""
     random = item.random()
     random.random(2)  # the numbers of the item's window
@@ -63,7 +63,7 @@ def _random(full: np.ndarray, scale: int, item: Item) -> np.ndarray:
     return images.as_jpeg(small, int(random.integers(75, 96)))
 
 
-DEGRADATIONS: Mapping[str, Callable[[np.ndarray, int, Item], np.ndarray]] = {
+DEGRADATIONS: Mapping[str, Callable[[np.ndarray, int, ImagePair], np.ndarray]] = {
     "bicubic": lambda full, scale, _: resize.shrink(full, scale),
     "random": _random,
 }

@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from multiblock.errors import UserError
-from multiblock.files import whole
+from multiblock.files import atomic_write
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
@@ -111,7 +111,7 @@ def _rgb(image: Image.Image) -> np.ndarray:
 def write(file: Path, pixels: np.ndarray) -> None:
     """Write pixels (H, W, 3), uint8, in the format of the file's ending."""
     options: dict[str, Any] = {"compress_level": 1} if file.suffix == ".png" else {}
-    with whole(file) as part:
+    with atomic_write(file) as part:
         iio.imwrite(part, pixels, plugin="pillow", **options)
 
 

@@ -16,7 +16,7 @@ from typing import BinaryIO
 import numpy as np
 
 from multiblock.errors import UserError
-from multiblock.files import whole
+from multiblock.files import atomic_write
 
 SPLITS = ("train", "validation", "test")
 COLUMNS = ("name", "height", "width", "digest")
@@ -103,7 +103,7 @@ def write_set(array: Path, sizes: Sequence[tuple[int, int]], dtype: str = "uint8
         sizes: height and width of each image, in order.
         dtype: ``uint8`` or ``float16``.
     """
-    with whole(index_of(array)) as index, whole(array) as part:
+    with atomic_write(index_of(array)) as index, atomic_write(array) as part:
         with part.open("wb") as pixels:
             writer = Writer(pixels, sizes, np.dtype(dtype))
             yield writer

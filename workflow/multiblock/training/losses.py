@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from multiblock.plan import Stage
-from multiblock.training.perceptual import VGG16Features
+from multiblock.training.vgg16 import VGG16Features
 
 _ON_PIXELS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "l1": F.l1_loss,

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from multiblock.chain import Chain
+from multiblock.model.chain import Chain
 from multiblock.plan import Stage
-from multiblock.training.parts import modules
+from multiblock.training.freezing import modules
 
 
 def _light(kind: type[torch.optim.Optimizer]) -> type[torch.optim.Optimizer]:
@@ -48,11 +48,11 @@ def make(stage: Stage, span: Chain) -> torch.optim.Optimizer:
     groups = []
     for name, part in stage.parts.items():
         inside = [parameter for module in modules(span, name) for parameter in module.parameters()]
-        groups.append({"params": _trainable(inside), "base": part.get("lr", stage.lr)})
+        groups.append({"params": _trainable(inside), "initial_lr": part.get("lr", stage.lr)})
         taken.update(inside)
     rest = [parameter for parameter in span.parameters() if parameter not in taken]
-    groups.insert(0, {"params": _trainable(rest), "base": stage.lr})
-    groups = [{**group, "lr": group["base"]} for group in groups if group["params"]]
+    groups.insert(0, {"params": _trainable(rest), "initial_lr": stage.lr})
+    groups = [{**group, "lr": group["initial_lr"]} for group in groups if group["params"]]
     return build(groups, lr=stage.lr, **{**constants, **stage.options})
 
 

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from multiblock import networks
-from multiblock.chain import Chain, load
 from multiblock.errors import UserError
+from multiblock.model.chain import Chain, load
+from multiblock.model.state_dict import read
+from multiblock.networks import registry
+from multiblock.networks.spec import describe
 from multiblock.plan import Block, Task, is_file
-from multiblock.weights import read
 
 
 def starting_chain(task: Task, weights: Mapping[int, Path]) -> Chain:
@@ -31,7 +32,7 @@ def starting_chain(task: Task, weights: Mapping[int, Path]) -> Chain:
     for number, (origin, spec) in enumerate(zip(task.starts, task.blocks, strict=True), 1):
         seed = int(np.random.SeedSequence((task.seed, task.phase, number)).generate_state(1)[0])
         torch.manual_seed(seed)
-        block = networks.build(spec.network, spec.options)  # which is what `default` starts from
+        block = registry.build(spec.network, spec.options)  # which is what `default` starts from
         if isinstance(origin, int):
             block.load_state_dict(trained[origin].blocks[str(number)].state_dict())
             clamped[number - 1] = trained[origin].clamped[number - 1]
@@ -45,7 +46,7 @@ def starting_chain(task: Task, weights: Mapping[int, Path]) -> Chain:
                 _initialise(block, origin)
             _load_published_parts(block)
         if origin == "inherit_zeroed":
-            for parameter in block.get_submodule(str(block.output_layer)).parameters():
+            for parameter in block.get_submodule(describe(block).output_layer).parameters():
                 nn.init.zeros_(parameter)
         blocks.append(block)
     return Chain(task.blocks, clamped, blocks)
@@ -67,7 +68,7 @@ def _from_file(block: nn.Module, spec: Block, file: Path, place: int) -> None:
 
 def _described(spec: Block) -> dict[str, Any]:
     """A block's network and all its options, those left at their defaults too; lists as tuples."""
-    defaults = {name: default for name, (_, default) in networks.options(spec.network).items()}
+    defaults = {name: default for name, (_, default) in registry.options(spec.network).items()}
     options = {**defaults, **spec.options}
     plain = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
     return {"network": spec.network, **{name: v for name, v in plain.items() if not name.endswith("_weights")}}
@@ -75,7 +76,7 @@ def _described(spec: Block) -> dict[str, Any]:
 
 def _load_published_parts(block: nn.Module) -> None:
     """Load the parts of a block that start from published weights, such as an encoder."""
-    for part, file in getattr(block, "pretrained", {}).items():
+    for part, file in describe(block).pretrained.items():
         published = read(Path(file))
         module = block.get_submodule(part)
         # A classifier that was trained with the encoder has no place in it.

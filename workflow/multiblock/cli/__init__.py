@@ -1,0 +1,37 @@
+"""The ``multiblock`` command, a file a subcommand: what is useful outside the workflow."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from multiblock import __version__
+from multiblock.cli import evaluate, importing, models, plan, reference, upscale
+from multiblock.errors import UserError, one_line
+
+_COMMANDS = (plan, models, importing, evaluate, upscale, reference)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; wrong input ends with one line on standard error and exit status 1."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (UserError, OSError) as error:
+        print(f"multiblock: error: {one_line(error)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="multiblock", description="Super-resolution networks trained in phases: tools beside the workflow."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for command in _COMMANDS:
+        command.add(commands)
+    return parser

@@ -1,0 +1,42 @@
+"""``multiblock plan``: check a config and print its phases."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from multiblock import config
+from multiblock.cli.printing import print_table
+from multiblock.plan import INPUT, Plan, format_span
+
+
+def add(commands: Any) -> None:
+    """Add the subcommand to the parser."""
+    parser = commands.add_parser("plan", help="check a config and print its phases")
+    parser.add_argument("config", nargs="*", type=Path, default=[Path("config.yaml")], help="files, merged in order")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print a table of phases for each run."""
+    study = config.load(config.read(options.config))
+    for run in study.runs.values():
+        seeds = ", ".join(map(str, study.seeds))
+        print(f"run {run.name}: {len(run.plan.blocks)} blocks on {run.data.name}, seeds {seeds}")
+        header = ("phase", "trains", "starts from", "reads", "makes", "iterations", "block-pixels", "then rerun")
+        print_table([header, *(_phase(run.plan, number) for number in run.plan.numbers)], indent="  ")
+
+
+def _phase(plan: Plan, number: int) -> tuple[str, ...]:
+    """A row of the plan's table."""
+    phase, task, read = plan.phase(number), plan.task(number, 0), plan.reads_set(number)
+    starts = [task.starts[block - 1] for block in phase.span]
+    return (
+        str(number),
+        format_span(phase.first, phase.last),
+        ", ".join(f"phase {start}" if isinstance(start, int) else start for start in dict.fromkeys(starts)),
+        "LR_0" if read.phase == INPUT else f"LR_{read.block} of phase {read.phase}",
+        ", ".join(f"LR_{block}" for block in plan.makes_sets(number)) or "-",
+        str(task.iterations),
+        f"{task.block_pixels:.3g}",
+        ", ".join(map(str, plan.reruns(number)[1:])) or "-",
+    )

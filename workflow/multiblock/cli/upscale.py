@@ -1,0 +1,44 @@
+"""``multiblock upscale``: run a trained network on images."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from multiblock.cli.printing import add_device_arguments
+
+
+def add(commands: Any) -> None:
+    """Add the subcommand to the parser."""
+    parser = commands.add_parser("upscale", help="run a trained network on images")
+    parser.add_argument("weights", type=Path, help="weights.safetensors of a phase")
+    parser.add_argument("images", nargs="+", type=Path, help="image files")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="folder for the results (PNG)")
+    parser.add_argument(
+        "--enlarge", type=int, choices=[1, 2, 3, 4], default=1, help="enlarge first by bicubic interpolation"
+    )
+    add_device_arguments(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Enlarge each image."""
+    import torch
+
+    from multiblock.data import images
+    from multiblock.data.pixels import to_bytes
+    from multiblock.data.resize import enlarge
+    from multiblock.inference import tiles
+    from multiblock.model import chain
+    from multiblock.runtime.device import choose
+
+    device = choose(options.device, "auto", gpus=1, threads=torch.get_num_threads()).device
+    network = chain.load(options.weights).to(device)
+    options.out.mkdir(parents=True, exist_ok=True)
+    for file in options.images:
+        pixels = images.read(file)
+        if options.enlarge > 1:
+            pixels = enlarge(pixels, options.enlarge)
+        result = tiles.run(network, pixels, device, options.memory_gib)
+        target = options.out / f"{file.stem}.png"
+        images.write(target, to_bytes(result))
+        print(f"{target}: {result.shape[1]} x {result.shape[0]}")

@@ -1,0 +1,6 @@
+"""What a user configures: the schema, the files, the study that follows from them, the reference."""
+
+from multiblock.config.schema import checked
+from multiblock.config.study import Run, Study, load, read
+
+__all__ = ["Run", "Study", "checked", "load", "read"]

@@ -1,0 +1,74 @@
+"""Check every image of a data set by its header, and sum up in a digest what its arrays depend on."""
+
+import hashlib
+from pathlib import Path
+
+from multiblock.data import images
+from multiblock.data.dataset import SMALLEST_MEASURED, DatasetConfig, check_partner, find
+from multiblock.errors import UserError
+from multiblock.files import Digests
+
+
+class Inspection:
+    """What is known of image files, kept in a small file so that only new and changed files are read again.
+
+    Args:
+        memory: that file.
+    """
+
+    def __init__(self, memory: Path) -> None:
+        self._digests = Digests(memory)
+
+    def look(self, file: Path) -> tuple[str, int, int]:
+        """The digest of a file's bytes, and its height and width in pixels.
+
+        Raises:
+            UserError: the file cannot be read, or is no image.
+        """
+        try:
+            note = self._digests.note(file)
+        except OSError as error:
+            raise UserError(f"{file}: cannot be read: {error.strerror}") from None
+        if len(note) == 1:
+            self._digests.append(file, images.size(file))
+        digest, (height, width) = self._digests.note(file)
+        return digest, height, width
+
+    def save(self) -> None:
+        """Write what was learnt."""
+        self._digests.save()
+
+
+def inspect(data: DatasetConfig, inspection: Inspection, patch: int) -> str:
+    """Check every file of a data set by its header, and return a digest of all that its arrays depend on.
+
+    Args:
+        patch: side in pixels, at HR size, of the largest patch that training will cut.
+
+    Raises:
+        UserError: see :func:`find`; or a file is no image, the sizes of a pair do not match, or an image is too
+            small to be trained or measured on.
+    """
+    digest = hashlib.blake2b(f"{data.scale} {data.degradation} {data.max_side} ".encode(), digest_size=16)
+    for split, items in find(data, lambda file: inspection.look(file)[1:]).items():
+        for item in items:
+            digest.update(f"{split} {item.name} {item.side} ".encode())
+            mark, height, width = inspection.look(item.hr)
+            if item.side and min(height, width) < item.side:
+                raise UserError(
+                    f"{item.hr}: found {width} x {height} pixels; windows of {item.side} x {item.side} need more"
+                )
+            height, width = item.window(height, width)[2:]
+            digest.update(mark.encode())
+            needed = patch if split == "train" else SMALLEST_MEASURED
+            if min(height, width) // data.scale * data.scale < needed:
+                purpose = f"cut patches of {patch} pixels" if split == "train" else "measure SSIM"
+                raise UserError(
+                    f"{item.hr}: found {width} x {height} pixels; to {purpose}, {needed} x {needed} are needed"
+                )
+            if item.lr is not None:
+                mark, *size = inspection.look(item.lr)
+                digest.update(mark.encode())
+                check_partner(item, size, (height, width), data.scale)
+    inspection.save()
+    return digest.hexdigest()

@@ -1,0 +1,26 @@
+"""Pixels as 8-bit values and as floats."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+_ROWS = 512
+"""Images are measured so many rows at a time: what is computed with in between takes many times their memory."""
+
+
+def strips(height: int) -> Iterator[slice]:
+    """The rows of an image, so many at a time."""
+    return (slice(top, min(top + _ROWS, height)) for top in range(0, height, _ROWS))
+
+
+def to_bytes(image: np.ndarray) -> np.ndarray:
+    """Floats cut to [0, 1] and rounded to 8 bits, half up."""
+    result = np.empty(image.shape, np.uint8)
+    for rows in strips(len(image)):
+        result[rows] = np.floor(np.clip(image[rows].astype(np.float64), 0, 1) * 255 + 0.5)
+    return result
+
+
+def as_float(pixels: np.ndarray) -> np.ndarray:
+    """Stored pixels, uint8 or float16, as float32 with 1.0 as peak."""
+    return pixels / np.float32(255) if pixels.dtype == np.uint8 else pixels.astype(np.float32)

@@ -1,0 +1,1 @@
+"""Whole images through a network, and how good they come out."""

@@ -1,0 +1,1 @@
+"""A chain of blocks as one network: its file, weights from elsewhere, how large it is."""

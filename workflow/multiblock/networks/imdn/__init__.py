@@ -1,0 +1,76 @@
+"""IMDN: its entries in the zoo, and how its weights are published."""
+
+from multiblock.networks.entry import STUDY_004, Entry
+from multiblock.networks.forms import Form
+
+ENTRIES = (
+    Entry(
+        name="imdn",
+        family="imdn",
+        what="information multi-distillation network, 64 channels, 6 modules",
+        source="Hui et al., ACM MM 2019 (Zheng222/IMDN)",
+    ),
+    Entry(
+        name="imdn_20x6",
+        family="imdn",
+        what="IMDN, 20 channels",
+        source=STUDY_004,
+        options={"channels": 20},
+    ),
+    *(
+        Entry(
+            name=f"imdn_rtc{size}",
+            family="imdn",
+            what=f"IMDN_RTC, {channels} channels, {modules} modules",
+            source=source,
+            options={"channels": channels, "modules": modules, "attention": False, "aggregate": False},
+        )
+        for size, channels, modules, source in (
+            ("", 12, 5, "Hui et al., AIM 2019 (Zheng222/IMDN)"),
+            ("_16x10", 16, 10, STUDY_004),
+            ("_12x16", 12, 16, STUDY_004),
+        )
+    ),
+    *(
+        Entry(
+            name=f"imdn_dw_{channels}x{modules}",
+            family="imdn",
+            what=f"depthwise-separable IMDN, {channels} channels, {modules} modules (recovered from its counts)",
+            source=STUDY_004,
+            options={
+                "channels": channels,
+                "modules": modules,
+                "depthwise": True,
+                "reduction": 12,
+                "passes": 2,
+            },
+        )
+        for channels, modules in ((40, 6), (36, 8), (32, 10))
+    ),
+)
+
+FORMS: tuple[Form, ...] = (
+    Form(
+        source="Zheng222/IMDN, IMDN",
+        rules=(
+            (r"fea_conv", "head"),
+            (r"IMDB(\d+)\.c([1-4])", r"body.{1}.conv\2"),
+            (r"IMDB(\d+)\.c5", "body.{1}.join"),
+            (r"IMDB(\d+)\.cca\.conv_du\.0", "body.{1}.attention.squeeze"),
+            (r"IMDB(\d+)\.cca\.conv_du\.2", "body.{1}.attention.excite"),
+            (r"c\.0", "join.0"),
+            (r"LR_conv", "join.2"),
+            (r"upsampler\.0", "upsampler.0"),
+        ),
+    ),
+    Form(
+        source="Zheng222/IMDN, IMDN_RTC",
+        rules=(
+            (r"model\.0", "head"),
+            (r"model\.1\.sub\.(\d+)\.c([1-4])", r"body.\1.conv\2"),
+            (r"model\.1\.sub\.(\d+)\.c5", r"body.\1.join"),
+            (r"model\.1\.sub\.\d+", "join.0"),
+            (r"model\.2(?:\.0)?", "upsampler.0"),
+        ),
+    ),
+)

@@ -1,0 +1,13 @@
+"""MCAN, the multiblock study's block: its entry in the zoo."""
+
+from multiblock.networks.entry import Entry
+
+ENTRIES = (
+    Entry(
+        name="mcan",
+        family="mcan",
+        scales=(1,),
+        what="block of the multiblock channel attention network",
+        source="multiblock study (LEEPEIQIN/Multiblock)",
+    ),
+)

@@ -1,0 +1,168 @@
+"""Find networks by name, read their options without running them, and build them.
+
+A family is a folder beside this file: ``carn/network.py`` holds ``CARN``, a class named like the folder (case and
+underscores do not count). A network of a user's own is one file, ``network: my_blocks/dense.py``, with a class named
+like the file. Such a class
+
+- takes its options as keyword-only arguments with defaults, annotated as ``int``, ``float``, ``bool``, ``str``,
+  ``tuple[int, ...]`` or ``Literal[...]``,
+- maps a batch (N, 3, H, W) in [0, 1] to (N, 3, s*H, s*W), where s is its option ``scale`` (1 without one), and
+  does not clamp,
+- describes itself by the attributes of :class:`multiblock.networks.spec.NetworkSpec`.
+
+Nothing here imports PyTorch until a network is built, so that a config is checked at once.
+"""
+
+import ast
+import importlib.util
+import inspect
+import os
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from reprlib import repr as shown
+from typing import TYPE_CHECKING, Any
+
+from multiblock.errors import UserError, listed, nearest
+
+if TYPE_CHECKING:
+    from torch import nn
+
+LARGEST_OPTION = 65_536
+"""The largest whole number that an option can be; no computer has the memory for that many channels or layers."""
+
+
+def names() -> list[str]:
+    """The built-in families, by name."""
+    return sorted(file.parent.name for file in Path(__file__).parent.glob("*/network.py"))
+
+
+def source(network: str) -> Path:
+    """The file that holds ``network``, a built-in name or a path ending in ``.py``.
+
+    Raises:
+        UserError: there is no such file or built-in network.
+    """
+    if network.endswith(".py"):
+        if not os.path.isfile(network):  # Path.is_file raises where a name is too long
+            raise UserError(f"{network}: no such file; a network's file or one of {listed(names())} is allowed")
+        return Path(network)
+    if network not in names():
+        raise UserError(
+            f"unknown network '{network}'{nearest(network, names())}; "
+            f"allowed are {listed(names())}, or the path of a Python file"
+        )
+    return Path(__file__).parent / network / "network.py"
+
+
+@cache
+def _class(network: str) -> ast.ClassDef:
+    file, wanted = source(network), Path(network).stem.replace("_", "").lower()
+    try:
+        tree = ast.parse(file.read_text())
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        reason = str(error) or type(error).__name__
+        raise UserError(f"{file}: is no Python file: {reason}; one with a class named like it is needed") from None
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name.replace("_", "").lower() == wanted:
+            return node
+    classes = [node.name for node in tree.body if isinstance(node, ast.ClassDef)]
+    raise UserError(f"{file}: found {listed(classes) or 'no class'}; a class named like the file is needed")
+
+
+def options(network: str) -> Mapping[str, tuple[str, Any]]:
+    """The options of a network: name to (type, default), read from its source without running it."""
+    return _options(network)
+
+
+@cache
+def _options(network: str) -> Mapping[str, tuple[str, Any]]:
+    init = next((n for n in _class(network).body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
+    if init is None:
+        return {}
+    try:
+        return {
+            argument.arg: (
+                ast.unparse(argument.annotation) if argument.annotation else "Any",
+                ast.literal_eval(default) if default else ...,
+            )
+            for argument, default in zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True)
+        }
+    except (ValueError, TypeError, RecursionError):
+        raise UserError(f"{source(network)}: an option's default is computed; plain values are needed") from None
+
+
+def explanations(network: str) -> dict[str, str]:
+    """What the network's docstring says of its options."""
+    text = inspect.cleandoc(ast.get_docstring(_class(network)) or "").partition("Args:\n")[2]
+    text = re.split(r"\n(?=\S)", text)[0]
+    entries = re.findall(r"^ {4}(\w[\w, ]*): (.*(?:\n {5,}.*)*)", text, re.MULTILINE)
+    return {name: " ".join(words.split()) for names, words in entries for name in names.split(", ")}
+
+
+def _explained(network: str, option: str) -> str:
+    words = explanations(network).get(option)
+    return f": {words}" if words else ""
+
+
+def check_options(network: str, given: Mapping[str, Any], key: str) -> None:
+    """Check that ``network`` exists and takes the options ``given``.
+
+    Raises:
+        UserError: it does not; the message starts with the config key ``key``.
+    """
+    try:
+        known = options(network)
+    except UserError as error:
+        raise UserError(f"{key}.network: {error}") from None
+    for name, value in given.items():
+        if name not in known:
+            raise UserError(
+                f"{key}.{name}: {network} has no such option{nearest(name, known)}; allowed are {listed(known)}"
+            )
+        kind = "str" if name.endswith("_weights") else known[name][0]  # a file, which is checked and read
+        _check_value(value, kind, f"{key}.{name}")
+    for name, (_, default) in known.items():
+        if default is ... and name not in given:
+            raise UserError(f"{key}.{name}: is missing; {network} needs it{_explained(network, name)}")
+
+
+def _check_value(value: Any, kind: str, key: str) -> None:
+    """Check an option's value against its annotation; annotations that are not known here allow everything."""
+    if kind.startswith("Literal["):
+        allowed = ast.literal_eval(f"({kind.removeprefix('Literal[').removesuffix(']')},)")
+        if value not in allowed:
+            raise UserError(
+                f"{key}: found {shown(value)}{nearest(str(value), map(str, allowed))}; allowed are {listed(allowed)}"
+            )
+    elif kind == "tuple[int, ...]":
+        if not isinstance(value, list | tuple):
+            raise UserError(f"{key}: found {shown(value)}; allowed is a list of whole numbers")
+        for number, item in enumerate(value):
+            _check_value(item, "int", f"{key}.{number}")
+    elif plain := {"int": int, "float": int | float, "bool": bool, "str": str}.get(kind):
+        if not isinstance(value, plain) or isinstance(value, bool) != (kind == "bool"):
+            raise UserError(f"{key}: found {shown(value)}; allowed is a value of type {kind}")
+        if kind == "int" and not 1 <= int(value) <= LARGEST_OPTION:
+            raise UserError(f"{key}: found {value}; allowed is at least 1, at most {LARGEST_OPTION}")
+
+
+def build(network: str, given: Mapping[str, Any]) -> "nn.Module":
+    """Build a network with PyTorch's default initialisation.
+
+    Raises:
+        UserError: unknown network or option.
+    """
+    check_options(network, given, network)
+    file = source(network)
+    if network.endswith(".py"):
+        spec = importlib.util.spec_from_file_location(file.stem, file)
+        assert spec and spec.loader
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    else:
+        module = importlib.import_module(f"{__package__}.{network}.network")
+    built = getattr(module, _class(network).name)(**given)
+    built.scale = given.get("scale", options(network).get("scale", ("int", 1))[1])
+    return built

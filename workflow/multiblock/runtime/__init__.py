@@ -1,0 +1,1 @@
+"""What a machine gives: device, number format, compilation, memory."""
