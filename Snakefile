@@ -22,5 +22,5 @@ report: "workflow/report/workflow.rst"
 rule all:
     default_target: True
     input:
-        [run_reports(run) for run in study.runs],
-        study_reports(),
+        [layout.promised(run) for run in study.runs],
+        layout.study_reports(),

@@ -18,6 +18,7 @@ from multiblock.model.chain import Chain
 from multiblock.plan import Task
 from multiblock.runtime.device import choose
 from multiblock.training import checkpoint, optimisers
+from multiblock.training.state import State
 from multiblock.training.trainer import Settings, train
 
 MCAN, SMALL = BLOCKS["MCAN"], BLOCKS["default"]
@@ -161,7 +162,7 @@ def measure_checkpoints(how: How) -> Table:
         optimiser.step()
         folder = how.work / "checkpoints" / name
         folder.mkdir(parents=True)
-        state = checkpoint.State(done=1, weights=span.blocks.state_dict(), optimiser=optimiser.state_dict())
+        state = State(step=1, weights=span.blocks.state_dict(), optimiser=optimiser.state_dict())
         times = paired({"save": timed(lambda state=state, to=folder: checkpoint.save(to, state), how)}, how.repeats)[
             "save"
         ]

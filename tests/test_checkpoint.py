@@ -16,7 +16,8 @@ from multiblock.inference import tiles
 from multiblock.networks import registry
 from multiblock.plan import Block, Plan
 from multiblock.training import checkpoint, optimisers, trainer
-from multiblock.training.checkpoint import State
+from multiblock.training.losses import Loss
+from multiblock.training.state import State
 from test_plan import phase, stage
 from test_training import SETTINGS, history, run, same, task
 
@@ -27,13 +28,13 @@ def states(folder: Path) -> list[Path]:
 
 def saved(folder: Path, *done: int) -> None:
     for number in done:
-        checkpoint.save(folder, State(done=number, weights={"w": torch.full((100,), float(number))}))
+        checkpoint.save(folder, State(step=number, weights={"w": torch.full((100,), float(number))}))
 
 
 def test_the_last_two_are_kept(tmp_path):
     saved(tmp_path, 5, 10, 1000, 999_999)
     assert [file.name[:9] for file in states(tmp_path)] == ["000001000", "000999999"]
-    assert checkpoint.load(tmp_path).done == 999_999
+    assert checkpoint.load(tmp_path).step == 999_999
     assert len(list(tmp_path.iterdir())) == 2
 
 
@@ -44,17 +45,17 @@ def test_a_damaged_one_falls_back_to_the_one_before(tmp_path, caplog, damage):
     content = bytearray(newest.read_bytes())
     content[len(content) // 2] ^= 1
     newest.write_bytes({"flipped": content, "cut": content[:-40], "empty": b""}[damage])
-    assert checkpoint.load(tmp_path).done == 5
+    assert checkpoint.load(tmp_path).step == 5
     assert f"{newest}: is damaged and left out: its content does not fit its checksum" in caplog.text
     states(tmp_path)[0].write_bytes(b"")
-    assert checkpoint.load(tmp_path).done == 0
+    assert checkpoint.load(tmp_path).step == 0
 
 
 def test_one_that_was_being_written_does_not_count(tmp_path):
     saved(tmp_path, 5)
     part = part_of(tmp_path / "checkpoint.pt")
     part.write_bytes(b"half")
-    assert checkpoint.load(tmp_path).done == 5
+    assert checkpoint.load(tmp_path).step == 5
     saved(tmp_path, 6)
     assert not part.exists()
 
@@ -66,7 +67,7 @@ def test_code_in_a_checkpoint_is_refused(tmp_path):
 
     torch.save({"done": Evil()}, tmp_path / "part")
     (tmp_path / "part").rename(tmp_path / f"000000005-{digest_of(tmp_path / 'part')}.pt")
-    assert checkpoint.load(tmp_path).done == 0
+    assert checkpoint.load(tmp_path).step == 0
     assert not (tmp_path / "ran").exists()
 
 
@@ -89,7 +90,7 @@ def interrupted(arrays: Path, out: Path, monkeypatch, after: int, todo=None, set
 
     def saving(folder, state):
         save(folder, state)
-        if state.done >= after:
+        if state.step >= after:
             raise Interrupted
 
     with monkeypatch.context() as patched, pytest.raises(Interrupted):
@@ -162,16 +163,16 @@ def test_it_goes_on_in_the_number_format_that_it_began_with(arrays, tmp_path, mo
 
 def test_what_changed_meanwhile_is_said(arrays, tmp_path, monkeypatch, caplog):
     interrupted(arrays, tmp_path / "out", monkeypatch, 13)
-    monkeypatch.setattr(trainer, "_versions", lambda: {"torch": "3.0"})
+    monkeypatch.setattr(trainer, "versions", lambda: {"torch": "3.0"})
     with caplog.at_level(logging.WARNING):
         run(arrays, tmp_path / "out")
-    assert "it began with versions" in caplog.text and "last digits" in caplog.text
+    assert "it began with versions" in caplog.text and "as with another seed" in caplog.text
 
 
 class Exploding(nn.Module):
     """A block whose loss stays finite while its gradient does not, from a certain call on."""
 
-    output_layer, receptive_field = "c", 3
+    output_layer, receptive_field, scale = "c", 3, 1
     calls, at = 0, 8
 
     def __init__(self) -> None:
@@ -192,9 +193,7 @@ def test_nothing_is_stepped_with_what_is_not_finite(arrays, tmp_path, monkeypatc
     steps, todo = [], replace(task(), stages=stages)
     if what == "loss":
         values = iter([1.0] * 7 + [float("nan")])
-        monkeypatch.setattr(
-            trainer.Loss, "forward", lambda self, out, target: (out - target).abs().mean() * next(values)
-        )
+        monkeypatch.setattr(Loss, "forward", lambda self, out, target: (out - target).abs().mean() * next(values))
         reason = "the loss is nan"
     else:
         Exploding.calls = 0
@@ -212,4 +211,4 @@ def test_nothing_is_stepped_with_what_is_not_finite(arrays, tmp_path, monkeypatc
         run(arrays, tmp_path / "out", todo, checkpoint_seconds=0)
     assert len(steps) == 7
     kept = checkpoint.load(next((tmp_path / "out").glob("working-*")))
-    assert kept.done == 7 and all(value.isfinite().all() for value in kept.weights.values())
+    assert kept.step == 7 and all(value.isfinite().all() for value in kept.weights.values())

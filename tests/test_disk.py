@@ -23,7 +23,7 @@ from multiblock.files import atomic_write, lock, part_of, write_text
 from multiblock.model.chain import Chain
 from multiblock.plan import Block
 from multiblock.training import checkpoint
-from multiblock.training.checkpoint import State
+from multiblock.training.state import State
 from multiblock.workflow import jobs
 from test_workflow import snakemake, write_config
 
@@ -51,7 +51,7 @@ def limited():
 
 
 def write_checkpoint(folder: Path) -> None:
-    checkpoint.save(folder, State(done=7, weights={"w": torch.zeros(2_000_000)}))
+    checkpoint.save(folder, State(step=7, weights={"w": torch.zeros(2_000_000)}))
 
 
 def write_weights(folder: Path) -> None:
@@ -89,10 +89,10 @@ def test_a_limit_on_files_leaves_nothing_half(tmp_path, limited, write):
 
 def test_a_checkpoint_that_does_not_fit_leaves_those_before(small):
     for done in (1, 2):
-        checkpoint.save(small, State(done=done, weights={"w": torch.zeros(50_000)}))
+        checkpoint.save(small, State(step=done, weights={"w": torch.zeros(50_000)}))
     with pytest.raises(OSError):
         write_checkpoint(small)
-    assert checkpoint.load(small).done == 2
+    assert checkpoint.load(small).step == 2
 
 
 def test_what_was_there_stays_until_what_replaces_it_is_whole(tmp_path):

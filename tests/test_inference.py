@@ -99,7 +99,7 @@ def test_generate_runs_whole_images_of_all_splits(tmp_path, cache):
 
 def test_tiles_of_a_network_that_halves_its_maps_begin_on_its_grid(monkeypatch):
     class Halving(torch.nn.Module):
-        receptive_field, scale, grid = 9, 1, 4
+        output_layer, receptive_field, scale, grid = "c", 9, 1, 4
 
         def __init__(self):
             super().__init__()

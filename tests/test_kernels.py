@@ -63,7 +63,7 @@ def test_compiled_training_goes_the_same_way_and_is_resumed_to_the_same_bytes(ar
 
     def killed(file, state):
         save(file, state)
-        if state.done == 33:
+        if state.step == 33:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):

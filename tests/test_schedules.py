@@ -11,6 +11,7 @@ from multiblock.training import checkpoint, schedules
 from multiblock.training.freezing import Trained
 from multiblock.training.optimisers import make
 from multiblock.training.start import starting_chain
+from multiblock.training.state import State
 from test_plan import stage
 from test_training import SPEC, history, run, same, task
 
@@ -58,7 +59,7 @@ def test_plateau_waits_and_then_falls():
 
 
 def test_a_checkpoint_keeps_the_plateau(tmp_path):
-    state = checkpoint.State(done=3, plateau=schedules.Plateau(best=30.5, missed=2, factor=0.25))
+    state = State(step=3, plateau=schedules.Plateau(best=30.5, missed=2, factor=0.25))
     checkpoint.save(tmp_path, state)
     assert checkpoint.load(tmp_path) == state
 
@@ -126,7 +127,7 @@ def test_stopped_and_gone_on_under_schedules_is_the_same(arrays, tmp_path, monke
 
         def save_and_die(file, state, stop=stop, save=save):
             save(file, state)
-            if state.done == stop:
+            if state.step == stop:
                 raise Killed
 
         out = tmp_path / f"killed{stop}"

@@ -103,7 +103,7 @@ from multiblock.training import checkpoint
 save = checkpoint.save
 def slow(file, state):
     save(file, state)
-    print(state.done, flush=True)
+    print(state.step, flush=True)
 checkpoint.save = slow
 sys.path.insert(0, {tests!r})
 from test_training import run, task

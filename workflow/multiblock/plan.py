@@ -85,13 +85,14 @@ class Phase:
 class Task:
     """All that the weights of one phase depend on, apart from the files it reads.
 
-    ``blocks`` are the blocks 1..last and ``starts`` what each of them starts from: the phase that trained it last,
-    or a way to start. Blocks from ``first`` on are trained.
+    ``blocks`` are all blocks that are trained by the end of the phase, and ``starts`` what each of them starts from:
+    the phase that trained it last, or a way to start. Blocks ``first`` to ``last`` are trained.
     """
 
     seed: int
     phase: int
     first: int
+    last: int
     blocks: tuple[Block, ...]
     starts: tuple[int | str, ...]
     stages: tuple[Stage, ...]
@@ -102,11 +103,6 @@ class Task:
         blocks = tuple(Block(**block) for block in plain["blocks"])
         stages = tuple(Stage(**stage) for stage in plain["stages"])
         return cls(**{**plain, "blocks": blocks, "stages": stages})
-
-    @property
-    def last(self) -> int:
-        """Number of the last block of the span."""
-        return len(self.blocks)
 
     @property
     def iterations(self) -> int:
@@ -219,13 +215,17 @@ class Plan:
         """The phase whose weights ``block`` has once phase ``after`` is done, or 0 if it is untrained then."""
         return next((p for p in range(after, 0, -1) if block in self.phase(p).span), 0)
 
+    def reach(self, number: int) -> int:
+        """The last block that is trained once phase ``number`` is done: the network after it has blocks 1 to there."""
+        return max(phase.last for phase in self.phases[:number])
+
     def owners(self, number: int) -> dict[int, int]:
-        """The network as it stands after phase ``number``: its blocks 1..last, each with the phase it comes from."""
-        return {block: self.owner(block, number) for block in range(1, self.phase(number).last + 1)}
+        """The network as it stands after phase ``number``: its blocks, each with the phase it comes from."""
+        return {block: self.owner(block, number) for block in range(1, self.reach(number) + 1)}
 
     def reads_weights(self, number: int) -> tuple[int, ...]:
-        """The phases whose weight files phase ``number`` needs: those of the blocks before and in its span."""
-        needed = {self.owner(block, number - 1) for block in range(1, self.phase(number).last + 1)}
+        """The phases whose weight files phase ``number`` needs: those of all blocks that are trained already."""
+        needed = {self.owner(block, number - 1) for block in range(1, self.reach(number) + 1)}
         return tuple(sorted(needed - {0}))
 
     def reads_set(self, number: int) -> CachedSet:
@@ -265,11 +265,17 @@ class Plan:
         return tuple(sorted(changed))
 
     def title(self, number: int) -> str:
-        """What phase ``number`` made, as the study writes it: ``N_2(N_1)``, or ``N`` for a joint phase."""
-        phase = self.phase(number)
-        if phase.last > phase.first:
-            return "N" if phase.last == len(self.blocks) else f"N_{phase.first}..{phase.last}"
-        return "(".join(f"N_{block}" for block in range(phase.last, 0, -1)) + ")" * (phase.last - 1)
+        """What phase ``number`` made, as the study writes it: ``N_2(N_1)``, or ``N`` for the whole chain at once.
+
+        Where blocks after the span are trained already, the name says which were trained anew: ``N (N_2 anew)``.
+        """
+        phase, reach = self.phase(number), self.reach(number)
+        whole = "N" if reach == len(self.blocks) else f"N_1..{reach}"
+        if reach > phase.last:
+            return f"{whole} (N_{format_span(phase.first, phase.last).replace('-', '..')} anew)"
+        if phase.last == phase.first:
+            return "(".join(f"N_{block}" for block in range(phase.last, 0, -1)) + ")" * (phase.last - 1)
+        return whole if phase.first == 1 else f"N_{phase.first}..{phase.last}"
 
     def task(self, number: int, seed: int) -> "Task":
         """What phase ``number`` has to do for ``seed``."""
@@ -278,8 +284,9 @@ class Plan:
             seed=seed,
             phase=number,
             first=phase.first,
-            blocks=self.blocks[: phase.last],
-            starts=tuple(self.owner(block, number - 1) or phase.start for block in range(1, phase.last + 1)),
+            last=phase.last,
+            blocks=self.blocks[: self.reach(number)],
+            starts=tuple(self.owner(block, number - 1) or phase.start for block in range(1, self.reach(number) + 1)),
             stages=phase.stages,
         )
 

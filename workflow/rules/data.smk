@@ -1,5 +1,7 @@
 rule convert:
     """Images to arrays: HR and LR of all splits, every file read once."""
+    input:
+        depends=depends(DATA, "convert", on.conversion),
     output:
         hr=image_set(f"{DATA}/HR"),
         lr=image_set(f"{DATA}/LR"),
@@ -9,9 +11,6 @@ rule convert:
     priority: 100
     conda:
         ENVIRONMENT
-    params:
-        images=lambda wildcards: IMAGES[wildcards.data],
-        source=source_of("data.convert"),
     script:
         "../scripts/convert.py"
 
@@ -19,7 +18,8 @@ rule convert:
 rule enlarge:
     """LR at the size of HR, for chains that keep the size."""
     input:
-        image_set(f"{DATA}/LR"),
+        lr=image_set(f"{DATA}/LR"),
+        depends=depends(DATA, "enlarge", on.enlargement),
     output:
         image_set(f"{DATA}/LR_enlarged"),
     log:
@@ -29,6 +29,5 @@ rule enlarge:
         ENVIRONMENT
     params:
         scale=lambda wildcards: study.data[wildcards.data].scale,
-        source=source_of("data.convert"),
     script:
         "../scripts/enlarge.py"

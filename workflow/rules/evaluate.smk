@@ -2,9 +2,10 @@ rule evaluate:
     """Per-image PSNR and SSIM of a phase, beside those of no network, and its pictures."""
     input:
         weights=f"{PHASE}/weights.safetensors",
-        lr=lambda wildcards: image_set(input_folder(wildcards), ["test"]),
-        cached=lambda wildcards: image_set(cached_folder(wildcards), ["test"]),
-        hr=lambda wildcards: image_set(hr_folder(wildcards), ["test"]),
+        lr=lambda wildcards: image_set(layout.input(wildcards), ["test"]),
+        cached=lambda wildcards: image_set(layout.cached(wildcards), ["test"]),
+        hr=lambda wildcards: image_set(layout.hr(wildcards), ["test"]),
+        depends=depends(PHASE, "evaluate", on.evaluation),
     output:
         table=f"{PHASE}/psnr.csv",
         pictures=directory(f"{PHASE}/images"),
@@ -18,9 +19,7 @@ rule evaluate:
     resources:
         gpu=1,
     params:
-        first=lambda wildcards: plan_of(wildcards).phase(int(wildcards.phase)).first,
-        border=lambda wildcards: study.border(study.runs[wildcards.run]),
-        memory_gib=study.inference["memory_gib"],
-        source=lambda wildcards: source_of("inference.evaluation", wildcards),
+        first=lambda wildcards: layout.run(wildcards).plan.phase(int(wildcards.phase)).first,
+        border=lambda wildcards: study.border(layout.run(wildcards)),
     script:
         "../scripts/evaluate.py"

@@ -1,8 +1,9 @@
 rule table:
     """PSNR by phase, means over the test images."""
     input:
-        measured=lambda wildcards: phase_files(wildcards.run, "psnr.csv"),
-        trained=lambda wildcards: phase_files(wildcards.run, "training.json"),
+        measured=lambda wildcards: layout.of_phases(wildcards.run, "psnr.csv"),
+        trained=lambda wildcards: layout.of_phases(wildcards.run, "training.json"),
+        depends=depends(f"{RESULTS}/{{run}}", "table", on.table),
     output:
         csv=report(
             f"{RESULTS}/{{run}}/psnr_by_phase.csv",
@@ -17,9 +18,8 @@ rule table:
     conda:
         ENVIRONMENT
     params:
-        of=lambda wildcards: seeds_and_phases(wildcards.run),
-        border=lambda wildcards: study.border(study.runs[wildcards.run]),
-        source=source_of("report.tables"),
+        of=lambda wildcards: layout.seeds_and_phases(wildcards.run),
+        border=lambda wildcards: study.border(layout.run(wildcards)),
     script:
         "../scripts/table.py"
 
@@ -29,11 +29,12 @@ rule figures:
     input:
         table=f"{RESULTS}/{{run}}/psnr_by_phase.csv",
         times=f"{RESULTS}/{{run}}/times.csv",
-        measured=lambda wildcards: phase_files(wildcards.run, "psnr.csv"),
-        histories=lambda wildcards: phase_files(wildcards.run, "history.csv"),
-        pictures=lambda wildcards: phase_files(wildcards.run, "images"),
-        lr=lambda wildcards: image_set(input_folder(wildcards), ["test"]),
-        hr=lambda wildcards: image_set(hr_folder(wildcards), ["test"]),
+        measured=lambda wildcards: layout.of_phases(wildcards.run, "psnr.csv"),
+        histories=lambda wildcards: layout.of_phases(wildcards.run, "history.csv"),
+        pictures=lambda wildcards: layout.of_phases(wildcards.run, "images"),
+        lr=lambda wildcards: image_set(layout.input(wildcards), ["test"]),
+        hr=lambda wildcards: image_set(layout.hr(wildcards), ["test"]),
+        depends=depends(f"{RESULTS}/{{run}}", "figures", on.figures),
     output:
         psnr=report(
             f"{RESULTS}/{{run}}/psnr_by_phase.png",
@@ -59,11 +60,10 @@ rule figures:
     conda:
         ENVIRONMENT
     params:
-        of=lambda wildcards: seeds_and_phases(wildcards.run),
-        titles=lambda wildcards: strip_titles(wildcards),
+        of=lambda wildcards: layout.seeds_and_phases(wildcards.run),
+        titles=on.titles,
         images=study.report["images"],
         zoom=study.report["zoom"],
-        source=source_of("report.figures"),
     script:
         "../scripts/figures.py"
 
@@ -73,6 +73,7 @@ rule compare:
     input:
         tables=[f"{RESULTS}/{run}/psnr_by_phase.csv" for run in study.runs],
         times=[f"{RESULTS}/{run}/times.csv" for run in study.runs],
+        depends=depends(RESULTS, f"{study.name}_comparison", on.comparison),
     output:
         csv=report(
             f"{RESULTS}/{study.name}_comparison.csv",
@@ -88,7 +89,6 @@ rule compare:
     params:
         runs=list(study.runs),
         baseline=study.baseline,
-        source=source_of("report.tables"),
     script:
         "../scripts/compare.py"
 
@@ -96,7 +96,8 @@ rule compare:
 rule losses:
     """The training losses of all runs as one table, and figures of some of them side by side."""
     input:
-        [phase_files(run, "history.csv") for run in study.runs],
+        histories=[layout.of_phases(run, "history.csv") for run in study.runs],
+        depends=depends(RESULTS, f"{study.name}_losses", on.losses),
     output:
         csv=report(
             f"{RESULTS}/{study.name}_losses.csv",
@@ -116,10 +117,9 @@ rule losses:
     conda:
         ENVIRONMENT
     params:
-        histories={run: histories_by_seed(run) for run in study.runs},
+        histories={run: layout.histories(run) for run in study.runs},
         groups=study.loss_figures,
         reference=study.report.get("reference_losses"),
-        source=source_of("report.tables") + source_of("report.figures"),
     script:
         "../scripts/losses.py"
 
@@ -127,7 +127,8 @@ rule losses:
 rule budget:
     """Parameters, GFLOPs, PSNR an image and ranking score, as the lightweight x3 study reports them."""
     input:
-        [last_measured(run) for run in study.runs],
+        measured=[layout.of_last_phase(run, "psnr.csv") for run in study.runs],
+        depends=depends(RESULTS, f"{study.name}_budget", on.budget),
     output:
         csv=report(
             f"{RESULTS}/{study.name}_budget.csv",
@@ -141,8 +142,7 @@ rule budget:
         ENVIRONMENT
     params:
         blocks={run: [asdict(block) for block in study.runs[run].plan.blocks] for run in study.runs},
-        measured={run: last_measured(run) for run in study.runs},
+        measured={run: layout.of_last_phase(run, "psnr.csv") for run in study.runs},
         limit=study.report.get("budget_gflops"),
-        source=source_of("report.budget"),
     script:
         "../scripts/budget.py"

@@ -6,16 +6,16 @@ for number in PHASES:
         name:
             f"phase{number}_1"
         input:
-            images=lambda wildcards: image_set(cached_folder(wildcards), ["train", "validation"]),
-            hr=lambda wildcards: image_set(hr_folder(wildcards), ["train", "validation"]),
-            weights=lambda wildcards: [
-                weights_of(wildcards, phase) for phase in plan_of(wildcards).reads_weights(int(wildcards.phase))
-            ],
-            published=lambda wildcards: plan_of(wildcards).task(int(wildcards.phase), 0).files,
+            images=lambda wildcards: image_set(layout.cached(wildcards), ["train", "validation"]),
+            hr=lambda wildcards: image_set(layout.hr(wildcards), ["train", "validation"]),
+            lr=lambda wildcards: image_set(layout.input(wildcards), ["validation"]),
+            weights=lambda wildcards: layout.weights_read(wildcards),
+            depends=depends(PHASE, "train", on.training),
         output:
-            weights=f"{PHASE}/weights.safetensors",
-            history=f"{PHASE}/history.csv",
-            record=f"{PHASE}/training.json",
+            # What stands is kept until the new weights are whole, and put back where training fails.
+            weights=update(f"{PHASE}/weights.safetensors"),
+            history=update(f"{PHASE}/history.csv"),
+            record=update(f"{PHASE}/training.json"),
         log:
             f"{PHASE}/logs/train.log",
         wildcard_constraints:
@@ -26,8 +26,8 @@ for number in PHASES:
         resources:
             gpu=1,
         params:
-            task=lambda wildcards: task_of(wildcards),
-            settings=lambda wildcards: training_settings(wildcards),
+            task=lambda wildcards: asdict(on.task(wildcards)),
+            settings=on.settings,
         script:
             "../scripts/train.py"
 
@@ -35,10 +35,9 @@ for number in PHASES:
         name:
             f"phase{number}_2"
         input:
-            images=lambda wildcards: image_set(cached_folder(wildcards)),
-            weights=lambda wildcards: [
-                weights_of(wildcards, phase) for phase in dict.fromkeys(set_blocks(wildcards).values())
-            ],
+            images=lambda wildcards: image_set(layout.cached(wildcards)),
+            weights=lambda wildcards: layout.weights(wildcards, layout.set_blocks(wildcards).values()),
+            depends=depends(PHASE, "LR_{block}", on.generation),
         output:
             image_set(f"{PHASE}/LR_{{block}}"),
         log:
@@ -51,10 +50,7 @@ for number in PHASES:
         resources:
             gpu=1,
         params:
-            blocks=lambda wildcards: set_blocks(wildcards),
-            cache=study.inference["cache"],
-            memory_gib=study.inference["memory_gib"],
-            source=lambda wildcards: source_of("inference.cache", wildcards),
+            blocks=lambda wildcards: layout.set_blocks(wildcards),
         script:
             "../scripts/generate.py"
 
@@ -62,4 +58,8 @@ for number in PHASES:
         name:
             f"phase{number}"
         input:
-            [phase_files(run, "psnr.csv", upto=number) for run in study.runs],
+            [
+                layout.of_phases(run, name, upto=number)
+                for run in study.runs
+                for name in (*TRAINED, "psnr.csv", "images")
+            ],

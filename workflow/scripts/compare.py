@@ -4,10 +4,11 @@ from multiblock.files import write_text
 from multiblock.report.tables import comparison, comparison_as_markdown, read, write
 from multiblock.workflow.jobs import job
 
-with job(snakemake):
-    output = snakemake.output
-    files = zip(map(Path, snakemake.input.tables), map(Path, snakemake.input.times), strict=True)
-    tables = {run: read(*both) for run, both in zip(snakemake.params.runs, files, strict=True)}
-    table = comparison(tables, snakemake.params.baseline)
-    write(table, ["run"], Path(output.csv), Path(output.times))
-    write_text(Path(output.markdown), comparison_as_markdown(table))
+with job(snakemake) as needed:
+    if needed:
+        output = snakemake.output
+        files = zip(map(Path, snakemake.input.tables), map(Path, snakemake.input.times), strict=True)
+        tables = {run: read(*both) for run, both in zip(snakemake.params.runs, files, strict=True)}
+        table = comparison(tables, snakemake.params.baseline)
+        write(table, ["run"], Path(output.csv), Path(output.times))
+        write_text(Path(output.markdown), comparison_as_markdown(table))

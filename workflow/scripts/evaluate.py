@@ -4,19 +4,20 @@ from multiblock.inference.evaluation import evaluate
 from multiblock.training import checkpoint
 from multiblock.workflow.jobs import device_of, job
 
-with job(snakemake):
-    evaluate(
-        phase=int(snakemake.wildcards.phase),
-        first=snakemake.params.first,
-        weights=Path(snakemake.input.weights),
-        lr=Path(snakemake.input.lr[0]),
-        cached=Path(snakemake.input.cached[0]),
-        hr=Path(snakemake.input.hr[0]),
-        border=snakemake.params.border,
-        device=device_of(snakemake).device,
-        memory_gib=snakemake.params.memory_gib,
-        table=Path(snakemake.output.table),
-        pictures=Path(snakemake.output.pictures),
-    )
-    # The phase stands: nothing has to go on from its last checkpoint any more.
-    checkpoint.clear(Path(snakemake.input.weights).parent)
+with job(snakemake) as needed:
+    if needed:
+        evaluate(
+            phase=int(snakemake.wildcards.phase),
+            first=snakemake.params.first,
+            weights=Path(snakemake.input.weights),
+            lr=Path(snakemake.input.lr[0]),
+            cached=Path(snakemake.input.cached[0]),
+            hr=Path(snakemake.input.hr[0]),
+            border=snakemake.params.border,
+            device=device_of(snakemake).device,
+            memory_gib=snakemake.config["inference"]["memory_gib"],
+            table=Path(snakemake.output.table),
+            pictures=Path(snakemake.output.pictures),
+        )
+        # The phase stands: nothing has to go on from its last checkpoint any more.
+        checkpoint.clear(Path(snakemake.input.weights).parent)

@@ -4,20 +4,21 @@ from multiblock.report import figures
 from multiblock.report.tables import read
 from multiblock.workflow.jobs import job
 
-with job(snakemake):
-    of = snakemake.params.of
-    table = read(Path(snakemake.input.table), Path(snakemake.input.times))
-    figures.psnr_by_phase(table, Path(snakemake.output.psnr))
-    figures.learning_curves(
-        dict(zip(of, map(Path, snakemake.input.histories), strict=True)), Path(snakemake.output.curves)
-    )
-    figures.strips(
-        lr=Path(snakemake.input.lr[0]),
-        hr=Path(snakemake.input.hr[0]),
-        pictures=dict(zip(of, map(Path, snakemake.input.pictures), strict=True)),
-        measured=dict(zip(of, map(Path, snakemake.input.measured), strict=True)),
-        titles=snakemake.params.titles,
-        count=snakemake.params.images,
-        zoom=snakemake.params.zoom,
-        out=Path(snakemake.output.strips),
-    )
+with job(snakemake) as needed:
+    if needed:
+        of = snakemake.params.of
+        table = read(Path(snakemake.input.table), Path(snakemake.input.times))
+        figures.psnr_by_phase(table, Path(snakemake.output.psnr))
+        figures.learning_curves(
+            dict(zip(of, map(Path, snakemake.input.histories), strict=True)), Path(snakemake.output.curves)
+        )
+        figures.strips(
+            lr=Path(snakemake.input.lr[0]),
+            hr=Path(snakemake.input.hr[0]),
+            pictures=dict(zip(of, map(Path, snakemake.input.pictures), strict=True)),
+            measured=dict(zip(of, map(Path, snakemake.input.measured), strict=True)),
+            titles=snakemake.params.titles,
+            count=snakemake.params.images,
+            zoom=snakemake.params.zoom,
+            out=Path(snakemake.output.strips),
+        )

@@ -3,13 +3,14 @@ from pathlib import Path
 from multiblock.inference.cache import generate
 from multiblock.workflow.jobs import device_of, job, weights_by_phase
 
-with job(snakemake):
-    files = weights_by_phase(snakemake.input.weights)
-    generate(
-        files={block: files[phase] for block, phase in snakemake.params.blocks.items()},
-        inputs=Path(snakemake.input.images[0]).parent,
-        out=Path(snakemake.output[0]).parent,
-        cache=snakemake.params.cache,
-        device=device_of(snakemake).device,
-        memory_gib=snakemake.params.memory_gib,
-    )
+with job(snakemake) as needed:
+    if needed:
+        files = weights_by_phase(snakemake.input.weights)
+        generate(
+            files={block: files[phase] for block, phase in snakemake.params.blocks.items()},
+            inputs=Path(snakemake.input.images[0]).parent,
+            out=Path(snakemake.output[0]).parent,
+            cache=snakemake.config["inference"]["cache"],
+            device=device_of(snakemake).device,
+            memory_gib=snakemake.config["inference"]["memory_gib"],
+        )

@@ -6,12 +6,13 @@ from multiblock.files import write_text
 from multiblock.report import figures, tables
 from multiblock.workflow.jobs import job
 
-with job(snakemake):
-    histories = snakemake.params.histories
-    table = tables.losses({run: [list(map(Path, seed)) for seed in seeds] for run, seeds in histories.items()})
-    write_text(Path(snakemake.output.csv), table.to_csv(index=False))
-    reference = pd.read_csv(snakemake.params.reference) if snakemake.params.reference else None
-    out = Path(snakemake.output.figures)
-    out.mkdir(parents=True)
-    for name, runs in snakemake.params.groups.items():
-        figures.losses(table, runs, reference, out / f"{name}.png")
+with job(snakemake) as needed:
+    if needed:
+        histories = snakemake.params.histories
+        table = tables.losses({run: [list(map(Path, seed)) for seed in seeds] for run, seeds in histories.items()})
+        write_text(Path(snakemake.output.csv), table.to_csv(index=False))
+        reference = pd.read_csv(snakemake.params.reference) if snakemake.params.reference else None
+        out = Path(snakemake.output.figures)
+        out.mkdir(parents=True)
+        for name, runs in snakemake.params.groups.items():
+            figures.losses(table, runs, reference, out / f"{name}.png")

@@ -4,15 +4,17 @@ from multiblock.plan import Task
 from multiblock.training.trainer import Settings, train
 from multiblock.workflow.jobs import device_of, job, weights_by_phase
 
-with job(snakemake):
-    train(
-        Task.from_dict(snakemake.params.task),
-        Settings(**snakemake.params.settings),
-        device_of(snakemake),
-        inputs=Path(snakemake.input.images[0]).parent,
-        targets=Path(snakemake.input.hr[0]).parent,
-        weights=weights_by_phase(snakemake.input.weights),
-        out=Path(snakemake.output.weights).parent,
-        checkpoint_seconds=snakemake.config["training"]["checkpoint_seconds"],
-        memory_gib=snakemake.config["inference"]["memory_gib"],
-    )
+with job(snakemake) as needed:
+    if needed:
+        train(
+            Task.from_dict(snakemake.params.task),
+            Settings(**snakemake.params.settings),
+            device_of(snakemake),
+            inputs=Path(snakemake.input.images[0]).parent,
+            targets=Path(snakemake.input.hr[0]).parent,
+            weights=weights_by_phase(snakemake.input.weights),
+            out=Path(snakemake.output.weights).parent,
+            lr=Path(snakemake.input.lr[0]).parent,
+            checkpoint_seconds=snakemake.config["training"]["checkpoint_seconds"],
+            memory_gib=snakemake.config["inference"]["memory_gib"],
+        )

@@ -10,14 +10,14 @@ from multiblock.files import Digests
 
 
 class Inspection:
-    """What is known of image files, kept in a small file so that only new and changed files are read again.
+    """What is known of image files: only new and changed ones are read again.
 
     Args:
-        memory: that file.
+        digests: keep it.
     """
 
-    def __init__(self, memory: Path) -> None:
-        self._digests = Digests(memory)
+    def __init__(self, digests: Digests) -> None:
+        self._digests = digests
 
     def look(self, file: Path) -> tuple[str, int, int]:
         """The digest of a file's bytes, and its height and width in pixels.
@@ -33,10 +33,6 @@ class Inspection:
             self._digests.append(file, images.size(file))
         digest, (height, width) = self._digests.note(file)
         return digest, height, width
-
-    def save(self) -> None:
-        """Write what was learnt."""
-        self._digests.save()
 
 
 def inspect(data: DatasetConfig, inspection: Inspection, patch: int) -> str:
@@ -70,5 +66,4 @@ def inspect(data: DatasetConfig, inspection: Inspection, patch: int) -> str:
                 mark, *size = inspection.look(item.lr)
                 digest.update(mark.encode())
                 check_partner(item, size, (height, width), data.scale)
-    inspection.save()
     return digest.hexdigest()

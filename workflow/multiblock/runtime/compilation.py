@@ -13,7 +13,7 @@ from torch import Tensor
 
 from multiblock.model.chain import Chain
 from multiblock.networks.spec import describe
-from multiblock.plan import Task
+from multiblock.plan import Stage, Task
 from multiblock.runtime.device import Device, memory_format
 
 log = logging.getLogger(__name__)
@@ -47,13 +47,18 @@ class Kernels:
         """A batch (N, 3, H, W) in the layout; it is copied only if it has another one."""
         return batch.contiguous(memory_format=self.layout)
 
-    def forward(self, span: Chain, device: Device, task: Task) -> Callable[[Tensor], Tensor]:
-        """The span as it is, or compiled; what it computes is the same up to rounding."""
+    def forward(self, span: Chain, device: Device, stage: Stage) -> Callable[[Tensor], Tensor]:
+        """The span for the iterations of a stage, as it is or compiled; the same up to rounding."""
         if not self.compile:
             return span
         compiled = torch.compile(span, dynamic=False, mode="reduce-overhead" if device.device.type == "cuda" else None)
         try:
-            _try(span, compiled, device, self.to_layout(torch.zeros(_first_batch(task), device=device.device)))
+            _try(
+                span,
+                compiled,
+                device,
+                self.to_layout(torch.zeros(stage.batch, 3, stage.patch, stage.patch, device=device.device)),
+            )
         except Exception as error:  # whatever compilers say
             log.info("not compiled after all: %s", str(error).strip().splitlines()[0])
             return span
@@ -92,11 +97,6 @@ def expected_seconds(span: Chain, task: Task, device: Device) -> float:
     speed = _FLOPS[kind] * (torch.get_num_threads() if kind == "cpu" else 1)
     work = 6 * span.parameters_count * task.block_pixels / len(span.specs)
     return work / speed + task.iterations * _LAUNCH_SECONDS[kind]
-
-
-def _first_batch(task: Task) -> tuple[int, int, int, int]:
-    stage = task.stages[0]
-    return stage.batch, 3, stage.patch, stage.patch
 
 
 def _try(span: Chain, compiled: Callable[[Tensor], Tensor], device: Device, batch: Tensor) -> None:

@@ -23,11 +23,15 @@ class Device:
     dtype: torch.dtype
     dtype_reason: str
 
+    @property
+    def name(self) -> str:
+        """The name of the hardware."""
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "CPU"
+
     def __str__(self) -> str:
-        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "CPU"
         precision = str(self.dtype).removeprefix("torch.")
         return (
-            f"device {self.device} ({name}; {self.device_reason}), precision {precision} ({self.dtype_reason}), "
+            f"device {self.device} ({self.name}; {self.device_reason}), precision {precision} ({self.dtype_reason}), "
             f"{torch.get_num_threads()} threads"
         )
 

@@ -4,7 +4,7 @@ import csv
 import io
 from pathlib import Path
 
-COLUMNS = ("iteration", "stage", "lr", "loss", "psnr_rgb_validation")
+COLUMNS = ("iteration", "stage", "lr", "loss", "psnr_rgb_validation", "gradient_norm")
 
 
 class History:
@@ -19,7 +19,7 @@ class History:
         self.text = text or _line(COLUMNS)
         file.write_text(self.text, encoding="utf-8")
 
-    def add(self, iteration: int, stage: int, lr: float, loss: float, psnr: float | None) -> None:
+    def add(self, iteration: int, stage: int, lr: float, loss: float, psnr: float | None, norm: float) -> None:
         """One row.
 
         Args:
@@ -28,8 +28,9 @@ class History:
             lr: learning rate.
             loss: mean over the iterations since the row before.
             psnr: mean PSNR RGB in dB of the validation images, or None where they were not looked at.
+            norm: mean norm of the gradient over the iterations since the row before.
         """
-        row = _line((iteration, stage, lr, f"{loss:.8g}", "" if psnr is None else f"{psnr:.5f}"))
+        row = _line((iteration, stage, lr, f"{loss:.8g}", "" if psnr is None else f"{psnr:.5f}", f"{norm:.6g}"))
         self.text += row
         with self._file.open("a", encoding="utf-8") as opened:
             opened.write(row)

@@ -1,8 +1,10 @@
 """How far training is and how long it will take: a bar on a terminal, a line now and then elsewhere."""
 
 import logging
+import statistics
 import sys
 import time
+from collections import deque
 from contextlib import ExitStack
 
 from tqdm import tqdm
@@ -18,20 +20,28 @@ _TIMED = 6
 _QUIET_SECONDS = 30
 """Time between two lines where there is no terminal."""
 
+_RECENT = 50
+"""Iterations whose times the expected time follows."""
+
+_SLOW = 3
+"""How many times the first iterations' time later ones may take before it is said."""
+
 
 class Progress:
     """To be used with ``with``; :meth:`step` is called after each iteration.
 
     Args:
         task: what is trained.
-        done: iterations that were done before.
+        step: iterations that were done before.
     """
 
-    def __init__(self, task: Task, done: int) -> None:
+    def __init__(self, task: Task, step: int) -> None:
         self._task = task
-        self._done = self._first = done
+        self._step = self._first = step
         self._note = ""
-        self._begun = self._said = time.monotonic()
+        self._at = self._said = time.monotonic()
+        self._rates: deque[float] = deque(maxlen=_RECENT)  # seconds a pixel, of the last iterations
+        self._usual: float | None = None
         self._stack = ExitStack()
 
     def __enter__(self) -> "Progress":
@@ -42,7 +52,7 @@ class Progress:
         self._bar = self._stack.enter_context(
             tqdm(
                 total=self._task.iterations,
-                initial=self._done,
+                initial=self._step,
                 desc=f"phase {self._task.phase}",
                 unit="it",
                 smoothing=0.05,
@@ -56,24 +66,51 @@ class Progress:
 
     def step(self) -> None:
         """One more iteration is done."""
-        self._done += 1
-        self._bar.update()
         now = time.monotonic()
-        here = self._done - self._first
-        if here == 1:
-            self._begun = now
+        if self._step > self._first:  # the first one prepares much
+            self._rates.append((now - self._at) / max(self._task.pixels(self._step, self._step + 1), 1))
+        self._step += 1
+        self._at = now
+        self._bar.update()
+        here = self._step - self._first
         if here == _TIMED or (self._bar.disable and now - self._said > _QUIET_SECONDS and here > _TIMED):
-            rate = (now - self._begun) / max(self._task.pixels(self._first + 1, self._done), 1)
-            left = duration(rate * self._task.pixels(self._done, self._task.iterations))
+            left = duration(self._rate() * self._task.pixels(self._step, self._task.iterations))
             log.info(
-                "%d of %d iterations, expected time left %s%s", self._done, self._task.iterations, left, self._note
+                "%d of %d iterations, expected time left %s%s", self._step, self._task.iterations, left, self._note
             )
             self._said = now
+        if here == _RECENT:
+            self._usual = self._rate()
+        elif self._usual and here % _RECENT == 0 and self._rate() > _SLOW * self._usual:
+            log.warning(
+                "iterations take %.0f times as long as the first ones; other work on this machine may take its time: "
+                "fewer --cores can be faster then",
+                self._rate() / self._usual,
+            )
+            self._usual = None  # said once
+
+    def _rate(self) -> float:
+        """Seconds a pixel, as the last iterations took; one that was held up does not count for much."""
+        return statistics.median(self._rates)
+
+    def looked(self, seconds: float) -> None:
+        """So many seconds went by between two iterations for something else."""
+        self._at += seconds
 
     def note(self, psnr: float) -> None:
         """Show the PSNR of the validation images."""
         self._note = f", validation {psnr:.3f} dB"
         self._bar.set_postfix_str(f"validation {psnr:.3f} dB")
+
+    def stopped(self, step: int, signal: str) -> None:
+        """Say where training was stopped."""
+        log.info(
+            "stopped by %s after iteration %d of %d of phase %d; the same command goes on from there",
+            signal,
+            step,
+            self._task.iterations,
+            self._task.phase,
+        )
 
 
 def duration(seconds: float) -> str:

@@ -1,46 +1,54 @@
-"""The training loop: one phase, from the weights it starts from to the weights it leaves."""
+"""One phase, from the weights that it starts from to the weights that it leaves."""
 
 import hashlib
 import json
 import logging
 import math
-import platform
 import sys
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from multiblock.data.imageset import ImageSet
-from multiblock.data.pixels import as_float
 from multiblock.data.sampler import Sampler
 from multiblock.errors import UserError
 from multiblock.files import lock, write_text
-from multiblock.inference import tiles
-from multiblock.inference.metrics import psnr_rgb
-from multiblock.model.chain import Chain
-from multiblock.plan import Task
+from multiblock.plan import Stage, Task
 from multiblock.runtime import compilation
 from multiblock.runtime.device import Device, make_deterministic, random_states, set_random_states
-from multiblock.training import checkpoint, optimisers, schedules
+from multiblock.training import checkpoint, schedules
 from multiblock.training.freezing import Trained
 from multiblock.training.history import History
-from multiblock.training.losses import Loss
 from multiblock.training.progress import Progress, duration
+from multiblock.training.record import below_input, record, versions
 from multiblock.training.signals import Stopped, StopRequest
 from multiblock.training.start import starting_chain
+from multiblock.training.step import Step
+from multiblock.training.validation import Validation
 
 log = logging.getLogger(__name__)
+
+_PENDING = {"cpu": 1, "cuda": 50}
+"""Iterations after which losses are checked, on a CPU before the step. A GPU would be waited for each time: there
+what follows a loss that is not finite is computed, but not kept."""
+
+_LOCK_SECONDS = 15
+"""Time that is waited for another training in the folder: one whose Snakemake was killed is about to end."""
+
+_SAVING_SHARE = 0.02
+"""The most of the time that writing checkpoints may take, however slow the disk is."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What a training depends on beside its task: see the config keys of the same names."""
+    """What a training depends on beside its task: see the config keys of the same names.
+
+    ``source`` stands for the code that computes.
+    """
 
     device: str
     precision: str
@@ -64,11 +72,13 @@ def train(
     out: Path,
     checkpoint_seconds: float,
     memory_gib: float,
+    lr: Path | None = None,
 ) -> None:
     """Train one phase and write ``weights.safetensors``, ``history.csv`` and ``training.json`` into ``out``.
 
-    The weights file holds the whole network 1..last. Training that was interrupted goes on from its checkpoint
-    in ``out/working-<key>``, where the key stands for everything that the weights depend on.
+    The weights file holds the network as it stands after the phase: all blocks that are trained by then. Training that
+    was interrupted goes on from its checkpoint in ``out/working-<key>``, where the key stands for everything that the
+    weights depend on.
 
     Args:
         inputs: folder of the set that the span reads, ``train`` and ``validation``.
@@ -76,166 +86,257 @@ def train(
         weights: the weights file of each earlier phase that the task names.
         checkpoint_seconds: time between two checkpoints.
         memory_gib: memory for the feature maps of a validation image.
+        lr: folder of LR_0, to say how the phase does beside no network.
 
     Raises:
         UserError: files that do not fit the task or one another, a loss or a gradient that is not finite, or another
             training in the same folder.
         SystemExit: a signal asked for a stop; a checkpoint was written before.
     """
-    # -- Network: the chain 1..last; the span is what is trained ----------------------------------------------
-    make_deterministic(settings.deterministic)
-    chain = starting_chain(task, weights)
-    span = chain.part(task.first, task.last).train()
-    how = compilation.choose(span, task, device, settings.layout, settings.compile)
-    span.to(device.device, memory_format=how.layout)  # type: ignore[call-overload]
-
-    # -- Data ------------------------------------------------------------------------------------------------
-    train_inputs, train_targets = ImageSet(inputs / "train.npy"), ImageSet(targets / "train.npy")
-    validation = ImageSet(inputs / "validation.npy"), ImageSet(targets / "validation.npy")
-    sampler = Sampler(train_inputs, train_targets, span.scale, task.seed, task.phase, device.device)
-
-    # -- Resume ----------------------------------------------------------------------------------------------
-    held = ExitStack()
-    held.enter_context(lock(out, "training"))
-    key = _key(task, settings, [train_inputs, train_targets, *validation], weights)
-    working = checkpoint.working_folder(out, key)
-    state = checkpoint.load(working)
-    device = _as_begun(device, state.about)
-    if state.done:
-        span.blocks.load_state_dict(state.weights)
-        set_random_states(state.random)
-    history = History(working / "history.csv", state.history)
-
-    # -- What was derived ------------------------------------------------------------------------------------
-    total = task.iterations
-    log.info("phase %d trains %s on %d images of %s", task.phase, _blocks(task), len(train_inputs), inputs)
-    log.info("%s; %s; %s", device, how, sampler.about)
-    log.info(
-        "%s parameters, %d iterations in %d stages, %.3g block-pixels",
-        f"{span.parameters_count:,}",
-        total,
-        len(task.stages),
-        task.block_pixels,
-    )
-    forward: Callable[[torch.Tensor], torch.Tensor] = span
-    if state.done:
-        log.info("goes on from iteration %d", state.done)
-    if state.done < total:
-        forward = how.forward(span, device, task)
-        state.about = _about(task, settings, device, forward is not span, state.about)
-
-    # -- Iterations: what is due after the last one, then one more --------------------------------------------
-    optimiser: torch.optim.Optimizer | None = None
-    trained = Trained(span)
-    saved = time.monotonic()
-    started = saved - state.seconds
-    unseen: list[torch.Tensor] = []  # losses and gradient norms that are not checked yet
-    with held, StopRequest() as stop, Progress(task, state.done) as progress:
-        while True:
-            asked = stop.signal  # once, so that a signal that comes later is for the next round
-            looks = state.done % settings.validate_every == 0 or state.done == total
-            writes = state.looked < state.done and (looks or state.done % settings.history_every == 0)
-            saves = time.monotonic() - saved > checkpoint_seconds or state.done == total
-            if writes or saves or asked:  # a GPU is waited for as seldom as possible, yet before anything is kept
-                _check(unseen, state.done, state, task)
-            if writes and not asked:
-                number, inside = task.place(state.done - 1)
-                stage = task.stages[number]
-                span.clamped = [stage.clamp] * len(span.clamped)
-                before = time.monotonic()
-                try:
-                    with stop.at_once():  # what a stop interrupts here is done after the restart
-                        psnr = _validate(span, *validation, device, memory_gib) if looks else None
-                except Stopped:
-                    asked = stop.signal
-                else:
-                    state.validation_seconds += time.monotonic() - before
-                    rate = stage.lr * schedules.factor(stage, inside, state.plateau)
-                    history.add(state.done, number + 1, rate, state.loss_sum / state.loss_count, psnr)
-                    state.loss_sum, state.loss_count, state.looked = 0.0, 0, state.done
-                    if psnr is not None:
-                        progress.note(psnr)
-                        if stage.schedule.get("kind") == "plateau":
-                            state.plateau.look(psnr, stage.schedule)
-                        if settings.keep == "best" and stage.clamp == task.stages[-1].clamp:
-                            state.note_best(psnr, span.blocks.state_dict())
-            if state.done and (saves or asked):
-                saved = time.monotonic()
-                state.weights, state.random = span.blocks.state_dict(), random_states()
-                state.optimiser = optimiser.state_dict() if optimiser else state.optimiser
-                state.history, state.seconds = history.text, saved - started
-                checkpoint.save(working, state)
-            if asked and state.looked < total:
-                log.info("stopped by %s after iteration %d of %d", asked.name, state.done, total)
-                sys.exit(1)
-            if state.done == total:
-                break
-
-            number, inside = task.place(state.done)
-            stage = task.stages[number]
-            if optimiser is None or state.stage != number:
-                trained.all()
-                optimiser = optimisers.make(stage, span)
-                loss_of = Loss(stage).to(device.device)
-                if state.stage == number:
-                    optimiser.load_state_dict(state.optimiser)
-                else:
-                    state.stage, state.plateau = number, schedules.Plateau()
-            span.clamped = [stage.clamp] * len(span.clamped)
-            trained.apart_from([name for name, part in stage.parts.items() if inside < part.get("freeze", 0)])
-            factor = schedules.factor(stage, inside, state.plateau)
-            for group in optimiser.param_groups:
-                group["lr"] = group["initial_lr"] * factor
-
-            batch, target = sampler.batch(state.done, stage.batch, stage.patch, stage.augment)
-            with device.autocast():
-                output = forward(how.to_layout(batch))
-            loss = loss_of(output, how.to_layout(target))
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            unseen.append(torch.stack([loss.detach(), _gradient_norm(span)]))
-            if len(unseen) == _UNSEEN[device.device.type]:
-                _check(unseen, state.done + 1, state, task)
-            optimiser.step()
-            state.done += 1
-            progress.step()
-
-    # -- Result ----------------------------------------------------------------------------------------------
-    if settings.keep == "best" and state.best_weights is not None:
-        span.blocks.load_state_dict(state.best_weights)
-    chain.clamped[task.first - 1 :] = [task.stages[-1].clamp] * len(span.specs)
-    chain.save(out / "weights.safetensors")
-    write_text(out / "history.csv", history.text)
-    write_text(out / "training.json", json.dumps(_record(task, settings, device, how, span, state), indent=2) + "\n")
-    # The last checkpoint stays until the phase is evaluated: a kill in the instant before Snakemake takes note of the
-    # result must not cost the training.
-    log.info("done in %s", duration(state.seconds))
+    with lock(out, "training", wait=_LOCK_SECONDS):
+        trainer = Trainer(task, settings, device, weights)
+        trainer.read(inputs, targets, lr, memory_gib)
+        trainer.resume(out, weights)
+        trainer.run(checkpoint_seconds)
+        trainer.finish()
 
 
-_UNSEEN = {"cpu": 1, "cuda": 50}
-"""Iterations after which losses are checked, on a CPU before the step. A GPU would be waited for each time: there
-what follows a loss that is not finite is computed, but not kept."""
+class Trainer:
+    """The training of one phase; :func:`train` calls its methods from top to bottom."""
 
+    def __init__(self, task: Task, settings: Settings, device: Device, weights: Mapping[int, Path]) -> None:
+        self.task, self.settings, self.device = task, settings, device
+        make_deterministic(settings.deterministic)
+        self.chain = starting_chain(task, weights)
+        self.span = self.chain.part(task.first, task.last).train()
+        self.kernels = compilation.choose(self.span, task, device, settings.layout, settings.compile)
+        self.span.to(device.device, memory_format=self.kernels.layout)  # type: ignore[call-overload]
 
-def _gradient_norm(span: Chain) -> torch.Tensor:
-    return torch.nn.utils.get_total_norm([p.grad for p in span.parameters() if p.grad is not None])
+    def read(self, inputs: Path, targets: Path, lr: Path | None, memory_gib: float) -> None:
+        """Open the image sets."""
+        train = ImageSet(inputs / "train.npy"), ImageSet(targets / "train.npy")
+        looked_at = ImageSet(inputs / "validation.npy"), ImageSet(targets / "validation.npy")
+        self.data = [images.digest for images in (*train, *looked_at)]
+        self.sampler = Sampler(*train, self.span.scale, self.task.seed, self.task.phase, self.device.device)
+        self.validation = Validation(*looked_at, lr, memory_gib)
+        log.info("phase %d trains %s on %d images of %s", self.task.phase, _blocks(self.task), len(train[0]), inputs)
 
+    def resume(self, out: Path, weights: Mapping[int, Path]) -> None:
+        """Go on from the checkpoint of the same training, if there is one; say what was derived."""
+        self.out = out
+        self.working = checkpoint.working_folder(out, _key(self.task, self.settings, self.data, weights))
+        self.state = state = checkpoint.load(self.working)
+        self.device = _as_begun(self.device, state.about)
+        if state.step:
+            self.span.blocks.load_state_dict(state.weights)
+            set_random_states(state.random)
+        self.history = History(self.working / "history.csv", state.history)
+        self.step: Step | None = None
+        self.trained = Trained(self.span)
+        self.pending: list[torch.Tensor] = []  # losses and gradient norms that are not checked yet
+        log.info("%s; %s; %s", self.device, self.kernels, self.sampler.about)
+        log.info(
+            "%s parameters, %d iterations in %d stages, %.3g block-pixels",
+            f"{self.span.parameters_count:,}",
+            self.task.iterations,
+            len(self.task.stages),
+            self.task.block_pixels,
+        )
+        if state.step:
+            log.info("goes on from iteration %d", state.step)
+        self._note_segment()
 
-def _check(unseen: list[torch.Tensor], done: int, state: checkpoint.State, task: Task) -> None:
-    """Add the losses of the iterations up to number ``done`` to the state, and end on one that is not finite."""
-    first = done - len(unseen) + 1
-    for iteration, (loss, norm) in enumerate(torch.stack(unseen).tolist() if unseen else [], first):
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            number, _ = task.place(iteration - 1)
-            what = f"the loss is {loss}" if not math.isfinite(loss) else f"the norm of the gradient is {norm}"
-            raise UserError(
-                f"phase {task.phase}, stage {number + 1}, iteration {iteration}: {what}; a learning rate below "
-                f"{task.stages[number].lr:g}, a stage without clamp before this one, or precision: float32 may help; "
-                "the last checkpoint before it is kept"
+    def run(self, checkpoint_seconds: float) -> None:
+        """What is due after the iterations so far, then one more, to the end.
+
+        Raises:
+            SystemExit: a signal asked for a stop; a checkpoint was written before.
+        """
+        task, state = self.task, self.state
+        self.started = time.monotonic() - state.seconds
+        saved, pause = time.monotonic(), checkpoint_seconds
+        with StopRequest() as stop, Progress(task, state.step) as progress:
+            while True:
+                stop_requested = stop.signal  # once, so that a signal that comes later is for the next round
+                saves = time.monotonic() - saved > pause or state.step == task.iterations
+                due = state.recorded < state.step and self._is_due()
+                if due or saves or stop_requested:  # a GPU is waited for as seldom as possible
+                    self._check_pending()
+                if due and not stop_requested and not self._bookkeeping(stop, progress):
+                    stop_requested = stop.signal
+                if state.step and (saves or stop_requested):
+                    begun = time.monotonic()
+                    self._save()
+                    saved = time.monotonic()
+                    # A slow disk must not take the time of training.
+                    pause = max(checkpoint_seconds, (saved - begun) * (1 / _SAVING_SHARE - 1))
+                if stop_requested and state.recorded < task.iterations:
+                    progress.stopped(state.step, stop_requested.name)
+                    sys.exit(1)
+                if state.step == task.iterations:
+                    return
+                self._iterate()
+                progress.step()
+
+    def _is_due(self) -> bool:
+        """Whether a row of the history is due: every few iterations, and at the end of each stage."""
+        settings, step = self.settings, self.state.step
+        return self._looks() or step % settings.history_every == 0
+
+    def _looks(self) -> bool:
+        """Whether a look at the validation images is due: every few iterations, and at the end of each stage."""
+        number, inside = self.task.place(self.state.step - 1)
+        return self.state.step % self.settings.validate_every == 0 or inside + 1 == self.task.stages[number].iterations
+
+    def _iterate(self) -> None:
+        """One iteration."""
+        task, state = self.task, self.state
+        number, inside = task.place(state.step)
+        stage = task.stages[number]
+        self._freeze(stage, inside)
+        if self.step is None or state.stage != number:
+            self._begin_stage(number, stage, inside)
+        assert self.step
+        batch, target = self.sampler.batch(state.step, stage.batch, stage.patch, stage.augment)
+        self.pending.append(self.step.gradients(batch, target))
+        if len(self.pending) == _PENDING[self.device.device.type]:
+            self._check_pending(state.step + 1)
+        self.step.apply(schedules.factor(stage, inside, state.plateau))
+        state.step += 1
+
+    def _freeze(self, stage: Stage, inside: int) -> None:
+        self.span.clamped = [stage.clamp] * len(self.span.clamped)
+        self.trained.apart_from([name for name, part in stage.parts.items() if inside < part.get("freeze", 0)])
+
+    def _begin_stage(self, number: int, stage: Stage, inside: int) -> None:
+        """A new optimiser for the stage, or the one of the checkpoint."""
+        self.trained.all()
+        self.step = None  # the memory of the stage before
+        step = Step(self.span, stage, self.device, self.kernels, self.span)
+        self._freeze(stage, inside)
+        step.forward = self.kernels.forward(self.span, self.device, stage)
+        if self.state.stage == number:
+            step.optimiser.load_state_dict(self.state.optimiser)
+        else:
+            self.state.stage, self.state.plateau = number, schedules.Plateau()
+        self.step = step
+        self.state.segments[-1]["compiled"] = step.forward is not self.span
+
+    def _bookkeeping(self, stop: StopRequest, progress: Progress) -> bool:
+        """A row of the history, and a look at the validation images if one is due; whether no stop came between."""
+        state, task = self.state, self.task
+        number, inside = task.place(state.step - 1)
+        stage = task.stages[number]
+        self.span.clamped = [stage.clamp] * len(self.span.clamped)
+        before = time.monotonic()
+        psnr = None
+        if self._looks():
+            try:
+                with stop.at_once():  # what a stop interrupts here is done after the restart
+                    psnr = self.validation.psnr(self.span, self.device)
+            except Stopped:
+                return False
+        spent = time.monotonic() - before
+        state.validation_seconds += spent
+        progress.looked(spent)
+        rate = stage.lr * schedules.factor(stage, inside, state.plateau)
+        self.history.add(state.step, number + 1, rate, state.loss_sum / state.count, psnr, state.norm_sum / state.count)
+        state.loss_sum, state.norm_sum, state.count, state.recorded = 0.0, 0.0, 0, state.step
+        if psnr is not None:
+            state.psnr = psnr
+            progress.note(psnr)
+            if stage.schedule.get("kind") == "plateau":
+                state.plateau.look(psnr, stage.schedule)
+            if self.settings.keep == "best" and stage.clamp == task.stages[-1].clamp:
+                state.note_best(psnr, self.span.blocks.state_dict())
+        return True
+
+    def _check_pending(self, step: int | None = None) -> None:
+        """Add the losses of the iterations up to ``step`` to the state, and end on one that is not finite."""
+        state, task = self.state, self.task
+        first = (state.step if step is None else step) - len(self.pending) + 1
+        for iteration, (loss, norm) in enumerate(torch.stack(self.pending).tolist() if self.pending else [], first):
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                number, _ = task.place(iteration - 1)
+                what = f"the loss is {loss}" if not math.isfinite(loss) else f"the norm of the gradient is {norm}"
+                raise UserError(
+                    f"phase {task.phase}, stage {number + 1}, iteration {iteration}: {what}; a learning rate below "
+                    f"{task.stages[number].lr:g}, a stage without clamp before this one, or precision: float32 may "
+                    "help; the last checkpoint before it is kept"
+                )
+            state.loss_sum += loss
+            state.norm_sum += norm
+            state.count += 1
+        self.pending.clear()
+
+    def _save(self) -> None:
+        state = self.state
+        state.weights, state.random = self.span.blocks.state_dict(), random_states()
+        state.optimiser = self.step.optimiser.state_dict() if self.step else state.optimiser
+        state.history, state.seconds = self.history.text, time.monotonic() - self.started
+        state.segments[-1]["to"] = state.step
+        checkpoint.save(self.working, state)
+
+    def _note_segment(self) -> None:
+        """Note how the training goes on from here, and say where it does not go on as it began."""
+        state = self.state
+        segment = {
+            "from": state.step,
+            "to": state.step,
+            "device": str(self.device.device),
+            "name": self.device.name,
+            "precision": str(self.device.dtype).removeprefix("torch."),
+            "layout": "channels_last" if self.kernels.layout == torch.channels_last else "contiguous",
+            "compiled": False,
+            "threads": torch.get_num_threads(),
+            "versions": versions(),
+        }
+        for what in ("device", "threads", "versions"):
+            before = state.segments[-1][what] if state.segments else segment[what]
+            if before != segment[what]:
+                log.warning(
+                    "it began with %s %s and goes on with %s: sums are rounded otherwise, which grows; the weights "
+                    "will be others, as with another seed",
+                    what,
+                    before,
+                    segment[what],
+                )
+        state.segments.append(segment)
+        state.about = {
+            "task": asdict(self.task),
+            "settings": asdict(self.settings),
+            "dtype": str(self.device.dtype),
+        }
+
+    def finish(self) -> None:
+        """Write the result.
+
+        The last checkpoint stays until the phase is evaluated: a kill in the instant before Snakemake takes note of
+        the result must not cost the training.
+        """
+        task, state = self.task, self.state
+        if self.settings.keep == "best" and state.best_weights is not None:
+            self.span.blocks.load_state_dict(state.best_weights)
+            state.psnr = state.best_psnr
+        self.chain.clamped[task.first - 1 : task.last] = [task.stages[-1].clamp] * len(self.span.specs)
+        plain = self.validation.psnr_without_network()
+        if not task.iterations:
+            self.span.clamped = [task.stages[-1].clamp] * len(self.span.specs)
+            state.psnr = self.validation.psnr(self.span, self.device)
+        about = record(task, self.chain, state, keep=self.settings.keep, data=self.data, psnr_input=plain)
+        self.chain.save(self.out / "weights.safetensors")
+        write_text(self.out / "history.csv", self.history.text)
+        write_text(self.out / "training.json", json.dumps(about, indent=2) + "\n")
+        if below_input(about):
+            log.warning(
+                "warning: phase %d ends at %.3f dB on the validation images, below the %.3f dB that they have without "
+                "any network (PSNR RGB); a lower learning rate, more iterations, a first stage without clamp or more "
+                "training images may help",
+                task.phase,
+                state.psnr,
+                plain,
             )
-        state.loss_sum += loss
-        state.loss_count += 1
-    unseen.clear()
+        log.info("done in %s", duration(state.seconds))
 
 
 def _as_begun(device: Device, about: Mapping[str, Any]) -> Device:
@@ -245,72 +346,14 @@ def _as_begun(device: Device, about: Mapping[str, Any]) -> Device:
     return replace(device, dtype=getattr(torch, about["dtype"].removeprefix("torch.")), dtype_reason="as it was begun")
 
 
-def _about(task: Task, settings: Settings, device: Device, compiled: bool, before: Mapping[str, Any]) -> dict[str, Any]:
-    """What the training is, for its checkpoints. Says where it does not go on as it began."""
-    about = {
-        "task": asdict(task),
-        "settings": asdict(settings),
-        "dtype": str(device.dtype),
-        "compiled": compiled,
-        "threads": torch.get_num_threads(),
-        "versions": _versions(),
-    }
-    for what in ("compiled", "threads", "versions"):
-        if before and before[what] != about[what]:
-            log.warning(
-                "it began with %s %s and goes on with %s: the weights may end otherwise in their last digits",
-                what,
-                before[what],
-                about[what],
-            )
-    return about
-
-
-def _versions() -> dict[str, str]:
-    return {"python": platform.python_version(), "torch": str(torch.__version__), "numpy": np.__version__}
-
-
 def _blocks(task: Task) -> str:
     return f"block {task.first}" if task.first == task.last else f"blocks {task.first} to {task.last}"
 
 
-def _key(task: Task, settings: Settings, sets: list[ImageSet], weights: Mapping[int, Path]) -> str:
+def _key(task: Task, settings: Settings, data: list[str], weights: Mapping[int, Path]) -> str:
     """A digest of everything that the weights depend on."""
-    parts = [repr(task), repr(settings), *(images.digest for images in sets)]
+    numeric = {name: value for name, value in asdict(settings).items() if name != "history_every"}
+    parts = [json.dumps([asdict(task), numeric], sort_keys=True), *data]
     files = [file for _, file in sorted(weights.items())] + [Path(file) for file in task.files]
     parts += [hashlib.blake2b(file.read_bytes()).hexdigest() for file in files]
     return hashlib.blake2b("\n".join(parts).encode(), digest_size=8).hexdigest()
-
-
-def _validate(span: Chain, inputs: ImageSet, targets: ImageSet, device: Device, memory_gib: float) -> float:
-    """Mean PSNR RGB in dB of the span on whole validation images."""
-    scores = []
-    training = [module for module in span.modules() if module.training]
-    span.eval()
-    for image, target in zip(inputs, targets, strict=True):
-        scores.append(psnr_rgb(tiles.run(span, image, device.device, memory_gib), as_float(target)))
-    for module in training:  # one by one: frozen parts are never in training mode
-        module.training = True
-    return float(np.mean(scores))
-
-
-def _record(
-    task: Task, settings: Settings, device: Device, how: compilation.Kernels, span: Chain, state: checkpoint.State
-) -> dict[str, Any]:
-    """What there is to know of a training that is done."""
-    return {
-        "phase": task.phase,
-        "seed": task.seed,
-        "span": [task.first, task.last],
-        "parameters": span.parameters_count,
-        "iterations": state.done,
-        "block_pixels": task.block_pixels,
-        "seconds": round(state.seconds, 1),
-        "validation_seconds": round(state.validation_seconds, 1),
-        "kept": {"keep": settings.keep, "iteration": state.best_iteration if settings.keep == "best" else state.done},
-        "device": str(device),
-        "kernels": str(how),
-        "machine": platform.processor() or platform.machine(),
-        "versions": _versions(),
-        "stages": [asdict(stage) for stage in task.stages],
-    }

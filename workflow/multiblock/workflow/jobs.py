@@ -6,30 +6,41 @@ import select
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multiblock.errors import UserError, one_line
+from multiblock.workflow.records import Record
 
 if TYPE_CHECKING:
     from multiblock.runtime.device import Device
 
+log = logging.getLogger(__name__)
+
 _WORKFLOW = "MULTIBLOCK_WORKFLOW"
+_FORCED = "MULTIBLOCK_FORCED"
 _NUMBERS = Path("/proc/self/ns/pid")
 """What process numbers are about: in some containers they are others."""
 
 
-def start_jobs() -> None:
-    """To be called by the Snakemake that starts jobs: they will end when it does."""
-    os.environ[_WORKFLOW] = f"{os.getpid()} {os.readlink(_NUMBERS)}"
+def start_jobs(forced: Iterable[str]) -> None:
+    """To be called by the Snakemake that starts jobs: they will end when it does.
+
+    Args:
+        forced: rules whose jobs work even if their result stands; ``*`` for all.
+    """
+    os.environ[_WORKFLOW] = f"{os.getpid()} {_numbers()}"
+    os.environ[_FORCED] = " ".join(forced)
 
 
 @contextmanager
-def job(snakemake: Any) -> Iterator[None]:
+def job(snakemake: Any) -> Iterator[bool]:
     """Log to the terminal and to the rule's log file, and end on wrong input with one line and exit status 1.
 
+    Yields whether there is work to do: not where the result is there already, made of just what it is to be made of.
     The job asks itself to stop (SIGTERM) when the Snakemake that started it is gone.
     """
     logging.raiseExceptions = False  # a log file on a full disk is not worth a traceback
@@ -41,7 +52,18 @@ def job(snakemake: Any) -> Iterator[None]:
         for handler in logger.handlers:
             handler.setFormatter(logging.Formatter("%(message)s"))
         _end_with_workflow()
-        yield
+        depends = snakemake.input.depends
+        record = Record(Path(depends), (file for file in snakemake.input if file != depends), snakemake.output)
+        forced = not {"*", snakemake.rule}.isdisjoint(os.environ.get(_FORCED, "").split())
+        if forced:
+            record.withdraw()
+        elif record.stands():
+            log.info("stands as it is: it was made of the same")
+            record.touch()
+            yield False
+            return
+        yield True
+        record.note(_versions())
     except (UserError, OSError) as error:
         logger.error("multiblock: error: %s", one_line(error))
         sys.exit(1)
@@ -50,29 +72,60 @@ def job(snakemake: Any) -> Iterator[None]:
         sys.exit(130)
 
 
+def _versions() -> dict[str, str]:
+    """Versions of the packages that compute, as far as this job has used them."""
+    import platform
+
+    packages = {name: getattr(sys.modules.get(name), "__version__", None) for name in ("torch", "numpy")}
+    return {"python": platform.python_version(), **{name: str(v) for name, v in packages.items() if v}}
+
+
+def _numbers() -> str:
+    try:
+        return os.readlink(_NUMBERS)
+    except OSError:
+        return "unknown"
+
+
 def _end_with_workflow() -> None:
     """End when the Snakemake that started this job does, or now if it is gone already."""
     process, _, numbers = os.environ.get(_WORKFLOW, "").partition(" ")
-    if not process or numbers != os.readlink(_NUMBERS):
+    if not process or numbers != _numbers():
         return
-    if int(process) not in _ancestors():
+    if (ancestors := _ancestors()) and int(process) not in ancestors:
         raise UserError("the Snakemake that started this job is gone")
-    threading.Thread(target=_watch, args=(os.pidfd_open(int(process)),), daemon=True).start()
+    threading.Thread(target=_watch, args=(int(process),), daemon=True).start()
 
 
 def _watch(process: int) -> None:
-    select.select([process], [], [])  # readable once the process has ended
+    """Ask for a stop once a process has ended; where the system cannot tell, look every second."""
+    try:
+        select.select([os.pidfd_open(process)], [], [])  # readable once the process has ended
+    except (OSError, AttributeError):
+        while _is_there(process):
+            time.sleep(1)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
+def _is_there(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
 def _ancestors() -> list[int]:
+    """The processes above this one; nothing where the system does not tell."""
     found, process = [], os.getppid()
     while process > 0:
         found.append(process)
         try:
             status = Path(f"/proc/{process}/stat").read_text()
         except OSError:
-            break
+            return []
         process = int(status.rpartition(")")[2].split()[1])
     return found
 

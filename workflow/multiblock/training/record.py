@@ -1,0 +1,97 @@
+"""What there is to know of a training that is done: the fields of ``training.json``."""
+
+import platform
+import resource
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from multiblock import __version__
+from multiblock.model.chain import Chain
+from multiblock.plan import Task
+from multiblock.training.state import State
+
+
+def record(
+    task: Task, chain: Chain, state: State, *, keep: str, data: Sequence[str], psnr_input: float | None
+) -> dict[str, Any]:
+    """The record of a phase.
+
+    Args:
+        chain: all blocks that are trained by now.
+        keep: the setting of that name.
+        data: digests of the image sets that were read.
+        psnr_input: PSNR RGB in dB of the validation images as they are, without any network; None where not known.
+    """
+    span = chain.part(task.first, task.last)
+    trained = state.seconds - state.validation_seconds
+    return {
+        "phase": task.phase,
+        "seed": task.seed,
+        "span": [task.first, task.last],
+        "blocks": len(chain.specs),
+        "parameters": span.parameters_count,
+        "parameters_chain": chain.parameters_count,
+        "iterations": state.step,
+        "block_pixels": task.block_pixels,
+        "seconds": round(state.seconds, 1),
+        "validation_seconds": round(state.validation_seconds, 1),
+        "iterations_per_second": round(state.step / trained, 3) if trained > 0 else None,
+        "block_pixels_per_second": round(task.block_pixels / trained) if trained > 0 else None,
+        "psnr_rgb_validation": _rounded(state.psnr),
+        "psnr_rgb_validation_input": _rounded(psnr_input),
+        "kept": {"keep": keep, "iteration": state.best_step if keep == "best" else state.step},
+        "segments": state.segments,
+        "peak_memory_mib": _peak_memory(),
+        "data": list(data),
+        "commit": commit(),
+        "multiblock": __version__,
+        "machine": platform.processor() or platform.machine(),
+        "versions": versions(),
+        "stages": [asdict(stage) for stage in task.stages],
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computes."""
+    return {"python": platform.python_version(), "torch": str(torch.__version__), "numpy": np.__version__}
+
+
+@cache
+def commit() -> str | None:
+    """The commit of the project that this package lies in, with ``-dirty`` where files were changed; None outside."""
+    folder = Path(__file__).parent
+    try:
+        done = subprocess.run(
+            ["git", "-C", folder, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
+
+
+def below_input(record: Mapping[str, Any]) -> bool:
+    """Whether a phase ended below what no network at all gives on the validation images."""
+    made, plain = record.get("psnr_rgb_validation"), record.get("psnr_rgb_validation_input")
+    return made is not None and plain is not None and made < plain
+
+
+def _rounded(psnr: float | None) -> float | None:
+    return round(psnr, 5) if psnr is not None and abs(psnr) != float("inf") else None
+
+
+def _peak_memory() -> dict[str, int]:
+    """The most memory that this process held, in MiB; of a GPU what tensors took."""
+    peak = {"host": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        peak["gpu"] = torch.cuda.max_memory_allocated() // 2**20
+    return peak

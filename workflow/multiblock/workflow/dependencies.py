@@ -1,0 +1,139 @@
+"""What each kind of result depends on beside the files its job reads: one list a kind, in plain values.
+
+What is not named here changes no result: times, progress, how often a row of the history is written. The weights of a
+phase depend on the same list, whether it decides that they are trained again or that a checkpoint is gone on from.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from multiblock.config import Study
+from multiblock.plan import Task
+from multiblock.workflow import code_digest
+from multiblock.workflow.layout import Layout
+
+
+class Dependencies:
+    """A method a kind of result; each takes a job's wildcards.
+
+    Args:
+        images: digest of the images of each data set.
+        digest: gives that of a file from elsewhere, such as published weights.
+    """
+
+    def __init__(
+        self, study: Study, layout: Layout, images: Callable[[str], str], digest: Callable[[Path], str]
+    ) -> None:
+        self._study, self._layout = study, layout
+        self._images, self._digest = images, digest
+
+    def conversion(self, wildcards: Any) -> dict[str, Any]:
+        """Of HR and LR."""
+        return {"images": self._images(wildcards.data), "code": code_digest.of("conversion")}
+
+    def enlargement(self, wildcards: Any) -> dict[str, Any]:
+        """Of LR at the size of HR."""
+        return {"scale": self._study.data[wildcards.data].scale, "code": code_digest.of("enlargement")}
+
+    def task(self, wildcards: Any) -> Task:
+        """What a phase has to do."""
+        return self._layout.run(wildcards).plan.task(int(wildcards.phase), int(wildcards.seed))
+
+    def settings(self, wildcards: Any) -> dict[str, Any]:
+        """The settings of training, for its script."""
+        names = ("device", "precision", "layout", "compile", "deterministic")
+        keys = ("keep", "history_every", "validate_every")
+        return {
+            **{name: getattr(self._study, name) for name in names},
+            **{key: self._study.training[key] for key in keys},
+            "source": code_digest.of("training", *_networks(self.task(wildcards))),
+        }
+
+    def training(self, wildcards: Any) -> dict[str, Any]:
+        """Of a phase's weights, history and record."""
+        task, settings = self.task(wildcards), self.settings(wildcards)
+        del settings["history_every"]
+        code = {"training": settings.pop("source")}
+        looks = {}
+        if settings["keep"] == "best" or any(stage.schedule.get("kind") == "plateau" for stage in task.stages):
+            # What is seen of the validation images decides, so how they are looked at counts.
+            code["validation"] = code_digest.of("validation")
+            looks = {"memory_gib": self._study.inference["memory_gib"]}
+        else:
+            del settings["validate_every"]
+        files = {file: self._digest(Path(file)) for file in task.files}
+        return {"task": asdict(task), "settings": settings, **looks, "files": files, "code": code}
+
+    def generation(self, wildcards: Any) -> dict[str, Any]:
+        """Of a cached set LR_k."""
+        networks = self._chain(wildcards)
+        return {
+            "blocks": self._layout.set_blocks(wildcards),
+            "cache": self._study.inference["cache"],
+            "memory_gib": self._study.inference["memory_gib"],  # tiles change what is pooled over the image
+            "code": code_digest.of("generation", *networks),
+        }
+
+    def evaluation(self, wildcards: Any) -> dict[str, Any]:
+        """Of a phase's measurements and pictures."""
+        run = self._layout.run(wildcards)
+        return {
+            "first": run.plan.phase(int(wildcards.phase)).first,
+            "border": self._study.border(run),
+            "memory_gib": self._study.inference["memory_gib"],
+            "code": code_digest.of("evaluation", *self._chain(wildcards)),
+        }
+
+    def table(self, wildcards: Any) -> dict[str, Any]:
+        """Of a run's tables."""
+        border = self._study.border(self._layout.run(wildcards))
+        return {"of": self._layout.seeds_and_phases(wildcards.run), "border": border, "code": code_digest.of("table")}
+
+    def titles(self, wildcards: Any) -> dict[int, str]:
+        """What each phase made, as the study writes it."""
+        plan = self._layout.run(wildcards).plan
+        return {phase: plan.title(phase) for phase in plan.numbers}
+
+    def figures(self, wildcards: Any) -> dict[str, Any]:
+        """Of a run's figures and strips."""
+        report = self._study.report
+        return {
+            "of": self._layout.seeds_and_phases(wildcards.run),
+            "titles": self.titles(wildcards),
+            "images": report["images"],
+            "zoom": report["zoom"],
+            "code": code_digest.of("figures"),
+        }
+
+    def comparison(self, _: Any) -> dict[str, Any]:
+        """Of the comparison of a study's runs."""
+        return {"runs": list(self._study.runs), "baseline": self._study.baseline, "code": code_digest.of("comparison")}
+
+    def losses(self, _: Any) -> dict[str, Any]:
+        """Of the table and the figures of training losses."""
+        reference = self._study.report.get("reference_losses")
+        return {
+            "of": {run: self._layout.seeds_and_phases(run) for run in self._study.runs},
+            "groups": self._study.loss_figures,
+            "reference": reference and self._digest(Path(reference)),
+            "code": code_digest.of("losses"),
+        }
+
+    def budget(self, _: Any) -> dict[str, Any]:
+        """Of the table of sizes and work."""
+        runs = self._study.runs
+        blocks: Mapping[str, Any] = {run: [asdict(block) for block in runs[run].plan.blocks] for run in runs}
+        return {
+            "blocks": blocks,
+            "limit": self._study.report.get("budget_gflops"),
+            "code": code_digest.of("budget", *(block.network for run in runs.values() for block in run.plan.blocks)),
+        }
+
+    def _chain(self, wildcards: Any) -> list[str]:
+        return _networks(self.task(wildcards))
+
+
+def _networks(task: Task) -> list[str]:
+    return [block.network for block in task.blocks]

@@ -1,0 +1,115 @@
+"""Where the files of a study lie, and which of them a job reads: the plan of spans in paths."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from multiblock.config import Run, Study
+from multiblock.data.imageset import SPLITS
+from multiblock.plan import INPUT, CachedSet
+
+TRAINED = ("weights.safetensors", "history.csv", "training.json")
+"""What a phase leaves."""
+
+
+def image_set(folder: str, splits: Iterable[str] = SPLITS) -> list[str]:
+    """The files of an image set: for each split its array and its index."""
+    return [f"{folder}/{split}.{ending}" for split in splits for ending in ("npy", "csv")]
+
+
+class Layout:
+    """Paths under a study's results folder; ``wildcards`` are those of a Snakemake job, such as ``run``, ``seed``."""
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self.results = study.results
+        self.data = f"{self.results}/data/{{data}}"
+        self.phase = f"{self.results}/{{run}}/seed{{seed}}/phase{{phase}}"
+
+    def run(self, wildcards: Any) -> Run:
+        """The run of a job."""
+        return self.study.runs[wildcards.run]
+
+    def phase_folder(self, wildcards: Any, phase: int) -> str:
+        """The folder of another phase of the same run and seed."""
+        return self.phase.format(run=wildcards.run, seed=wildcards.seed, phase=phase)
+
+    def hr(self, wildcards: Any) -> str:
+        """The folder of HR."""
+        return f"{self.results}/data/{self.run(wildcards).data.name}/HR"
+
+    def input(self, wildcards: Any) -> str:
+        """The folder of LR_0 in the form that the run's chain starts from."""
+        run = self.run(wildcards)
+        return f"{self.results}/data/{run.data.name}/{run.input}"
+
+    def cached(self, wildcards: Any) -> str:
+        """The folder of the set that a phase reads."""
+        made = self.run(wildcards).plan.reads_set(int(wildcards.phase))
+        if made.phase == INPUT:
+            return self.input(wildcards)
+        return f"{self.phase_folder(wildcards, made.phase)}/LR_{made.block}"
+
+    def weights(self, wildcards: Any, phases: Iterable[int]) -> list[str]:
+        """The weights files of other phases of the same run and seed."""
+        return [f"{self.phase_folder(wildcards, phase)}/weights.safetensors" for phase in dict.fromkeys(phases)]
+
+    def weights_read(self, wildcards: Any) -> list[str]:
+        """The weights files that a phase starts from."""
+        return self.weights(wildcards, self.run(wildcards).plan.reads_weights(int(wildcards.phase)))
+
+    def set_blocks(self, wildcards: Any) -> dict[int, int]:
+        """The blocks that make LR_k of a phase, each with the phase whose weights it has."""
+        made = CachedSet(phase=int(wildcards.phase), block=int(wildcards.block))
+        return self.run(wildcards).plan.set_weights(made)
+
+    def seeds_and_phases(self, run: str, upto: int | None = None) -> list[tuple[int, int]]:
+        """All (seed, phase) of a run, or those of its phases 1..upto."""
+        phases = self.study.runs[run].plan.numbers
+        return [(seed, phase) for seed in self.study.seeds for phase in phases if phase <= (upto or phase)]
+
+    def of_phases(self, run: str, name: str, upto: int | None = None) -> list[str]:
+        """One file of each phase of each seed."""
+        pairs = self.seeds_and_phases(run, upto)
+        return [f"{self.phase.format(run=run, seed=seed, phase=phase)}/{name}" for seed, phase in pairs]
+
+    def of_last_phase(self, run: str, name: str) -> list[str]:
+        """One file of the last phase of each seed."""
+        last = len(self.study.runs[run].plan.phases)
+        return [f"{self.phase.format(run=run, seed=seed, phase=last)}/{name}" for seed in self.study.seeds]
+
+    def histories(self, run: str) -> list[list[str]]:
+        """The histories of a run's phases, a list a seed."""
+        phases = self.study.runs[run].plan.numbers
+        return [
+            [f"{self.phase.format(run=run, seed=seed, phase=phase)}/history.csv" for phase in phases]
+            for seed in self.study.seeds
+        ]
+
+    def promised(self, run: str) -> list[str]:
+        """Everything that a finished run leaves: arrays, weights, what was measured, tables and figures."""
+        planned, tables = self.study.runs[run], f"{self.results}/{run}"
+        folder = f"{self.results}/data/{planned.data.name}"
+        sets = [*image_set(f"{folder}/HR"), *image_set(f"{folder}/{planned.input}")]
+        for seed, phase in self.seeds_and_phases(run):
+            made = self.phase.format(run=run, seed=seed, phase=phase)
+            sets += [file for k in planned.plan.makes_sets(phase) for file in image_set(f"{made}/LR_{k}")]
+        phases = [file for name in (*TRAINED, "psnr.csv", "images") for file in self.of_phases(run, name)]
+        endings = ("psnr_by_phase.csv", "psnr_by_phase.md", "psnr_by_phase.png", "times.csv", "learning_curves.png")
+        return [*sets, *phases, *(f"{tables}/{name}" for name in (*endings, "strips"))]
+
+    def study_reports(self) -> Sequence[str]:
+        """What stands above the runs: the comparison, where there is something to compare, and the budget."""
+        name = self.study.name
+        files = []
+        if len(self.study.runs) > 1:
+            files += [f"{name}_comparison.csv", f"{name}_comparison.md", f"{name}_times.csv"]
+            files += [f"{name}_losses.csv", f"{name}_losses"]
+        if "budget_gflops" in self.study.report:
+            files += [f"{name}_budget.csv", f"{name}_budget.md"]
+        return [f"{self.results}/{file}" for file in files]
+
+    @property
+    def digests(self) -> Path:
+        """Where digests of files are kept."""
+        return Path(self.results, "data", "digests.json")

@@ -1,0 +1,114 @@
+"""What each result depends on, in words: written before jobs start, and compared with what the result was made of.
+
+Beside a result stand two small files. ``.depends/NAME.json`` says what it is to be made of: parts of the config,
+digests of code and of files from elsewhere. It is an input of the job, and what decides whether the job runs: it gets
+a new time where the result is made of something else, and a very old one where it is not. ``.made/NAME.json`` says
+what it was made of: the same, and digests of the job's inputs and outputs. So content decides, not the times of files,
+and results that were copied without Snakemake's own notes are still known for what they are.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from multiblock.files import Digests, digest_of, write_text
+
+_LONG_AGO = 1
+"""A time in seconds, older than every result."""
+
+
+class Records:
+    """The records of a workflow that starts.
+
+    Args:
+        digests: of files, by content.
+        write: whether the files may be written; a report, for example, leaves them as they are.
+    """
+
+    def __init__(self, digests: Digests, write: bool) -> None:
+        self._digests, self._write = digests, write
+        self._seen: set[Path] = set()
+
+    def depends(self, folder: Path, name: str, on: Callable[[], Mapping[str, Any]]) -> str:
+        """Write what the result ``name`` in ``folder`` depends on; the path of that record, for ``input`` of a rule."""
+        file = folder / ".depends" / f"{name}.json"
+        if self._write and file not in self._seen:
+            self._seen.add(file)
+            plain = json.loads(json.dumps(on()))  # tuples are lists, as they are when they are read again
+            made = _read(made_file(file))
+            stands = made.get("depends") == plain and self._unchanged(folder, made)
+            if _read(file) != plain or not stands:
+                write_text(file, json.dumps(plain, indent=2, sort_keys=True) + "\n")
+            if stands:
+                os.utime(file, (_LONG_AGO, _LONG_AGO))
+        return str(file)
+
+    def _unchanged(self, folder: Path, made: Mapping[str, Any]) -> bool:
+        """Whether inputs and outputs are what they were; one that is missing is Snakemake's to notice."""
+        for noted in (made.get("inputs", {}), made.get("outputs", {})):
+            for name, digest in noted.items():
+                file = Path(os.path.normpath(folder / name))
+                if file.is_file() and self._digests.of(file) != digest:
+                    return False
+        return True
+
+
+class Record:
+    """The record of one job's result.
+
+    Args:
+        depends: the file that :meth:`Records.depends` wrote.
+        inputs, outputs: the files that the job reads and makes.
+    """
+
+    def __init__(self, depends: Path, inputs: Iterable[str], outputs: Iterable[str]) -> None:
+        self._depends = depends
+        self._outputs = list(outputs)
+        self._folder = depends.parent.parent
+        self._now = {"depends": _read(depends), "inputs": _digests(self._folder, inputs)}
+
+    def stands(self) -> bool:
+        """Whether the result is there, and was made of what it is to be made of."""
+        made = _read(made_file(self._depends))
+        return (
+            all(os.path.exists(file) for file in self._outputs)
+            and {key: made.get(key) for key in self._now} == self._now
+            and made.get("outputs") == _digests(self._folder, self._outputs)
+        )
+
+    def touch(self) -> None:
+        """Let the result be newer than its inputs."""
+        for file in self._outputs:
+            os.utime(file)
+
+    def withdraw(self) -> None:
+        """The result is to be made anew whatever it was made of; that holds until it is."""
+        made_file(self._depends).unlink(missing_ok=True)
+
+    def note(self, versions: Mapping[str, str]) -> None:
+        """The result is made; ``versions`` of packages are kept with it."""
+        made = {**self._now, "outputs": _digests(self._folder, self._outputs), "versions": dict(versions)}
+        write_text(made_file(self._depends), json.dumps(made, indent=2, sort_keys=True) + "\n")
+
+
+def made_file(depends: Path) -> Path:
+    """Where the job notes what it made the result of."""
+    return depends.parent.with_name(".made") / depends.name
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def _digests(folder: Path, files: Iterable[str]) -> dict[str, str]:
+    """Digests by path from ``folder``, so that results can be moved.
+
+    Arrays are left out, as the index beside each holds digests of its pixels; so are folders.
+    """
+    plain = (Path(file) for file in files if not file.endswith(".npy"))
+    return {os.path.relpath(file, folder): digest_of(file) for file in plain if file.is_file()}
