@@ -10,11 +10,18 @@ import torch
 from multiblock import config
 from multiblock.data import images
 from multiblock.data.convert import convert
+from multiblock.training import trainer
 
 # Two workers on two cores: one thread each.
 torch.set_num_threads(1)
 
 ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def as_many_checkpoints_as_asked_for(monkeypatch):
+    """Tests that want a checkpoint after each iteration get one, however long the disk takes."""
+    monkeypatch.setattr(trainer, "_SAVING_SHARE", 1)
 
 
 @pytest.fixture

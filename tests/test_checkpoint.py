@@ -77,7 +77,7 @@ def test_checkpoints_of_other_configs_are_bounded(tmp_path):
         os.utime(folder, (second, second))
     assert sorted(file.name for file in tmp_path.iterdir()) == ["working-c", "working-d"]
     checkpoint.clear(tmp_path)
-    assert not list(tmp_path.iterdir())
+    assert [file.name for file in tmp_path.iterdir()] == [".lock"]
 
 
 class Interrupted(Exception):
@@ -107,14 +107,14 @@ def test_a_damaged_checkpoint_costs_no_byte(arrays, tmp_path, monkeypatch, after
     assert "is damaged and left out" in caplog.text
 
 
-@pytest.mark.parametrize("at", [20, 60])
-def test_a_stop_does_not_wait_for_the_validation_images(arrays, tmp_path, monkeypatch, at):
+@pytest.mark.parametrize(("at", "look"), [(20, 1), (30, 2), (60, 4)])  # looks: every 20, and at the end of a stage
+def test_a_stop_does_not_wait_for_the_validation_images(arrays, tmp_path, monkeypatch, at, look):
     real, out = tiles.run, tmp_path / "out"
     seen = []
 
     def asked(*arguments):
         seen.append(1)
-        if len(seen) == at // 20:
+        if len(seen) == look:
             signal.raise_signal(signal.SIGTERM)
             pytest.fail("the signal was to end this")
         return real(*arguments)
@@ -122,7 +122,7 @@ def test_a_stop_does_not_wait_for_the_validation_images(arrays, tmp_path, monkey
     with monkeypatch.context() as patched, pytest.raises(SystemExit) as left:
         patched.setattr(tiles, "run", asked)
         run(arrays, out)
-    assert left.value.code == 1 and len(seen) == at // 20
+    assert left.value.code == 1 and len(seen) == look
     assert states(next(out.glob("working-*")))[-1].name.startswith(f"{at:09d}")
     assert same(run(arrays, out), run(arrays, tmp_path / "whole"))
     assert [int(row["iteration"]) for row in history(out)] == [10, 20, 30, 40, 50, 60]

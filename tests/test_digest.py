@@ -1,76 +1,77 @@
 """Which code a result depends on."""
 
-from pathlib import Path
+import ast
+
+import pytest
 
 from multiblock.workflow import code_digest
+from multiblock.workflow.code_digest import PARTS
+
+CODE = """
+\"\"\"About.\"\"\"
+import logging
+from multiblock.errors import UserError
+
+SIDE = 3
+\"\"\"In pixels.\"\"\"
+log = logging.getLogger(__name__)
 
 
-def names(module: str) -> set[str]:
-    """The package's files that a module imports, directly or not."""
-    found, waiting = set(), [code_digest.module(module)]
-    while waiting:
-        file = waiting.pop()
-        if file not in found:
-            found.add(file)
-            waiting += code_digest._imports(file)
-    return {str(file.relative_to(code_digest.PACKAGE)) for file in found}
+def f(x: int) -> int:
+    \"\"\"What.\"\"\"
+    if x < 0:
+        raise UserError(f"found {x}")
+    log.info("side %d", SIDE)
+    return x * SIDE
+"""
 
 
-def test_training_depends_on_the_loop_and_not_on_reports_or_the_config():
-    training = names("training.loop")
-    assert {"training/loop.py", "training/losses.py", "data/sampler.py", "chain.py", "plan.py"} <= training
-    assert not training & {"figures.py", "tables.py", "evaluation.py", "config.py", "cli.py", "data/convert.py"}
-    assert not {name for name in training if name.startswith("networks/") and name != "networks/__init__.py"}
-    # A new entry of the zoo, or a new form of published weights, is no reason to train again.
-    assert not training & {"zoo.py", "published.py", "complexity.py", "budget.py"}
+def seen(text: str) -> str:
+    return code_digest._normal(ast.parse(text))
 
 
-def test_dependencies_point_one_way():
-    for pure in ("plan", "metrics"):
-        assert names(pure) <= {f"{pure}.py", "errors.py"}
-    for below in names("networks") | names("data.sampler") | names("data.sources"):
-        assert not below.startswith(("training/", "config.py", "evaluation.py"))
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"""About."""', '"""Other words."""\n# And a comment.'),
+        ('"""What."""', '"""Which."""'),
+        ('"""In pixels."""', ""),
+        (
+            "import logging\nfrom multiblock.errors import UserError",
+            "from multiblock.elsewhere import UserError, logging",
+        ),
+        ('f"found {x}"', 'f"{x} is below zero"'),
+        ('log.info("side %d", SIDE)', 'log.warning("so much: %s", SIDE)'),
+        ("x: int) -> int", "x: float) -> float"),
+        ("return x * SIDE", "return (x * SIDE)"),
+    ],
+)
+def test_what_computes_nothing_does_not_count(old, new):
+    assert old in CODE and seen(CODE.replace(old, new)) == seen(CODE)
 
 
-def test_there_are_no_circular_imports():
-    files = list(code_digest.PACKAGE.rglob("*.py"))
-    state: dict[Path, str] = {}
-
-    def visit(file: Path, way: tuple[Path, ...]) -> None:
-        assert state.get(file) != "open", f"circular: {[f.name for f in (*way, file)]}"
-        if file in state:
-            return
-        state[file] = "open"
-        for imported in set(code_digest._imports(file)) - {file}:
-            visit(imported, (*way, file))
-        state[file] = "done"
-
-    for file in files:
-        visit(file, ())
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("SIDE = 3", "SIDE = 4"), ("x * SIDE", "x + SIDE"), ("x < 0", "x <= 0"), ("raise UserError", "raise ValueError")],
+)
+def test_what_computes_counts(old, new):
+    assert old in CODE and seen(CODE.replace(old, new)) != seen(CODE)
 
 
-def written(file: Path, text: str) -> str:
-    file.write_text(text)
-    for cached in (code_digest._tree, code_digest._imports, code_digest._code, code_digest.of_code):
-        cached.cache_clear()
-    return code_digest.of_code(file)
+def test_every_part_that_is_named_is_there():
+    for part in PARTS:
+        assert len(code_digest.of(part)) == 16
 
 
-def test_comments_and_docstrings_do_not_count_and_code_does(tmp_path):
-    file = tmp_path / "block.py"
-    plain = written(file, "def f(x):\n    return x + 1\n")
-    assert written(file, '"""About."""\n# why\ndef f(x):\n    """What."""\n    return (x + 1)\n') == plain
-    assert written(file, "def f(x):\n    return x + 2\n") != plain
+def test_a_kind_of_result_depends_on_what_makes_it_and_not_on_more():
+    for numeric in ("training.step", "training.losses", "training.optimisers", "data.sampler", "networks.layers"):
+        assert numeric in PARTS["training"]
+    named = {name.partition(":")[0] for name in PARTS["training"]}
+    assert not named & {"training.trainer", "training.progress", "training.history", "plan", "files", "errors"}
+    assert not any(name.startswith(("report.", "config.", "cli", "workflow.")) for name in named)
 
 
-def test_what_is_imported_counts(tmp_path):
-    file = tmp_path / "block.py"
-    alone = written(file, "x = 1\n")
-    assert written(file, "from multiblock.metrics import psnr_rgb\nx = 1\n") != alone
-    assert code_digest.module("metrics") in code_digest._imports(file)
-
-
-def test_strings_that_explain_constants_do_not_count(tmp_path):
-    file = tmp_path / "block.py"
-    assert written(file, 'SIDE = 3\n"""In pixels."""\n') == written(file, "SIDE = 3\n")
-    assert written(file, 'SIDE = """3"""\n') != written(file, "SIDE = 3\n")
+def test_networks_count_and_their_entries_in_the_zoo_do_not():
+    assert code_digest.of("training", "mcan") != code_digest.of("training", "carn") != code_digest.of("training")
+    files = {file.name for file in code_digest._files("sr_resunet")}
+    assert files == {"network.py", "resnet.py"}

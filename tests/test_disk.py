@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -175,7 +174,7 @@ def test_a_file_system_without_what_is_extra_is_no_hindrance(missing, tmp_path, 
     ],
 )
 def test_a_job_ends_with_one_line(tmp_path, capsys, error, says):
-    with pytest.raises(SystemExit) as left, jobs.job(SimpleNamespace(log=[str(tmp_path / "log")])):
+    with pytest.raises(SystemExit) as left, jobs.logged(tmp_path / "log"):
         raise error
     assert left.value.code == 1
     assert (tmp_path / "log").read_text() == capsys.readouterr().err == f"multiblock: error: {says}\n"
@@ -207,9 +206,9 @@ def test_on_a_full_disk_the_workflow_stops_and_goes_on_when_there_is_room(pairs,
 
 JOB = """
 import sys, time
-from types import SimpleNamespace
-from multiblock.workflow.jobs import job
-with job(SimpleNamespace(log=[sys.argv[1]])):
+from pathlib import Path
+from multiblock.workflow.jobs import logged
+with logged(Path(sys.argv[1])):
     print("begun", flush=True)
     time.sleep(60)
 """
@@ -237,10 +236,10 @@ def test_a_job_whose_workflow_is_gone_does_not_begin(tmp_path, monkeypatch, caps
     gone = subprocess.Popen(["true"])
     gone.wait()
     monkeypatch.setenv("MULTIBLOCK_WORKFLOW", f"{gone.pid} {os.readlink('/proc/self/ns/pid')}")
-    with pytest.raises(SystemExit), jobs.job(SimpleNamespace(log=[str(tmp_path / "log")])):
+    with pytest.raises(SystemExit), jobs.logged(tmp_path / "log"):
         pytest.fail("it began")
     assert "the Snakemake that started this job is gone" in capsys.readouterr().err
     monkeypatch.setenv("MULTIBLOCK_WORKFLOW", f"{gone.pid} pid:[1]")  # of a container, whose numbers are others
-    with jobs.job(SimpleNamespace(log=[str(tmp_path / "log")])):
+    with jobs.logged(tmp_path / "log"):
         pass
     logging.getLogger("multiblock").handlers.clear()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from conftest import picture
+from multiblock.data import pixels
 from multiblock.inference import metrics
 
 
@@ -59,7 +60,7 @@ def test_ssim_against_its_definition():
     reference = picture()
     image = np.clip(reference.astype(int) + np.random.default_rng(0).integers(-20, 20, reference.shape), 0, 255)
     image = image.astype(np.uint8)
-    planes = [metrics.luma(pixels)[2:-2, 2:-2] for pixels in (image, reference)]
+    planes = [metrics.luma(pixels_)[2:-2, 2:-2] for pixels_ in (image, reference)]
     assert metrics.ssim_y(image, reference, 2) == pytest.approx(ssim_directly(*planes), abs=1e-6)
     assert metrics.ssim_y(reference, reference, 0) == pytest.approx(1)
 
@@ -77,5 +78,5 @@ def test_large_images_are_measured_in_strips_to_the_same_figures(monkeypatch):
     noisy = (reference + 0.1 * rng.standard_normal(reference.shape)).astype(np.float32)
     whole = metrics.measure(noisy, reference, 2)
     for rows in (1, 7, 33):
-        monkeypatch.setattr(metrics, "_ROWS", rows)
+        monkeypatch.setattr(pixels, "_ROWS", rows)
         assert metrics.measure(noisy, reference, 2) == pytest.approx(whole, rel=1e-12)

@@ -89,7 +89,7 @@ def test_a_stale_set_is_made_with_the_newest_weights():
         (PAPER, 4, (4,)),
         ([*PAPER, "4"], 4, (4, 5)),
         ([*PAPER, "4"], 5, (5,)),
-        (["1-3", "3", "2"], 2, (2,)),
+        (["1-3", "3", "2"], 2, (2, 3)),  # the file after phase 3 holds the block of phase 2
     ],
 )
 def test_what_must_rerun(spans, changed, rerun):

@@ -10,7 +10,7 @@ from multiblock.workflow.layout import TRAINED, image_set
 from multiblock.workflow.start import start
 
 try:
-    started = start(config, sys.argv[1:], main=workflow.is_main_process)
+    started = start(config, sys.argv[1:], workflow)
 except (UserError, OSError) as error:
     sys.exit(f"multiblock: error: {one_line(error)}")
 

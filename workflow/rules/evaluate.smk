@@ -15,7 +15,7 @@ rule evaluate:
     priority: 50
     conda:
         ENVIRONMENT
-    threads: workflow.cores
+    threads: started.threads
     resources:
         gpu=1,
     params:

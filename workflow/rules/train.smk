@@ -22,7 +22,7 @@ for number in PHASES:
             phase=str(number),
         conda:
             ENVIRONMENT
-        threads: workflow.cores
+        threads: started.threads
         resources:
             gpu=1,
         params:
@@ -46,7 +46,7 @@ for number in PHASES:
             phase=str(number),
         conda:
             ENVIRONMENT
-        threads: workflow.cores
+        threads: started.threads
         resources:
             gpu=1,
         params:

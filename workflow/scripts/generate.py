@@ -1,10 +1,13 @@
 from pathlib import Path
 
 from multiblock.inference.cache import generate
+from multiblock.training.record import check_phases
 from multiblock.workflow.jobs import device_of, job, weights_by_phase
 
 with job(snakemake) as needed:
     if needed:
+        if snakemake.config["training"]["below_input"] == "stop":
+            check_phases(map(Path, snakemake.input.weights))
         files = weights_by_phase(snakemake.input.weights)
         generate(
             files={block: files[phase] for block, phase in snakemake.params.blocks.items()},

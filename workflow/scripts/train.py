@@ -1,11 +1,14 @@
 from pathlib import Path
 
 from multiblock.plan import Task
+from multiblock.training.record import check_phases
 from multiblock.training.trainer import Settings, train
 from multiblock.workflow.jobs import device_of, job, weights_by_phase
 
 with job(snakemake) as needed:
     if needed:
+        if snakemake.config["training"]["below_input"] == "stop":
+            check_phases(map(Path, snakemake.input.weights))
         train(
             Task.from_dict(snakemake.params.task),
             Settings(**snakemake.params.settings),

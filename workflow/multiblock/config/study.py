@@ -49,6 +49,7 @@ class Study:
     layout: str
     compile: str
     deterministic: bool
+    threads: int | str
     runs: dict[str, Run]
     training: dict[str, Any]
     inference: dict[str, Any]
@@ -142,7 +143,7 @@ def load(config: Mapping[str, Any]) -> Study:
         results=str(Path(full["results"])),
         seeds=tuple(full["seeds"][: shrink.get("seeds")]),
         runs=runs,
-        **{key: full[key] for key in ("device", "precision", "layout", "compile", "deterministic")},
+        **{key: full[key] for key in ("device", "precision", "layout", "compile", "deterministic", "threads")},
         **{key: full[key] for key in ("training", "inference", "evaluation", "report")},
     )
 

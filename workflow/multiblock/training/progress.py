@@ -1,6 +1,7 @@
 """How far training is and how long it will take: a bar on a terminal, a line now and then elsewhere."""
 
 import logging
+import os
 import statistics
 import sys
 import time
@@ -46,7 +47,8 @@ class Progress:
 
     def __enter__(self) -> "Progress":
         loggers = [logging.getLogger("multiblock")]
-        terminal = sys.stderr.isatty()
+        # Bars of several jobs would overwrite one another; lines do not.
+        terminal = sys.stderr.isatty() and not os.environ.get("MULTIBLOCK_PARALLEL")
         if terminal:
             self._stack.enter_context(logging_redirect_tqdm(loggers))
         self._bar = self._stack.enter_context(

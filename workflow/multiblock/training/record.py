@@ -1,9 +1,10 @@
 """What there is to know of a training that is done: the fields of ``training.json``."""
 
+import json
 import platform
 import resource
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 
 from multiblock import __version__
+from multiblock.errors import UserError
 from multiblock.model.chain import Chain
 from multiblock.plan import Task
 from multiblock.training.state import State
@@ -83,6 +85,27 @@ def below_input(record: Mapping[str, Any]) -> bool:
     """Whether a phase ended below what no network at all gives on the validation images."""
     made, plain = record.get("psnr_rgb_validation"), record.get("psnr_rgb_validation_input")
     return made is not None and plain is not None and made < plain
+
+
+def check_phases(weights: Iterable[Path]) -> None:
+    """See that what is gone on from is better than no network.
+
+    Args:
+        weights: the weights files of earlier phases, each with its record beside it.
+
+    Raises:
+        UserError: one of the phases ended below no network on the validation images.
+    """
+    for file in weights:
+        about = json.loads(file.with_name("training.json").read_text(encoding="utf-8"))
+        if below_input(about):
+            made, plain = (about[f"psnr_rgb_validation{which}"] for which in ("", "_input"))
+            raise UserError(
+                f"{file}: phase {about['phase']} ended at {made:.3f} dB on the validation images, below the "
+                f"{plain:.3f} dB that they have without any network (PSNR RGB); the run stops here: change the stages "
+                "of that phase (a lower learning rate, more iterations, a first stage without clamp), or set "
+                "training.below_input to go_on"
+            )
 
 
 def _rounded(psnr: float | None) -> float | None:

@@ -22,36 +22,30 @@ log = logging.getLogger(__name__)
 
 _WORKFLOW = "MULTIBLOCK_WORKFLOW"
 _FORCED = "MULTIBLOCK_FORCED"
+_PARALLEL = "MULTIBLOCK_PARALLEL"
 _NUMBERS = Path("/proc/self/ns/pid")
 """What process numbers are about: in some containers they are others."""
 
 
-def start_jobs(forced: Iterable[str]) -> None:
+def start_jobs(forced: Iterable[str] = (), parallel: bool = False) -> None:
     """To be called by the Snakemake that starts jobs: they will end when it does.
 
     Args:
         forced: rules whose jobs work even if their result stands; ``*`` for all.
+        parallel: whether several jobs may train at once, so that each line has to say whose it is.
     """
     os.environ[_WORKFLOW] = f"{os.getpid()} {_numbers()}"
     os.environ[_FORCED] = " ".join(forced)
+    os.environ[_PARALLEL] = "yes" if parallel else ""
 
 
 @contextmanager
 def job(snakemake: Any) -> Iterator[bool]:
-    """Log to the terminal and to the rule's log file, and end on wrong input with one line and exit status 1.
+    """One job of the workflow, see :func:`logged`.
 
     Yields whether there is work to do: not where the result is there already, made of just what it is to be made of.
-    The job asks itself to stop (SIGTERM) when the Snakemake that started it is gone.
     """
-    logging.raiseExceptions = False  # a log file on a full disk is not worth a traceback
-    logger = logging.getLogger("multiblock")
-    logger.setLevel(logging.INFO)
-    logger.handlers = [logging.StreamHandler()]
-    try:
-        logger.addHandler(logging.FileHandler(snakemake.log[0], encoding="utf-8"))
-        for handler in logger.handlers:
-            handler.setFormatter(logging.Formatter("%(message)s"))
-        _end_with_workflow()
+    with logged(Path(snakemake.log[0]), _label(snakemake.wildcards)):
         depends = snakemake.input.depends
         record = Record(Path(depends), (file for file in snakemake.input if file != depends), snakemake.output)
         forced = not {"*", snakemake.rule}.isdisjoint(os.environ.get(_FORCED, "").split())
@@ -64,11 +58,41 @@ def job(snakemake: Any) -> Iterator[bool]:
             return
         yield True
         record.note(_versions())
+
+
+def _label(wildcards: Any) -> str:
+    """What lines on the terminal begin with where several jobs write there: run, seed and phase."""
+    if not os.environ.get(_PARALLEL):
+        return ""
+    names = [(f"{key} " if key in ("seed", "phase") else "") + str(value) for key, value in wildcards.items()]
+    return f"[{', '.join(names)}] " if names else ""
+
+
+@contextmanager
+def logged(file: Path, label: str = "") -> Iterator[None]:
+    """Log to the terminal and to ``file``, and end on wrong input with one line and exit status 1.
+
+    The job asks itself to stop (SIGTERM) when the Snakemake that started it is gone.
+
+    Args:
+        label: what each line on the terminal begins with.
+    """
+    logging.raiseExceptions = False  # a log file on a full disk is not worth a traceback
+    logger = logging.getLogger("multiblock")
+    logger.setLevel(logging.INFO)
+    logger.handlers = [logging.StreamHandler()]
+    try:
+        logger.addHandler(logging.FileHandler(file, encoding="utf-8"))
+        for handler in logger.handlers:
+            handler.setFormatter(logging.Formatter("%(message)s"))
+        logger.handlers[0].setFormatter(logging.Formatter(f"{label.replace('%', '%%')}%(message)s"))
+        _end_with_workflow()
+        yield
     except (UserError, OSError) as error:
         logger.error("multiblock: error: %s", one_line(error))
         sys.exit(1)
     except KeyboardInterrupt:
-        logger.info("stopped")
+        logger.info("stopped; the same command goes on")
         sys.exit(130)
 
 

@@ -3,6 +3,7 @@
 import atexit
 import json
 import logging
+import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import Any
 from multiblock import config as configuration
 from multiblock.config import Run, Study
 from multiblock.data.inspection import Inspection, inspect
+from multiblock.errors import UserError
 from multiblock.files import Digests, lock, write_text
 from multiblock.workflow.dependencies import Dependencies
 from multiblock.workflow.jobs import start_jobs
@@ -30,14 +32,15 @@ class Started:
     layout: Layout
     records: Records
     on: Dependencies
+    threads: int
 
 
-def start(config: dict[str, Any], arguments: Sequence[str], main: bool) -> Started:
+def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> Started:
     """Check the configuration, which is filled in, and the images; take the lock; look at what is there.
 
     Args:
         arguments: Snakemake's command line.
-        main: whether this is the Snakemake that a user called, and not one that runs a job for it.
+        workflow: Snakemake's; its main process is the one that a user called, others run jobs for it.
 
     Raises:
         UserError: what is wrong with the configuration, an image, or the folder of results.
@@ -45,9 +48,14 @@ def start(config: dict[str, Any], arguments: Sequence[str], main: bool) -> Start
     config.update(configuration.checked(config))
     study = configuration.load(config)
     layout = Layout(study)
+    main = workflow.is_main_process
     call = called_for(arguments) if main else Call(looks=True)
+    cores, gpus = workflow.cores or 1, _gpus(workflow)
+    threads = threads_of_a_job(study.threads, cores, gpus)
     if main:
-        start_jobs(call.forced)
+        _check_paths(workflow)
+        several = len(study.runs) * len(study.seeds) > 1
+        start_jobs(call.forced, parallel=several and threads < cores and gpus != 1)
     if call.works:
         hold(Path(study.results))
         _one_line_for_a_stop()
@@ -62,7 +70,37 @@ def start(config: dict[str, Any], arguments: Sequence[str], main: bool) -> Start
     if not call.looks:
         digests.save()
         atexit.register(digests.save)  # what is learnt while jobs are planned
-    return Started(study, layout, records, on)
+    return Started(study, layout, records, on, threads)
+
+
+def _gpus(workflow: Any) -> int | None:
+    """How many GPUs Snakemake was given; None where it was not told."""
+    given = workflow.global_resources.get("gpu")
+    return given if given is None or isinstance(given, int) else int(given.value)
+
+
+def threads_of_a_job(wanted: int | str, cores: int, gpus: int | None) -> int:
+    """CPU threads of a job that trains or measures.
+
+    Args:
+        wanted: the config key ``threads``.
+        cores, gpus: what Snakemake was given; None where it was not told how many GPUs.
+    """
+    return max(1, cores // (gpus or 1)) if wanted == "auto" else min(int(wanted), cores)
+
+
+def _check_paths(workflow: Any) -> None:
+    """Snakemake starts jobs by a command line in which it does not quote all paths.
+
+    Raises:
+        UserError: one of them has a space in it.
+    """
+    for what, path in (("Python", sys.executable), ("the project", workflow.basedir), ("the folder", os.getcwd())):
+        if " " in str(path):
+            raise UserError(
+                f"{path}: {what} lies under a path with a space, from which Snakemake cannot start jobs; move it, or "
+                "go there by a link without one"
+            )
 
 
 def _look_around(study: Study, call: "Call") -> None:

@@ -1,0 +1,202 @@
+"""What stands is kept until what replaces it is whole; content decides what runs, not the times of files."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from conftest import picture
+from multiblock.data import images
+from multiblock.model.chain import Chain
+from multiblock.plan import Block
+from test_workflow import command, jobs, snakemake, write_config
+
+STAGES = [{"iterations": 150, "batch": 2, "patch": 16, "lr": 1e-4}]
+PLAN = [{"span": 1, "stages": STAGES}, {"span": 2, "start": "inherit_zeroed", "stages": STAGES}]
+
+
+def study(folder: Path, plan=PLAN, **changes) -> Path:
+    runs = {"one": {"chain": ["tiny"] * len(plan), "plan": plan}}
+    write_config(folder, **{"runs": runs, "report": {}, **changes})
+    return folder
+
+
+def finish(folder: Path) -> None:
+    done = snakemake(folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def interrupt(folder: Path, when: str, *arguments: str) -> str:
+    """Start the workflow, press Ctrl-C once there is a file ``when``; what was said."""
+    words = command(folder, "--configfile", str(folder / "config.yaml"), *arguments)
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    ) as process:
+        deadline = time.monotonic() + 120
+        while not list(folder.glob(when)):
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.communicate()[0]
+    assert process.returncode != 0
+    return said
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """What a phase leaves, without its times."""
+    return {name: (folder / name).read_bytes() for name in ("weights.safetensors", "history.csv")}
+
+
+def slow(folder: Path) -> None:
+    """Checkpoints often, so that a test need not wait for one."""
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config["training"] = {**config.get("training", {}), "checkpoint_seconds": 0.1}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+
+
+def test_a_forced_phase_that_is_stopped_is_finished_by_the_plain_command(pairs):
+    study(pairs)
+    slow(pairs)
+    finish(pairs)
+    phase = pairs / "results/one/seed1/phase2"
+    before = files(phase)
+    said = interrupt(pairs, "results/one/seed1/phase2/working-*/*.pt", "--forcerun", "phase2_1")
+    assert "of phase 2; the same command goes on from there" in said
+    for word in ("RuleException", "Error in rule", "WorkflowError", "Traceback", "At least one job"):
+        assert word not in said, said
+    assert files(phase) == before
+    assert "phase2_1" in jobs(pairs)
+    finish(pairs)
+    assert "goes on from iteration" in (phase / "logs/train.log").read_text()
+    assert files(phase) == before and jobs(pairs) == {}
+
+
+def test_a_slip_in_the_config_that_is_put_back_costs_nothing(pairs):
+    study(pairs, PLAN[:1])
+    slow(pairs)
+    finish(pairs)
+    good, phase = (pairs / "config.yaml").read_text(), pairs / "results/one/seed1/phase1"
+    before = files(phase)
+    (pairs / "config.yaml").write_text(good.replace("iterations: 150", "iterations: 300000"))
+    interrupt(pairs, "results/one/seed1/phase1/working-*/*.pt")
+    (pairs / "config.yaml").write_text(good)
+    finish(pairs)
+    assert files(phase) == before
+    assert "stands as it is" in (phase / "logs/train.log").read_text() and jobs(pairs) == {}
+
+
+def test_results_without_snakemake_s_notes_are_known_for_what_they_are(pairs):
+    study(pairs, PLAN[:1])
+    finish(pairs)
+    shutil.rmtree(pairs / ".snakemake")
+    assert jobs(pairs) == {}
+    study(pairs, [{"span": 1, "stages": [{**STAGES[0], "lr": 5e-4}]}])
+    assert jobs(pairs)["phase1_1"] == 1 and "convert" not in jobs(pairs)
+    images.write(pairs / "train/HR/image1.png", 255 - picture(seed=500))
+    assert jobs(pairs)["convert"] == 1
+
+
+def test_results_copied_in_any_order_train_nothing(pairs):
+    """A plain copy gives files new times, in any order."""
+    study(pairs)
+    finish(pairs)
+    made = [file for file in (pairs / "results").rglob("*") if file.is_file() and file.parent.name != ".depends"]
+    for second, file in enumerate(np.random.default_rng(0).permutation(made)):
+        os.utime(file, (1_600_000_000 + second, 1_600_000_000 + second))
+    before = {n: files(pairs / f"results/one/seed1/phase{n}") for n in (1, 2)}
+    finish(pairs)
+    for number in (1, 2):
+        phase = pairs / f"results/one/seed1/phase{number}"
+        assert files(phase) == before[number]
+        assert (phase / "logs/train.log").read_text() == "stands as it is: it was made of the same\n"
+    assert jobs(pairs) == {}
+
+
+def test_content_of_start_weights_decides(pairs):
+    def weights(seed: int) -> None:
+        torch.manual_seed(seed)
+        options = {"channels": 4, "residual_blocks": 1}
+        Chain.build([Block(network="mcan", options=options)], [True]).save(pairs / "start.safetensors")
+
+    weights(1)
+    study(pairs, [{"span": 1, "start": str(pairs / "start.safetensors"), "stages": [{"iterations": 0}]}])
+    finish(pairs)
+    os.utime(pairs / "start.safetensors")
+    assert jobs(pairs) == {}
+    weights(2)
+    os.utime(pairs / "start.safetensors", (1.5e9, 1.5e9))
+    assert jobs(pairs)["phase1_1"] == 1
+
+
+def test_a_second_workflow_is_refused_before_it_deletes_anything(pairs):
+    study(pairs, [{"span": 1, "stages": [{**STAGES[0], "iterations": 100_000}]}])
+    words = command(pairs, "--configfile", str(pairs / "config.yaml"))
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True) as first:
+        deadline = time.monotonic() + 60
+        while not (pairs / "results/data/mine/LR/test.csv").exists():
+            assert time.monotonic() < deadline and first.poll() is None
+            time.sleep(0.02)
+        second = snakemake(pairs)
+        assert second.returncode != 0
+        assert "results: another process is running the workflow there already" in second.stderr
+        assert first.poll() is None and (pairs / "results/data/mine/LR/test.csv").exists()
+        assert snakemake(pairs, "--dry-run").returncode == 0
+        os.killpg(first.pid, signal.SIGKILL)
+    study(pairs, PLAN[:1])
+    finish(pairs)
+
+
+def test_another_experiment_of_the_same_name_is_kept(pairs):
+    study(pairs, PLAN[:1])
+    finish(pairs)
+    before = files(pairs / "results/one/seed1/phase1")
+    study(pairs, PLAN)  # grown: the same experiment
+    assert "phase1_1" not in jobs(pairs)
+    study(pairs, PLAN[:1], blocks={"tiny": {"network": "mcan", "channels": 6, "residual_blocks": 1}})
+    said = snakemake(pairs, "--dry-run").stderr
+    assert "results/one holds weights of another chain or data set; it will be renamed and kept" in said
+    done = snakemake(pairs)
+    assert done.returncode == 0 and "it is kept as results/one.before1" in done.stderr
+    assert files(pairs / "results/one.before1/seed1/phase1") == before
+    assert files(pairs / "results/one/seed1/phase1") != before
+
+
+def test_a_phase_that_the_plan_no_longer_has_is_named(pairs):
+    study(pairs)
+    finish(pairs)
+    study(pairs, PLAN[:1])
+    assert "results/one/seed1/phase2 is of a phase that the plan no longer has" in snakemake(pairs, "--dry-run").stderr
+
+
+def test_looking_at_results_needs_no_images(pairs):
+    study(pairs, PLAN[:1])
+    finish(pairs)
+    for split in ("train", "test"):
+        shutil.rmtree(pairs / split)
+    for arguments in (["--report", "report.html"], ["--list-rules"]):
+        done = snakemake(pairs, *arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert (pairs / "report.html").stat().st_size > 100_000
+
+
+@pytest.mark.parametrize("go_on", [False, True])
+def test_a_phase_below_no_network_stops_the_run_there(pairs, go_on):
+    bad = [{"span": 1, "stages": [{**STAGES[0], "iterations": 5, "lr": 1}]}, PLAN[1]]
+    study(pairs, bad, training={"below_input": "go_on" if go_on else "stop"})
+    done = snakemake(pairs)
+    said = done.stdout + done.stderr
+    assert "warning: phase 1 ends at" in said and "without any network" in said
+    assert (done.returncode == 0) == go_on
+    assert (pairs / "results/one/seed1/phase1/psnr.csv").exists()
+    assert (pairs / "results/one/seed1/phase2/weights.safetensors").exists() == go_on
+    record = json.loads((pairs / "results/one/seed1/phase1/training.json").read_text())
+    assert record["psnr_rgb_validation"] < record["psnr_rgb_validation_input"]
+    assert ("the run stops here" in said) != go_on
