@@ -2,7 +2,6 @@
 
 import atexit
 import json
-import logging
 import os
 import signal
 import sys
@@ -58,6 +57,7 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
         start_jobs(call.forced, parallel=several and threads < cores and gpus != 1)
     if call.works:
         hold(Path(study.results))
+    if call.works or not main:
         _one_line_for_a_stop()
     if not call.looks:
         _look_around(study, call)
@@ -236,6 +236,8 @@ def left_phases(study: Study) -> list[Path]:
 
 def _one_line_for_a_stop() -> None:
     """After Ctrl-C let Snakemake's log be silent on failed jobs: a stop is no failure, and jobs say what they did."""
+    from snakemake.logging import logger
+
     stopped = False
 
     def note(number: int, frame: FrameType | None) -> None:
@@ -244,7 +246,7 @@ def _one_line_for_a_stop() -> None:
         signal.default_int_handler(number, frame)
 
     signal.signal(signal.SIGINT, note)
-    logging.getLogger("snakemake").addFilter(lambda _: not stopped)
+    logger.addFilter(lambda _: not stopped)
 
 
 def say(text: str) -> None:
