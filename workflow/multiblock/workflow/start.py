@@ -76,7 +76,8 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
 def _gpus(workflow: Any) -> int | None:
     """How many GPUs Snakemake was given; None where it was not told."""
     given = workflow.global_resources.get("gpu")
-    return given if given is None or isinstance(given, int) else int(given.value)
+    value = getattr(given, "value", given)  # Snakemake has an empty one for a resource that was not named
+    return None if value is None else int(value)
 
 
 def threads_of_a_job(wanted: int | str, cores: int, gpus: int | None) -> int:
