@@ -1,18 +1,51 @@
-"""The pinned environments agree, and what they pin is what runs."""
+"""The lists of what the project needs agree, what they pin is what runs, and what is installed works by itself."""
 
+import ast
 import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
 from importlib.metadata import version
+from pathlib import Path
 
+import pytest
 import yaml
+from packaging.requirements import Requirement
 
+import multiblock
 from conftest import ROOT
 
 CONDA_NAMES = {"pytorch": "torch", "snakemake-minimal": "snakemake", "matplotlib-base": "matplotlib"}
 
+IMPORT_NAMES = {
+    "scikit-image": "skimage",
+    "pillow": "PIL",
+    "pypng": "png",
+    "pyyaml": "yaml",
+    "pillow-heif": "pillow_heif",
+}
+"""What a distribution is imported as, where that is not its name."""
 
-def pins(name: str) -> dict[str, str]:
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+NOT_INSTALLED = {"heic"}
+"""Extras that no environment of ours holds: they are for who asks for them."""
+
+
+def pins(name: str, section: str | None = None) -> dict[str, str]:
+    """The pins of a file in envs/, or of one of its sections: lines below a comment of that name."""
     lines = (ROOT / "envs" / name).read_text().splitlines()
+    if section:
+        begin = lines.index(f"# {section}") + 1
+        end = next((i for i, line in enumerate(lines) if i > begin and line.startswith("#")), len(lines))
+        lines = lines[begin:end]
     return {k.lower(): v for k, v in (line.split("==") for line in lines if "==" in line)}
+
+
+def wanted(requirements: list[str]) -> dict[str, Requirement]:
+    return {needed.name: needed for needed in map(Requirement, requirements)}
 
 
 def test_the_lock_holds_what_is_asked_for():
@@ -21,14 +54,112 @@ def test_the_lock_holds_what_is_asked_for():
     assert "torch" not in lock
 
 
-def test_conda_agrees_with_the_lock():
-    known = pins("requirements.txt") | pins("torch.txt")
-    conda = yaml.safe_load((ROOT / "envs" / "conda.yaml").read_text())["dependencies"]
-    for entry in conda[1:]:
-        name, pinned = entry.split("=")
-        assert known[CONDA_NAMES.get(name, name)] == pinned, name
+def test_conda_holds_the_package_and_the_workflow_at_the_same_pins():
+    known = pins("requirements.in", "package") | pins("requirements.in", "workflow") | pins("torch.txt")
+    entries = yaml.safe_load((ROOT / "envs" / "conda.yaml").read_text())["dependencies"]
+    conda = dict(entry.split("=") for entry in entries)
+    assert conda.pop("python") == PROJECT["requires-python"].removeprefix(">=")
+    assert {CONDA_NAMES.get(name, name): pinned for name, pinned in conda.items()} == known
+
+
+@pytest.mark.parametrize("section", ["package", "workflow", "dev"])
+def test_the_project_asks_for_what_is_pinned(section):
+    asked = wanted(PROJECT["dependencies"] if section == "package" else EXTRAS[section])
+    pinned = pins("requirements.in", section) | (pins("torch.txt") if section == "package" else {})
+    assert asked.keys() == pinned.keys()
+    for name, needed in asked.items():
+        assert needed.specifier.contains(pinned[name]), f"{needed} leaves out the pin {pinned[name]}"
+
+
+def test_every_pin_has_its_section_and_every_extra_is_pinned_or_left_to_the_user():
+    sections = [pins("requirements.in", section) for section in ("package", "workflow", "dev")]
+    assert sum(map(len, sections)) == len(pins("requirements.in"))
+    assert set(EXTRAS) == {"workflow", "dev"} | NOT_INSTALLED
+    assert not {name for extra in NOT_INSTALLED for name in wanted(EXTRAS[extra])} & pins("requirements.txt").keys()
+
+
+def test_snakefile_and_project_ask_for_one_snakemake():
+    least = re.search(r'min_version\("(.+)"\)', (ROOT / "Snakefile").read_text())
+    assert least and f">={least[1]}" in str(wanted(EXTRAS["workflow"])["snakemake"].specifier)
+
+
+def imported(folder: Path) -> set[str]:
+    """The top-level names that the files below ``folder`` import, wherever in the file."""
+    found = set()
+    for file in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                found.add(node.module or "")
+    return {name.partition(".")[0] for name in found} - {"multiblock"} - sys.stdlib_module_names
+
+
+def test_the_package_imports_only_what_it_asks_for():
+    package = ROOT / "workflow" / "multiblock"
+    lines = PROJECT["dependencies"] + [line for extra in NOT_INSTALLED for line in EXTRAS[extra]]
+    core = {IMPORT_NAMES.get(name, name) for name in wanted(lines)}
+    assert imported(package) <= core | wanted(EXTRAS["workflow"]).keys()
+    # Only what scripts and rules share may count on the workflow's own packages.
+    for folder in package.iterdir():
+        if folder.is_dir() and folder.name != "workflow":
+            assert imported(folder) <= core, folder.name
+
+
+@pytest.mark.parametrize("folder", ["benchmarks", "tests", "workflow/scripts"])
+def test_what_is_around_the_package_imports_only_what_the_environment_pins(folder):
+    asked = wanted([line for lines in (PROJECT["dependencies"], *EXTRAS.values()) for line in lines])
+    beside = {file.stem for file in (ROOT / folder).glob("*.py")}
+    assert imported(ROOT / folder) - beside <= {IMPORT_NAMES.get(name, name) for name in asked}
 
 
 def test_the_lock_is_what_runs():
     for name, pinned in {**pins("requirements.in"), **pins("torch.txt")}.items():
         assert re.sub(r"\+.*", "", version(name)) == pinned, name
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory) -> Path:
+    """The wheel, built from a copy of the sources and unpacked."""
+    folder = tmp_path_factory.mktemp("wheel")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "workflow" / "multiblock", folder / "workflow" / "multiblock", ignore=ignored)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", "out", "."]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=120)
+    with zipfile.ZipFile(next((folder / "out").glob("multiblock-*.whl"))) as wheel:
+        wheel.extractall(folder / "site")
+    return folder / "site"
+
+
+def test_the_wheel_holds_all_of_the_package(installed):
+    sources = ROOT / "workflow" / "multiblock"
+    files = {file.relative_to(sources) for file in sources.rglob("*") if file.is_file()}
+    files = {file for file in files if "__pycache__" not in file.parts}
+    assert {Path("py.typed"), Path("config/schema.yaml"), Path("networks/carn/network.py")} <= files
+    assert files == {
+        f.relative_to(installed / "multiblock") for f in (installed / "multiblock").rglob("*") if f.is_file()
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--version"], multiblock.__version__),
+        (["plan", str(ROOT / "config.yaml")], "run default: 3 blocks on photographs"),
+        (["reference"], "# Config reference"),
+        (["models", "mcan"], "residual_blocks: int = 16"),
+    ],
+)
+def test_the_wheel_works_away_from_the_repository(installed, tmp_path, arguments, says):
+    # -I: neither the working folder nor $PYTHONPATH; the sources that this environment is linked to come after.
+    program = (
+        f"import sys; sys.path.insert(0, {str(installed)!r}); import multiblock; "
+        f"assert multiblock.__file__.startswith({str(installed)!r}), multiblock.__file__; "
+        "from multiblock.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-I", "-c", program, *arguments]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stderr
+    assert says in run.stdout
