@@ -1,0 +1,193 @@
+"""The house: a folder imports only from those above it, and what has to start quickly does so without PyTorch."""
+
+import ast
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT
+
+PACKAGE = ROOT / "workflow" / "multiblock"
+
+HOUSE = (
+    ("errors", "what a user is told"),
+    ("files", "files that are whole or not there, locks, digests"),
+    ("plan", "what follows from a plan of spans"),
+    ("networks", "families of networks, the zoo, descriptions of networks, parts they share"),
+    ("data", "image files, pairing, checks, arrays, the sampler"),
+    ("model", "a chain and its file, weights from elsewhere, counts"),
+    ("runtime", "device, compilation, memory"),
+    ("inference", "whole images, LR_k, PSNR and SSIM"),
+    ("training", "the trainer and what a stage is made of"),
+    ("config", "keys, their checks, the study that follows from them"),
+    ("report", "tables and figures"),
+    ("workflow", "what rules and scripts share"),
+    ("cli", "the command, a file a subcommand"),
+)
+"""From what depends on nothing to what depends on most. A folder imports from itself and from those above it."""
+
+APART = (
+    ("plan", "files"),
+    ("data", "networks"),
+    ("report", "training"),
+)
+"""Allowed by the order, yet kept apart: the first of each pair knows nothing of the second."""
+
+QUICK = (
+    "errors",
+    "files",
+    "plan",
+    "networks.registry",
+    "networks.zoo",
+    "data.dataset",
+    "data.inspection",
+    "config",
+    "config.reference",
+    "cli",
+)
+"""Imported without PyTorch: Snakemake's start and ``multiblock plan`` stay quick."""
+
+ORDER = {name: place for place, (name, _) in enumerate(HOUSE)}
+
+
+def modules(package: Path) -> dict[str, Path]:
+    """The files of a package by module name; a folder's ``__init__`` has the folder's name."""
+    found = {}
+    for file in package.rglob("*.py"):
+        parts = file.relative_to(package.parent).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
+    return found
+
+
+def imports(module: str, file: Path, known: dict[str, Path]) -> set[str]:
+    """The modules among ``known`` that a file imports, wherever in it, inside functions too."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                package = module.split(".") if file.name == "__init__.py" else module.split(".")[:-1]
+                base = ".".join([*package[: len(package) + 1 - node.level], *filter(None, [node.module])])
+            found |= {name if (name := f"{base}.{alias.name}") in known else base for alias in node.names}
+    return found & known.keys()
+
+
+def folder(module: str) -> str:
+    """``multiblock.data.images`` is in ``data``; the package itself, which holds its version, is in none."""
+    return module.split(".")[1] if "." in module else ""
+
+
+def offences(package: Path) -> list[str]:
+    """Every import that does not point upwards, as a line."""
+    known, found = modules(package), []
+    for module, file in sorted(known.items()):
+        here = folder(module)
+        if here in ("", "__main__"):
+            continue
+        for other in sorted(imports(module, file, known)):
+            there = folder(other)
+            if here not in ORDER or (there and there not in ORDER):
+                found.append(f"{module} imports {other}: a folder that is not in the drawing")
+            elif there and there != here and (ORDER[there] > ORDER[here] or (here, there) in APART):
+                found.append(f"{module} imports {other}: {here} may not import from {there}")
+    return found
+
+
+def circle(package: Path) -> list[str]:
+    """A circle of imports, if there is one: each module imports the next."""
+    known, state, way = modules(package), dict[str, str](), list[str]()
+
+    def visit(module: str) -> list[str]:
+        if state.get(module) == "open":
+            return [*way[way.index(module) :], module]
+        if module in state:
+            return []
+        state[module] = "open"
+        way.append(module)
+        for other in sorted(imports(module, known[module], known) - {module}):
+            if found := visit(other):
+                return found
+        way.pop()
+        state[module] = "done"
+        return []
+
+    return next((found for module in sorted(known) if (found := visit(module))), [])
+
+
+def test_every_room_is_in_the_drawing_and_every_one_drawn_is_there():
+    rooms = {folder(module) for module in modules(PACKAGE)} - {"", "__main__"}
+    assert rooms == ORDER.keys()
+
+
+def test_imports_point_one_way():
+    assert offences(PACKAGE) == []
+
+
+def test_there_is_no_circle():
+    assert circle(PACKAGE) == []
+
+
+def test_pairs_kept_apart_are_allowed_by_the_order():
+    assert all(ORDER[above] < ORDER[below] for below, above in APART), "the order forbids one of them already"
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """A package with two rooms of the house."""
+    for name in ("", "data", "training"):
+        (tmp_path / "multiblock" / name).mkdir()
+        (tmp_path / "multiblock" / name / "__init__.py").touch()
+    return tmp_path / "multiblock"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from multiblock.training import loop",
+        "from multiblock.training.loop import train",
+        "import multiblock.training.loop",
+        "def later():\n    from multiblock.training.loop import train",
+        "from ..training import loop",
+        "from ..training.loop import train",
+    ],
+)
+def test_an_import_that_points_down_is_named(package, line):
+    (package / "training" / "loop.py").touch()
+    (package / "data" / "images.py").write_text(line)
+    assert offences(package) == [
+        "multiblock.data.images imports multiblock.training.loop: data may not import from training"
+    ]
+
+
+def test_a_circle_within_a_room_is_named(package):
+    (package / "data" / "one.py").write_text("from multiblock.data import two")
+    (package / "data" / "two.py").write_text("from .one import x")
+    assert offences(package) == []
+    assert circle(package) == ["multiblock.data.one", "multiblock.data.two", "multiblock.data.one"]
+
+
+def test_an_unknown_room_is_named(package):
+    (package / "utils.py").write_text("import multiblock.data")
+    assert offences(package) == ["multiblock.utils imports multiblock.data: a folder that is not in the drawing"]
+
+
+def test_what_starts_quickly_does_not_import_torch():
+    program = (
+        "import importlib, sys\n"
+        f"for module in {QUICK!r}:\n"
+        "    importlib.import_module(f'multiblock.{module}')\n"
+        "    assert 'torch' not in sys.modules, f'multiblock.{module} imports torch'\n"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr.splitlines()[-1]
+
+
+def test_the_drawing_is_the_documents():
+    lines = (ROOT / "CONTRIBUTING.md").read_text().splitlines()
+    places = [next((i for i, line in enumerate(lines) if line.startswith(f"| `{name}`")), -1) for name in ORDER]
+    assert -1 not in places and all(first < second for first, second in pairwise(places))
