@@ -1,0 +1,124 @@
+"""How the workflow starts: what it was called for, threads, paths; how far training says it is."""
+
+import logging
+from types import SimpleNamespace
+
+import pytest
+
+from multiblock.errors import UserError
+from multiblock.training import checkpoint, progress
+from multiblock.training.progress import Progress
+from multiblock.workflow import jobs, start
+from multiblock.workflow.start import Call, called_for, threads_of_a_job
+from test_training import run, task
+
+
+@pytest.mark.parametrize(
+    ("arguments", "call"),
+    [
+        (["--cores", "1"], Call()),
+        (["-n"], Call(plans=True)),
+        (["--cores", "2", "--dry-run", "phase2"], Call(plans=True)),
+        (["--report", "report.html"], Call(looks=True)),
+        (["--list-rules"], Call(looks=True)),
+        (["--lint"], Call(looks=True)),
+        (["--summary"], Call(looks=True)),
+        (["--forcerun", "phase2_1"], Call(forced=("phase2_1",))),
+        (["-R", "phase2_1", "phase3_1"], Call(forced=("phase2_1", "phase3_1"))),
+        (["-F"], Call(forced=("*",))),
+        (["-f", "phase2_1"], Call(forced=("phase2_1",))),
+        (["--no-such-option"], Call()),
+    ],
+)
+def test_what_snakemake_was_called_for(arguments, call):
+    assert called_for(arguments) == call
+    assert call.works == (not (call.plans or call.looks))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "cores", "gpus", "threads"),
+    [
+        ("auto", 8, None, 8),
+        ("auto", 8, 1, 8),
+        ("auto", 8, 2, 4),
+        ("auto", 2, 4, 1),
+        ("auto", 8, 0, 8),
+        (3, 8, 1, 3),
+        (16, 8, 1, 8),
+    ],
+)
+def test_threads_are_shared_among_the_gpus(wanted, cores, gpus, threads):
+    assert threads_of_a_job(wanted, cores, gpus) == threads
+
+
+def test_a_path_with_a_space_ends_in_one_line(monkeypatch):
+    start._check_paths(SimpleNamespace(basedir="/home/me/project"))
+    with pytest.raises(UserError, match="^/home/me/my project: the project lies under a path with a space, .* a link"):
+        start._check_paths(SimpleNamespace(basedir="/home/me/my project"))
+    monkeypatch.setattr("sys.executable", "/home/a b/python")
+    with pytest.raises(UserError, match="^/home/a b/python: Python lies"):
+        start._check_paths(SimpleNamespace(basedir="/home/me"))
+
+
+def test_lines_of_jobs_that_run_at_once_say_whose_they_are(tmp_path, monkeypatch, capsys):
+    wildcards = {"run": "phased", "seed": "2", "phase": "3"}
+    monkeypatch.setenv("MULTIBLOCK_PARALLEL", "")
+    assert jobs._label(wildcards) == ""
+    monkeypatch.setenv("MULTIBLOCK_PARALLEL", "yes")
+    assert jobs._label(wildcards) == "[phased, seed 2, phase 3] "
+    with jobs.logged(tmp_path / "log", jobs._label(wildcards)):
+        logging.getLogger("multiblock.x").info("100 %% of %d", 3)
+    logging.getLogger("multiblock").handlers.clear()
+    assert capsys.readouterr().err == "[phased, seed 2, phase 3] 100 % of 3\n"
+    assert (tmp_path / "log").read_text() == "100 % of 3\n"
+
+
+class Clock:
+    """Time that goes on only where it is told to."""
+
+    def __init__(self, monkeypatch) -> None:
+        self.now = 0.0
+        monkeypatch.setattr(progress.time, "monotonic", lambda: self.now)
+
+
+def test_the_time_left_follows_what_is_measured_and_slow_steps_are_named(monkeypatch, caplog):
+    clock = Clock(monkeypatch)
+    with caplog.at_level(logging.INFO), Progress(task(1000), 0) as shown:
+        for step in range(400):
+            clock.now += 0.01 if step < 100 else 0.2
+            shown.step()
+    said = [record.getMessage() for record in caplog.records]
+    assert said[0] == "6 of 1000 iterations, expected time left 10 s"
+    slow = [text for text in said if "times as long as the first ones" in text]
+    assert len(slow) == 1 and slow[0].startswith("iterations take 20 times as long")
+    assert said[-1].endswith("expected time left 2 min 05 s") or "time left 2 min" in said[-1]
+
+
+def test_a_pause_for_the_validation_images_does_not_count(monkeypatch, caplog):
+    clock = Clock(monkeypatch)
+    with caplog.at_level(logging.INFO), Progress(task(1000), 0) as shown:
+        for _ in range(6):
+            clock.now += 0.01
+            shown.step()
+            clock.now += 5
+            shown.looked(5)
+    assert "expected time left 10 s" in caplog.text
+
+
+def test_a_slow_disk_takes_little_of_the_time(arrays, tmp_path, monkeypatch):
+    """Writing a checkpoint takes longer than the time between two."""
+    import time
+
+    from multiblock.training import trainer
+
+    monkeypatch.setattr(trainer, "_SAVING_SHARE", 0.02)
+    saves, save = [], checkpoint.save
+
+    def slow(folder, state):
+        saves.append(state.step)
+        time.sleep(0.2)
+        save(folder, state)
+
+    monkeypatch.setattr(checkpoint, "save", slow)
+    run(arrays, tmp_path / "out", task(60), checkpoint_seconds=0.001)
+    assert saves[-1] == 60 and len(saves) <= 3
