@@ -231,6 +231,7 @@ def _score(out: Path, inputs: Path, targets: Path, how: How) -> float:
     evaluate(
         phase=1,
         first=1,
+        last=1,
         weights=out / "weights.safetensors",
         lr=inputs / "test.npy",
         cached=inputs / "test.npy",

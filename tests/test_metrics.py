@@ -7,6 +7,7 @@ import pytest
 
 from conftest import picture
 from multiblock.data import pixels
+from multiblock.errors import UserError
 from multiblock.inference import metrics
 
 
@@ -80,3 +81,49 @@ def test_large_images_are_measured_in_strips_to_the_same_figures(monkeypatch):
     for rows in (1, 7, 33):
         monkeypatch.setattr(pixels, "_ROWS", rows)
         assert metrics.measure(noisy, reference, 2) == pytest.approx(whole, rel=1e-12)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_has_no_psnr(bad):
+    reference = (picture() / 255).astype(np.float32)
+    image = reference.copy()
+    image[7, 5, 1] = bad
+    for measured in (metrics.measure, metrics.psnr_rgb):
+        with pytest.raises(UserError, match="image1, as w.safetensors makes it: found pixels that are not finite"):
+            measured(image, reference, 1, what="image1, as w.safetensors makes it")
+    with pytest.raises(UserError, match="not finite"):
+        metrics.to_bytes(image)
+
+
+@pytest.mark.parametrize(("height", "border", "fits"), [(15, 2, True), (14, 2, False), (12, 1, False), (8, 4, False)])
+def test_what_the_border_leaves_must_hold_the_window(height, border, fits):
+    reference = picture(height, 40) / 255
+    if fits:
+        assert 0 < metrics.measure(reference * 0.9, reference, border, "a")["ssim_y"] < 1
+        return
+    with pytest.raises(UserError, match=f"a: found 40 x {height} pixels and a border of {border}"):
+        metrics.measure(reference * 0.9, reference, border, "a")
+
+
+def test_a_border_that_leaves_nothing_is_no_perfect_result():
+    with pytest.raises(UserError, match="found no pixels"):
+        metrics.psnr_y(picture(10, 40), picture(10, 40, seed=1), 5)
+
+
+def test_means_are_over_the_same_images():
+    before = {"black": math.inf, "a": 20.0, "b": 22.0}
+    after = {"black": 50.0, "a": 23.0, "b": 24.0}
+    flat = {"black": 51.0, "a": math.inf, "b": 25.0}
+    assert metrics.means([before, after]) == ([21.0, 23.5], ["black"])
+    assert metrics.means([before, after, flat]) == ([22.0, 24.0, 25.0], ["black", "a"])
+    assert metrics.means([after]) == ([pytest.approx(97 / 3)], [])
+
+
+def test_where_every_image_is_identical_somewhere_all_count():
+    assert metrics.means([{"black": math.inf}, {"black": 40.0}]) == ([math.inf, 40.0], [])
+    assert metrics.means([{"black": math.inf}]) == ([math.inf], [])
+
+
+def test_a_mean_of_nan_is_an_error():
+    with pytest.raises(ValueError, match="NaN"):
+        metrics.means([{"a": 20.0, "b": math.nan}])

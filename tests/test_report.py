@@ -9,13 +9,10 @@ import pytest
 
 from conftest import picture
 from multiblock.data import images
-from multiblock.inference.evaluation import COLUMNS, evaluate
+from multiblock.inference.evaluation import COLUMNS
 from multiblock.inference.metrics import VALUES
-from multiblock.model.chain import Chain
 from multiblock.networks import zoo
-from multiblock.plan import Block
 from multiblock.report import budget, figures, tables
-from test_imageset import write
 
 
 @pytest.fixture
@@ -61,40 +58,6 @@ def test_comparison_has_compute_and_an_interval(measured):
     assert row.psnr_rgb == pytest.approx(22.65)
     assert row.psnr_rgb_ci95 == pytest.approx(12.706 * 0.0707 / 2**0.5, rel=1e-2)
     assert "22.650 ± 0.635" in tables.comparison_as_markdown(compared)
-
-
-@pytest.mark.parametrize("cached", [False, True])
-def test_evaluate_puts_the_input_first(tmp_path, cached):
-    sharp = [picture(seed=seed) for seed in (1, 2)]
-    soft = [((image.astype(int) + np.roll(image, 1, 0)) // 2).astype(np.uint8) for image in sharp]
-    write(tmp_path / "hr.npy", sharp)
-    write(tmp_path / "lr.npy", soft)
-    write(tmp_path / "lr1.npy", sharp)
-    specs = [Block(network="toy", options={"depth": 2})] * 2
-    chain = Chain.build(specs, [True, True])
-    for parameter in chain.parameters():
-        parameter.data.zero_()  # every block is a copy of its input
-    chain.save(tmp_path / "weights.safetensors")
-    evaluate(
-        phase=2,
-        first=2 if cached else 1,
-        weights=tmp_path / "weights.safetensors",
-        lr=tmp_path / "lr.npy",
-        cached=tmp_path / ("lr1.npy" if cached else "lr.npy"),
-        hr=tmp_path / "hr.npy",
-        border=1,
-        device=next(chain.parameters()).device,
-        memory_gib=4,
-        table=tmp_path / "psnr.csv",
-        pictures=tmp_path / "images",
-    )
-    table = pd.read_csv(tmp_path / "psnr.csv")
-    assert table.phase.tolist() == ["input", "input", "2", "2"]
-    assert table.image.tolist() == ["image0", "image1"] * 2
-    before, after = table[table.phase == "input"], table[table.phase == "2"]
-    assert np.allclose(before.psnr_rgb_composed, after.psnr_rgb_composed)
-    assert np.isinf(after.psnr_rgb_staged).all() == cached
-    assert np.array_equal(images.read(tmp_path / "images" / "image0.png"), soft[0])
 
 
 def test_figures_are_drawn(measured, tmp_path):

@@ -20,6 +20,7 @@ rule evaluate:
         gpu=1,
     params:
         first=lambda wildcards: layout.run(wildcards).plan.phase(int(wildcards.phase)).first,
+        last=lambda wildcards: layout.run(wildcards).plan.phase(int(wildcards.phase)).last,
         border=lambda wildcards: study.border(layout.run(wildcards)),
     script:
         "../scripts/evaluate.py"

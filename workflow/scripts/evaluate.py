@@ -9,6 +9,7 @@ with job(snakemake) as needed:
         evaluate(
             phase=int(snakemake.wildcards.phase),
             first=snakemake.params.first,
+            last=snakemake.params.last,
             weights=Path(snakemake.input.weights),
             lr=Path(snakemake.input.lr[0]),
             cached=Path(snakemake.input.cached[0]),

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from multiblock.cli.printing import add_device_arguments, print_table
+from multiblock.cli.printing import add_device_arguments, print_table, template, whole
 from multiblock.errors import UserError
 from multiblock.files import write_text
 
@@ -15,9 +15,11 @@ def add(commands: Any) -> None:
     parser.add_argument("weights", type=Path, help="weights.safetensors of a phase, or what import wrote")
     parser.add_argument("--hr", type=Path, required=True, help="folder of HR images")
     parser.add_argument("--lr", type=Path, help="folder of LR images; made by MATLAB's bicubic if none is named")
-    parser.add_argument("--lr-name", default="{name}", help="how LR files are called, as {name}x3")
-    parser.add_argument("--scale", type=int, help="HR over LR; the network's if it enlarges, else 1")
-    parser.add_argument("--border", type=int, help="pixels cut for PSNR-Y and SSIM-Y; the scale if none is named")
+    parser.add_argument("--lr-name", type=template, help="how LR files are called, as {name}x3; {name} if not given")
+    parser.add_argument("--scale", type=whole(1, 4), help="HR over LR; the network's if it enlarges, else 1")
+    parser.add_argument(
+        "--border", type=whole(0, 8), help="pixels cut for PSNR-Y and SSIM-Y; the scale if none is named"
+    )
     parser.add_argument("-o", "--out", type=Path, help="CSV to write, a row an image")
     add_device_arguments(parser)
     parser.set_defaults(run=run)
@@ -25,39 +27,45 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Measure under every convention, beside no network."""
-    import pandas as pd
     import torch
 
     from multiblock.data.dataset import items_of
-    from multiblock.inference import evaluation
+    from multiblock.inference import scoring
     from multiblock.model import chain
     from multiblock.runtime.device import choose
 
+    if options.out:
+        scoring.check_out(options.out)
     device = choose(options.device, "auto", gpus=1, threads=torch.get_num_threads()).device
     network = chain.load(options.weights).to(device)
     scale = options.scale or network.scale
     if network.scale not in (1, scale):
         raise UserError(f"--scale: found {scale}; {options.weights} enlarges x{network.scale}")
     border = scale if options.border is None else options.border
-    source = {"hr": str(options.hr)}
+    items = items_of(_source(options, scale))
+    rows: list[scoring.Row] = []
+    problems: list[str] = []
+    try:
+        for row in scoring.score(network, items, scale, border, device, options.memory_gib, problems):
+            rows.append(row)
+    finally:  # what is done is kept, however it ends
+        if rows:
+            table, notes = scoring.summary(rows, border)
+            print_table(table)
+            print(*notes, sep="\n", end="\n" if notes else "")
+            if options.out:
+                write_text(options.out, scoring.as_csv(rows))
+    if problems:
+        kept = "the others are scored above" if rows else "nothing is scored"
+        raise UserError(f"{len(problems)} of {len(items)} images cannot be scored; {kept}: {'; '.join(problems)}")
+
+
+def _source(options: argparse.Namespace, scale: int) -> dict[str, str]:
+    """The folders as a data set's source."""
     if options.lr:
-        source |= {"lr": str(options.lr), "lr_name": options.lr_name}
-    elif scale == 1:
+        return {"hr": str(options.hr), "lr": str(options.lr), "lr_name": options.lr_name or "{name}"}
+    if options.lr_name:
+        raise UserError("--lr-name: names files of the folder --lr, which is missing")
+    if scale == 1:
         raise UserError("--lr: is missing; where LR and HR have one size it cannot be made")
-    rows = evaluation.score(network, items_of(source), scale, border, device, options.memory_gib)
-    table = pd.DataFrame(rows)
-    if options.out:
-        write_text(options.out, table.to_csv(index=False))
-    named = {
-        "psnr_rgb": "PSNR RGB, floats, whole image",
-        "psnr_rgb8": "PSNR RGB, 8 bits, whole image",
-        "psnr_y": f"PSNR-Y, 8 bits, border {border}",
-        "ssim_y": f"SSIM-Y, 8 bits, border {border}",
-    }
-    means = table.groupby("what")[list(named)].mean()
-    print_table(
-        [
-            (f"mean of {table.image.nunique()} images", "no network", "network"),
-            *((text, f"{means[key]['input']:.4f}", f"{means[key]['network']:.4f}") for key, text in named.items()),
-        ]
-    )
+    return {"hr": str(options.hr)}

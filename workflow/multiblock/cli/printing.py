@@ -1,7 +1,9 @@
 """What several subcommands share: tables as text, and the arguments of where a network runs."""
 
 import argparse
-from collections.abc import Sequence
+import math
+import re
+from collections.abc import Callable, Sequence
 
 
 def print_table(rows: Sequence[Sequence[str]], indent: str = "") -> None:
@@ -14,4 +16,35 @@ def print_table(rows: Sequence[Sequence[str]], indent: str = "") -> None:
 def add_device_arguments(command: argparse.ArgumentParser) -> None:
     """Where a network runs, and in how much memory."""
     command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    command.add_argument("--memory-gib", type=float, default=2.5, help="memory for feature maps; more is done in tiles")
+    command.add_argument(
+        "--memory-gib", type=memory, default=2.5, help="memory for feature maps; more is done in tiles"
+    )
+
+
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """A type of argument: a whole number from ``least`` to ``most``."""
+
+    def typed(text: str) -> int:
+        if re.fullmatch(r"\d{1,9}", text) and least <= int(text) <= most:
+            return int(text)
+        raise argparse.ArgumentTypeError(f"found {text}; allowed are {least} to {most}")
+
+    return typed
+
+
+def memory(text: str) -> float:
+    """A type of argument: GiB of memory, as the key ``inference.memory_gib`` allows."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if 0.05 <= value < math.inf:
+        return value
+    raise argparse.ArgumentTypeError(f"found {text}; allowed are 0.05 or more")
+
+
+def template(text: str) -> str:
+    """A type of argument: a file's name made of another's, which ``{name}`` stands for once."""
+    if re.fullmatch(r"[^{}]*\{name\}[^{}]*", text):
+        return text
+    raise argparse.ArgumentTypeError(f"found {text!r}; allowed is text with {{name}} in it, as {{name}}x3")

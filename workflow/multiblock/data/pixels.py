@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from multiblock.errors import UserError
+
 _ROWS = 512
 """Images are measured so many rows at a time: what is computed with in between takes many times their memory."""
 
@@ -14,9 +16,15 @@ def strips(height: int) -> Iterator[slice]:
 
 
 def to_bytes(image: np.ndarray) -> np.ndarray:
-    """Floats cut to [0, 1] and rounded to 8 bits, half up."""
+    """Floats cut to [0, 1] and rounded to 8 bits, half up.
+
+    Raises:
+        UserError: a value is NaN or infinite, which would be black or white.
+    """
     result = np.empty(image.shape, np.uint8)
     for rows in strips(len(image)):
+        if not np.isfinite(image[rows]).all():
+            raise UserError("an image holds pixels that are not finite (NaN or infinite), which no file can show")
         result[rows] = np.floor(np.clip(image[rows].astype(np.float64), 0, 1) * 255 + 0.5)
     return result
 

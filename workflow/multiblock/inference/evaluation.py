@@ -2,34 +2,34 @@
 
 import csv
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from multiblock.data import images
-from multiblock.data.dataset import ImagePair
 from multiblock.data.imageset import ImageSet
 from multiblock.data.pixels import as_float, to_bytes
-from multiblock.data.resize import enlarge, shrink
-from multiblock.errors import UserError
+from multiblock.data.resize import enlarge
+from multiblock.errors import listed
 from multiblock.files import atomic_write
 from multiblock.inference import tiles
-from multiblock.inference.metrics import METRICS, VALUES, measure
+from multiblock.inference.metrics import METRICS, VALUES, means, measure
 from multiblock.model import chain as chains
-from multiblock.model.chain import Chain
 
 log = logging.getLogger(__name__)
 
 COLUMNS = ("phase", "image", *VALUES)
+
+Figures = Mapping[str, float]
 
 
 def evaluate(
     *,
     phase: int,
     first: int,
+    last: int,
     weights: Path,
     lr: Path,
     cached: Path,
@@ -42,8 +42,8 @@ def evaluate(
 ) -> None:
     """Write one row an image: first the input itself, phase ``input``, then what phase ``phase`` makes of it.
 
-    *Composed* is the network 1..last on LR, as a user runs it, without rounding in between; *staged* the span
-    ``first..last`` alone on the cached set that it was trained on.
+    *Composed* is the network as it stands after the phase, all blocks that its file holds, on LR, as a user runs it,
+    without rounding in between; *staged* is the span ``first..last`` alone on the cached set that it was trained on.
 
     Args:
         weights: the phase's weights file.
@@ -51,63 +51,52 @@ def evaluate(
         cached: test set that the span reads, LR_{first-1}.
         hr: test set of HR.
         border: pixels cut at each side for PSNR-Y and SSIM-Y.
-        table: CSV to write.
+        table: CSV to write; PSNR is ``inf`` for an image that equals HR.
         pictures: folder to write the composed results into, as PNG.
+
+    Raises:
+        UserError: the network makes pixels that are not finite, or an image is too small to measure.
     """
     network = chains.load(weights).to(device)
-    span = network.part(first, len(network.specs))
+    span = network.part(first, last)
     inputs, references = ImageSet(lr), ImageSet(hr)
-    staged_inputs = ImageSet(cached) if first > 1 else None
+    staged_inputs = ImageSet(cached) if first > 1 else inputs
     pictures.mkdir(parents=True, exist_ok=True)
-    before, after = [], []
+    before: dict[str, Figures] = {}
+    composed: dict[str, Figures] = {}
+    staged: dict[str, Figures] = {}
     for number, name in enumerate(references.names):
         reference = as_float(references[number])
-        nothing = measure(_no_network(inputs[number], reference.shape[0]), reference, border)
-        before.append(("input", name, *_doubled(nothing, nothing)))
+        before[name] = measure(_no_network(inputs[number], reference.shape[0]), reference, border, f"LR of {name}")
         result = tiles.run(network, inputs[number], device, memory_gib)
+        made = f"{name}, as {weights} makes it"
+        composed[name] = staged[name] = measure(result, reference, border, made)
         images.write(pictures / f"{name}.png", to_bytes(result))
-        composed = staged = measure(result, reference, border)
-        if staged_inputs:
-            staged = measure(tiles.run(span, staged_inputs[number], device, memory_gib), reference, border)
-        after.append((phase, name, *_doubled(composed, staged)))
+        if len(span.specs) < len(network.specs):
+            alone = tiles.run(span, staged_inputs[number], device, memory_gib)
+            staged[name] = measure(alone, reference, border, f"{made} of its cached image")
+    rows = [("input", name, *_doubled(figures, figures)) for name, figures in before.items()]
+    rows += [(str(phase), name, *_doubled(composed[name], staged[name])) for name in composed]
     with atomic_write(table) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        writer.writerows(before + after)
-    gain = np.mean([row[2] for row in after]) - np.mean([row[2] for row in before])
-    log.info("phase %d: %+.3f dB RGB over the input, mean of %d test images", phase, gain, len(after))
+        writer.writerows(rows)
+    _log_gain(phase, before, composed)
 
 
-def score(
-    network: Chain, items: Sequence[ImagePair], scale: int, border: int, device: torch.device, memory_gib: float
-) -> Iterator[dict[str, Any]]:
-    """Measure ``network`` on image files, under every convention: two rows an image, ``input`` and ``network``.
-
-    Args:
-        items: HR files, cut (top left) to a multiple of ``scale``, with their LR files; LR is made by MATLAB's
-            bicubic where there is none.
-        scale: how many times HR is as large as LR. A network that keeps the size gets LR enlarged first.
-        border: pixels cut at each side for PSNR-Y and SSIM-Y.
-
-    Raises:
-        UserError: an image cannot be read, or LR has another size than HR / scale.
-    """
-    for item in items:
-        full = images.read(item.hr)
-        height, width = (side // scale for side in full.shape[:2])
-        full = full[: height * scale, : width * scale]
-        low = shrink(full, scale) if item.lr is None else images.read(item.lr)
-        if low.shape[:2] != (height, width):
-            raise UserError(
-                f"{item.lr}: found {low.shape[1]} x {low.shape[0]} pixels; at x{scale} {item.hr} allows "
-                f"{width} x {height}"
-            )
-        plain = enlarge(low, scale) if scale > 1 else low
-        given = plain if network.scale == 1 else low
-        reference = as_float(full)
-        results = {"input": as_float(plain), "network": tiles.run(network, given, device, memory_gib)}
-        for what, result in results.items():
-            yield {"image": item.name, "what": what, **measure(result, reference, border)}
+def _log_gain(phase: int, before: Mapping[str, Figures], composed: Mapping[str, Figures]) -> None:
+    """Say what the phase's network brought, over the images on which both have a finite PSNR."""
+    columns = [{name: figures["psnr_rgb"] for name, figures in one.items()} for one in (before, composed)]
+    (plain, psnr), left_out = means(columns)
+    if not np.isfinite([plain, psnr]).all():
+        log.info("phase %d: no gain can be given: each test image equals HR before the network or after it", phase)
+        return
+    count = len(composed) - len(left_out)
+    log.info("phase %d: %+.3f dB RGB over the input, mean of %d test images", phase, psnr - plain, count)
+    if left_out:
+        log.info("left out of the mean, as input or result equals HR (PSNR infinite): %s", listed(left_out))
+    if psnr < plain:
+        log.warning("phase %d: BELOW NO NETWORK: %.3f dB RGB, the input itself has %.3f dB", phase, psnr, plain)
 
 
 def _no_network(low: np.ndarray, height: int) -> np.ndarray:
@@ -116,5 +105,5 @@ def _no_network(low: np.ndarray, height: int) -> np.ndarray:
     return as_float(enlarge(low, scale) if scale > 1 else low)
 
 
-def _doubled(composed: dict[str, float], staged: dict[str, float]) -> list[float]:
+def _doubled(composed: Figures, staged: Figures) -> list[float]:
     return [round(how[metric], 5) for metric in METRICS for how in (composed, staged)]

@@ -7,34 +7,55 @@
   each side.
 
 The same network reads 2 to 2.3 dB higher under Y. Arrays are (H, W, 3); a mean over images is a mean of their
-PSNRs in dB.
+PSNRs in dB. PSNR of an image that equals its reference is infinite: see :func:`means`. What is not finite in an image
+has no PSNR: it is an error, never a figure.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
 
 import numpy as np
 
 from multiblock.data.pixels import strips, to_bytes
+from multiblock.errors import UserError
 
 METRICS = ("psnr_rgb", "psnr_y", "ssim_y", "psnr_rgb8")
 VALUES = tuple(f"{metric}_{how}" for metric in METRICS for how in ("composed", "staged"))
 """The columns of a phase's measurements: composed, by the network on LR; staged, by the phase on its cached images."""
 
+WINDOW = 11
+"""Side in pixels of the window of SSIM."""
+
 _LUMA = np.array([65.481, 128.553, 24.966]) / 255
 
 
-def _psnr(image: np.ndarray, reference: np.ndarray, peak: float, of: Callable[[np.ndarray], np.ndarray]) -> float:
-    """PSNR in dB of what ``of`` makes of both images, in float64."""
+def _psnr(
+    image: np.ndarray, reference: np.ndarray, peak: float, of: Callable[[np.ndarray], np.ndarray], what: str
+) -> float:
+    """PSNR in dB of what ``of`` makes of both images, in float64; ``what`` names the image in errors."""
     total, count = 0.0, 0
     for rows in strips(len(reference)):
         squares = (of(image[rows]) - of(reference[rows])) ** 2
         total, count = total + float(squares.sum()), count + squares.size
-    return float(10 * np.log10(peak**2 * count / total)) if total > 0 else float("inf")
+    if not math.isfinite(total):
+        raise UserError(f"{what}: found pixels that are not finite (NaN or infinite); such an image has no PSNR")
+    if not count:
+        raise UserError(f"{what}: found no pixels to measure")
+    return 10 * math.log10(peak**2 * count / total) if total > 0 else math.inf
 
 
-def psnr_rgb(image: np.ndarray, reference: np.ndarray, peak: float = 1.0) -> float:
-    """PSNR in dB over all three channels; both images are floats with 1.0 as peak, or uint8 with 255."""
-    return _psnr(image, reference, peak, lambda pixels: pixels.astype(np.float64))
+def psnr_rgb(image: np.ndarray, reference: np.ndarray, peak: float = 1.0, what: str = "the image") -> float:
+    """PSNR in dB over all three channels; infinite where both are equal.
+
+    Args:
+        image, reference: floats with 1.0 as peak, or uint8 with 255.
+        what: names the image in errors.
+
+    Raises:
+        UserError: a pixel is not finite.
+    """
+    return _psnr(image, reference, peak, lambda pixels: pixels.astype(np.float64), what)
 
 
 def luma(image: np.ndarray) -> np.ndarray:
@@ -46,17 +67,24 @@ def _cut(image: np.ndarray, border: int) -> np.ndarray:
     return image[border : image.shape[0] - border, border : image.shape[1] - border]
 
 
-def psnr_y(image: np.ndarray, reference: np.ndarray, border: int) -> float:
-    """PSNR in dB of Y with peak 255; both images are uint8."""
-    return _psnr(_cut(image, border), _cut(reference, border), 255, luma)
+def psnr_y(image: np.ndarray, reference: np.ndarray, border: int, what: str = "the image") -> float:
+    """PSNR in dB of Y with peak 255; both images are uint8.
+
+    Raises:
+        UserError: the border leaves no pixel.
+    """
+    return _psnr(_cut(image, border), _cut(reference, border), 255, luma, what)
 
 
 def ssim_y(image: np.ndarray, reference: np.ndarray, border: int) -> float:
-    """SSIM of Y (Wang et al. 2004: Gaussian window 11 x 11 with sigma 1.5); both images are uint8."""
+    """SSIM of Y (Wang et al. 2004: Gaussian window 11 x 11 with sigma 1.5); both images are uint8.
+
+    The window fits into what the border leaves, which :func:`measure` sees to.
+    """
     from skimage.metrics import structural_similarity
 
     image, reference = _cut(image, border), _cut(reference, border)
-    reach, total = 5, 0.0
+    reach, total = WINDOW // 2, 0.0
     inner = len(reference) - 2 * reach  # the mean is over the places where the window fits
     for rows in strips(inner):
         seen = slice(rows.start, rows.stop + 2 * reach)
@@ -72,12 +100,52 @@ def ssim_y(image: np.ndarray, reference: np.ndarray, border: int) -> float:
     return total / inner
 
 
-def measure(image: np.ndarray, reference: np.ndarray, border: int) -> dict[str, float]:
-    """All figures for floats ``image`` and ``reference`` with 1.0 as peak."""
+def measure(image: np.ndarray, reference: np.ndarray, border: int, what: str = "the image") -> dict[str, float]:
+    """All figures for floats ``image`` and ``reference`` with 1.0 as peak.
+
+    Args:
+        border: pixels cut at each side for PSNR-Y and SSIM-Y.
+        what: names the image, and whose work it is, in errors.
+
+    Raises:
+        UserError: a pixel is not finite, or the border leaves less than the window of SSIM.
+    """
+    height, width = reference.shape[:2]
+    if min(height, width) - 2 * border < WINDOW:
+        raise UserError(
+            f"{what}: found {width} x {height} pixels and a border of {border}; what the border leaves must be at "
+            f"least {WINDOW} x {WINDOW}, the window of SSIM"
+        )
+    plain = psnr_rgb(image, reference, what=what)
     image8, reference8 = to_bytes(image), to_bytes(reference)
     return {
-        "psnr_rgb": psnr_rgb(image, reference),
-        "psnr_y": psnr_y(image8, reference8, border),
+        "psnr_rgb": plain,
+        "psnr_y": psnr_y(image8, reference8, border, what),
         "ssim_y": ssim_y(image8, reference8, border),
-        "psnr_rgb8": psnr_rgb(image8, reference8, 255),
+        "psnr_rgb8": psnr_rgb(image8, reference8, 255, what),
     }
+
+
+def means(columns: Sequence[Mapping[str, float]]) -> tuple[list[float], list[str]]:
+    """Means of several measurements of one set of images, all over the same images.
+
+    An image that equals its reference (a black frame stays black) has an infinite PSNR, which would rule the mean.
+    Images for which one of the columns is infinite are left out of all of them, so that the means can be compared.
+    Where that leaves no image, each mean is over all its images, and infinite if one of them is.
+
+    Args:
+        columns: of each measurement, image name to PSNR or SSIM.
+
+    Returns:
+        The mean of each column, and the names of the images left out.
+
+    Raises:
+        ValueError: a value is NaN.
+    """
+    if any(math.isnan(value) for column in columns for value in column.values()):
+        raise ValueError("NaN among the values of a mean")
+    infinite = dict.fromkeys(name for column in columns for name, value in column.items() if math.isinf(value))
+    if all(column.keys() <= infinite.keys() for column in columns):
+        infinite = {}
+    kept = [[value for name, value in column.items() if name not in infinite] for column in columns]
+    return [fmean(values or column.values()) for values, column in zip(kept, columns, strict=True)], list(infinite)
