@@ -86,6 +86,7 @@ def _evaluate(folder: Path, device: torch.device) -> None:
     evaluate(
         phase=1,
         first=1,
+        last=1,
         weights=folder / "weights.safetensors",
         lr=test,
         cached=test,

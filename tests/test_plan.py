@@ -124,6 +124,13 @@ def test_block_pixels():
 
 def test_titles():
     assert [plan(PAPER).title(number) for number in range(1, 5)] == ["N_1", "N_2(N_1)", "N_3(N_2(N_1))", "N"]
+    nine = [plan(NINE).title(number) for number in range(1, 14)]
+    assert nine[3:8] == ["N_1..3", "N_4(N_1..3)", "N_5(N_1..4)", "N_6(N_1..5)", "N_1..6 (N_4..6 anew)"]
+    assert nine[10:] == ["N_9(N_1..8)", "N (N_7..9 anew)", "N"]
+    assert plan(["1-3", "2"]).title(2) == "N (N_2 anew)"
+    assert plan(["1-2", "1", "3"]).title(2) == "N_1..2 (N_1 anew)"
+    assert [plan(["1-2", "3"], blocks=3).title(number) for number in (1, 2)] == ["N_1..2", "N_3(N_2(N_1))"]
+    assert plan(["1"]).title(1) == "N_1"
 
 
 def test_stage_of_an_iteration():

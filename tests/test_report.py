@@ -1,5 +1,6 @@
 """Tables and figures."""
 
+import csv
 import json
 from dataclasses import asdict
 
@@ -9,10 +10,34 @@ import pytest
 
 from conftest import picture
 from multiblock.data import images
+from multiblock.data.imageset import write_set
+from multiblock.errors import UserError
 from multiblock.inference.evaluation import COLUMNS
-from multiblock.inference.metrics import VALUES
+from multiblock.inference.metrics import METRICS, VALUES
 from multiblock.networks import zoo
-from multiblock.report import budget, figures, tables
+from multiblock.report import budget, figures, markdown, tables
+from multiblock.report import measured as measurements
+from multiblock.report.comparison import as_markdown, comparison
+from multiblock.report.losses import kind, losses
+from multiblock.report.strips import busiest, strip, strips
+from test_imageset import write
+
+
+def psnr_csv(file, before: dict[str, float], after: dict[str, float], phase: int = 1):
+    """An evaluation CSV with the same figure in all columns."""
+    rows = [("input", name, *[value] * len(VALUES)) for name, value in before.items()]
+    rows += [(str(phase), name, *[value] * len(VALUES)) for name, value in after.items()]
+    with file.open("w", newline="") as opened:
+        csv.writer(opened).writerows([COLUMNS, *rows])
+    return file
+
+
+def record(file, span=(1, 1), **fields):
+    """A training record."""
+    plain = {"span": list(span), "parameters": 5, "iterations": 7, "block_pixels": 100, "seconds": 2.5}
+    plain |= {"validation_seconds": 0.4, "stages": [{"loss": {"l1": 1.0}}]}
+    file.write_text(json.dumps({**plain, **fields}))
+    return file
 
 
 @pytest.fixture
@@ -21,19 +46,33 @@ def measured(tmp_path):
     csvs, records = {}, {}
     for seed in (1, 2):
         for phase in (1, 2):
-            rows = [("input", f"i{n}", *[20.0 + n] * len(VALUES)) for n in (0, 1)]
-            rows += [(phase, f"i{n}", *[20.0 + n + phase + seed / 10] * len(VALUES)) for n in (0, 1)]
-            csvs[seed, phase] = tmp_path / f"{seed}{phase}.csv"
-            pd.DataFrame(rows, columns=COLUMNS).to_csv(csvs[seed, phase], index=False)
-            record = {"span": [1, phase], "parameters": 5, "iterations": 7, "block_pixels": 100}
-            record |= {"seconds": 2.5, "validation_seconds": 0.4}
-            records[seed, phase] = tmp_path / f"{seed}{phase}.json"
-            records[seed, phase].write_text(json.dumps(record))
+            before = {"i0": 20.0, "i1": 21.0}
+            after = {name: value + phase + seed / 10 for name, value in before.items()}
+            csvs[seed, phase] = psnr_csv(tmp_path / f"{seed}{phase}.csv", before, after, phase)
+            records[seed, phase] = record(tmp_path / f"{seed}{phase}.json", (1, phase), parameters_chain=phase * 1000)
     return csvs, records
 
 
+TITLES = {1: "N_1", 2: "N", 3: "N"}
+
+
+def tabled(measured, generated=None, pixels=0):
+    return tables.psnr_by_phase(*measured, generated or {}, pixels)
+
+
+def one_image_set(tmp_path, before, after, **fields):
+    """The table of one seed and one phase."""
+    csvs = {(1, 1): psnr_csv(tmp_path / "psnr.csv", before, after)}
+    return tabled((csvs, {(1, 1): record(tmp_path / "training.json", **fields)}))
+
+
+def cells(text: str) -> list[list[str]]:
+    """The cells of all rows of the tables in a Markdown text."""
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
+
+
 def test_psnr_by_phase(measured):
-    table = tables.psnr_by_phase(*measured)
+    table = tabled(measured)
     assert list(table.columns[: 2 + len(VALUES)]) == ["seed", "phase", *VALUES]
     assert table.phase.tolist() == ["input", "1", "2"] * 2
     assert table.seed.tolist() == [1, 1, 1, 2, 2, 2]
@@ -42,45 +81,241 @@ def test_psnr_by_phase(measured):
 
 
 def test_markdown_says_gains_and_convention(measured):
-    text = tables.as_markdown(tables.psnr_by_phase(*measured), "demo", border=2)
-    assert "| no network |  | 20.500 |" in text
-    assert "| 2 | 1-2 | 22.650 | +2.150 | +1.000 |" in text
+    text = tables.as_markdown(tabled(measured), "demo", 2, TITLES)
+    rows = cells(text)
+    assert rows[2][:3] == ["no network", "", "20.500"]
+    assert rows[4][:5] == ["2", "1-2", "22.650", "+2.150", "+1.000"] and rows[4][-1] == "N"
     assert "no rounding" in text and "2 pixels" in text and "Seeds: 1, 2" in text
+    assert "distinguishable" not in text and "BELOW" not in text
 
 
 def test_comparison_has_compute_and_an_interval(measured):
-    table = tables.psnr_by_phase(*measured)
-    compared = tables.comparison({"demo": table, "slow": table.assign(seconds=4.6)}, "demo")
+    table = tabled(measured)
+    files = [measured[0][seed, 2] for seed in (1, 2)]
+    compared = comparison({"demo": table, "slow": table.assign(seconds=4.6)}, {"demo": files, "slow": files}, "demo")
     assert compared.relative_time.tolist() == [1, 2]
     row = compared.iloc[0]
     assert row.iteration_seconds == pytest.approx(2.1 / 7, abs=1e-4)
     assert (row.run, row.seeds, row.block_pixels) == ("demo", 2, 200)
     assert row.psnr_rgb == pytest.approx(22.65)
     assert row.psnr_rgb_ci95 == pytest.approx(12.706 * 0.0707 / 2**0.5, rel=1e-2)
-    assert "22.650 ± 0.635" in tables.comparison_as_markdown(compared)
+    text = as_markdown(compared)
+    assert "22.650 ± 0.635" in text and "distinguishable" not in text
+    expected = ["run", "seeds", "psnr_rgb_input", "psnr_rgb", "psnr_rgb_ci95", "psnr_y", "ssim_y", "parameters"]
+    assert list(compared.columns[:8]) == expected
+
+
+# -- What a run takes --------------------------------------------------------------------------------------------------
+
+
+def test_a_comparison_tells_of_the_whole_network_and_of_all_compute(tmp_path):
+    spans = {1: (1, 1), 2: (2, 2), 3: (1, 2), 4: (2, 2)}
+    csvs, records = {}, {}
+    for phase, span in spans.items():
+        csvs[1, phase] = psnr_csv(tmp_path / f"{phase}.csv", {"a": 20.0}, {"a": 21.0}, phase)
+        records[1, phase] = record(tmp_path / f"{phase}.json", span, parameters_chain=10 if phase > 1 else 5)
+    table = tabled((csvs, records), generated={1: 1, 3: 1}, pixels=7000)
+    assert table.parameters.tolist()[1:] == [5] * 4  # what each phase trained
+    assert table.generation_block_pixels.tolist()[1:] == [7000, 0, 7000, 0]
+    tables.write(table, ["seed", "phase"], tmp_path / "table.csv", tmp_path / "times.csv")
+    again = tables.read(tmp_path / "table.csv", tmp_path / "times.csv")
+    for given in (table, again):
+        row = comparison({"run": given}, {"run": [csvs[1, 4]]}, "run").iloc[0]
+        assert (row.parameters, row.block_pixels, row.generation_block_pixels) == (10, 400, 14_000)
+    text = as_markdown(comparison({"run": table}, {"run": [csvs[1, 4]]}, "run"))
+    heads, values = cells(text)[0], cells(text)[2]
+    found = dict(zip(heads, values, strict=True))
+    assert found["parameters of the whole network"] == "10" and found["block-pixels of LR_k"] == "1.4e+04"
+    assert "forward only" in text
+
+
+def test_a_size_that_no_record_tells_is_not_guessed(tmp_path):
+    csvs = {(1, 1): psnr_csv(tmp_path / "psnr.csv", {"a": 20.0}, {"a": 21.0})}
+    for span, size in (((1, 2), "5"), ((2, 2), "not recorded")):
+        table = tabled((csvs, {(1, 1): record(tmp_path / "r.json", span)}))
+        assert cells(as_markdown(comparison({"run": table}, {"run": [csvs[1, 1]]}, "run")))[2][5] == size
+
+
+def test_pixels_are_those_of_all_images(tmp_path):
+    files = []
+    for split in ("train", "test"):
+        write(tmp_path / f"{split}.npy", [picture(20, 30), picture(10, 10)])
+        files.append(tmp_path / f"{split}.csv")
+    assert measurements.pixels(files) == 2 * (600 + 100)
+
+
+# -- Images that equal HR ----------------------------------------------------------------------------------------------
+
+INF = float("inf")
+
+
+def test_one_unbounded_value_does_not_rule_a_mean(tmp_path):
+    before, after = {"black": INF, "a": 20.0, "b": 22.0}, {"black": 50.0, "a": 21.0, "b": 24.0}
+    table = one_image_set(tmp_path, before, after)
+    assert table.psnr_rgb_composed.tolist() == [21.0, 22.5]
+    text = tables.as_markdown(table, "demo", 2, TITLES)
+    assert cells(text)[3][2:4] == ["22.500", "+1.500"]
+    assert (
+        "`black` (of PSNR RGB, PSNR-Y, SSIM-Y, PSNR RGB8)" in text and "inf " not in text and "nan" not in text.lower()
+    )
+    assert table.left_out.tolist() == [json.dumps({metric: ["black"] for metric in METRICS})] * 2
+
+
+def test_the_same_images_are_left_out_of_every_phase_and_seed(tmp_path):
+    csvs, records = {}, {}
+    flat = {(1, 1): 30.0, (1, 2): 31.0, (2, 1): 30.0, (2, 2): INF}
+    for (seed, phase), value in flat.items():
+        file = tmp_path / f"{seed}{phase}.csv"
+        csvs[seed, phase] = psnr_csv(file, {"flat": 25.0, "a": 20.0}, {"flat": value, "a": 20.0 + phase}, phase)
+        records[seed, phase] = record(tmp_path / f"{seed}{phase}.json", (1, phase))
+    table = tabled((csvs, records))
+    assert table.psnr_rgb_composed.tolist() == [20.0, 21.0, 22.0] * 2
+    tables.write(table, ["seed", "phase"], tmp_path / "table.csv", tmp_path / "times.csv")
+    assert "inf" not in (tmp_path / "table.csv").read_text() and "nan" not in (tmp_path / "table.csv").read_text()
+
+
+def test_runs_are_compared_on_the_same_images(tmp_path):
+    better = psnr_csv(tmp_path / "better.csv", {"flat": 30.0, "a": 20.0}, {"flat": INF, "a": 21.0})
+    worse = psnr_csv(tmp_path / "worse.csv", {"flat": 30.0, "a": 20.0}, {"flat": 32.0, "a": 21.5})
+    runs = {"better": better, "worse": worse}
+    each = {run: tabled(({(1, 1): file}, {(1, 1): record(tmp_path / "r.json")})) for run, file in runs.items()}
+    table = comparison(each, {run: [file] for run, file in runs.items()}, "better")
+    assert table.psnr_rgb.tolist() == [21.0, 21.5] and table.psnr_rgb_input.tolist() == [20.0, 20.0]
+    assert "`flat` (of PSNR RGB" in as_markdown(table)
+
+
+def test_where_all_images_equal_hr_it_says_so(tmp_path):
+    table = one_image_set(tmp_path, {"black": INF}, {"black": INF})
+    assert table.psnr_rgb_composed.tolist() == [INF, INF]
+    assert cells(tables.as_markdown(table, "demo", 2, TITLES))[3][2:4] == ["identical", ""]
+    assert not table.below_no_network.any()
+    compared = comparison({"demo": table}, {"demo": [tmp_path / "psnr.csv"]}, "demo")
+    assert cells(as_markdown(compared))[2][1:3] == ["identical", "identical"]
+    figures.psnr_by_phase(table, tmp_path / "psnr.png")
+    worse = one_image_set(tmp_path, {"black": INF}, {"black": 40.0})
+    assert worse.psnr_rgb_composed.tolist() == [INF, 40.0] and worse.below_no_network.tolist() == ["", "test"]
+    assert "PSNR RGB 40.000 dB on the test images, the input itself identical" in tables.as_markdown(
+        worse, "demo", 2, TITLES
+    )
+    figures.psnr_by_phase(worse, tmp_path / "psnr.png")
+
+
+def test_nan_is_never_a_figure(tmp_path):
+    file = psnr_csv(tmp_path / "psnr.csv", {"a": 20.0}, {"a": float("nan")})
+    for use in (
+        lambda: one_image_set(tmp_path, {"a": 20.0}, {"a": float("nan")}),
+        lambda: budget.budget([file], [asdict(zoo.sample("imdn_rtc"))], 11.1),
+    ):
+        with pytest.raises(UserError, match="psnr.csv: image a: found NaN"):
+            use()
+
+
+# -- Names -------------------------------------------------------------------------------------------------------------
+
+NAMES = ["NA", "null", "nan", "001", "1e5", "True", "", "a|b", '"', "None", "-", "x, y", "#1", "inf"]
+
+
+def test_images_are_called_what_they_are_called(tmp_path):
+    before = {name: 20.0 + number for number, name in enumerate(NAMES)}
+    file = psnr_csv(tmp_path / "psnr.csv", before, {name: value + 1 for name, value in before.items()})
+    assert measurements.read(file).image.tolist() == NAMES * 2
+    assert one_image_set(tmp_path, before, before).psnr_rgb_composed.tolist() == [26.5, 26.5]
+    figures_of = budget.budget([file], [asdict(zoo.sample("imdn_rtc"))], 11.1)
+    assert list(figures_of["images"]) == NAMES
+    text = budget.as_markdown({"001": figures_of, "1e5": figures_of})
+    assert [row[0].replace("\\", "") for row in cells(text.replace("a\\|b", "a/b"))[6:]] == [
+        name.replace("a|b", "a/b") for name in NAMES
+    ]
+    assert cells(text)[4] == ["image", "001", "1e5"]
+
+
+def test_strips_of_images_called_like_no_value(tmp_path):
+    for name in ("NA", "null"):
+        images.write(tmp_path / "images" / f"{name}.png", picture())
+    with write_set(tmp_path / "hr.npy", [(48, 56)] * 2) as target:
+        for name in ("NA", "null"):
+            target.add(name, picture())
+    strips(
+        lr=tmp_path / "hr.npy",
+        hr=tmp_path / "hr.npy",
+        pictures={(1, 1): tmp_path / "images"},
+        measured={(1, 1): psnr_csv(tmp_path / "psnr.csv", {"NA": 20.0, "null": INF}, {"NA": 21.0, "null": INF})},
+        titles={1: "N_1"},
+        count=2,
+        zoom=16,
+        out=tmp_path / "strips",
+    )
+    assert sorted(file.name for file in (tmp_path / "strips").iterdir()) == ["NA.png", "null.png"]
+
+
+def test_cells_stand_as_they_are_written():
+    text = markdown.table(["run", "1e3"], [["001", "1e5"], ["a|b", "<b>"], ["True", 7]])
+    assert cells(text)[0] == ["run", "1e3"] and cells(text)[2] == ["001", "1e5"]
+    assert "a\\|b" in text and "&lt;b>" in text and "True" in text
+
+
+# -- Trainings that went wrong, and noise ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("validation", "after", "below"),
+    [
+        ({}, 21.0, ""),
+        ({}, 19.0, "test"),
+        ({"psnr_rgb_validation": 18.0, "psnr_rgb_validation_input": 22.0}, 21.0, "validation"),
+        ({"psnr_rgb_validation": 18.0, "psnr_rgb_validation_input": 22.0}, 19.0, "validation and test"),
+        ({"psnr_rgb_validation": 23.0, "psnr_rgb_validation_input": 22.0}, 21.0, ""),
+    ],
+)
+def test_a_phase_below_no_network_is_loud(tmp_path, validation, after, below):
+    table = one_image_set(tmp_path, {"a": 20.0}, {"a": after}, **validation)
+    assert table.below_no_network.tolist() == ["", below]
+    tables.write(table, ["seed", "phase"], tmp_path / "table.csv", tmp_path / "times.csv")
+    table = tables.read(tmp_path / "table.csv", tmp_path / "times.csv")
+    compared = comparison({"demo": table}, {"demo": [tmp_path / "psnr.csv"]}, "demo")
+    both = tables.as_markdown(table, "demo", 2, TITLES), as_markdown(compared)
+    for text in both:
+        assert text.count("BELOW NO NETWORK") == (2 if below else 0)
+        assert ("smaller lr" in text) == bool(below)
+    said = "PSNR RGB 18.000 dB on the validation images, the input itself 22.000 dB" in both[0]
+    assert said == ("validation" in below)
+    figures.psnr_by_phase(table, tmp_path / "psnr.png")
+    drawn = images.read(tmp_path / "psnr.png").astype(int)
+    red = ((drawn[..., 0] > 180) & (drawn[..., 1] < 80) & (drawn[..., 2] < 80)).sum()
+    assert (red > 50) == bool(below)
+
+
+def test_with_one_seed_noise_is_named(tmp_path):
+    table = one_image_set(tmp_path, {"a": 20.0}, {"a": 20.05})
+    compared = comparison({"demo": table}, {"demo": [tmp_path / "psnr.csv"]}, "demo")
+    for text in (tables.as_markdown(table, "demo", 2, TITLES), as_markdown(compared)):
+        assert "differences under about 0.1 dB are not distinguishable" in text and "±" not in text
+
+
+# -- Figures -----------------------------------------------------------------------------------------------------------
 
 
 def test_figures_are_drawn(measured, tmp_path):
-    figures.psnr_by_phase(tables.psnr_by_phase(*measured), tmp_path / "psnr.png")
+    figures.psnr_by_phase(tabled(measured), tmp_path / "psnr.png")
     histories = {}
     for key in measured[0]:
         histories[key] = tmp_path / f"history{key}.csv"
         text = "iteration,stage,lr,loss,psnr_rgb_validation\n50,1,0.1,0.5,\n100,1,0.1,0.2,22.5\n"
         histories[key].write_text(text)
-    figures.learning_curves(histories, tmp_path / "curves.png")
+    figures.learning_curves(histories, measured[1], tmp_path / "curves.png")
     pictures = [("input\n", picture(24, 28)), ("N\n", picture()), ("HR\n", picture())]
-    figures.strip(pictures, 16, tmp_path / "strip.png")
+    strip(pictures, 16, tmp_path / "strip.png")
     for name in ("psnr", "curves", "strip"):
         drawn = images.read(tmp_path / f"{name}.png")
         assert drawn.std() > 10 and min(drawn.shape[:2]) > 100
 
 
 def test_a_table_of_single_blocks_survives_its_file(measured, tmp_path):
-    table = tables.psnr_by_phase(*[{(1, 1): files[1, 1]} for files in measured])
-    csv, times = tmp_path / "table.csv", tmp_path / "times.csv"
-    tables.write(table, ["seed", "phase"], csv, times)
-    assert "seconds" not in csv.read_text() and "validation_seconds" in times.read_text()
-    again = tables.read(csv, times)
+    table = tabled([{(1, 1): files[1, 1]} for files in measured])
+    file, times = tmp_path / "table.csv", tmp_path / "times.csv"
+    tables.write(table, ["seed", "phase"], file, times)
+    assert "seconds" not in file.read_text() and "validation_seconds" in times.read_text()
+    again = tables.read(file, times)
     assert again.seconds.dropna().tolist() == [2.5]
     assert again.span.tolist()[1] == "1"
     figures.psnr_by_phase(again, tmp_path / "psnr.png")
@@ -90,34 +325,89 @@ def test_a_table_of_single_blocks_survives_its_file(measured, tmp_path):
 def test_the_busiest_place():
     image = np.zeros((40, 50, 3), np.uint8)
     image[20:30, 31:41:2] = 255
-    top, left = figures.busiest(image, 12)
+    top, left = busiest(image, 12)
     assert 17 <= top <= 20 and 28 <= left <= 31
 
 
-def history(file, *rows):
+def history(folder, *rows, stages=1, losses=({"l1": 1.0},)):
+    """A phase's folder with its history, ``stages`` as many rows a stage, and its training record."""
+    folder.mkdir()
     columns = ["iteration", "stage", "lr", "loss", "psnr_rgb_validation"]
-    pd.DataFrame([(i, 1, 1e-3, loss, None) for i, loss in rows], columns=columns).to_csv(file, index=False)
-    return file
+    made = [(i, 1 + n // stages if len(losses) > 1 else 1, 1e-3, loss, None) for n, (i, loss) in enumerate(rows)]
+    pd.DataFrame(made, columns=columns).to_csv(folder / "history.csv", index=False)
+    record(folder / "training.json", stages=[{"loss": dict(loss)} for loss in losses])
+    return folder
+
+
+def files_of(phases):
+    """History and training record by seed and phase."""
+    return ({key: folder / name for key, folder in phases.items()} for name in ("history.csv", "training.json"))
 
 
 def test_losses_stand_side_by_side(tmp_path):
-    one = history(tmp_path / "a.csv", (40, 0.4), (80, 0.2))
-    other = history(tmp_path / "b.csv", (40, 0.2), (80, 0.1))
-    later = history(tmp_path / "c.csv", (40, 0.05))
-    table = tables.losses({"standard": [[one], [other]], "phased": [[one, later]]})
-    assert list(table.columns) == ["iteration", "loss_standard", "loss_phased"]
+    one = history(tmp_path / "a", (40, 0.4), (80, 0.2))
+    other = history(tmp_path / "b", (40, 0.2), (80, 0.1))
+    later = history(tmp_path / "c", (40, 0.05), losses=[{"l2": 1}])
+    table = losses({"standard": [[one], [other]], "phased": [[one, later]]})
+    assert list(table.columns) == ["iteration", "loss_standard", "loss_phased", "kind_standard", "kind_phased"]
     assert table.iteration.tolist() == [40, 80, 120]
     assert table.loss_standard.tolist()[:2] == pytest.approx([0.3, 0.15])
     assert table.loss_phased.tolist() == pytest.approx([0.4, 0.2, 0.05])
+    assert table.kind_phased.tolist() == ["l1", "l1", "l2"]
     for reference in (None, pd.DataFrame({"loss_standard": [0.5, 0.4]})):
         figures.losses(table, ["standard", "phased"], reference, tmp_path / "f.png")
         assert images.read(tmp_path / "f.png").std() > 10
 
 
+def test_a_loss_in_words():
+    assert kind({"l1": 1.0}) == "l1"
+    assert kind({"l1": 0.5, "tv": 1, "content": 0.01}) == "0.5 l1 + tv + 0.01 content"
+
+
+@pytest.fixture
+def panels(monkeypatch):
+    """The axes of the figures that are drawn: label of the y axis to the curves there."""
+    drawn = {}
+
+    def keep(figure, file):
+        for axes in figure.axes:  # the lines where phases begin have no points
+            curves = [list(line.get_ydata()) for line in axes.lines if line.get_marker() == "."]
+            drawn[axes.get_ylabel().split("\n")[-1]] = curves
+
+    monkeypatch.setattr(figures, "save", keep)
+    return drawn
+
+
+def test_losses_of_different_kinds_have_axes_of_their_own(tmp_path, panels):
+    perceptual = [{"l1": 1.0}, {"l1": 1.0, "content": 0.01}]
+    rows = [(10, 0.4), (20, 0.3), (30, 9.0), (40, 8.0)]
+    first = history(tmp_path / "a", *rows, stages=2, losses=perceptual)
+    second = history(tmp_path / "b", (10, 0.2))
+    figures.learning_curves(*files_of({(1, 1): first, (1, 2): second}), tmp_path / "f.png")
+    assert panels["l1"] == [[0.4, 0.3], [0.2]]
+    assert panels["l1 + 0.01 content"] == [[9.0, 8.0]]
+
+
+def test_losses_of_runs_compare_where_they_are_of_one_kind(tmp_path, monkeypatch):
+    drawn = {}
+
+    def keep(figure, file):
+        drawn.update({axes.get_ylabel(): len(axes.lines) for axes in figure.axes})
+
+    monkeypatch.setattr(figures, "save", keep)
+    runs = {
+        run: [[history(tmp_path / f"{run}", (1, 0.2), (2, 0.1), losses=[loss])]]
+        for run, loss in (("a", {"l1": 1}), ("b", {"l2": 1}), ("c", {"l1": 1}))
+    }
+    figures.losses(losses(runs), ["a", "b", "c"], None, tmp_path / "f.png")
+    assert drawn == {"training loss\nl1": 2, "training loss\nl2": 1}
+
+
 def test_a_history_without_rows_is_no_obstacle(tmp_path):
-    empty, full = history(tmp_path / "a.csv"), history(tmp_path / "b.csv", (40, 0.2))
-    figures.learning_curves({(1, 1): empty, (1, 2): full}, tmp_path / "f.png")
-    assert tables.losses({"run": [[empty, full]]}).loss_run.tolist() == [0.2]
+    empty, full = history(tmp_path / "a"), history(tmp_path / "b", (40, 0.2))
+    for made in ({(1, 1): empty, (1, 2): full}, {(1, 1): empty}):
+        figures.learning_curves(*files_of(made), tmp_path / "f.png")
+    assert losses({"run": [[empty, full]]}).loss_run.tolist() == [0.2]
 
 
 def test_the_budget_is_the_studys(tmp_path):
@@ -133,5 +423,6 @@ def test_the_budget_is_the_studys(tmp_path):
     assert figures_of["ranking_score"] == pytest.approx(1_562_734, rel=1e-4)
     assert figures_of["mse_sum"] == pytest.approx(269.993, abs=0.01)
     assert figures_of["within_limit"]
-    text = budget.as_markdown({"rtc": figures_of})
-    assert "| butterfly | 27.679 |" in text and "| rtc | 21,825 | 2.82053837 | yes | 31.474 | +3.474 |" in text
+    rows = cells(budget.as_markdown({"rtc": figures_of}))
+    assert rows[2][:6] == ["rtc", "21,825", "2.82053837", "yes", "31.474", "+3.474"]
+    assert ["butterfly", "27.679"] in rows

@@ -267,15 +267,18 @@ class Plan:
     def title(self, number: int) -> str:
         """What phase ``number`` made, as the study writes it: ``N_2(N_1)``, or ``N`` for the whole chain at once.
 
-        Where blocks after the span are trained already, the name says which were trained anew: ``N (N_2 anew)``.
+        It is the network as it stands then, all blocks trained so far. Where the span is not simply its last block or
+        all of it, the name says which blocks were trained: ``N (N_2 anew)``.
         """
         phase, reach = self.phase(number), self.reach(number)
         whole = "N" if reach == len(self.blocks) else f"N_1..{reach}"
-        if reach > phase.last:
+        if reach > phase.last or 1 < phase.first < phase.last:
             return f"{whole} (N_{format_span(phase.first, phase.last).replace('-', '..')} anew)"
+        if phase.last == phase.first > 3:
+            return f"N_{phase.last}(N_1..{phase.last - 1})"
         if phase.last == phase.first:
             return "(".join(f"N_{block}" for block in range(phase.last, 0, -1)) + ")" * (phase.last - 1)
-        return whole if phase.first == 1 else f"N_{phase.first}..{phase.last}"
+        return whole
 
     def task(self, number: int, seed: int) -> "Task":
         """What phase ``number`` has to do for ``seed``."""

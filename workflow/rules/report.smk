@@ -3,6 +3,7 @@ rule table:
     input:
         measured=lambda wildcards: layout.of_phases(wildcards.run, "psnr.csv"),
         trained=lambda wildcards: layout.of_phases(wildcards.run, "training.json"),
+        sizes=lambda wildcards: [f"{layout.hr(wildcards)}/{split}.csv" for split in SPLITS],
         depends=depends(f"{RESULTS}/{{run}}", "table", on.table),
     output:
         csv=report(
@@ -20,6 +21,8 @@ rule table:
     params:
         of=lambda wildcards: layout.seeds_and_phases(wildcards.run),
         border=lambda wildcards: study.border(layout.run(wildcards)),
+        titles=on.titles,
+        generated=layout.generated,
     script:
         "../scripts/table.py"
 
@@ -31,6 +34,7 @@ rule figures:
         times=f"{RESULTS}/{{run}}/times.csv",
         measured=lambda wildcards: layout.of_phases(wildcards.run, "psnr.csv"),
         histories=lambda wildcards: layout.of_phases(wildcards.run, "history.csv"),
+        trained=lambda wildcards: layout.of_phases(wildcards.run, "training.json"),
         pictures=lambda wildcards: layout.of_phases(wildcards.run, "images"),
         lr=lambda wildcards: image_set(layout.input(wildcards), ["test"]),
         hr=lambda wildcards: image_set(layout.hr(wildcards), ["test"]),
@@ -73,6 +77,7 @@ rule compare:
     input:
         tables=[f"{RESULTS}/{run}/psnr_by_phase.csv" for run in study.runs],
         times=[f"{RESULTS}/{run}/times.csv" for run in study.runs],
+        measured=[layout.of_last_phase(run, "psnr.csv") for run in study.runs],
         depends=depends(RESULTS, f"{study.name}_comparison", on.comparison),
     output:
         csv=report(
@@ -88,6 +93,7 @@ rule compare:
         ENVIRONMENT
     params:
         runs=list(study.runs),
+        measured={run: layout.of_last_phase(run, "psnr.csv") for run in study.runs},
         baseline=study.baseline,
     script:
         "../scripts/compare.py"
@@ -96,7 +102,7 @@ rule compare:
 rule losses:
     """The training losses of all runs as one table, and figures of some of them side by side."""
     input:
-        histories=[layout.of_phases(run, "history.csv") for run in study.runs],
+        phases=[layout.of_phases(run, name) for run in study.runs for name in ("history.csv", "training.json")],
         depends=depends(RESULTS, f"{study.name}_losses", on.losses),
     output:
         csv=report(
@@ -117,7 +123,7 @@ rule losses:
     conda:
         ENVIRONMENT
     params:
-        histories={run: layout.histories(run) for run in study.runs},
+        phases={run: layout.phases_by_seed(run) for run in study.runs},
         groups=study.loss_figures,
         reference=study.report.get("reference_losses"),
     script:

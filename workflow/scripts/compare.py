@@ -1,7 +1,8 @@
 from pathlib import Path
 
 from multiblock.files import write_text
-from multiblock.report.tables import comparison, comparison_as_markdown, read, write
+from multiblock.report.comparison import as_markdown, comparison
+from multiblock.report.tables import read, write
 from multiblock.workflow.jobs import job
 
 with job(snakemake) as needed:
@@ -9,6 +10,7 @@ with job(snakemake) as needed:
         output = snakemake.output
         files = zip(map(Path, snakemake.input.tables), map(Path, snakemake.input.times), strict=True)
         tables = {run: read(*both) for run, both in zip(snakemake.params.runs, files, strict=True)}
-        table = comparison(tables, snakemake.params.baseline)
+        measured = {run: list(map(Path, files)) for run, files in snakemake.params.measured.items()}
+        table = comparison(tables, measured, snakemake.params.baseline)
         write(table, ["run"], Path(output.csv), Path(output.times))
-        write_text(Path(output.markdown), comparison_as_markdown(table))
+        write_text(Path(output.markdown), as_markdown(table))

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 from multiblock.report import figures
+from multiblock.report.strips import strips
 from multiblock.report.tables import read
 from multiblock.workflow.jobs import job
 
@@ -10,9 +11,11 @@ with job(snakemake) as needed:
         table = read(Path(snakemake.input.table), Path(snakemake.input.times))
         figures.psnr_by_phase(table, Path(snakemake.output.psnr))
         figures.learning_curves(
-            dict(zip(of, map(Path, snakemake.input.histories), strict=True)), Path(snakemake.output.curves)
+            dict(zip(of, map(Path, snakemake.input.histories), strict=True)),
+            dict(zip(of, map(Path, snakemake.input.trained), strict=True)),
+            Path(snakemake.output.curves),
         )
-        figures.strips(
+        strips(
             lr=Path(snakemake.input.lr[0]),
             hr=Path(snakemake.input.hr[0]),
             pictures=dict(zip(of, map(Path, snakemake.input.pictures), strict=True)),

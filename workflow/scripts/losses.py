@@ -3,13 +3,14 @@ from pathlib import Path
 import pandas as pd
 
 from multiblock.files import write_text
-from multiblock.report import figures, tables
+from multiblock.report import figures
+from multiblock.report.losses import losses
 from multiblock.workflow.jobs import job
 
 with job(snakemake) as needed:
     if needed:
-        histories = snakemake.params.histories
-        table = tables.losses({run: [list(map(Path, seed)) for seed in seeds] for run, seeds in histories.items()})
+        phases = snakemake.params.phases
+        table = losses({run: [list(map(Path, seed)) for seed in seeds] for run, seeds in phases.items()})
         write_text(Path(snakemake.output.csv), table.to_csv(index=False))
         reference = pd.read_csv(snakemake.params.reference) if snakemake.params.reference else None
         out = Path(snakemake.output.figures)

@@ -1,5 +1,6 @@
 """What the lightweight x3 study reports of a network: size, work, and a score that weighs them against PSNR."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,8 +9,12 @@ from typing import Any
 import pandas as pd
 
 from multiblock.files import write_text
+from multiblock.inference.metrics import means
 from multiblock.model import complexity
 from multiblock.plan import Block
+from multiblock.report import markdown
+from multiblock.report.measured import INPUT, about_left_out
+from multiblock.report.measured import read as read_measured
 
 
 def budget(measured: Sequence[Path], blocks: Sequence[Mapping[str, Any]], limit: float) -> dict[str, Any]:
@@ -25,21 +30,25 @@ def budget(measured: Sequence[Path], blocks: Sequence[Mapping[str, Any]], limit:
         MSE at peak 255, the ranking score exp(PSNR - 20) / (GFLOPs x million parameters), and whether the limit
         holds.
     """
-    table = pd.concat(pd.read_csv(file, dtype={"phase": str, "image": str}) for file in measured)
-    images = table[table.phase != "input"].groupby("image", sort=False).psnr_rgb8_composed.mean()
-    plain = table[table.phase == "input"].psnr_rgb8_composed
+    table = pd.concat(map(read_measured, measured))
+    images, plain = (
+        rows.groupby("image", sort=False).psnr_rgb8_composed.mean()
+        for rows in (table[table.phase != INPUT], table[table.phase == INPUT])
+    )
+    (mean, before), left_out = means([images.to_dict(), plain.to_dict()])
     counted = complexity.of_chain([Block(**block) for block in blocks])
-    score = math.exp(images.mean() - 20) / (counted.gflops * counted.parameters_executed / 1e6)
+    score = math.exp(mean - 20) / (counted.gflops * counted.parameters_executed / 1e6)
     return {
         "parameters": counted.parameters_executed,
         "gflops": round(counted.gflops, 9),
         "images": {name: round(float(value), 4) for name, value in images.items()},
-        "psnr_rgb8": round(float(images.mean()), 4),
-        "psnr_rgb8_input": round(float(plain.mean()), 4),
+        "psnr_rgb8": round(mean, 4),
+        "psnr_rgb8_input": round(before, 4),
         "mse_sum": round(float((255**2 * 10 ** (-images / 10)).sum()), 3),
         "ranking_score": round(score, 1),
         "limit_gflops": limit,
         "within_limit": counted.gflops <= limit,
+        "left_out": json.dumps({"psnr_rgb8": left_out}, ensure_ascii=False) if left_out else "",
     }
 
 
@@ -54,33 +63,28 @@ def as_table(budgets: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
 
 def as_markdown(budgets: Mapping[str, Mapping[str, Any]]) -> str:
     """The budget as Markdown: a table of all runs, then PSNR a line an image."""
-    lines = [
-        "| run | parameters | GFLOPs | within the limit | PSNR RGB8 | over the input | sum of MSE | ranking score |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    columns = ["run", "parameters", "GFLOPs", "within the limit", "PSNR RGB8", "over the input", "sum of MSE"]
+    rows = []
     for run, f in budgets.items():
-        lines.append(
-            f"| {run} | {f['parameters']:,} | {f['gflops']:.9g} | {'yes' if f['within_limit'] else 'no'} "
-            f"| {f['psnr_rgb8']:.3f} | {f['psnr_rgb8'] - f['psnr_rgb8_input']:+.3f} | {f['mse_sum']:.3f} "
-            f"| {f['ranking_score']:.1f} |"
-        )
-    images = dict.fromkeys(image for figures in budgets.values() for image in figures["images"])
-    lines += ["", "| image | " + " | ".join(budgets) + " |", "|---|" + "---|" * len(budgets)]
-    for image in images:
-        lines.append(f"| {image} | " + " | ".join(_cell(f["images"].get(image)) for f in budgets.values()) + " |")
+        size = [f"{f['parameters']:,}", f"{f['gflops']:.9g}", "yes" if f["within_limit"] else "no"]
+        psnr = [markdown.psnr(f["psnr_rgb8"]), markdown.gain(f["psnr_rgb8"], f["psnr_rgb8_input"])]
+        rows.append([run, *size, *psnr, f"{f['mse_sum']:.3f}", f"{f['ranking_score']:.1f}"])
+    names = dict.fromkeys(image for f in budgets.values() for image in f["images"])
+    nothing = float("nan")  # a run that was not tested on an image
+    images = [[name, *(markdown.psnr(f["images"].get(name, nothing)) for f in budgets.values())] for name in names]
     limit = next(iter(budgets.values()))["limit_gflops"]
-    lines += [
-        "",
+    about = (
         f"PSNR in dB: RGB, 8 bits, whole image, no border cut. GFLOPs: 2 x multiply-adds for an input of 256 x 256; "
         f"the limit is {limit:g}. Ranking score: exp(PSNR - 20) / (GFLOPs x million parameters). Sum of MSE: over the "
-        "images, peak 255.",
+        "images, peak 255."
+    )
+    parts = [
+        markdown.table([*columns, "ranking score"], rows),
+        markdown.table(["image", *budgets], images),
+        markdown.NOTES,
     ]
-    return "\n".join(lines) + "\n"
-
-
-def _cell(value: float | None) -> str:
-    """PSNR of an image, or nothing where a run was not tested on it."""
-    return "" if value is None else f"{value:.3f}"
+    parts += [about_left_out(f["left_out"] for f in budgets.values()), about]
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def write(budgets: Mapping[str, Mapping[str, Any]], csv: Path, markdown: Path) -> None:

@@ -1,52 +1,106 @@
-"""The tables of a run and of a study, from the per-image measurements of each phase."""
+"""The table of a run: what each phase brought, from the per-image measurements of each phase."""
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from multiblock.files import write_text
 from multiblock.inference.metrics import VALUES
+from multiblock.report import markdown
+from multiblock.report.measured import INPUT, about_left_out, means, of_phase
+from multiblock.report.measured import read as read_measured
 
 TIMES = ("seconds", "validation_seconds", "iteration_seconds", "relative_time")
 """Columns that are not the same when the same is done again. They stand in a CSV of their own."""
 
 CONVENTION = (
     "Means over the test images. PSNR RGB: floats, no rounding, no border cut. PSNR-Y and SSIM-Y: 8 bits, "
-    "a border of {border} pixels cut. Composed: the network run on LR as a user runs it. Staged: the phase's "
-    "blocks alone on the cached images they were trained on."
+    "a border of {border} pixels cut. Composed: the network as it stands after the phase, run on LR as a user runs "
+    "it. Staged: the phase's blocks alone on the cached images they were trained on."
 )
 
+COMPUTE = (
+    "Block-pixels of training: iterations x batch x output pixels x blocks trained, forward and backward. "
+    "Block-pixels of LR_k: pixels of all images x blocks run to make the cached sets that later phases read, forward "
+    "only, which is about a third of the work a pixel. Seconds: training with its looks at the validation images."
+)
 
-def psnr_by_phase(measured: Mapping[tuple[int, int], Path], trained: Mapping[tuple[int, int], Path]) -> pd.DataFrame:
+ONE_SEED = "One seed: no interval can be given, and differences under about 0.1 dB are not distinguishable."
+
+BELOW = "BELOW NO NETWORK"
+"""How a phase is marked whose network makes images worse than they were."""
+
+REMEDY = (
+    "Training went wrong or has hardly begun: look at learning_curves.png, and try a smaller lr, more iterations, "
+    "more training pairs, or a stage without clamp first."
+)
+
+COLUMNS = (
+    *("seed", "phase", *VALUES, "span", "parameters", "iterations", "block_pixels", "seconds", "validation_seconds"),
+    *("parameters_chain", "generation_block_pixels", "psnr_rgb_validation", "psnr_rgb_validation_input"),
+    *("below_no_network", "left_out"),
+)
+"""Of the per-phase table; new ones come at the end, as others read it."""
+
+_TEXTS = ("phase", "span", "below_no_network", "left_out")
+
+
+def psnr_by_phase(
+    measured: Mapping[tuple[int, int], Path],
+    trained: Mapping[tuple[int, int], Path],
+    generated: Mapping[int, int],
+    pixels: int,
+) -> pd.DataFrame:
     """One row a seed and phase, means over the test images; the first row of each seed is phase ``input``.
 
     Args:
         measured: the evaluation CSV of each (seed, phase).
         trained: the training record of each (seed, phase).
+        generated: how many blocks were run over all images to make the sets LR_k after each phase.
+        pixels: pixels of all images of the data set, at HR's size.
     """
-    rows = []
+    figures: dict[tuple[int, str], pd.DataFrame] = {}
     for (seed, phase), file in sorted(measured.items()):
-        images = pd.read_csv(file, dtype={"phase": str, "image": str})
+        images = read_measured(file)
         if phase == 1:
-            rows.append({"seed": seed, "phase": "input", **_means(images[images.phase == "input"])})
-        record = json.loads(trained[seed, phase].read_text())
-        first, last = record["span"]
-        rows.append(
-            {
-                "seed": seed,
-                "phase": str(phase),
-                **_means(images[images.phase == str(phase)]),
-                "span": f"{first}-{last}" if first != last else str(first),
-                "parameters": record["parameters"],
-                "iterations": record["iterations"],
-                "block_pixels": record["block_pixels"],
-                "seconds": record["seconds"],
-                "validation_seconds": record["validation_seconds"],
-            }
-        )
-    return pd.DataFrame(rows).astype({"parameters": "Int64", "iterations": "Int64", "block_pixels": "Int64"})
+            figures[seed, INPUT] = of_phase(images, INPUT)
+        figures[seed, str(phase)] = of_phase(images, phase)
+    found, left_out = means(figures)
+    rows = []
+    for (seed, name), mean in found.items():
+        row = {"seed": seed, "phase": name, **mean}
+        if name != INPUT:
+            row |= _of_training(json.loads(trained[seed, int(name)].read_text(encoding="utf-8")))
+            row["generation_block_pixels"] = generated.get(int(name), 0) * pixels
+            row["below_no_network"] = _below(row, found[seed, INPUT])
+        rows.append({**row, "left_out": json.dumps(left_out, ensure_ascii=False) if left_out else ""})
+    whole = ("parameters", "iterations", "block_pixels", "parameters_chain", "generation_block_pixels")
+    return pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(whole, "Int64")).fillna(dict.fromkeys(_TEXTS, ""))
+
+
+def _of_training(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns that come from a training record."""
+    first, last = record["span"]
+    return {
+        "span": f"{first}-{last}" if first != last else str(first),
+        **{key: record[key] for key in ("parameters", "iterations", "block_pixels", "seconds", "validation_seconds")},
+        # Records that do not say it: where the span begins at block 1, it was all that the file held.
+        "parameters_chain": record.get("parameters_chain", record["parameters"] if first == 1 else None),
+        "psnr_rgb_validation": record.get("psnr_rgb_validation"),
+        "psnr_rgb_validation_input": record.get("psnr_rgb_validation_input"),
+    }
+
+
+def _below(row: Mapping[str, Any], before: Mapping[str, float]) -> str:
+    """On which images the phase's network is worse than none: validation, test, both, or nothing."""
+    validation, plain = row["psnr_rgb_validation"], row["psnr_rgb_validation_input"]
+    known = validation is not None and plain is not None
+    places = ["validation"] if known and validation < plain else []
+    places += ["test"] if row["psnr_rgb_composed"] < before["psnr_rgb_composed"] else []
+    return " and ".join(places)
 
 
 def write(table: pd.DataFrame, key: Sequence[str], file: Path, times: Path) -> None:
@@ -58,131 +112,77 @@ def write(table: pd.DataFrame, key: Sequence[str], file: Path, times: Path) -> N
 
 def read(file: Path, times: Path) -> pd.DataFrame:
     """A table that :func:`psnr_by_phase` made, from its two CSVs."""
-    table = pd.read_csv(file, dtype={"phase": str, "span": str})
+    table = pd.read_csv(file, dtype=dict.fromkeys(_TEXTS, str))
+    table = table.fillna(dict.fromkeys([text for text in _TEXTS if text in table], ""))
     return table.merge(pd.read_csv(times, dtype={"phase": str}), on=["seed", "phase"])
-
-
-def _means(images: pd.DataFrame) -> dict[str, float]:
-    return {value: round(float(images[value].mean()), 4) for value in VALUES}
 
 
 def mean_over_seeds(table: pd.DataFrame) -> pd.DataFrame:
     """One row a phase: the mean over seeds of every figure, in the order of the phases."""
     order = table.phase.drop_duplicates()
     spans = table.groupby("phase").span.first()
-    return table.drop(columns=["seed", "span"]).groupby("phase").mean().assign(span=spans).loc[order].reset_index()
+    numbers = table.drop(columns=["seed", *(text for text in _TEXTS if text != "phase")])
+    return numbers.groupby("phase").mean().assign(span=spans).loc[order].reset_index()
 
 
-def as_markdown(table: pd.DataFrame, run: str, border: int) -> str:
-    """The per-phase table as Markdown, with what each phase brought over the input and over the phase before."""
+def as_markdown(table: pd.DataFrame, run: str, border: int, titles: Mapping[int, str]) -> str:
+    """The per-phase table as Markdown, with what each phase brought over the input and over the phase before.
+
+    Args:
+        titles: the network that is measured after each phase, as the study writes it.
+    """
     means = mean_over_seeds(table)
-    psnr = means.psnr_rgb_composed
-    lines = [
-        f"# {run}: what each phase brought",
-        "",
-        "| phase | blocks | PSNR RGB composed | over the input | over the phase before | PSNR RGB staged "
-        "| PSNR-Y composed | SSIM-Y composed | block-pixels | seconds |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+    psnr, below = means.psnr_rgb_composed, set(table[table.below_no_network != ""].phase)
+    columns = [
+        "phase",
+        "blocks",
+        "PSNR RGB composed",
+        "over the input",
+        "over the phase before",
+        "PSNR RGB staged",
+        "PSNR-Y composed",
+        "SSIM-Y composed",
+        "block-pixels of training",
+        "block-pixels of LR_k",
+        "seconds",
+        "network measured",
     ]
-    for i, row in means.iterrows():
-        first = i == 0
-        cells = [
-            "no network" if first else row.phase,
-            "" if first else row.span,
-            f"{psnr[i]:.3f}",
-            "" if first else f"{psnr[i] - psnr[0]:+.3f}",
-            "" if first else f"{psnr[i] - psnr[i - 1]:+.3f}",
-            f"{row.psnr_rgb_staged:.3f}",
-            f"{row.psnr_y_composed:.3f}",
-            f"{row.ssim_y_composed:.4f}",
-            "" if first else f"{row.block_pixels:.3g}",
-            "" if first else f"{row.seconds:.0f}",
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    seeds = ", ".join(map(str, table.seed.unique()))
-    lines += ["", f"PSNR in dB. {CONVENTION.format(border=border)} Seeds: {seeds}; figures are means over the seeds."]
-    return "\n".join(lines) + "\n"
-
-
-def comparison(tables: Mapping[str, pd.DataFrame], baseline: str) -> pd.DataFrame:
-    """One row a run: its last phase, with a 95 % confidence interval over the seeds, and the compute it took.
-
-    Args:
-        baseline: the run that the time of an iteration is put in relation to.
-    """
     rows = []
-    for run, table in tables.items():
-        seeds = table.seed.nunique()
-        first, last = table.groupby("seed").first(), table.groupby("seed").last()
-        rows.append(
-            {
-                "run": run,
-                "seeds": seeds,
-                "psnr_rgb_input": round(first.psnr_rgb_composed.mean(), 4),
-                "psnr_rgb": round(last.psnr_rgb_composed.mean(), 4),
-                "psnr_rgb_ci95": round(_half_interval(last.psnr_rgb_composed), 4) if seeds > 1 else None,
-                "psnr_y": round(last.psnr_y_composed.mean(), 4),
-                "ssim_y": round(last.ssim_y_composed.mean(), 4),
-                "parameters": int(last.parameters.iloc[0]),
-                "block_pixels": int(table.block_pixels.sum() // seeds),
-                "seconds": round(float(table.seconds.sum() / seeds), 1),
-                "iteration_seconds": _iteration_seconds(table),
-                "relative_time": round(_iteration_seconds(table) / (_iteration_seconds(tables[baseline]) or 1), 2),
-            }
-        )
-    return pd.DataFrame(rows)
+    for i, row in means.iterrows():
+        first = row.phase == INPUT
+        figures = [markdown.psnr(row.psnr_rgb_staged), markdown.psnr(row.psnr_y_composed), f"{row.ssim_y_composed:.4f}"]
+        if first:
+            rows.append(["no network", "", markdown.psnr(psnr[i]), "", "", *figures, "", "", "", ""])
+            continue
+        mark = f" **{BELOW}**" if row.phase in below else ""
+        gains = [markdown.gain(psnr[i], psnr[0]) + mark, markdown.gain(psnr[i], psnr[i - 1])]
+        spent = [f"{row.block_pixels:.3g}", f"{row.generation_block_pixels:.3g}", f"{row.seconds:.0f}"]
+        rows.append([row.phase, row.span, markdown.psnr(psnr[i]), *gains, *figures, *spent, titles[int(row.phase)]])
+    seeds = list(map(str, table.seed.unique()))
+    about = f"Seeds: {', '.join(seeds)}; figures are means over the seeds." if len(seeds) > 1 else ONE_SEED
+    parts = [f"# {run}: what each phase brought", markdown.table(columns, rows), markdown.NOTES, warning(table)]
+    parts += [about_left_out(table.left_out.unique())]
+    parts += [f"PSNR in dB. {CONVENTION.format(border=border)} {about}", COMPUTE]
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def _iteration_seconds(table: pd.DataFrame) -> float:
-    """Mean time of a training iteration, without looks at the validation images."""
-    spent = (table.seconds - table.validation_seconds).sum()
-    return round(float(spent / max(table.iterations.sum(), 1)), 5)
+def warning(table: pd.DataFrame) -> str:
+    """A loud paragraph on the phases that ended below no network, or nothing."""
+    before = table[table.phase == INPUT].set_index("seed").psnr_rgb_composed
+    found = []
+    for row in table[table.below_no_network != ""].itertuples():
+        places = {
+            "validation": (row.psnr_rgb_validation, row.psnr_rgb_validation_input),
+            "test": (row.psnr_rgb_composed, before[row.seed]),
+        }
+        found += [
+            f"phase {row.phase} (seed {row.seed}): PSNR RGB {_decibel(psnr)} on the {place} images, the input itself "
+            f"{_decibel(plain)}"
+            for place, (psnr, plain) in places.items()
+            if place in row.below_no_network
+        ]
+    return f"**{BELOW}: {'; '.join(found)}. {REMEDY}**" if found else ""
 
 
-def comparison_as_markdown(table: pd.DataFrame) -> str:
-    """The comparison as Markdown."""
-    lines = [
-        "| run | PSNR RGB of the input | PSNR RGB | PSNR-Y | SSIM-Y | parameters | block-pixels | seconds "
-        "| relative time of an iteration | seeds |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for row in table.itertuples():
-        interval = f" ± {row.psnr_rgb_ci95:.3f}" if row.seeds > 1 else ""
-        lines.append(
-            f"| {row.run} | {row.psnr_rgb_input:.3f} | {row.psnr_rgb:.3f}{interval} | {row.psnr_y:.3f} "
-            f"| {row.ssim_y:.4f} | {row.parameters:,} | {row.block_pixels:.3g} | {row.seconds:.0f} "
-            f"| {row.relative_time:.2f} | {row.seeds} |"
-        )
-    note = "Last phase of each run, composed, last iteration; ± is the 95 % confidence interval over the seeds. "
-    note += "PSNR RGB in dB: floats, no rounding, no border cut. Block-pixels: the training compute of all phases."
-    return "\n".join([*lines, "", note]) + "\n"
-
-
-def _half_interval(values: pd.Series) -> float:
-    """Half the width of the 95 % confidence interval of a mean (Student's t)."""
-    from scipy.stats import t
-
-    return float(t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5)
-
-
-def losses(histories: Mapping[str, Sequence[Sequence[Path]]]) -> pd.DataFrame:
-    """The training losses of all runs side by side: a column ``loss_<run>``, a row where a history has one.
-
-    Args:
-        histories: of each run, for each seed the history of each phase in order; the column is the mean over the
-            seeds, and phases follow one another.
-    """
-    columns = []
-    for run, seeds in histories.items():
-        curves = [_loss_curve(phases) for phases in seeds]
-        columns.append(pd.concat(curves, axis=1).mean(axis=1).rename(f"loss_{run}"))
-    return pd.concat(columns, axis=1).sort_index().rename_axis("iteration").reset_index()
-
-
-def _loss_curve(phases: Sequence[Path]) -> pd.Series:
-    parts, before = [], 0
-    for file in phases:
-        rows = pd.read_csv(file)
-        parts.append(pd.Series(rows.loss.to_numpy(), index=rows.iteration + before))
-        before += int(rows.iteration.max()) if len(rows) else 0
-    return pd.concat(parts)
+def _decibel(psnr: float) -> str:
+    return markdown.psnr(psnr, unit=" dB")

@@ -17,6 +17,7 @@ PACKAGE = Path(__file__).parent.parent
 
 _NETWORK = ("model.chain:Chain.forward", "networks.layers", "networks.attention")
 _INFERENCE = (*_NETWORK, "inference.tiles", "data.tensors", "data.pixels")
+_TABLE = ("report.measured", "report.markdown", "inference.metrics:means")
 
 PARTS: dict[str, tuple[str, ...]] = {
     "conversion": ("data.convert", "data.images", "data.resize", "data.dataset:ImagePair", "data.imageset:Writer"),
@@ -36,11 +37,11 @@ PARTS: dict[str, tuple[str, ...]] = {
     "validation": (*_INFERENCE, "inference.metrics:psnr_rgb", "inference.metrics:_psnr"),
     "generation": (*_INFERENCE, "inference.cache", "data.imageset:Writer"),
     "evaluation": (*_INFERENCE, "inference.evaluation", "inference.metrics", "data.resize"),
-    "table": ("report.tables",),
-    "figures": ("report.figures",),
-    "comparison": ("report.tables",),
-    "losses": ("report.tables", "report.figures"),
-    "budget": ("report.budget", "model.complexity"),
+    "table": ("report.tables", *_TABLE),
+    "figures": ("report.figures", "report.strips", "report.losses", *_TABLE),
+    "comparison": ("report.comparison", "report.tables", *_TABLE),
+    "losses": ("report.losses", "report.figures"),
+    "budget": ("report.budget", "model.complexity", *_TABLE),
 }
 """Modules, or parts of modules (``module:Class.method``), by the kind of result that they make."""
 

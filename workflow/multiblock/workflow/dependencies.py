@@ -81,6 +81,7 @@ class Dependencies:
         run = self._layout.run(wildcards)
         return {
             "first": run.plan.phase(int(wildcards.phase)).first,
+            "last": run.plan.phase(int(wildcards.phase)).last,
             "border": self._study.border(run),
             "memory_gib": self._study.inference["memory_gib"],
             "code": code_digest.of("evaluation", *self._chain(wildcards)),
@@ -88,11 +89,16 @@ class Dependencies:
 
     def table(self, wildcards: Any) -> dict[str, Any]:
         """Of a run's tables."""
-        border = self._study.border(self._layout.run(wildcards))
-        return {"of": self._layout.seeds_and_phases(wildcards.run), "border": border, "code": code_digest.of("table")}
+        return {
+            "of": self._layout.seeds_and_phases(wildcards.run),
+            "border": self._study.border(self._layout.run(wildcards)),
+            "titles": self.titles(wildcards),
+            "generated": self._layout.generated(wildcards),
+            "code": code_digest.of("table"),
+        }
 
     def titles(self, wildcards: Any) -> dict[int, str]:
-        """What each phase made, as the study writes it."""
+        """The network as it stands after each phase, as the study writes it."""
         plan = self._layout.run(wildcards).plan
         return {phase: plan.title(phase) for phase in plan.numbers}
 

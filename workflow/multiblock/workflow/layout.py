@@ -78,13 +78,16 @@ class Layout:
         last = len(self.study.runs[run].plan.phases)
         return [f"{self.phase.format(run=run, seed=seed, phase=last)}/{name}" for seed in self.study.seeds]
 
-    def histories(self, run: str) -> list[list[str]]:
-        """The histories of a run's phases, a list a seed."""
+    def phases_by_seed(self, run: str) -> list[list[str]]:
+        """The folders of a run's phases, a list a seed."""
         phases = self.study.runs[run].plan.numbers
-        return [
-            [f"{self.phase.format(run=run, seed=seed, phase=phase)}/history.csv" for phase in phases]
-            for seed in self.study.seeds
-        ]
+        return [[self.phase.format(run=run, seed=seed, phase=phase) for phase in phases] for seed in self.study.seeds]
+
+    def generated(self, wildcards: Any) -> dict[int, int]:
+        """How many blocks are run over all images to make the sets LR_k after each phase of a run."""
+        plan = self.run(wildcards).plan
+        sets = {phase: [CachedSet(phase=phase, block=k) for k in plan.makes_sets(phase)] for phase in plan.numbers}
+        return {phase: sum(len(plan.set_weights(made)) for made in made_here) for phase, made_here in sets.items()}
 
     def promised(self, run: str) -> list[str]:
         """Everything that a finished run leaves: arrays, weights, what was measured, tables and figures."""
