@@ -13,11 +13,16 @@ import torch
 from conftest import picture
 from multiblock.cli import main
 from multiblock.data import images
+from multiblock.data.imageset import ImageSet
+from multiblock.data.pixels import as_float
 from multiblock.errors import UserError
 from multiblock.inference import scoring
 from multiblock.inference.evaluation import evaluate
+from multiblock.inference.metrics import psnr_rgb
 from multiblock.model.chain import Chain
 from multiblock.plan import Block
+from multiblock.runtime.device import choose
+from multiblock.training.validation import Validation
 from test_imageset import write
 
 CPU = torch.device("cpu")
@@ -107,6 +112,34 @@ def test_one_black_frame_does_not_rule_the_gain(tmp_path, caplog, shift, gain):
     assert line.startswith(f"phase 1: {gain}") and "mean of 2 test images" in line and "inf" not in line
     assert any(line.endswith("image0") and "left out" in line for line in caplog.messages)
     assert any("BELOW NO NETWORK" in line for line in caplog.messages) == (shift > 0)
+
+
+@pytest.fixture
+def validation(tmp_path):
+    """Validation images, the first of them black."""
+    hr = [BLACK, picture(seed=1)]
+    for folder, shown in (("HR", hr), ("LR", [soften(image) for image in hr])):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder / "validation.npy", shown)
+    sets = (ImageSet(tmp_path / folder / "validation.npy") for folder in ("LR", "HR"))
+    return Validation(*sets, tmp_path / "LR", memory_gib=4)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.001, 0.2])
+def test_a_black_validation_image_decides_nothing(tmp_path, validation, caplog, shift):
+    device = choose("cpu", "float32", 0, 1)
+    network = copying(tmp_path / "w.safetensors", 1, {1: shift})
+    made = as_float(soften(picture(seed=1))) + np.float32(shift)
+    expected = psnr_rgb(made.clip(0, 1), as_float(picture(seed=1)))
+    assert validation.psnr(network, device) == pytest.approx(expected, abs=1e-3)
+    plain = psnr_rgb(as_float(soften(picture(seed=1))), as_float(picture(seed=1)))
+    assert validation.psnr_without_network() == pytest.approx(plain)
+    assert [line for line in caplog.messages if line.endswith("left out of the mean: image0")] == caplog.messages
+
+
+def test_a_validation_image_that_is_not_a_number_is_named(tmp_path, validation):
+    with pytest.raises(UserError, match="what is made of validation image image0: found pixels that are not finite"):
+        validation.psnr(copying(tmp_path / "w.safetensors", 1, {1: math.nan}), choose("cpu", "float32", 0, 1))
 
 
 # -- multiblock evaluate -----------------------------------------------------------------------------------------------

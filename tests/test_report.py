@@ -4,11 +4,13 @@ import csv
 import json
 from dataclasses import asdict
 
+import jinja2
 import numpy as np
 import pandas as pd
 import pytest
+from docutils.core import publish_parts
 
-from conftest import picture
+from conftest import ROOT, picture
 from multiblock.data import images
 from multiblock.data.imageset import write_set
 from multiblock.errors import UserError
@@ -208,6 +210,27 @@ def test_nan_is_never_a_figure(tmp_path):
     ):
         with pytest.raises(UserError, match="psnr.csv: image a: found NaN"):
             use()
+
+
+@pytest.mark.parametrize(("seeds", "noise"), [((1,), True), ((1, 2), False)])
+def test_captions_say_what_the_tables_say(tmp_path, monkeypatch, seeds, noise):
+    """Snakemake fills a caption in and reads it as reStructuredText, in the folder of the run."""
+    monkeypatch.chdir(tmp_path)
+    before, after = {"null": INF, "a_": 20.0}, {"null": 30.0, "a_": 19.0}
+    csvs = {(seed, 1): psnr_csv(tmp_path / f"{seed}.csv", before, after) for seed in seeds}
+    table = tabled((csvs, {key: record(tmp_path / "training.json") for key in csvs}))
+    (tmp_path / "psnr_by_phase.md").write_text(tables.as_markdown(table, "demo", 2, TITLES))
+    (tmp_path / "comparison.md").write_text(
+        as_markdown(comparison({"demo": table}, {"demo": list(csvs.values())}, "demo"))
+    )
+    from_table = {"output": {"csv": "psnr_by_phase.csv"}, "wildcards": {"run": "demo"}}
+    from_figures = {"output": {}, "input": {"table": "psnr_by_phase.csv"}, "wildcards": {"run": "demo"}}
+    from_compare = {"output": {"markdown": "comparison.md"}}
+    for name, given in (("psnr_by_phase", from_table), ("psnr_by_phase", from_figures), ("comparison", from_compare)):
+        caption = (ROOT / "workflow" / "report" / f"{name}.rst").read_text()
+        page = publish_parts(jinja2.Template(caption).render(snakemake=given), writer="html")["body"]
+        assert "BELOW NO NETWORK" in page and "null" in page and "system-message" not in page
+        assert ("not distinguishable" in page) == noise and "no border cut" in page
 
 
 # -- Names -------------------------------------------------------------------------------------------------------------

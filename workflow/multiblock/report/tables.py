@@ -175,12 +175,12 @@ def warning(table: pd.DataFrame) -> str:
             "validation": (row.psnr_rgb_validation, row.psnr_rgb_validation_input),
             "test": (row.psnr_rgb_composed, before[row.seed]),
         }
-        found += [
-            f"phase {row.phase} (seed {row.seed}): PSNR RGB {_decibel(psnr)} on the {place} images, the input itself "
-            f"{_decibel(plain)}"
+        below = [
+            f"PSNR RGB {_decibel(psnr)} on the {place} images, the input itself {_decibel(plain)}"
             for place, (psnr, plain) in places.items()
             if place in row.below_no_network
         ]
+        found.append(f"phase {row.phase} (seed {row.seed}): {', and '.join(below)}")
     return f"**{BELOW}: {'; '.join(found)}. {REMEDY}**" if found else ""
 
 

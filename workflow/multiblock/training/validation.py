@@ -1,8 +1,8 @@
 """Looks at the validation images: PSNR of a span on whole images, and of no network at all."""
 
 import logging
-import math
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +10,9 @@ import numpy as np
 from multiblock.data.imageset import ImageSet
 from multiblock.data.pixels import as_float
 from multiblock.data.resize import enlarge
-from multiblock.errors import UserError
+from multiblock.errors import listed
 from multiblock.inference import tiles
-from multiblock.inference.metrics import psnr_rgb
+from multiblock.inference.metrics import means, psnr_rgb
 from multiblock.model.chain import Chain
 from multiblock.runtime.device import Device
 
@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 
 class Validation:
     """The validation images of a phase.
+
+    Means leave out images whose LR_0 equals HR (a black frame): what a network makes of them has an infinite PSNR at
+    one look and a finite one at the next, and would decide which look is best.
 
     Args:
         inputs, targets: what the span reads, and HR.
@@ -44,33 +47,40 @@ class Validation:
         span.eval()
         try:
             outputs = (tiles.run(span, image, device.device, self._memory_gib) for image in self.inputs)
-            return self._mean(outputs)
+            return self._mean(self._measured(outputs))
         finally:
             for module in training:  # one by one: frozen parts are never in training mode
                 module.training = True
 
     def psnr_without_network(self) -> float | None:
         """The same of LR_0 itself, enlarged by bicubic interpolation where HR is larger; None where it is not known."""
+        return self._mean(self._plain) if self._plain else None
+
+    @cached_property
+    def _plain(self) -> dict[str, float]:
+        """PSNR RGB of each image without any network; empty where LR_0 is not known."""
         if self._lr is None:
-            return None
+            return {}
         plain = ImageSet(self._lr / "validation.npy")
         scales = [high.height // low.height for low, high in zip(plain.entries, self.targets.entries, strict=True)]
         pairs = zip(plain, scales, strict=True)
-        return self._mean(as_float(enlarge(image, scale) if scale > 1 else image) for image, scale in pairs)
+        return self._measured(as_float(enlarge(image, scale) if scale > 1 else image) for image, scale in pairs)
 
-    def _mean(self, outputs: Iterable[np.ndarray]) -> float:
-        """The mean over the images; those that equal HR to the last bit have no finite PSNR and are left out."""
-        finite: list[float] = []
-        equal: list[str] = []
-        for name, output, target in zip(self.targets.names, outputs, self.targets, strict=True):
-            value = psnr_rgb(output, as_float(target))
-            if math.isnan(value) or not np.isfinite(output).all():
-                raise UserError(f"validation image {name}: what the network makes of it is not finite")
-            if math.isinf(value):
-                equal.append(name)
-            else:
-                finite.append(value)
+    def _measured(self, outputs: Iterable[np.ndarray]) -> dict[str, float]:
+        """PSNR RGB of each image.
+
+        Raises:
+            UserError: an output is not finite.
+        """
+        return {
+            name: psnr_rgb(output, as_float(target), what=f"what is made of validation image {name}")
+            for name, output, target in zip(self.targets.names, outputs, self.targets, strict=True)
+        }
+
+    def _mean(self, values: dict[str, float]) -> float:
+        """The mean over the images for which both the values and those without network are finite."""
+        (mean, *_), equal = means([values, *([self._plain] if self._plain else [])])
         if equal and not self._said:
-            log.warning("validation images equal to HR are left out of the mean: %s", ", ".join(equal))
+            log.warning("validation images that equal HR are left out of the mean: %s", listed(equal))
             self._said = True
-        return float(np.mean(finite)) if finite else math.inf
+        return mean
