@@ -44,6 +44,19 @@ def copying(file, blocks: int = 1, shifts: dict[int, float] | None = None) -> Ch
     return chain
 
 
+def overflowing(file) -> Chain:
+    """A network of finite weights whose output is no number: infinity less infinity."""
+    chain = Chain.build([Block(network="toy", options={"channels": 2, "depth": 3})], [True])
+    network = chain.blocks["1"]
+    for parameter in network.parameters():
+        parameter.data.zero_()
+    network.layers[0].bias.data += 3e38
+    network.layers[1].weight.data[[0, 1], [0, 1], 1, 1] = 10  # both channels are infinite now
+    network.to_rgb.weight.data[:, :, 1, 1] = torch.tensor([1.0, -1.0])
+    chain.save(file)
+    return chain
+
+
 def run_evaluate(folder, *, first, last, lr, hr, cached=None, phase=2) -> pd.DataFrame:
     write(folder / "hr.npy", hr)
     write(folder / "lr.npy", lr)
@@ -95,7 +108,7 @@ def test_composed_is_all_that_the_file_holds_and_staged_the_span_alone(tmp_path,
 
 
 def test_a_network_that_makes_no_numbers_is_an_error_that_names_image_and_network(tmp_path):
-    copying(tmp_path / "weights.safetensors", 1, {1: math.nan})
+    overflowing(tmp_path / "weights.safetensors")
     with pytest.raises(UserError, match="image0, as .*weights.safetensors makes it: found pixels that are not finite"):
         run_evaluate(tmp_path, first=1, last=1, lr=[picture()], hr=[picture(seed=1)])
     assert not (tmp_path / "psnr.csv").exists()
@@ -139,7 +152,7 @@ def test_a_black_validation_image_decides_nothing(tmp_path, validation, caplog, 
 
 def test_a_validation_image_that_is_not_a_number_is_named(tmp_path, validation):
     with pytest.raises(UserError, match="what is made of validation image image0: found pixels that are not finite"):
-        validation.psnr(copying(tmp_path / "w.safetensors", 1, {1: math.nan}), choose("cpu", "float32", 0, 1))
+        validation.psnr(overflowing(tmp_path / "w.safetensors"), choose("cpu", "float32", 0, 1))
 
 
 # -- multiblock evaluate -----------------------------------------------------------------------------------------------
@@ -249,8 +262,8 @@ def test_images_that_equal_hr_are_named(folders, capsys):
     assert capsys.readouterr().out.count("identical") == 6
 
 
-def test_weights_that_are_not_numbers_score_nothing(folders, capsys):
-    copying(folders / "w.safetensors", 1, {1: math.nan})
+def test_a_network_that_makes_no_numbers_scores_nothing(folders, capsys):
+    overflowing(folders / "w.safetensors")
     assert score(folders, "-o", str(folders / "scores.csv")) == 1
     printed = capsys.readouterr()
     assert printed.out == "" and "nothing is scored" in printed.err and "not finite" in printed.err

@@ -4,15 +4,11 @@ import csv
 import json
 from dataclasses import asdict
 
-import jinja2
-import numpy as np
 import pandas as pd
 import pytest
-from docutils.core import publish_parts
 
 from conftest import ROOT, picture
 from multiblock.data import images
-from multiblock.data.imageset import write_set
 from multiblock.errors import UserError
 from multiblock.inference.evaluation import COLUMNS
 from multiblock.inference.metrics import METRICS, VALUES
@@ -20,8 +16,6 @@ from multiblock.networks import zoo
 from multiblock.report import budget, figures, markdown, tables
 from multiblock.report import measured as measurements
 from multiblock.report.comparison import as_markdown, comparison
-from multiblock.report.losses import kind, losses
-from multiblock.report.strips import busiest, strip, strips
 from test_imageset import write
 
 
@@ -42,8 +36,7 @@ def record(file, span=(1, 1), **fields):
     return file
 
 
-@pytest.fixture
-def measured(tmp_path):
+def two_of_each(tmp_path):
     """Evaluation CSVs and training records of two seeds and two phases, two images each."""
     csvs, records = {}, {}
     for seed in (1, 2):
@@ -53,6 +46,11 @@ def measured(tmp_path):
             csvs[seed, phase] = psnr_csv(tmp_path / f"{seed}{phase}.csv", before, after, phase)
             records[seed, phase] = record(tmp_path / f"{seed}{phase}.json", (1, phase), parameters_chain=phase * 1000)
     return csvs, records
+
+
+@pytest.fixture
+def measured(tmp_path):
+    return two_of_each(tmp_path)
 
 
 TITLES = {1: "N_1", 2: "N", 3: "N"}
@@ -215,6 +213,7 @@ def test_nan_is_never_a_figure(tmp_path):
 @pytest.mark.parametrize(("seeds", "noise"), [((1,), True), ((1, 2), False)])
 def test_captions_say_what_the_tables_say(tmp_path, monkeypatch, seeds, noise):
     """Snakemake fills a caption in and reads it as reStructuredText, in the folder of the run."""
+    jinja2, docutils = pytest.importorskip("jinja2"), pytest.importorskip("docutils.core")  # it brings both
     monkeypatch.chdir(tmp_path)
     before, after = {"null": INF, "a_": 20.0}, {"null": 30.0, "a_": 19.0}
     csvs = {(seed, 1): psnr_csv(tmp_path / f"{seed}.csv", before, after) for seed in seeds}
@@ -228,7 +227,7 @@ def test_captions_say_what_the_tables_say(tmp_path, monkeypatch, seeds, noise):
     from_compare = {"output": {"markdown": "comparison.md"}}
     for name, given in (("psnr_by_phase", from_table), ("psnr_by_phase", from_figures), ("comparison", from_compare)):
         caption = (ROOT / "workflow" / "report" / f"{name}.rst").read_text()
-        page = publish_parts(jinja2.Template(caption).render(snakemake=given), writer="html")["body"]
+        page = docutils.publish_parts(jinja2.Template(caption).render(snakemake=given), writer="html")["body"]
         assert "BELOW NO NETWORK" in page and "null" in page and "system-message" not in page
         assert ("not distinguishable" in page) == noise and "no border cut" in page
 
@@ -250,25 +249,6 @@ def test_images_are_called_what_they_are_called(tmp_path):
         name.replace("a|b", "a/b") for name in NAMES
     ]
     assert cells(text)[4] == ["image", "001", "1e5"]
-
-
-def test_strips_of_images_called_like_no_value(tmp_path):
-    for name in ("NA", "null"):
-        images.write(tmp_path / "images" / f"{name}.png", picture())
-    with write_set(tmp_path / "hr.npy", [(48, 56)] * 2) as target:
-        for name in ("NA", "null"):
-            target.add(name, picture())
-    strips(
-        lr=tmp_path / "hr.npy",
-        hr=tmp_path / "hr.npy",
-        pictures={(1, 1): tmp_path / "images"},
-        measured={(1, 1): psnr_csv(tmp_path / "psnr.csv", {"NA": 20.0, "null": INF}, {"NA": 21.0, "null": INF})},
-        titles={1: "N_1"},
-        count=2,
-        zoom=16,
-        out=tmp_path / "strips",
-    )
-    assert sorted(file.name for file in (tmp_path / "strips").iterdir()) == ["NA.png", "null.png"]
 
 
 def test_cells_stand_as_they_are_written():
@@ -315,24 +295,6 @@ def test_with_one_seed_noise_is_named(tmp_path):
         assert "differences under about 0.1 dB are not distinguishable" in text and "±" not in text
 
 
-# -- Figures -----------------------------------------------------------------------------------------------------------
-
-
-def test_figures_are_drawn(measured, tmp_path):
-    figures.psnr_by_phase(tabled(measured), tmp_path / "psnr.png")
-    histories = {}
-    for key in measured[0]:
-        histories[key] = tmp_path / f"history{key}.csv"
-        text = "iteration,stage,lr,loss,psnr_rgb_validation\n50,1,0.1,0.5,\n100,1,0.1,0.2,22.5\n"
-        histories[key].write_text(text)
-    figures.learning_curves(histories, measured[1], tmp_path / "curves.png")
-    pictures = [("input\n", picture(24, 28)), ("N\n", picture()), ("HR\n", picture())]
-    strip(pictures, 16, tmp_path / "strip.png")
-    for name in ("psnr", "curves", "strip"):
-        drawn = images.read(tmp_path / f"{name}.png")
-        assert drawn.std() > 10 and min(drawn.shape[:2]) > 100
-
-
 def test_a_table_of_single_blocks_survives_its_file(measured, tmp_path):
     table = tabled([{(1, 1): files[1, 1]} for files in measured])
     file, times = tmp_path / "table.csv", tmp_path / "times.csv"
@@ -343,94 +305,6 @@ def test_a_table_of_single_blocks_survives_its_file(measured, tmp_path):
     assert again.span.tolist()[1] == "1"
     figures.psnr_by_phase(again, tmp_path / "psnr.png")
     assert images.read(tmp_path / "psnr.png").std() > 10
-
-
-def test_the_busiest_place():
-    image = np.zeros((40, 50, 3), np.uint8)
-    image[20:30, 31:41:2] = 255
-    top, left = busiest(image, 12)
-    assert 17 <= top <= 20 and 28 <= left <= 31
-
-
-def history(folder, *rows, stages=1, losses=({"l1": 1.0},)):
-    """A phase's folder with its history, ``stages`` as many rows a stage, and its training record."""
-    folder.mkdir()
-    columns = ["iteration", "stage", "lr", "loss", "psnr_rgb_validation"]
-    made = [(i, 1 + n // stages if len(losses) > 1 else 1, 1e-3, loss, None) for n, (i, loss) in enumerate(rows)]
-    pd.DataFrame(made, columns=columns).to_csv(folder / "history.csv", index=False)
-    record(folder / "training.json", stages=[{"loss": dict(loss)} for loss in losses])
-    return folder
-
-
-def files_of(phases):
-    """History and training record by seed and phase."""
-    return ({key: folder / name for key, folder in phases.items()} for name in ("history.csv", "training.json"))
-
-
-def test_losses_stand_side_by_side(tmp_path):
-    one = history(tmp_path / "a", (40, 0.4), (80, 0.2))
-    other = history(tmp_path / "b", (40, 0.2), (80, 0.1))
-    later = history(tmp_path / "c", (40, 0.05), losses=[{"l2": 1}])
-    table = losses({"standard": [[one], [other]], "phased": [[one, later]]})
-    assert list(table.columns) == ["iteration", "loss_standard", "loss_phased", "kind_standard", "kind_phased"]
-    assert table.iteration.tolist() == [40, 80, 120]
-    assert table.loss_standard.tolist()[:2] == pytest.approx([0.3, 0.15])
-    assert table.loss_phased.tolist() == pytest.approx([0.4, 0.2, 0.05])
-    assert table.kind_phased.tolist() == ["l1", "l1", "l2"]
-    for reference in (None, pd.DataFrame({"loss_standard": [0.5, 0.4]})):
-        figures.losses(table, ["standard", "phased"], reference, tmp_path / "f.png")
-        assert images.read(tmp_path / "f.png").std() > 10
-
-
-def test_a_loss_in_words():
-    assert kind({"l1": 1.0}) == "l1"
-    assert kind({"l1": 0.5, "tv": 1, "content": 0.01}) == "0.5 l1 + tv + 0.01 content"
-
-
-@pytest.fixture
-def panels(monkeypatch):
-    """The axes of the figures that are drawn: label of the y axis to the curves there."""
-    drawn = {}
-
-    def keep(figure, file):
-        for axes in figure.axes:  # the lines where phases begin have no points
-            curves = [list(line.get_ydata()) for line in axes.lines if line.get_marker() == "."]
-            drawn[axes.get_ylabel().split("\n")[-1]] = curves
-
-    monkeypatch.setattr(figures, "save", keep)
-    return drawn
-
-
-def test_losses_of_different_kinds_have_axes_of_their_own(tmp_path, panels):
-    perceptual = [{"l1": 1.0}, {"l1": 1.0, "content": 0.01}]
-    rows = [(10, 0.4), (20, 0.3), (30, 9.0), (40, 8.0)]
-    first = history(tmp_path / "a", *rows, stages=2, losses=perceptual)
-    second = history(tmp_path / "b", (10, 0.2))
-    figures.learning_curves(*files_of({(1, 1): first, (1, 2): second}), tmp_path / "f.png")
-    assert panels["l1"] == [[0.4, 0.3], [0.2]]
-    assert panels["l1 + 0.01 content"] == [[9.0, 8.0]]
-
-
-def test_losses_of_runs_compare_where_they_are_of_one_kind(tmp_path, monkeypatch):
-    drawn = {}
-
-    def keep(figure, file):
-        drawn.update({axes.get_ylabel(): len(axes.lines) for axes in figure.axes})
-
-    monkeypatch.setattr(figures, "save", keep)
-    runs = {
-        run: [[history(tmp_path / f"{run}", (1, 0.2), (2, 0.1), losses=[loss])]]
-        for run, loss in (("a", {"l1": 1}), ("b", {"l2": 1}), ("c", {"l1": 1}))
-    }
-    figures.losses(losses(runs), ["a", "b", "c"], None, tmp_path / "f.png")
-    assert drawn == {"training loss\nl1": 2, "training loss\nl2": 1}
-
-
-def test_a_history_without_rows_is_no_obstacle(tmp_path):
-    empty, full = history(tmp_path / "a"), history(tmp_path / "b", (40, 0.2))
-    for made in ({(1, 1): empty, (1, 2): full}, {(1, 1): empty}):
-        figures.learning_curves(*files_of(made), tmp_path / "f.png")
-    assert losses({"run": [[empty, full]]}).loss_run.tolist() == [0.2]
 
 
 def test_the_budget_is_the_studys(tmp_path):

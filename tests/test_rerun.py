@@ -277,7 +277,11 @@ RESULTS = {
 
 CODE = {
     "figures": (code("report/figures.py"), {"figures": 2, "losses": 1}),
-    "tables": (code("report/tables.py"), {"table": 2, "figures": 2, "compare": 1, "losses": 1}),
+    "strips": (code("report/strips.py"), {"figures": 2}),
+    "losses": (code("report/losses.py"), {"figures": 2, "losses": 1}),
+    "tables": (code("report/tables.py"), {"table": 2, "figures": 2, "compare": 1}),
+    "comparison": (code("report/comparison.py"), {"compare": 1}),
+    "means": (code("report/measured.py", "report/markdown.py"), {"table": 2, "figures": 2, "compare": 1, "budget": 1}),
     "budget": (code("report/budget.py", "model/complexity.py"), {"budget": 1}),
     "evaluation": (code("inference/evaluation.py"), MEASURED),
     "measures": (code("inference/metrics.py"), MEASURED),

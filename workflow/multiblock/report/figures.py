@@ -55,6 +55,7 @@ def _annotate(axes: Axes, psnr: pd.Series, below: set[str]) -> None:
         lines += ["BELOW\nNO NETWORK"] if phase in below else []
         at = (place, value if np.isfinite(value) else lowest)
         style: dict[str, Any] = {"color": "tab:red", "weight": "bold"} if phase in below else {}
+        style["bbox"] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
         text = "\n".join(filter(None, lines))
         axes.annotate(text, at, (0, 9), textcoords="offset points", ha="center", fontsize=9, **style)
 
@@ -127,6 +128,7 @@ def losses(table: pd.DataFrame, runs: Sequence[str], reference: pd.DataFrame | N
     if reference is not None:
         panels[0, 0].set_title("here")
         panels[0, 1].set(title="reference", xlabel="epochs", ylabel="training loss, as given", yscale="log")
+        panels[0, 1].tick_params(labelbottom=True)
         for number, run in enumerate(runs):
             if f"loss_{run}" in reference:
                 _curve(panels[0, 1], pd.Series(range(1, len(reference) + 1)), reference[f"loss_{run}"], number, run)
