@@ -9,7 +9,8 @@ Pure text and files: nothing here runs the code.
 
 import ast
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable
+from functools import cache
 from importlib.util import decode_source
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ _MEANT = {"ClassVar", "InitVar", "KW_ONLY"}
 _SKIPPED = {"ctx", "kind", "type_comment", "type_ignores", "type_params", "returns", "annotation", "simple"}
 
 
+@cache
 def digest_of_code(text: str) -> str:
     """The digest of a module's text.
 
@@ -30,18 +32,24 @@ def digest_of_code(text: str) -> str:
         SyntaxError: it is no Python.
     """
     tree = _without_types(ast.parse(text))
-    return hashlib.blake2b(_written(tree, _imported_names(tree)).encode(), digest_size=16).hexdigest()
+    return digest_of_text(_written(tree, _imported_names(tree)))
 
 
-def digest_of_file(file: Path) -> str:
-    """The digest of a file's code and of the neighbours that it imports, directly or not.
+def digest_of_file(file: Path, root: Path | None = None, follow: Callable[[Path], bool] = lambda _: True) -> str:
+    """The digest of a file's code and of what it imports from its folder, as :func:`with_neighbours` finds it.
 
     Raises:
         OSError, SyntaxError, ValueError: a file cannot be read, or is no Python.
     """
-    files = {path.relative_to(file.parent).as_posix(): path for path in with_neighbours(file)}
+    root = root or file.parent
+    files = {path.relative_to(root).as_posix(): path for path in with_neighbours(file, root, follow)}
     lines = (f"{name} {digest_of_code(read(path))}" for name, path in sorted(files.items()))
-    return hashlib.blake2b("\n".join(lines).encode(), digest_size=16).hexdigest()
+    return digest_of_text("\n".join(lines))
+
+
+def digest_of_text(text: str) -> str:
+    """The digest of a text as it is."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
 
 
 def read(file: Path) -> str:
@@ -49,14 +57,21 @@ def read(file: Path) -> str:
     return decode_source(file.read_bytes())
 
 
-def with_neighbours(file: Path) -> list[Path]:
-    """A file, and the files of its own folder that it imports, directly or not; in the order they are met."""
-    folder, found, waiting = file.parent, [], [file]
+def with_neighbours(
+    file: Path, root: Path | None = None, follow: Callable[[Path], bool] = lambda _: True
+) -> list[Path]:
+    """A file, and the files that it imports from a folder, directly or not; in the order they are met.
+
+    Args:
+        root: the folder; the file's own if none is given.
+        follow: says of a file that is imported whether it counts; what only others import does not.
+    """
+    root, found, waiting = root or file.parent, [], [file]
     while waiting:
         path = waiting.pop(0)
         if path not in found:
             found.append(path)
-            waiting += [place for name in _modules(path, folder) for place in files_of(name, folder)]
+            waiting += [place for name in _modules(path, root) for place in files_of(name, root) if follow(place)]
     return found
 
 
@@ -73,17 +88,34 @@ def files_of(module: str, folder: Path) -> list[Path]:
     return found
 
 
-def _modules(file: Path, folder: Path) -> Iterable[str]:
-    """The modules that a file imports, those named relative to it as seen from ``folder``."""
-    for node in ast.walk(ast.parse(read(file))):
+def _modules(file: Path, root: Path) -> list[str]:
+    """The modules that a file imports, by their names as seen from ``root``."""
+    here = file.parent.relative_to(root).parts if file.is_relative_to(root) else ()
+    try:
+        names = (_absolute(level, name, here) for level, name in _imports(read(file)))
+        return [name for name in names if name]
+    except SyntaxError as error:
+        error.filename = str(file)
+        raise
+
+
+def _absolute(level: int, name: str, here: tuple[str, ...]) -> str:
+    """A name without the dots before it, which lead ``level`` - 1 folders up from the folder ``here``."""
+    above = here[: len(here) + 1 - level] if level else ()
+    return ".".join([*above, *([name] if name else [])])
+
+
+@cache
+def _imports(text: str) -> list[tuple[int, str]]:
+    """What a module's text imports: the number of dots before a name, and the name."""
+    found: list[tuple[int, str]] = []
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [(0, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            here = file.parent.relative_to(folder).parts
-            above = here[: len(here) + 1 - node.level] if node.level else ()
-            base = ".".join([*above, *([node.module] if node.module else [])])
-            yield from ([base] if base else [])
-            yield from (f"{base}.{alias.name}".removeprefix(".") for alias in node.names)
+            base = f"{node.module}." if node.module else ""
+            found += [(node.level, name) for name in (base[:-1], *(base + alias.name for alias in node.names))]
+    return found
 
 
 def _without_types(tree: ast.Module) -> ast.Module:

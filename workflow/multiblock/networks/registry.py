@@ -14,17 +14,20 @@ Nothing here imports PyTorch until a network is built, so that a config is check
 """
 
 import ast
-import importlib.util
+import importlib
 import inspect
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from reprlib import repr as shown
 from typing import TYPE_CHECKING, Any
 
 from multiblock.errors import UserError, listed, nearest
+from multiblock.networks import own
+from multiblock.source import digest_of_file, read
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,10 +35,12 @@ if TYPE_CHECKING:
 LARGEST_OPTION = 65_536
 """The largest whole number that an option can be; no computer has the memory for that many channels or layers."""
 
+_HERE = Path(__file__).parent
+
 
 def names() -> list[str]:
     """The built-in families, by name."""
-    return sorted(file.parent.name for file in Path(__file__).parent.glob("*/network.py"))
+    return sorted(file.parent.name for file in _HERE.glob("*/network.py"))
 
 
 def source(network: str) -> Path:
@@ -53,17 +58,45 @@ def source(network: str) -> Path:
             f"unknown network '{network}'{nearest(network, names())}; "
             f"allowed are {listed(names())}, or the path of a Python file"
         )
-    return Path(__file__).parent / network / "network.py"
+    return _HERE / network / "network.py"
 
 
-@cache
-def _class(network: str) -> ast.ClassDef:
-    file, wanted = source(network), Path(network).stem.replace("_", "").lower()
+def digest(network: str) -> str:
+    """The digest of a network's code: its file, and what that imports from its own folder or from ``networks``.
+
+    Raises:
+        UserError: there is no such network, or a file is no Python.
+    """
+    file = source(network)
+    with _readable(file):
+        if network.endswith(".py"):
+            return digest_of_file(file.resolve())
+        return digest_of_file(file, _HERE.parent.parent, lambda path: path.is_relative_to(_HERE) and not _is_init(path))
+
+
+def _is_init(path: Path) -> bool:
+    return path.name == "__init__.py"  # entries and forms of published names, by which no network computes
+
+
+@contextmanager
+def _readable(file: Path) -> Iterator[None]:
     try:
-        tree = ast.parse(file.read_text())
+        yield
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
         reason = str(error) or type(error).__name__
         raise UserError(f"{file}: is no Python file: {reason}; one with a class named like it is needed") from None
+
+
+def _class(network: str) -> ast.ClassDef:
+    file = source(network)
+    with _readable(file):
+        return _class_in(read(file), Path(network).stem.replace("_", "").lower(), file)
+
+
+@cache
+def _class_in(text: str, wanted: str, file: Path) -> ast.ClassDef:
+    """The class of a file's text that is called ``wanted``."""
+    tree = ast.parse(text)
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name.replace("_", "").lower() == wanted:
             return node
@@ -72,12 +105,11 @@ def _class(network: str) -> ast.ClassDef:
 
 
 def options(network: str) -> Mapping[str, tuple[str, Any]]:
-    """The options of a network: name to (type, default), read from its source without running it."""
-    return _options(network)
+    """The options of a network: name to (type, default), read from its source without running it.
 
-
-@cache
-def _options(network: str) -> Mapping[str, tuple[str, Any]]:
+    Raises:
+        UserError: there is no such network, or its options are not written as they have to be.
+    """
     init = next((n for n in _class(network).body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
     if init is None:
         return {}
@@ -149,20 +181,20 @@ def _check_value(value: Any, kind: str, key: str) -> None:
 
 
 def build(network: str, given: Mapping[str, Any]) -> "nn.Module":
-    """Build a network with PyTorch's default initialisation.
+    """Build a network with PyTorch's default initialisation; code of a user's own is run.
+
+    Its ``code_digest`` says of which code it is.
 
     Raises:
-        UserError: unknown network or option.
+        UserError: unknown network or option, or code that ends in an error when it is imported.
     """
     check_options(network, given, network)
-    file = source(network)
+    made_of = digest(network)
     if network.endswith(".py"):
-        spec = importlib.util.spec_from_file_location(file.stem, file)
-        assert spec and spec.loader
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        module = own.load(source(network), made_of)
     else:
         module = importlib.import_module(f"{__package__}.{network}.network")
     built = getattr(module, _class(network).name)(**given)
     built.scale = given.get("scale", options(network).get("scale", ("int", 1))[1])
+    built.code_digest = made_of
     return built

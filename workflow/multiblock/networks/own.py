@@ -1,0 +1,114 @@
+"""Import a block of a user's own, one Python file, as a module like any other.
+
+Python finds such a module again by its name (for dataclasses, pickling and compilation), and an ``import`` of a file
+that lies beside the block finds that file: the folder is a package, whose name holds a digest of the code. Files of
+one name in two folders, or a file that was edited, are different modules.
+"""
+
+import ast
+import importlib
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import spec_from_file_location
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any
+
+from multiblock import source
+from multiblock.errors import UserError
+
+_FOLDERS: dict[str, Path] = {}
+"""The packages that stand for folders, by name."""
+
+
+def load(file: Path, digest: str) -> ModuleType:
+    """The module of a file, which is run unless the same code has been run before.
+
+    Args:
+        digest: of the code, as :func:`multiblock.source.digest_of_file` gives it.
+
+    Raises:
+        UserError: the code ends in an error.
+    """
+    file = file.resolve()
+    package = f"multiblock_own_{source.digest_of_text(str(file.parent))[:8]}_{digest}"
+    _FOLDERS[package] = file.parent
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())  # before the one that would read the folder as it is
+    try:
+        return importlib.import_module(f"{package}.{file.stem}")
+    except Exception as error:  # whatever the user's code leads to
+        raise UserError(f"{file}: cannot be imported: {type(error).__name__}: {error}{_line(error, file)}") from error
+
+
+def _line(error: BaseException, file: Path) -> str:
+    """The place in the user's files where an error came up."""
+    place, trace = "", error.__traceback__
+    while trace:
+        name = Path(trace.tb_frame.f_code.co_filename)
+        if name.is_relative_to(file.parent):
+            place = f" (line {trace.tb_lineno} of {name.name})"
+        trace = trace.tb_next
+    return place
+
+
+class _Finder:
+    """Finds the packages that stand for folders, and the modules in them."""
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        """What Python asks of each finder for the module ``name``."""
+        package, _, inside = name.partition(".")
+        if package not in _FOLDERS:
+            return None
+        place = _FOLDERS[package].joinpath(*inside.split(".")) if inside else _FOLDERS[package]
+        folder = ModuleSpec(name, None, is_package=True)
+        folder.submodule_search_locations = [str(place)]
+        if not inside:
+            return folder
+        for file, locations in ((place / "__init__.py", [str(place)]), (place.parent / f"{place.name}.py", None)):
+            if file.is_file():
+                loader = _Loader(name, str(file))
+                return spec_from_file_location(name, file, loader=loader, submodule_search_locations=locations)
+        return folder if place.is_dir() else None
+
+
+class _Loader(SourceFileLoader):
+    """Reads a file of such a folder; what it imports from the folder is imported from the package."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        """The code as the file says it now; Python's cache of compiled files knows nothing of the package."""
+        path = self.get_filename(fullname)
+        tree = _Imports(fullname.partition(".")[0]).visit(ast.parse(self.get_data(path), path))
+        return compile(ast.fix_missing_locations(tree), path, "exec", dont_inherit=True)
+
+
+class _Imports(ast.NodeTransformer):
+    """``import neighbour`` becomes ``import package.neighbour as neighbour``."""
+
+    def __init__(self, package: str) -> None:
+        self.package = package
+
+    def _inside(self, module: str | None) -> bool:
+        return bool(module and source.files_of(module, _FOLDERS[self.package]))
+
+    def visit_Import(self, node: ast.Import) -> Any:
+        """Each name by itself; ``import a.b`` binds ``a``."""
+        done: list[ast.stmt] = []
+        for alias in node.names:
+            if self._inside(alias.name):
+                whole, top = f"{self.package}.{alias.name}", alias.name.partition(".")[0]
+                if alias.asname or top == alias.name:
+                    names = [ast.alias(whole, alias.asname or alias.name)]
+                else:
+                    names = [ast.alias(whole, f"_{top}"), ast.alias(f"{self.package}.{top}", top)]
+            else:
+                names = [alias]
+            done += [ast.copy_location(ast.Import([name]), node) for name in names]
+        return done
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> Any:
+        """The module by its name in the package; those relative to a module are so already."""
+        if not node.level and self._inside(node.module):
+            node.module = f"{self.package}.{node.module}"
+        return node
