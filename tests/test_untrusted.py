@@ -80,7 +80,10 @@ def damaged(file: Path, **changes) -> Path:
         ({"blocks": [{"network": "mcan", "options": {}}] * 10_000, "clamped": [True] * 10_000}, "of far more layers"),
         ({"blocks": [{"network": "toy", "options": {}}]}, "weights do not fit"),
         ({"blocks": [{"network": "nowhere", "options": {}}]}, "unknown network 'nowhere'"),
-        ({"blocks": [{"network": "/nowhere.py", "options": {}}]}, "no such file"),
+        (
+            {"blocks": [{"network": "/nowhere.py", "options": {}}]},
+            "runs only if it is trusted: by --trust-code nowhere.py",
+        ),
         ({"blocks": [{"network": "mcan", "options": {"chanels": 8}}]}, "did you mean 'channels'"),
         ({"blocks": [{"network": "mcan"}]}, "is damaged: KeyError"),
         ({"blocks": [{"network": 3, "options": {}}]}, "is damaged"),

@@ -1,11 +1,10 @@
 """Blocks one after another as one network, and the file that keeps them."""
 
-import json
+import logging
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -13,11 +12,15 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from multiblock import __version__
 from multiblock.errors import UserError
 from multiblock.files import atomic_write
+from multiblock.model import metadata
+from multiblock.model.metadata import Metadata, Provenance
+from multiblock.model.state_dict import check_finite
 from multiblock.networks import registry
 from multiblock.plan import Block
+
+log = logging.getLogger(__name__)
 
 
 class Chain(nn.Module):
@@ -28,12 +31,19 @@ class Chain(nn.Module):
         clamped: for each block whether its output is cut to [0, 1] (N_k+).
         blocks: the networks themselves.
         first: number of the first block; parameter names start with the block's number.
+        about: where the weights come from, and what input they take.
     """
 
     def __init__(
-        self, specs: Sequence[Block], clamped: Sequence[bool], blocks: Sequence[nn.Module], first: int = 1
+        self,
+        specs: Sequence[Block],
+        clamped: Sequence[bool],
+        blocks: Sequence[nn.Module],
+        first: int = 1,
+        about: Provenance | None = None,
     ) -> None:
         super().__init__()
+        self.about = about or Provenance()
         self.specs = tuple(specs)
         self.clamped = list(clamped)
         self.first = first
@@ -47,7 +57,8 @@ class Chain(nn.Module):
     def part(self, first: int, last: int) -> "Chain":
         """The blocks ``first`` to ``last``; they are shared, not copied."""
         here = slice(first - self.first, last - self.first + 1)
-        return Chain(self.specs[here], self.clamped[here], list(self.blocks.values())[here], first)
+        about = self.about if first == self.first else replace(self.about, enlarge=None)
+        return Chain(self.specs[here], self.clamped[here], list(self.blocks.values())[here], first, about)
 
     @property
     def scale(self) -> int:
@@ -71,44 +82,81 @@ class Chain(nn.Module):
                 x = x.float().clamp(0, 1)
         return x.float()
 
-    def save(self, file: Path) -> None:
-        """Write all weights, with what is needed to build the chain again, as one safetensors file."""
-        about = {
-            "multiblock": __version__,
-            "first": self.first,
-            "blocks": [asdict(block) for block in self.specs],
-            "clamped": self.clamped,
-        }
+    @property
+    def metadata(self) -> Metadata:
+        """What a file of this chain says of itself."""
+        return Metadata(
+            blocks=self.specs,
+            clamped=tuple(self.clamped),
+            first=self.first,
+            code=tuple(block.code_digest for block in self.blocks.values()),
+            about=self.about,
+        )
+
+    def save(self, file: Path, about: Provenance | None = None) -> None:
+        """Write all weights, with what is needed to build and feed the chain again, as one safetensors file.
+
+        Args:
+            about: where the weights come from, if that is not what the chain knows already.
+        """
+        text = replace(self.metadata, about=about or self.about).as_text()
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.blocks.state_dict().items()}
         with atomic_write(file) as part:
             try:
-                save_file(tensors, part, metadata={"chain": json.dumps(about)})
+                save_file(tensors, part, metadata={metadata.KEY: text})
             except SafetensorError as error:
                 raise UserError(f"{file}: cannot be written: {error}") from None
 
+    def enlargement(self, file: Path, asked: int | None) -> int:
+        """How many times LR has to be enlarged before it enters: what ``file``, which the chain is from, says.
 
-def load(file: Path) -> Chain:
+        Args:
+            asked: what the user says, which is needed where the file does not.
+
+        Raises:
+            UserError: nobody says, or file and user do not say the same.
+        """
+        known = 1 if self.scale > 1 else self.about.enlarge
+        if known is None and asked is None:
+            raise UserError(
+                f"{file}: does not say whether it takes LR as it is or enlarged; --enlarge 1, 2, 3 or 4 is needed, as "
+                "it was trained"
+            )
+        if known is not None and asked not in (None, known):
+            taken = "LR as it is" if known == 1 else f"LR enlarged x{known}"
+            raise UserError(f"--enlarge: found {asked}; {file} takes {taken}; allowed is {known}")
+        return known or asked or 1
+
+
+def load(file: Path, trusted: Iterable[Path | str] = ()) -> Chain:
     """Build the chain that ``file`` holds, with its weights, in evaluation mode.
 
-    Nothing in the file is trusted: that its weights fit the blocks it names is found out before memory is taken.
+    Nothing in the file is trusted: that its weights fit the blocks it names is found out before memory is taken, and
+    a block of a user's own is built from the file of that name among ``trusted``, wherever it lies, if its code is
+    that which the weights were trained with.
+
+    Args:
+        trusted: Python files whose code may run; what the config names, or the user.
 
     Raises:
-        UserError: the file cannot be read, is no chain of this program, or does not fit its own description.
+        UserError: the file cannot be read, is no chain of this program, does not fit its own description, names code
+            that is not trusted or is another than it was trained with, or holds a weight that is not finite.
     """
+    known = metadata.read(file)
+    trusted = tuple(trusted)
+    named = [(block.network, code) for block, code in zip(known.blocks, known.code, strict=True)]
+    networks = {one: _trusted(*one, file, trusted) for one in set(named)}
+    specs = [replace(block, network=networks[one]) for block, one in zip(known.blocks, named, strict=True)]
     try:
         with safe_open(file, "pt") as opened:
-            about = json.loads((opened.metadata() or {}).get("chain", "null"))
             shapes = {name: tuple(opened.get_slice(name).get_shape()) for name in opened.offset_keys()}
-            if about is None:
-                raise UserError(
-                    f"{file}: holds weights, but not of a chain; allowed are files that a phase has written"
-                )
-            specs, clamped, first = _described(about, file)
-            _check_shapes(specs, first, shapes, file)
+            _check_shapes(specs, known.first, shapes, file)
             tensors = {name: opened.get_tensor(name) for name in shapes}
-    except (OSError, SafetensorError, json.JSONDecodeError) as error:
+    except (OSError, SafetensorError) as error:
         raise UserError(f"{file}: cannot be read as weights: {error}") from None
-    chain = Chain.build(specs, clamped, first)
+    check_finite(tensors, file)
+    chain = Chain.build(specs, known.clamped, known.first)
+    chain.about = known.about
     try:
         chain.blocks.load_state_dict(tensors)
     except RuntimeError as error:
@@ -116,20 +164,29 @@ def load(file: Path) -> Chain:
     return chain.eval()
 
 
-def _described(about: Any, file: Path) -> tuple[list[Block], list[bool], int]:
-    """The blocks that a file says it holds, whether each is clamped, and the number of the first."""
-    try:
-        specs = [Block(network=block["network"], options=dict(block["options"])) for block in about["blocks"]]
-        clamped, first = [bool(clamp) for clamp in about["clamped"]], int(about["first"])
-        for spec in specs:
-            registry.check_options(spec.network, spec.options, f"{file}: block")
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{file}: its description of its blocks is damaged: {error!r}") from None
-    if not specs or len(specs) != len(clamped):
+def _trusted(network: str, code: str | None, file: Path, trusted: Sequence[Path | str]) -> str:
+    """A network that a file names as it can be built here: one of a user's own by the file that is trusted.
+
+    Args:
+        code: digest of the code that it was trained with.
+    """
+    if not metadata.is_code(network):
+        if code not in (None, registry.digest(network)):
+            log.warning("%s: was trained with another version of %s than this; what it makes may differ", file, network)
+        return network
+    name = Path(network).name
+    ours = {str(path): registry.digest(str(path)) for path in trusted if Path(path).name == name}
+    if not ours:
         raise UserError(
-            f"{file}: names {len(specs)} blocks and {len(clamped)} clamps; allowed is as many, at least one"
+            f"{file}: names the code of {network}, which runs only if it is trusted: by --trust-code {name}, or as a "
+            "block of the config"
         )
-    return specs, clamped, first
+    same = [path for path, digest in ours.items() if digest == code]
+    if code is None:
+        log.warning("%s: does not say which version of %s it was trained with", file, name)
+    elif not same:
+        raise UserError(f"{file}: was trained with another version of {name} than {' or '.join(ours)}")
+    return (same or list(ours))[0]
 
 
 def _check_shapes(specs: Sequence[Block], first: int, shapes: Mapping[str, tuple[int, ...]], file: Path) -> None:
@@ -149,9 +206,9 @@ def _check_shapes(specs: Sequence[Block], first: int, shapes: Mapping[str, tuple
     except UserError:
         raise
     except Exception as error:  # sizes beyond all bounds; or a network of a third party that cannot be built so
-        if any(spec.network.endswith(".py") for spec in specs):
+        if any(metadata.is_code(spec.network) for spec in specs):
             return
-        raise UserError(f"{file}: names blocks that cannot be built: {' '.join(str(error).split())[:200]}") from None
+        raise UserError(f"{file}: names blocks that cannot be built: {' '.join(str(error).split())}") from None
     finally:
         hook.remove()
     for name in named.keys() | shapes.keys():
@@ -160,13 +217,15 @@ def _check_shapes(specs: Sequence[Block], first: int, shapes: Mapping[str, tuple
             raise UserError(f"{file}: weights do not fit the blocks it names: {name} is {found}, needed is {wanted}")
 
 
-def assemble(files: Mapping[int, Path]) -> Chain:
+def assemble(files: Mapping[int, Path], trusted: Iterable[Path | str] = ()) -> Chain:
     """One chain of the blocks that ``files`` names, block number to the weights file it is taken from."""
-    loaded = {file: load(file) for file in set(files.values())}
+    trusted = tuple(trusted)
+    loaded = {file: load(file, trusted) for file in set(files.values())}
     parts = [loaded[files[number]].part(number, number) for number in sorted(files)]
     return Chain(
         [part.specs[0] for part in parts],
         [part.clamped[0] for part in parts],
         [block for part in parts for block in part.blocks.values()],
         min(files),
+        parts[0].about,
     )

@@ -1,56 +1,140 @@
 """Read files of weights that come from elsewhere: data and tensors only, never code."""
 
+import logging
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
 from multiblock.errors import UserError, listed
 
-NESTED = ("state_dict", "model_state_dict", "model", "params", "params_ema", "net", "generator")
-"""Keys under which published files keep their weights."""
+log = logging.getLogger(__name__)
+
+NESTED = ("params", "state_dict", "model_state_dict", "model", "net", "net_g", "generator", "module", "weights")
+"""Keys under which published files keep their weights; each may carry a mark that it is an average."""
 
 
 def read(file: Path) -> dict[str, Tensor]:
     """The tensors of a state dict by name, in the file's order, on the CPU.
 
-    Weights that lie one level deeper, under one of the usual keys, are found; a ``module.`` before every name, which
-    training on several GPUs leaves, is taken off.
+    Weights that lie deeper, under one of the usual keys, are found. Where a file keeps an average over the iterations
+    (``params_ema``) beside the last weights, the average is taken, as it is what authors publish figures of; what
+    was taken is said. The ``module.`` and ``_orig_mod.`` before names, which training on several GPUs and compilation
+    leave, are taken off.
 
     Raises:
-        UserError: the file cannot be read, holds code, or holds no weights.
+        UserError: the file cannot be read, holds code, holds no weights, or one that is not finite.
     """
     if not file.is_file():
         raise UserError(f"{file}: no such file")
-    try:
-        if file.suffix == ".safetensors":
-            content: Any = load_file(file)
-        else:
-            _check_size(file)
-            content = torch.load(file, map_location="cpu", weights_only=True)
-    except UserError:
-        raise
-    except Exception as error:  # unpickling raises whatever a damaged file leads it to
-        raise UserError(f"{file}: cannot be read as weights: {' '.join(str(error).split())[:300]}") from None
-    for _ in NESTED:  # a file may hold itself
+    content = _content(file)
+    taken: list[str] = []
+    for _ in range(8):  # a file may hold itself
         if not isinstance(content, Mapping) or any(isinstance(value, Tensor) for value in content.values()):
             break
-        inside = next((key for key in NESTED if isinstance(content.get(key), Mapping)), None)
-        if inside is None:
+        keys = sorted((key for key in content if isinstance(content[key], Mapping) and _rank(key)), key=_rank)
+        if not keys:
             raise UserError(f"{file}: holds no weights; found {listed(list(content)[:5])}")
-        content = content[inside]
+        if len(keys) > 1:
+            log.warning("%s: %s is taken; there are %s too", file, keys[0], listed(keys[1:]))
+        taken.append(keys[0])
+        content = content[keys[0]]
     if not isinstance(content, Mapping):
         raise UserError(f"{file}: holds no weights; found {type(content).__name__}")
     tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
     if not tensors:
         raise UserError(f"{file}: holds no weights; found {listed(list(content)[:5])}")
-    if all(name.startswith("module.") for name in tensors):
-        tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
+    tensors = _without_wrappers(tensors, file)
+    check_finite(tensors, file)
     return tensors
+
+
+def check_finite(tensors: Mapping[str, Tensor], file: Path) -> None:
+    """Refuse weights that are not finite.
+
+    Raises:
+        UserError: there are; the message names the first tensor, and how many there are.
+    """
+    wrong = {name: int((~torch.isfinite(value)).sum()) for name, value in tensors.items()}
+    wrong = {name: count for name, count in wrong.items() if count}
+    if wrong:
+        name, count = next(iter(wrong.items()))
+        others = f"; so do {len(wrong) - 1} other tensors" if len(wrong) > 1 else ""
+        raise UserError(
+            f"{file}: {name} holds {count} of {tensors[name].numel()} values that are not finite{others}; "
+            "allowed are weights that are numbers"
+        )
+
+
+def _content(file: Path) -> Any:
+    """What a file holds, as PyTorch or safetensors reads it."""
+    try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
+        _check_size(file)
+        with torch.serialization.safe_globals(_NUMPY):
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except UserError:
+        raise
+    except Exception as error:  # unpickling raises whatever a damaged file leads it to
+        raise UserError(f"{file}: cannot be read as weights: {_reason(error)}") from None
+
+
+def _numpy_kinds() -> list[Any]:
+    """What NumPy's numbers and arrays are pickled as, by NumPy 1 and 2; none of it runs code of a file."""
+    multiarray = np._core.multiarray  # type: ignore[attr-defined]
+    parts = {"scalar": multiarray.scalar, "_reconstruct": multiarray._reconstruct}
+    kinds: list[Any] = [np.ndarray, np.dtype, *{type(np.dtype(code)) for code in np.typecodes["All"] if code != "O"}]
+    return kinds + [
+        (part, f"numpy.{core}.multiarray.{name}") for core in ("core", "_core") for name, part in parts.items()
+    ]
+
+
+_NUMPY = _numpy_kinds()
+
+
+def _reason(error: Exception) -> str:
+    """Why a file cannot be read; PyTorch says it after much advice, some of it unwise."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if found := re.search(r"(?:Unsupported global: GLOBAL|Trying to (?:load|call reduce for)[^.]*?) ([\w.]+)", text):
+        return f"it holds {found[1]}, which is no tensor, number or text; ask for a file of the weights alone"
+    text = text.partition("WeightsUnpickler error: ")[2] or text
+    return text.partition(" Please file an issue")[0].partition(" Check the documentation of torch.load")[0]
+
+
+_AVERAGE = re.compile(r"(^|_)(ema|swa|averaged?)(_|$)")
+
+
+def _rank(key: object) -> tuple[int, int] | None:
+    """Where a key stands among those that may hold the weights, averages first; None if it is none of them."""
+    name = str(key).lower()
+    plain = _AVERAGE.sub(lambda found: "_" if found[1] and found[3] else "", name).strip("_")
+    averaged = plain != name
+    if plain in NESTED or (averaged and not plain):
+        return (0 if averaged else 1), NESTED.index(plain) if plain else len(NESTED)
+    return None
+
+
+def _without_wrappers(tensors: Mapping[str, Tensor], file: Path) -> dict[str, Tensor]:
+    """The tensors by the names that they have in the network itself, which wrappers put something before."""
+    tensors = dict(tensors)
+    if "n_averaged" in tensors and any(name.startswith("module.") for name in tensors):
+        del tensors["n_averaged"]  # how many weights an average is of
+    found: dict[str, Tensor] = {}
+    for name, value in tensors.items():
+        plain = name
+        while (bare := re.sub(r"^module\.|(^|(?<=\.))_orig_mod\.", "", plain)) != plain:
+            plain = bare
+        if plain in found and not torch.equal(found[plain], value):
+            raise UserError(f"{file}: holds {plain} twice, as {name} too, and they differ; allowed is one of them")
+        found.setdefault(plain, value)
+    return found
 
 
 def _check_size(file: Path) -> None:

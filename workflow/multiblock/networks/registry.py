@@ -110,7 +110,16 @@ def options(network: str) -> Mapping[str, tuple[str, Any]]:
     Raises:
         UserError: there is no such network, or its options are not written as they have to be.
     """
-    init = next((n for n in _class(network).body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
+    found = _options_of(_class(network))
+    if found is None:
+        raise UserError(f"{source(network)}: an option's default is computed; plain values are needed")
+    return found
+
+
+@cache
+def _options_of(node: ast.ClassDef) -> Mapping[str, tuple[str, Any]] | None:
+    """The options of a class; None where a default is computed."""
+    init = next((n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
     if init is None:
         return {}
     try:
@@ -122,7 +131,7 @@ def options(network: str) -> Mapping[str, tuple[str, Any]]:
             for argument, default in zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True)
         }
     except (ValueError, TypeError, RecursionError):
-        raise UserError(f"{source(network)}: an option's default is computed; plain values are needed") from None
+        return None
 
 
 def explanations(network: str) -> dict[str, str]:
