@@ -113,7 +113,7 @@ class Task:
     def files(self) -> tuple[str, ...]:
         """The files of weights from elsewhere that training reads, in a fixed order."""
         fresh = [block for block, start in zip(self.blocks, self.starts, strict=True) if isinstance(start, str)]
-        found = [start for start in self.starts if isinstance(start, str) and is_file(start)]
+        found = [split_file(start)[0] for start in self.starts if isinstance(start, str) and is_file(start)]
         found += [file for block in fresh for file in block.files]
         found += [stage.vgg16 for stage in self.stages if stage.vgg16]
         return tuple(dict.fromkeys(found))
@@ -294,9 +294,20 @@ class Plan:
         )
 
 
+_FILE = re.compile(r"(.+\.safetensors)(?:#([1-9]\d{0,5}))?", re.DOTALL)
+
+
 def is_file(start: str) -> bool:
-    """Whether a way to start is a file of weights."""
-    return start.endswith(".safetensors")
+    """Whether a way to start is a file of weights, ``w.safetensors``, or one block of it, ``w.safetensors#2``."""
+    return bool(_FILE.fullmatch(start))
+
+
+def split_file(start: str) -> tuple[str, int | None]:
+    """The file of such a start, and the number of the block that it names; None for the block of the same number."""
+    match = _FILE.fullmatch(start)
+    if not match:
+        raise ValueError(f"{start!r} names no file of weights")
+    return match[1], int(match[2]) if match[2] else None
 
 
 def parse_span(text: int | str, key: str) -> tuple[int, int]:

@@ -123,7 +123,7 @@ def _without_types(tree: ast.Module) -> ast.Module:
     for node in ast.walk(tree):
         if not isinstance(node, ast.ClassDef) and isinstance(body := getattr(node, "body", None), list):
             node.body = [  # type: ignore[attr-defined]
-                ast.Assign(targets=[s.target], value=s.value) if isinstance(s, ast.AnnAssign) else s
+                ast.Assign(targets=[s.target], value=s.value) if isinstance(s, ast.AnnAssign) and s.value else s
                 for s in body
                 if not isinstance(s, ast.AnnAssign) or s.value
             ]

@@ -2,7 +2,7 @@ from pathlib import Path
 
 from multiblock.inference.evaluation import evaluate
 from multiblock.training import checkpoint
-from multiblock.workflow.jobs import device_of, job
+from multiblock.workflow.jobs import device_of, job, trusted_code
 
 with job(snakemake) as needed:
     if needed:
@@ -17,6 +17,7 @@ with job(snakemake) as needed:
             border=snakemake.params.border,
             device=device_of(snakemake).device,
             memory_gib=snakemake.config["inference"]["memory_gib"],
+            trusted=trusted_code(snakemake),
             table=Path(snakemake.output.table),
             pictures=Path(snakemake.output.pictures),
         )

@@ -2,7 +2,7 @@ from pathlib import Path
 
 from multiblock.inference.cache import generate
 from multiblock.training.record import check_phases
-from multiblock.workflow.jobs import device_of, job, weights_by_phase
+from multiblock.workflow.jobs import device_of, job, trusted_code, weights_by_phase
 
 with job(snakemake) as needed:
     if needed:
@@ -16,4 +16,5 @@ with job(snakemake) as needed:
             cache=snakemake.config["inference"]["cache"],
             device=device_of(snakemake).device,
             memory_gib=snakemake.config["inference"]["memory_gib"],
+            trusted=trusted_code(snakemake),
         )

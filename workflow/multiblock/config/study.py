@@ -14,12 +14,14 @@ from typing import Any
 
 import yaml
 
+from multiblock.config import starts
 from multiblock.config.schema import checked, plain_values, shown
 from multiblock.data.dataset import DatasetConfig
 from multiblock.data.imageset import SPLITS
 from multiblock.errors import UserError, listed, nearest
+from multiblock.model.metadata import Provenance
 from multiblock.networks import registry, zoo
-from multiblock.plan import STARTS, Block, Phase, Plan, Stage, is_file, parse_span
+from multiblock.plan import STARTS, Block, Phase, Plan, Stage, format_span, is_file, parse_span, split_file
 
 PERCEPTUAL = {"content", "style"}
 """The terms of a loss that look through VGG-16."""
@@ -35,6 +37,24 @@ class Run:
     data: DatasetConfig
     plan: Plan
     input: str
+
+    @property
+    def enlarge(self) -> int:
+        """How many times LR is enlarged before it enters the chain."""
+        return self.data.scale if self.input == "LR_enlarged" else 1
+
+    def provenance(self, phase: int, seed: int) -> Provenance:
+        """What is known of the weights of a phase before it is trained, for the file that keeps them."""
+        return Provenance(
+            enlarge=self.enlarge,
+            data=self.data.name,
+            scale=self.data.scale,
+            degradation="files" if "lr" in self.data.train else self.data.degradation,
+            plan=tuple(format_span(one.first, one.last) for one in self.plan.phases[:phase]),
+            phase=phase,
+            seed=seed,
+            iterations=self.plan.task(phase, seed).iterations,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,6 +227,7 @@ def _run(name: str, run: Mapping[str, Any], full: Mapping[str, Any]) -> Run:
             f"allowed are a block that keeps the size or enlarges x{data.scale}"
         )
     enlarged = plan.scale == 1 and data.scale > 1
+    starts.check(plan, data.scale if enlarged else 1, f"{key}.plan")
     return Run(name=name, data=data, plan=plan, input="LR_enlarged" if enlarged else "LR")
 
 
@@ -214,11 +235,11 @@ def _phase(phase: Mapping[str, Any], key: str, full: Mapping[str, Any]) -> Phase
     first, last = parse_span(phase["span"], f"{key}.span")
     start = phase["start"]
     if is_file(start):
-        _needs_file(start, f"{key}.start")
+        _needs_file(split_file(start)[0], f"{key}.start")
     elif start not in STARTS:
         raise UserError(
             f"{key}.start: found {start!r}{nearest(start, STARTS)}; allowed are {listed(STARTS)}, "
-            "or a file that ends in .safetensors"
+            "a file that ends in .safetensors, or its block k as FILE.safetensors#k"
         )
     stages, place = phase["stages"], f"{key}.stages"
     if isinstance(stages, str):

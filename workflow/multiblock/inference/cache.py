@@ -1,7 +1,7 @@
 """Make the cached set LR_k."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,14 @@ log = logging.getLogger(__name__)
 
 
 def generate(
-    *, files: Mapping[int, Path], inputs: Path, out: Path, cache: str, device: torch.device, memory_gib: float
+    *,
+    files: Mapping[int, Path],
+    inputs: Path,
+    out: Path,
+    cache: str,
+    device: torch.device,
+    memory_gib: float,
+    trusted: Iterable[Path] = (),
 ) -> None:
     """Run blocks over all images of a set, whole image by whole image.
 
@@ -25,8 +32,9 @@ def generate(
         inputs: folder of the set that the first of them reads.
         out: folder of the set to write.
         cache: ``uint8`` (cut to [0, 1], rounded) or ``float16``.
+        trusted: Python files of blocks whose code may run.
     """
-    network = chains.assemble(files).to(device)
+    network = chains.assemble(files, trusted).to(device)
     for split in SPLITS:
         source = ImageSet(inputs / f"{split}.npy")
         sizes = [(entry.height * network.scale, entry.width * network.scale) for entry in source.entries]

@@ -2,7 +2,7 @@
 
 import csv
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +39,7 @@ def evaluate(
     memory_gib: float,
     table: Path,
     pictures: Path,
+    trusted: Iterable[Path] = (),
 ) -> None:
     """Write one row an image: first the input itself, phase ``input``, then what phase ``phase`` makes of it.
 
@@ -53,11 +54,12 @@ def evaluate(
         border: pixels cut at each side for PSNR-Y and SSIM-Y.
         table: CSV to write; PSNR is ``inf`` for an image that equals HR.
         pictures: folder to write the composed results into, as PNG.
+        trusted: Python files of blocks whose code may run.
 
     Raises:
         UserError: the network makes pixels that are not finite, or an image is too small to measure.
     """
-    network = chains.load(weights).to(device)
+    network = chains.load(weights, trusted).to(device)
     span = network.part(first, last)
     inputs, references = ImageSet(lr), ImageSet(hr)
     staged_inputs = ImageSet(cached) if first > 1 else inputs

@@ -89,7 +89,7 @@ class Chain(nn.Module):
             blocks=self.specs,
             clamped=tuple(self.clamped),
             first=self.first,
-            code=tuple(block.code_digest for block in self.blocks.values()),
+            code=tuple(str(block.code_digest) for block in self.blocks.values()),
             about=self.about,
         )
 
@@ -128,7 +128,7 @@ class Chain(nn.Module):
         return known or asked or 1
 
 
-def load(file: Path, trusted: Iterable[Path | str] = ()) -> Chain:
+def load(file: Path, trusted: Iterable[Path | str] = (), only: int | None = None) -> Chain:
     """Build the chain that ``file`` holds, with its weights, in evaluation mode.
 
     Nothing in the file is trusted: that its weights fit the blocks it names is found out before memory is taken, and
@@ -137,19 +137,21 @@ def load(file: Path, trusted: Iterable[Path | str] = ()) -> Chain:
 
     Args:
         trusted: Python files whose code may run; what the config names, or the user.
+        only: number of the one block to load; all if none is named.
 
     Raises:
         UserError: the file cannot be read, is no chain of this program, does not fit its own description, names code
             that is not trusted or is another than it was trained with, or holds a weight that is not finite.
     """
-    known = metadata.read(file)
+    known = metadata.read(file) if only is None else metadata.read(file).part(only)
     trusted = tuple(trusted)
     named = [(block.network, code) for block, code in zip(known.blocks, known.code, strict=True)]
     networks = {one: _trusted(*one, file, trusted) for one in set(named)}
     specs = [replace(block, network=networks[one]) for block, one in zip(known.blocks, named, strict=True)]
     try:
         with safe_open(file, "pt") as opened:
-            shapes = {name: tuple(opened.get_slice(name).get_shape()) for name in opened.offset_keys()}
+            names = (name for name in opened.offset_keys() if only is None or name.startswith(f"{only}."))
+            shapes = {name: tuple(opened.get_slice(name).get_shape()) for name in names}
             _check_shapes(specs, known.first, shapes, file)
             tensors = {name: opened.get_tensor(name) for name in shapes}
     except (OSError, SafetensorError) as error:

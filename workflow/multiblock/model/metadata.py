@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_type_hints
@@ -124,6 +124,13 @@ class Metadata:
         """Block ``number`` of the chain."""
         return self.blocks[number - self.first]
 
+    def part(self, number: int) -> "Metadata":
+        """What a file of block ``number`` alone would say."""
+        about = self.about if number == self.first else replace(self.about, enlarge=None)
+        place = slice(number - self.first, number - self.first + 1)
+        cut = {name: getattr(self, name)[place] for name in ("blocks", "clamped", "code")}
+        return replace(self, **cut, first=number, about=about)
+
     def as_text(self) -> str:
         """The text that a file keeps, the same for the same metadata."""
         about = {name: value for name, value in asdict(self.about).items() if value not in (None, ())}
@@ -139,6 +146,41 @@ class Metadata:
             "about": about,
         }
         return json.dumps({key: value for key, value in content.items() if value is not None}, sort_keys=True)
+
+
+def check_fit(known: Metadata, number: int, ours: Block, file: Path) -> None:
+    """Check that block ``number`` of a file is built as ``ours`` is, whose weights it is to give.
+
+    Raises:
+        UserError: the file has no such block, or it is another network, or has other options or other code.
+    """
+    if number not in known.numbers:
+        held = f"block {known.first}" if len(known.blocks) == 1 else f"blocks {known.first} to {known.numbers[-1]}"
+        raise UserError(
+            f"{file}: holds {held}, and no block {number}; which of them to start from can be said, as in "
+            f"{file}#{known.first}"
+        )
+    theirs, code = known.block(number), known.code[number - known.first]
+    if is_code(theirs.network) and is_code(ours.network) and Path(theirs.network).name == Path(ours.network).name:
+        if code not in (None, registry.digest(ours.network)):
+            raise UserError(f"{file}: was trained with another version of {theirs.network} than {ours.network}")
+        theirs = replace(theirs, network=ours.network)
+    wanted = _described(ours)
+    for option, value in (
+        _described(theirs) if theirs.network == ours.network else {"network": theirs.network}
+    ).items():
+        if value != wanted.get(option):
+            raise UserError(
+                f"{file}: holds a block whose {option} is {value}; the phase's block has {wanted.get(option)}"
+            )
+
+
+def _described(spec: Block) -> dict[str, Any]:
+    """A block's network and all its options, those left at their defaults too; lists as tuples."""
+    defaults = {name: default for name, (_, default) in registry.options(spec.network).items()}
+    options = {**defaults, **spec.options}
+    plain = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+    return {"network": spec.network, **{name: v for name, v in plain.items() if not name.endswith("_weights")}}
 
 
 def from_text(text: str, file: Path) -> Metadata:

@@ -34,16 +34,15 @@ def read(file: Path) -> dict[str, Tensor]:
     if not file.is_file():
         raise UserError(f"{file}: no such file")
     content = _content(file)
-    taken: list[str] = []
     for _ in range(8):  # a file may hold itself
         if not isinstance(content, Mapping) or any(isinstance(value, Tensor) for value in content.values()):
             break
-        keys = sorted((key for key in content if isinstance(content[key], Mapping) and _rank(key)), key=_rank)
+        ranks = {key: rank for key in content if isinstance(content[key], Mapping) and (rank := _rank(key))}
+        keys = sorted(ranks, key=lambda key: ranks[key])
         if not keys:
             raise UserError(f"{file}: holds no weights; found {listed(list(content)[:5])}")
         if len(keys) > 1:
             log.warning("%s: %s is taken; there are %s too", file, keys[0], listed(keys[1:]))
-        taken.append(keys[0])
         content = content[keys[0]]
     if not isinstance(content, Mapping):
         raise UserError(f"{file}: holds no weights; found {type(content).__name__}")

@@ -1,8 +1,7 @@
 """What the blocks of a phase start from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,10 +10,12 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from multiblock.errors import UserError
 from multiblock.model.chain import Chain, load
+from multiblock.model.metadata import check_fit, is_code
+from multiblock.model.metadata import read as read_metadata
 from multiblock.model.state_dict import read
 from multiblock.networks import registry
 from multiblock.networks.spec import describe
-from multiblock.plan import Block, Task, is_file
+from multiblock.plan import Block, Task, is_file, split_file
 
 
 def starting_chain(task: Task, weights: Mapping[int, Path]) -> Chain:
@@ -26,7 +27,8 @@ def starting_chain(task: Task, weights: Mapping[int, Path]) -> Chain:
     Raises:
         UserError: a file of weights cannot be read, or does not fit its block.
     """
-    trained = {phase: load(file) for phase, file in weights.items()}
+    ours = [block.network for block in task.blocks if is_code(block.network)]
+    trained = {phase: load(file, ours) for phase, file in weights.items()}
     blocks: list[nn.Module] = []
     clamped = [True] * len(task.blocks)
     for number, (origin, spec) in enumerate(zip(task.starts, task.blocks, strict=True), 1):
@@ -37,7 +39,8 @@ def starting_chain(task: Task, weights: Mapping[int, Path]) -> Chain:
             block.load_state_dict(trained[origin].blocks[str(number)].state_dict())
             clamped[number - 1] = trained[origin].clamped[number - 1]
         elif is_file(origin):
-            _from_file(block, spec, Path(origin), task.starts[: number - 1].count(origin))
+            file, place = split_file(origin)
+            _from_file(block, spec, Path(file), place or number, ours)
         elif origin.startswith("inherit"):
             block.load_state_dict(blocks[-1].state_dict())
         else:
@@ -52,26 +55,10 @@ def starting_chain(task: Task, weights: Mapping[int, Path]) -> Chain:
     return Chain(task.blocks, clamped, blocks)
 
 
-def _from_file(block: nn.Module, spec: Block, file: Path, place: int) -> None:
-    """Load block number ``place``, counted from 0, of the chain in ``file``, which must be built as ``spec`` is."""
-    source = load(file)
-    if place >= len(source.specs):
-        raise UserError(f"{file}: holds {len(source.specs)} blocks; the phase starts {place + 1} from it")
-    theirs, ours = _described(source.specs[place]), _described(spec)
-    for option in theirs:
-        if theirs[option] != ours.get(option):
-            raise UserError(
-                f"{file}: holds a block whose {option} is {theirs[option]}; the phase's block has {ours.get(option)}"
-            )
-    _load(block, list(source.blocks.values())[place].state_dict(), file)
-
-
-def _described(spec: Block) -> dict[str, Any]:
-    """A block's network and all its options, those left at their defaults too; lists as tuples."""
-    defaults = {name: default for name, (_, default) in registry.options(spec.network).items()}
-    options = {**defaults, **spec.options}
-    plain = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
-    return {"network": spec.network, **{name: v for name, v in plain.items() if not name.endswith("_weights")}}
+def _from_file(block: nn.Module, spec: Block, file: Path, number: int, trusted: Sequence[str]) -> None:
+    """Load block ``number`` of the chain in ``file``, which must be built as ``spec`` is."""
+    check_fit(read_metadata(file), number, spec, file)
+    _load(block, load(file, trusted, only=number).blocks[str(number)].state_dict(), file)
 
 
 def _load_published_parts(block: nn.Module) -> None:

@@ -165,3 +165,9 @@ def device_of(snakemake: Any) -> "Device":
 def weights_by_phase(files: Iterable[str]) -> dict[int, Path]:
     """Weights files by the number of the phase, which their folder is named after."""
     return {int(Path(file).parent.name.removeprefix("phase")): Path(file) for file in files}
+
+
+def trusted_code(snakemake: Any) -> list[Path]:
+    """The Python files that the config names as blocks: their code may run where weights name them."""
+    named = dict.fromkeys(block["network"] for block in snakemake.config["blocks"].values())
+    return [Path(network) for network in named if network.endswith(".py")]
