@@ -1,5 +1,6 @@
 from pathlib import Path
 
+from multiblock.config.study import load
 from multiblock.plan import Task
 from multiblock.training.record import check_phases
 from multiblock.training.trainer import Settings, train
@@ -9,6 +10,9 @@ with job(snakemake) as needed:
     if needed:
         if snakemake.config["training"]["below_input"] == "stop":
             check_phases(map(Path, snakemake.input.weights))
+        wildcards = snakemake.wildcards
+        # From the config, not as a parameter: what the file says of itself is no reason to train again.
+        run = load(snakemake.config).runs[wildcards.run]
         train(
             Task.from_dict(snakemake.params.task),
             Settings(**snakemake.params.settings),
@@ -20,4 +24,5 @@ with job(snakemake) as needed:
             lr=Path(snakemake.input.lr[0]).parent,
             checkpoint_seconds=snakemake.config["training"]["checkpoint_seconds"],
             memory_gib=snakemake.config["inference"]["memory_gib"],
+            about=run.provenance(int(wildcards.phase), int(wildcards.seed)),
         )

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from multiblock.cli.printing import add_device_arguments, print_table, template, whole
+from multiblock.cli.weights import add_weights_arguments
 from multiblock.errors import UserError
 from multiblock.files import write_text
 
@@ -12,11 +13,11 @@ from multiblock.files import write_text
 def add(commands: Any) -> None:
     """Add the subcommand to the parser."""
     parser = commands.add_parser("evaluate", help="score weights on a folder of images, under every convention")
-    parser.add_argument("weights", type=Path, help="weights.safetensors of a phase, or what import wrote")
+    add_weights_arguments(parser)
     parser.add_argument("--hr", type=Path, required=True, help="folder of HR images")
     parser.add_argument("--lr", type=Path, help="folder of LR images; made by MATLAB's bicubic if none is named")
     parser.add_argument("--lr-name", type=template, help="how LR files are called, as {name}x3; {name} if not given")
-    parser.add_argument("--scale", type=whole(1, 4), help="HR over LR; the network's if it enlarges, else 1")
+    parser.add_argument("--scale", type=whole(1, 4), help="HR over LR; what the weights make of it")
     parser.add_argument(
         "--border", type=whole(0, 8), help="pixels cut for PSNR-Y and SSIM-Y; the scale if none is named"
     )
@@ -37,10 +38,13 @@ def run(options: argparse.Namespace) -> None:
     if options.out:
         scoring.check_out(options.out)
     device = choose(options.device, "auto", gpus=1, threads=torch.get_num_threads()).device
-    network = chain.load(options.weights).to(device)
-    scale = options.scale or network.scale
-    if network.scale not in (1, scale):
-        raise UserError(f"--scale: found {scale}; {options.weights} enlarges x{network.scale}")
+    network = chain.load(options.weights, options.trust_code).to(device)
+    asked = options.enlarge
+    if asked is None and network.about.enlarge is None and options.scale in (None, 1):
+        asked = 1  # LR and HR are of one size
+    scale = network.scale * network.enlargement(options.weights, asked)
+    if options.scale not in (None, scale):
+        raise UserError(f"--scale: found {options.scale}; {options.weights} makes x{scale} of LR; allowed is {scale}")
     border = scale if options.border is None else options.border
     items = items_of(_source(options, scale))
     rows: list[scoring.Row] = []

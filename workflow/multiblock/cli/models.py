@@ -1,19 +1,24 @@
-"""``multiblock models``: list the networks, or explain one."""
+"""``multiblock models``: list the networks, or explain one, or a file of weights."""
 
 import argparse
 import csv
 import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from multiblock.cli.printing import print_table
-from multiblock.errors import listed
+from multiblock.errors import UserError, listed
+from multiblock.model import metadata
 from multiblock.networks import registry, zoo
+from multiblock.plan import Block
 
 
 def add(commands: Any) -> None:
     """Add the subcommand to the parser."""
     parser = commands.add_parser("models", help="list the networks, or explain one")
-    parser.add_argument("name", nargs="?", help="explain this network's options")
+    parser.add_argument("name", nargs="?", help="explain this network, Python file or file of weights")
     parser.add_argument("--csv", action="store_true", help="print CSV, a row a network and scale")
     parser.set_defaults(run=run)
 
@@ -21,7 +26,12 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Print the table of networks, as text or CSV, or what one of them is."""
     if options.name:
-        _explain(zoo.find(options.name))
+        if options.name.endswith(".safetensors"):
+            _explain_weights(Path(options.name))
+        elif options.name.endswith(".py"):
+            _explain_file(options.name)
+        else:
+            _explain(zoo.find(options.name))
         return
     if options.csv:
         writer = csv.DictWriter(sys.stdout, _MODEL_COLUMNS, lineterminator="\n")
@@ -72,10 +82,60 @@ def _model(entry: zoo.Entry, scale: int | None = None) -> dict[str, object]:
 
 
 def _explain(entry: zoo.Entry) -> None:
-    """One network: what it is, and its options with their defaults."""
-    print(f"{entry.name}: {entry.what}\n{entry.source}; scales {listed(entry.scales)}\n")
-    words = registry.explanations(entry.family)
-    for option, (kind, default) in registry.options(entry.family).items():
-        default = entry.options.get(option, default)
+    """One network: what it is, how large, and its options with their defaults."""
+    print(f"{entry.name}: {entry.what}\n{entry.source}; scales {listed(entry.scales)}")
+    _print_size(zoo.sample(entry.name))
+    _print_options(entry.family, entry.options)
+
+
+def _explain_file(file: str) -> None:
+    """A network of a user's own, whose code is run to count it."""
+    print(f"{file}: {registry.summary(file)}")
+    needed = [option for option, (_, default) in registry.options(file).items() if default is ...]
+    if needed:
+        print(f"not counted, as {listed(needed)} must be given")
+    else:
+        block = zoo.block(file, {}, file)
+        try:
+            _print_size(block)
+        except UserError:
+            raise
+        except Exception as error:  # whatever the user's code leads to
+            reason = " ".join(str(error).split())
+            raise UserError(f"{file}: cannot be run on 256 x 256 pixels: {type(error).__name__}: {reason}") from error
+    _print_options(file, {})
+
+
+def _print_size(block: Block) -> None:
+    """Parameters, GFLOPs and receptive field of a network as its options stand."""
+    from multiblock.model import complexity
+
+    counted = complexity.of(block.network, block.options)
+    print(
+        f"x{block.scale}: {counted.parameters:,} parameters, {counted.gflops:.1f} GFLOPs for 256 x 256 pixels, "
+        f"receptive field {counted.receptive_field}"
+    )
+
+
+def _print_options(network: str, given: Mapping[str, Any]) -> None:
+    """The options of a network with their defaults, and what each means."""
+    words = registry.explanations(network)
+    print()
+    for option, (kind, default) in registry.options(network).items():
+        default = given.get(option, default)
         shown = "needed" if default is ... else default
-        print(f"  {option}: {kind} = {shown}\n      {words.get(option, '')}")
+        print(f"  {option}: {kind} = {shown}")
+        if option in words:
+            print(f"      {words[option]}")
+
+
+def _explain_weights(file: Path) -> None:
+    """What a file of weights says of itself; none of it runs."""
+    known = metadata.read(file)
+    print(f"{file}: multiblock {known.version}")
+    for number, block, clamp in zip(known.numbers, known.blocks, known.clamped, strict=True):
+        options = listed(f"{name}={value}" for name, value in block.options.items())
+        print(f"  block {number}: {block.network} {options}{', clamped' if clamp else ''}")
+    for name, value in asdict(known.about).items():
+        if value not in (None, ()):
+            print(f"  {name}: {listed(value) if isinstance(value, tuple) else value}")

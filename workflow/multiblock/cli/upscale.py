@@ -5,17 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from multiblock.cli.printing import add_device_arguments
+from multiblock.cli.weights import add_weights_arguments
 
 
 def add(commands: Any) -> None:
     """Add the subcommand to the parser."""
     parser = commands.add_parser("upscale", help="run a trained network on images")
-    parser.add_argument("weights", type=Path, help="weights.safetensors of a phase")
+    add_weights_arguments(parser)
     parser.add_argument("images", nargs="+", type=Path, help="image files")
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder for the results (PNG)")
-    parser.add_argument(
-        "--enlarge", type=int, choices=[1, 2, 3, 4], default=1, help="enlarge first by bicubic interpolation"
-    )
     add_device_arguments(parser)
     parser.set_defaults(run=run)
 
@@ -32,12 +30,13 @@ def run(options: argparse.Namespace) -> None:
     from multiblock.runtime.device import choose
 
     device = choose(options.device, "auto", gpus=1, threads=torch.get_num_threads()).device
-    network = chain.load(options.weights).to(device)
+    network = chain.load(options.weights, options.trust_code).to(device)
+    times = network.enlargement(options.weights, options.enlarge)
     options.out.mkdir(parents=True, exist_ok=True)
     for file in options.images:
         pixels = images.read(file)
-        if options.enlarge > 1:
-            pixels = enlarge(pixels, options.enlarge)
+        if times > 1:
+            pixels = enlarge(pixels, times)
         result = tiles.run(network, pixels, device, options.memory_gib)
         target = options.out / f"{file.stem}.png"
         images.write(target, to_bytes(result))

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from multiblock.errors import UserError, listed
 from multiblock.model.chain import Chain
+from multiblock.model.metadata import Provenance
 from multiblock.model.state_dict import read
 from multiblock.networks import zoo
 from multiblock.networks.forms import Form, rename
@@ -35,6 +36,8 @@ def import_weights(file: Path, network: str, options: Mapping[str, Any]) -> tupl
         chain = Chain.build([spec], [True])
         problem = _load(chain, published, form, spec.scale)
         if problem is None:
+            taken = 1 if spec.scale > 1 else None
+            chain.about = Provenance(enlarge=taken, scale=taken and spec.scale, origin=f"{form.source}, {file.name}")
             return chain.eval(), form
         problems.append((problem, form))
     # The form that comes closest is the one to tell of.

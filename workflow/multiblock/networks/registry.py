@@ -134,6 +134,12 @@ def _options_of(node: ast.ClassDef) -> Mapping[str, tuple[str, Any]] | None:
         return None
 
 
+def summary(network: str) -> str:
+    """What the network is: the first sentence of its docstring, or the name of its class."""
+    node = _class(network)
+    return " ".join((ast.get_docstring(node) or node.name).partition("\n\n")[0].split())
+
+
 def explanations(network: str) -> dict[str, str]:
     """What the network's docstring says of its options."""
     text = inspect.cleandoc(ast.get_docstring(_class(network)) or "").partition("Args:\n")[2]

@@ -17,6 +17,8 @@ from multiblock.data.imageset import ImageSet
 from multiblock.data.sampler import Sampler
 from multiblock.errors import UserError
 from multiblock.files import lock, write_text
+from multiblock.model.metadata import VALIDATION_PSNR, Provenance
+from multiblock.model.state_dict import check_finite
 from multiblock.plan import Stage, Task
 from multiblock.runtime import compilation
 from multiblock.runtime.device import Device, make_deterministic, random_states, set_random_states
@@ -73,6 +75,7 @@ def train(
     checkpoint_seconds: float,
     memory_gib: float,
     lr: Path | None = None,
+    about: Provenance | None = None,
 ) -> None:
     """Train one phase and write ``weights.safetensors``, ``history.csv`` and ``training.json`` into ``out``.
 
@@ -87,6 +90,7 @@ def train(
         checkpoint_seconds: time between two checkpoints.
         memory_gib: memory for the feature maps of a validation image.
         lr: folder of LR_0, to say how the phase does beside no network.
+        about: what is known of the weights before they are trained, for their file.
 
     Raises:
         UserError: files that do not fit the task or one another, a loss or a gradient that is not finite, or another
@@ -98,7 +102,7 @@ def train(
         trainer.read(inputs, targets, lr, memory_gib)
         trainer.resume(out, weights)
         trainer.run(checkpoint_seconds)
-        trainer.finish()
+        trainer.finish(about or Provenance())
 
 
 class Trainer:
@@ -308,9 +312,10 @@ class Trainer:
             "dtype": str(self.device.dtype),
         }
 
-    def finish(self) -> None:
+    def finish(self, origin: Provenance) -> None:
         """Write the result.
 
+        What ``origin`` says of the weights is kept in their file, with how they did on the validation images.
         The last checkpoint stays until the phase is evaluated: a kill in the instant before Snakemake takes note of
         the result must not cost the training.
         """
@@ -324,7 +329,11 @@ class Trainer:
             self.span.clamped = [task.stages[-1].clamp] * len(self.span.specs)
             state.psnr = self.validation.psnr(self.span, self.device)
         about = record(task, self.chain, state, keep=self.settings.keep, data=self.data, psnr_input=plain)
-        self.chain.save(self.out / "weights.safetensors")
+        if (psnr := about["psnr_rgb_validation"]) is not None and math.isfinite(psnr):
+            origin = replace(origin, psnr=psnr, psnr_convention=VALIDATION_PSNR)
+        weights = self.out / "weights.safetensors"
+        check_finite(self.chain.blocks.state_dict(), weights)
+        self.chain.save(weights, about=replace(origin, commit=about["commit"]))
         write_text(self.out / "history.csv", self.history.text)
         write_text(self.out / "training.json", json.dumps(about, indent=2) + "\n")
         if below_input(about):
