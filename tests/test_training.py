@@ -185,13 +185,14 @@ def test_a_chain_whose_first_block_enlarges(pairs, tmp_path):
     phases = (phase("1", **stages), phase("2", "orthogonal", **stages), phase("1-2", **stages))
     plan = Plan(blocks=(Block(network=str(file), options={"scale": 2}), SPEC), phases=phases)
     one = run(pairs, tmp_path / "one", plan.task(1, 1)) / "weights.safetensors"
-    generate(files={1: one}, inputs=pairs / "LR", out=pairs / "LR_1", cache="uint8", device=CPU, memory_gib=4)
+    sets = {"inputs": pairs / "LR", "out": pairs / "LR_1"}
+    generate(files={1: one}, **sets, cache="uint8", device=CPU, memory_gib=4, trusted=[file])
     (pairs / "second").mkdir()
     for name, target in (("LR", "LR_1"), ("HR", "HR")):
         (pairs / "second" / name).symlink_to(pairs / target)
     two = run(pairs / "second", tmp_path / "two", plan.task(2, 1), weights={1: one}) / "weights.safetensors"
     joint = run(pairs, tmp_path / "joint", plan.task(3, 1), weights={1: one, 2: two}) / "weights.safetensors"
-    network = chain.load(joint)
+    network = chain.load(joint, [file])
     assert (network.scale, network(torch.rand(1, 3, 9, 11)).shape) == (2, (1, 3, 18, 22))
 
 

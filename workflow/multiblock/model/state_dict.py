@@ -60,8 +60,11 @@ def check_finite(tensors: Mapping[str, Tensor], file: Path) -> None:
     Raises:
         UserError: there are; the message names the first tensor, and how many there are.
     """
-    wrong = {name: int((~torch.isfinite(value)).sum()) for name, value in tensors.items()}
-    wrong = {name: count for name, count in wrong.items() if count}
+    wrong: dict[str, int] = {}
+    for name, value in tensors.items():
+        wide = value.float() if value.element_size() == 1 else value  # some kinds of 8 bits cannot be asked
+        if count := int((~torch.isfinite(wide)).sum()):
+            wrong[name] = count
     if wrong:
         name, count = next(iter(wrong.items()))
         others = f"; so do {len(wrong) - 1} other tensors" if len(wrong) > 1 else ""
