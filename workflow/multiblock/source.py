@@ -25,14 +25,24 @@ _SKIPPED = {"ctx", "kind", "type_comment", "type_ignores", "type_params", "retur
 
 
 @cache
-def digest_of_code(text: str) -> str:
+def digest_of_code(text: str, part: str = "") -> str:
     """The digest of a module's text.
+
+    Args:
+        part: a class or function of it, as in ``Chain.forward``; the whole module if none is named.
 
     Raises:
         SyntaxError: it is no Python.
+        ValueError: it has no such part.
     """
     tree = _without_types(ast.parse(text))
-    return digest_of_text(_written(tree, _imported_names(tree)))
+    node: ast.AST = tree
+    for name in filter(None, part.split(".")):
+        found = [child for child in getattr(node, "body", []) if getattr(child, "name", None) == name]
+        if not found:
+            raise ValueError(f"{part}: there is no {name}")
+        node = found[0]
+    return digest_of_text(_written(node, _imported_names(tree)))
 
 
 def digest_of_file(file: Path, root: Path | None = None, follow: Callable[[Path], bool] = lambda _: True) -> str:

@@ -5,12 +5,10 @@ does count is named here, in one list a kind of result. What a digest sees of a 
 docstrings, layout, annotations, imports, log calls and the words of errors: rewording or moving retrains nothing.
 """
 
-import ast
-import hashlib
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
+from multiblock import source
 from multiblock.networks import registry
 
 PACKAGE = Path(__file__).parent.parent
@@ -49,68 +47,10 @@ PARTS: dict[str, tuple[str, ...]] = {
 @cache
 def of(part: str, *networks: str) -> str:
     """The digest of the code of a kind of result, and of the networks (families or files) that take part in it."""
-    sources = [_source(name) for name in PARTS[part]]
-    for network in sorted(set(networks)):
-        sources += [_normal(ast.parse(file.read_text())) for file in _files(network)]
-    return hashlib.blake2b("\n".join(sources).encode(), digest_size=8).hexdigest()
+    digests = [_digest(name) for name in PARTS[part]] + [registry.digest(network) for network in sorted(set(networks))]
+    return source.digest_of_text("\n".join(digests))
 
 
-def _files(network: str) -> Iterable[Path]:
-    """The files that hold a network: all of a family's folder but its entries in the zoo."""
-    file = registry.source(network)
-    if network.endswith(".py"):
-        return [file]
-    return sorted(other for other in file.parent.glob("*.py") if other.name != "__init__.py")
-
-
-@cache
-def _source(name: str) -> str:
+def _digest(name: str) -> str:
     module, _, inside = name.partition(":")
-    node: ast.AST = ast.parse(PACKAGE.joinpath(*module.split(".")).with_suffix(".py").read_text())
-    for part in filter(None, inside.split(".")):
-        body: list[ast.stmt] = node.body  # type: ignore[attr-defined]
-        node = next(child for child in body if getattr(child, "name", None) == part)
-    return _normal(node)
-
-
-def _normal(node: ast.AST) -> str:
-    return ast.dump(_Arithmetic().visit(node))
-
-
-class _Arithmetic(ast.NodeTransformer):
-    """Leave out of a syntax tree all that computes nothing."""
-
-    def visit_Import(self, node: ast.Import) -> None:
-        """Left out."""
-
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
-        """Left out."""
-
-    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
-        """Docstrings, texts that explain constants, and log calls are left out."""
-        value = node.value
-        if isinstance(value, ast.Constant) and isinstance(value.value, str):
-            return None
-        called = value.func if isinstance(value, ast.Call) else None
-        if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name) and called.value.id == "log":
-            return None
-        return self.generic_visit(node)
-
-    def visit_Raise(self, node: ast.Raise) -> ast.AST:
-        """What is raised counts, its words do not."""
-        raised = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
-        return ast.Raise(exc=raised, cause=None)
-
-    def visit_arg(self, node: ast.arg) -> ast.AST:
-        """Without its annotation."""
-        return ast.arg(arg=node.arg)
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        """Without its annotation."""
-        node.returns = None
-        return self.generic_visit(node)
-
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
-        """An annotated value is a value; an annotation alone is none, save for the fields of a dataclass."""
-        node.annotation = ast.Constant(value=None)
-        return self.generic_visit(node)
+    return source.digest_of_code(source.read(PACKAGE.joinpath(*module.split(".")).with_suffix(".py")), inside)
