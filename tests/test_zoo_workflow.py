@@ -1,12 +1,15 @@
 """Networks of the zoo as blocks of a phased chain, and published weights as its beginning."""
 
+import json
+
 import pandas as pd
 import pytest
 import torch
 import yaml
 
 from multiblock.cli import main
-from multiblock.model import chain
+from multiblock.errors import UserError
+from multiblock.model import chain, metadata
 from published import PUBLISHED
 from test_workflow import jobs, snakemake
 
@@ -79,3 +82,42 @@ def test_a_start_that_cannot_be_read_ends_in_one_line(pairs, content):
     assert done.returncode != 0
     lines = [line for line in (done.stdout + done.stderr).splitlines() if "multiblock: error: " in line]
     assert len(lines) == 1 and "bad.safetensors: " in lines[0], done.stdout + done.stderr
+
+
+def test_blocks_of_ones_own_and_what_their_weights_say(pairs, capsys):
+    (pairs / "parts.py").write_text("from torch import nn\ndef conv():\n    return nn.Conv2d(3, 3, 3, padding=1)\n")
+    (pairs / "my_block.py").write_text(
+        "from torch import nn\n"
+        "from parts import conv\n"
+        "class MyBlock(nn.Module):\n"
+        "    output_layer, receptive_field = 'last', 3\n"
+        "    def __init__(self) -> None:\n"
+        "        super().__init__()\n"
+        "        self.last = conv()\n"
+        "    def forward(self, x):\n"
+        "        return x + self.last(x)\n"
+    )
+    BLOCKS["own"] = {"network": "my_block.py"}
+    phases = [{"span": 1, "stages": "few"}, {"span": 2, "start": "inherit", "stages": "few"}]
+    study(pairs, chain=["own", "own"], plan=phases)
+    done = snakemake(pairs)
+    assert done.returncode == 0, done.stdout + done.stderr
+    file = pairs / "results/run/seed1/phase2/weights.safetensors"
+    about = metadata.read(file).about
+    assert (about.enlarge, about.scale, about.data, about.degradation) == (2, 2, "made", "bicubic")
+    assert (about.plan, about.phase, about.seed, about.iterations) == (("1", "2"), 2, 1, 4)
+    record = json.loads(file.with_name("training.json").read_text())
+    assert (about.psnr, about.commit) == (record["psnr_rgb_validation"], record["commit"])
+    # Anywhere else it runs by its code, and is fed by its file.
+    with pytest.raises(UserError, match="names the code of my_block.py"):
+        chain.load(file)
+    photograph, out = str(pairs / "test/LR/image1.png"), str(pairs / "out")
+    trusted = ["--trust-code", str(pairs / "my_block.py"), "--device", "cpu"]
+    assert main(["upscale", str(file), photograph, "-o", out, *trusted]) == 0
+    assert "112 x 96" in capsys.readouterr().out
+    # Words of a neighbour are not code; its code is.
+    parts = (pairs / "parts.py").read_text()
+    (pairs / "parts.py").write_text(f"# A layer.\n{parts}")
+    assert jobs(pairs) == {}
+    (pairs / "parts.py").write_text(parts.replace("padding=1", "padding=1, padding_mode='reflect'"))
+    assert {"phase1_1", "phase2_1", "phase1_2"} <= jobs(pairs).keys()

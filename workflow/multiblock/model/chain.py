@@ -89,7 +89,7 @@ class Chain(nn.Module):
             blocks=self.specs,
             clamped=tuple(self.clamped),
             first=self.first,
-            code=tuple(str(block.code_digest) for block in self.blocks.values()),
+            code=tuple(getattr(block, "code_digest", None) for block in self.blocks.values()),
             about=self.about,
         )
 
@@ -143,11 +143,17 @@ def load(file: Path, trusted: Iterable[Path | str] = (), only: int | None = None
         UserError: the file cannot be read, is no chain of this program, does not fit its own description, names code
             that is not trusted or is another than it was trained with, or holds a weight that is not finite.
     """
-    known = metadata.read(file) if only is None else metadata.read(file).part(only)
+    known = metadata.read(file)
+    if only is not None:
+        metadata.check_has(known, only, file)
+        known = known.part(only)
     trusted = tuple(trusted)
     named = [(block.network, code) for block, code in zip(known.blocks, known.code, strict=True)]
     networks = {one: _trusted(*one, file, trusted) for one in set(named)}
     specs = [replace(block, network=networks[one]) for block, one in zip(known.blocks, named, strict=True)]
+    for spec in specs:
+        if metadata.is_code(spec.network):
+            registry.check_options(spec.network, spec.options, f"{file}: block")
     try:
         with safe_open(file, "pt") as opened:
             names = (name for name in opened.offset_keys() if only is None or name.startswith(f"{only}."))

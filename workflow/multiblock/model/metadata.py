@@ -148,11 +148,11 @@ class Metadata:
         return json.dumps({key: value for key, value in content.items() if value is not None}, sort_keys=True)
 
 
-def check_fit(known: Metadata, number: int, ours: Block, file: Path) -> None:
-    """Check that block ``number`` of a file is built as ``ours`` is, whose weights it is to give.
+def check_has(known: Metadata, number: int, file: Path) -> None:
+    """Check that a file has block ``number``.
 
     Raises:
-        UserError: the file has no such block, or it is another network, or has other options or other code.
+        UserError: it has not.
     """
     if number not in known.numbers:
         held = f"block {known.first}" if len(known.blocks) == 1 else f"blocks {known.first} to {known.numbers[-1]}"
@@ -160,6 +160,15 @@ def check_fit(known: Metadata, number: int, ours: Block, file: Path) -> None:
             f"{file}: holds {held}, and no block {number}; which of them to start from can be said, as in "
             f"{file}#{known.first}"
         )
+
+
+def check_fit(known: Metadata, number: int, ours: Block, file: Path) -> None:
+    """Check that block ``number`` of a file is built as ``ours`` is, whose weights it is to give.
+
+    Raises:
+        UserError: the file has no such block, or it is another network, or has other options or other code.
+    """
+    check_has(known, number, file)
     theirs, code = known.block(number), known.code[number - known.first]
     if is_code(theirs.network) and is_code(ours.network) and Path(theirs.network).name == Path(ours.network).name:
         if code not in (None, registry.digest(ours.network)):
