@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from conftest import ROOT
-from multiblock.source import digest_of_code, digest_of_file, with_neighbours
+from multiblock.source import digest_of_code, digest_of_files, with_neighbours
 
 CODE = """
 import logging
@@ -91,12 +91,12 @@ def test_neighbours_count_and_strangers_do_not(tmp_path):
         (tmp_path / name).write_text(text)
     block = tmp_path / "my_block.py"
     assert {str(file.relative_to(tmp_path)) for file in with_neighbours(block)} == {*files} - {"other.py"}
-    before = digest_of_file(block)
+    before = digest_of_files(with_neighbours(block), tmp_path)
     (tmp_path / "other.py").write_text("x = 2\n")
     (tmp_path / "parts/gate.py").write_text("# the gate\nfrom . import pool\n")
-    assert digest_of_file(block) == before
+    assert digest_of_files(with_neighbours(block), tmp_path) == before
     (tmp_path / "parts/pool.py").write_text("SIZE = 2\n")
-    assert digest_of_file(block) != before
+    assert digest_of_files(with_neighbours(block), tmp_path) != before
 
 
 def test_nothing_of_torch_is_needed():

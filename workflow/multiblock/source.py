@@ -9,7 +9,7 @@ Pure text and files: nothing here runs the code.
 
 import ast
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from importlib.util import decode_source
 from pathlib import Path
@@ -45,16 +45,14 @@ def digest_of_code(text: str, part: str = "") -> str:
     return digest_of_text(_written(node, _imported_names(tree)))
 
 
-def digest_of_file(file: Path, root: Path | None = None, follow: Callable[[Path], bool] = lambda _: True) -> str:
-    """The digest of a file's code and of what it imports from its folder, as :func:`with_neighbours` finds it.
+def digest_of_files(files: Iterable[Path], root: Path) -> str:
+    """The digest of the code of files, by their paths in the folder ``root``.
 
     Raises:
         OSError, SyntaxError, ValueError: a file cannot be read, or is no Python.
     """
-    root = root or file.parent
-    files = {path.relative_to(root).as_posix(): path for path in with_neighbours(file, root, follow)}
-    lines = (f"{name} {digest_of_code(read(path))}" for name, path in sorted(files.items()))
-    return digest_of_text("\n".join(lines))
+    paths = {path.relative_to(root).as_posix(): path for path in files}
+    return digest_of_text("\n".join(f"{name} {digest_of_code(read(path))}" for name, path in sorted(paths.items())))
 
 
 def digest_of_text(text: str) -> str:

@@ -26,7 +26,7 @@ def load(file: Path, digest: str) -> ModuleType:
     """The module of a file, which is run unless the same code has been run before.
 
     Args:
-        digest: of the code, as :func:`multiblock.source.digest_of_file` gives it.
+        digest: of the code, as the registry gives it.
 
     Raises:
         UserError: the code ends in an error.

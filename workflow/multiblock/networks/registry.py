@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from multiblock.errors import UserError, listed, nearest
 from multiblock.networks import own
-from multiblock.source import digest_of_file, read
+from multiblock.source import digest_of_files, read, with_neighbours
 
 if TYPE_CHECKING:
     from torch import nn
@@ -61,8 +61,8 @@ def source(network: str) -> Path:
     return _HERE / network / "network.py"
 
 
-def digest(network: str) -> str:
-    """The digest of a network's code: its file, and what that imports from its own folder or from ``networks``.
+def files(network: str) -> list[Path]:
+    """The files whose code a network is made of: its own, and what that imports from its folder or from this one.
 
     Raises:
         UserError: there is no such network, or a file is no Python.
@@ -70,12 +70,24 @@ def digest(network: str) -> str:
     file = source(network)
     with _readable(file):
         if network.endswith(".py"):
-            return digest_of_file(file.resolve())
-        return digest_of_file(file, _HERE.parent.parent, lambda path: path.is_relative_to(_HERE) and not _is_init(path))
+            return with_neighbours(file.resolve())
+        return with_neighbours(file, _HERE.parent.parent, _is_of_networks)
 
 
-def _is_init(path: Path) -> bool:
-    return path.name == "__init__.py"  # entries and forms of published names, by which no network computes
+def _is_of_networks(file: Path) -> bool:
+    # An __init__ holds entries and forms of published names, by which no network computes.
+    return file.is_relative_to(_HERE) and file.name != "__init__.py"
+
+
+def digest(network: str) -> str:
+    """The digest of a network's code, as :func:`files` finds it.
+
+    Raises:
+        UserError: there is no such network, or a file is no Python.
+    """
+    file, code = source(network), files(network)
+    with _readable(file):
+        return digest_of_files(code, code[0].parent if network.endswith(".py") else _HERE)
 
 
 @contextmanager
