@@ -524,8 +524,6 @@ CLASS = "class Own:\n    def __init__(self, *, scale={scale}, own_weights='rando
 def test_files_of_networks(monkeypatch, tmp_path, code, options, says):
     monkeypatch.chdir(tmp_path)
     Path("own.py").write_text(code)
-    registry._class.cache_clear()
-    registry._options.cache_clear()
     message = refusal({**HERE[1], "blocks": {"tiny": {"network": "own.py", **options}}})
     assert message is None if says is None else (message or "").startswith(f"blocks.tiny.{says}"), message
 

@@ -200,6 +200,19 @@ class TestInput:
         assert run(weights, "--enlarge", "2")[2].shape == (48, 56, 3)
         assert run(weights, "--enlarge", "1")[2].shape == (24, 28, 3)
 
+    def test_one_that_no_phase_has_trained_takes_what_it_is_given(self, weights, run):
+        Chain.build([TOY], [True]).save(weights)
+        assert run(weights)[2].shape == (24, 28, 3)
+        assert run(weights, "--enlarge", "2")[2].shape == (48, 56, 3)
+        chain.load(weights).save(weights)
+        assert metadata.read(weights).about == Provenance()
+
+    def test_an_old_file_that_is_saved_again_is_still_asked_about(self, weights, run):
+        Chain.build([TOY], [True]).save(weights)
+        old(weights)
+        chain.load(weights).save(weights)
+        assert run(weights)[0] == 1
+
     @pytest.mark.parametrize(
         ("about", "arguments", "border"),
         [

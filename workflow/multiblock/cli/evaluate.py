@@ -39,10 +39,10 @@ def run(options: argparse.Namespace) -> None:
         scoring.check_out(options.out)
     device = choose(options.device, "auto", gpus=1, threads=torch.get_num_threads()).device
     network = chain.load(options.weights, options.trust_code).to(device)
-    asked = options.enlarge
-    if asked is None and network.about.enlarge is None and options.scale in (None, 1):
-        asked = 1  # LR and HR are of one size
-    scale = network.scale * network.enlargement(options.weights, asked)
+    asked, one_size = options.enlarge, options.scale in (None, 1)
+    if asked is None and network.about.enlarge is None and one_size:
+        asked = 1
+    scale = network.scale * network.enlargement(options.weights, asked, needed=not one_size)
     if options.scale not in (None, scale):
         raise UserError(f"--scale: found {options.scale}; {options.weights} makes x{scale} of LR; allowed is {scale}")
     border = scale if options.border is None else options.border

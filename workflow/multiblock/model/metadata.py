@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from types import UnionType
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from safetensors import SafetensorError, safe_open
 
@@ -35,7 +35,9 @@ class Provenance:
     """Where weights come from. What is not known is None.
 
     Args:
-        enlarge: how many times LR is enlarged by MATLAB's bicubic before it enters block 1; 1 is LR as it is.
+        enlarge: how many times LR is enlarged by MATLAB's bicubic before it enters block 1; 1 is LR as it is, None
+            whatever it is given, as no phase has trained it.
+        stated: whether the file says so; files of older versions do not, and their user has to.
         data: name of the data set.
         scale: how many times HR of the data is as large as LR.
         degradation: how LR was made of HR; ``files`` where it was given.
@@ -52,6 +54,7 @@ class Provenance:
     """
 
     enlarge: int | None = None
+    stated: bool = True
     data: str | None = None
     scale: int | None = None
     degradation: str | None = None
@@ -67,9 +70,10 @@ class Provenance:
     def __post_init__(self) -> None:
         for name, kind in get_type_hints(type(self)).items():
             value = getattr(self, name)
-            if not isinstance(value, get_args(kind) if isinstance(kind, UnionType) else tuple) or value is True:
+            kinds = get_args(kind) if isinstance(kind, UnionType) else (get_origin(kind) or kind,)
+            if type(value) not in kinds:
                 raise ValueError(f"{name}: found {value!r}; allowed is {kind}")
-            least = {"seed": 0, "iterations": 0}.get(name, 1)
+            least = {"seed": 0, "iterations": 0, "stated": 0}.get(name, 1)
             if isinstance(value, int) and value < least:
                 raise ValueError(f"{name}: found {value}; allowed is at least {least}")
         if not all(isinstance(span, str) for span in self.plan):
@@ -134,15 +138,15 @@ class Metadata:
     def as_text(self) -> str:
         """The text that a file keeps, the same for the same metadata."""
         about = {name: value for name, value in asdict(self.about).items() if value not in (None, ())}
-        enlarge = about.pop("enlarge", None)
-        taken = {1: {"form": "LR", "enlarge": 1}, None: None}.get(enlarge, {"form": "LR enlarged", "enlarge": enlarge})
+        enlarge, stated = about.pop("enlarge", None), about.pop("stated")
+        taken = {None: {"form": "as given"}, 1: {"form": "LR", "enlarge": 1}}
         content = {
             "multiblock": self.version,
             "first": self.first,
             "blocks": [asdict(block) for block in self.blocks],
             "clamped": list(self.clamped),
             "code": list(self.code),
-            "input": taken | {"by": BICUBIC} if taken and enlarge != 1 else taken,
+            "input": taken.get(enlarge, {"form": "LR enlarged", "enlarge": enlarge, "by": BICUBIC}) if stated else None,
             "about": about,
         }
         return json.dumps({key: value for key, value in content.items() if value is not None}, sort_keys=True)
@@ -204,7 +208,7 @@ def from_text(text: str, file: Path) -> Metadata:
         for block in {repr(block): block for block in blocks}.values():
             if not is_code(block.network):
                 registry.check_options(block.network, block.options, f"{file}: block")
-        known = {field.name for field in fields(Provenance)} - {"enlarge"}
+        known = {field.name for field in fields(Provenance)} - {"enlarge", "stated"}
         about = {key: value for key, value in dict(content.get("about", {})).items() if key in known}
         return Metadata(
             blocks=blocks,
@@ -212,7 +216,9 @@ def from_text(text: str, file: Path) -> Metadata:
             first=int(content["first"]),
             code=tuple(None if code is None else str(code) for code in content.get("code", [None] * len(blocks))),
             about=Provenance(
-                **{**about, "plan": tuple(about.get("plan", ()))}, enlarge=_enlarge(content.get("input"), file)
+                **{**about, "plan": tuple(about.get("plan", ()))},
+                enlarge=_enlarge(content.get("input"), file),
+                stated="input" in content,
             ),
             version=str(content.get("multiblock")),
         )
@@ -228,7 +234,7 @@ def is_code(network: str) -> bool:
 
 def _enlarge(taken: Mapping[str, Any] | None, file: Path) -> int | None:
     """How many times LR is enlarged, of what a file says that it takes."""
-    if taken is None:
+    if taken is None or dict(taken) == {"form": "as given"}:
         return None
     if dict(taken) == {"form": "LR", "enlarge": 1}:
         return 1
