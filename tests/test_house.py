@@ -16,6 +16,7 @@ HOUSE = (
     ("errors", "what a user is told"),
     ("files", "files that are whole or not there, locks, digests"),
     ("plan", "what follows from a plan of spans"),
+    ("source", "digests of what Python code computes"),
     ("networks", "families of networks, the zoo, descriptions of networks, parts they share"),
     ("data", "image files, pairing, checks, arrays, the sampler"),
     ("model", "a chain and its file, weights from elsewhere, counts"),
@@ -31,6 +32,7 @@ HOUSE = (
 
 APART = (
     ("plan", "files"),
+    ("source", "plan"),
     ("data", "networks"),
     ("report", "training"),
 )
@@ -40,10 +42,12 @@ QUICK = (
     "errors",
     "files",
     "plan",
+    "source",
     "networks.registry",
     "networks.zoo",
     "data.dataset",
     "data.inspection",
+    "model.metadata",
     "config",
     "config.reference",
     "cli",
