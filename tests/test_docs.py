@@ -31,6 +31,7 @@ from conftest import ROOT, picture
 from multiblock import cli, config
 from multiblock.data import images
 from multiblock.model.chain import Chain
+from multiblock.model.metadata import Provenance
 from multiblock.networks import registry, zoo
 from multiblock.networks.spec import NetworkSpec, describe
 from multiblock.plan import Block
@@ -133,7 +134,7 @@ def workspace(tmp_path_factory) -> Path:
     small = Block(network="mcan", options={"channels": 16, "residual_blocks": 2})
     chain = Chain.build([small] * 3, [True] * 3)
     (folder / "results/default/seed1/phase4").mkdir(parents=True)
-    chain.save(folder / "results/default/seed1/phase4/weights.safetensors")
+    chain.save(folder / "results/default/seed1/phase4/weights.safetensors", about=Provenance(enlarge=2, scale=2))
     weights = {name: 0.01 * torch.rand(shape) for name, shape in published.PUBLISHED["imdn_x3"]().items()}
     torch.save(weights, folder / "IMDN_x3.pth")
     return folder
