@@ -39,10 +39,11 @@ def run(options: argparse.Namespace) -> None:
         scoring.check_out(options.out)
     device = choose(options.device, "auto", gpus=1, threads=torch.get_num_threads()).device
     network = chain.load(options.weights, options.trust_code).to(device)
-    asked, one_size = options.enlarge, options.scale in (None, 1)
-    if asked is None and network.about.enlarge is None and one_size:
-        asked = 1
-    scale = network.scale * network.enlargement(options.weights, asked, needed=not one_size)
+    asked = options.enlarge
+    unknown = asked is None and network.scale == 1 and network.about.enlarge is None
+    if unknown and (network.about.stated or options.scale in (None, 1)):
+        asked = options.scale or 1  # it takes what it is given, which has to have the size of HR
+    scale = network.scale * network.enlargement(options.weights, asked)
     if options.scale not in (None, scale):
         raise UserError(f"--scale: found {options.scale}; {options.weights} makes x{scale} of LR; allowed is {scale}")
     border = scale if options.border is None else options.border

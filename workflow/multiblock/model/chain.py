@@ -107,20 +107,19 @@ class Chain(nn.Module):
             except SafetensorError as error:
                 raise UserError(f"{file}: cannot be written: {error}") from None
 
-    def enlargement(self, file: Path, asked: int | None, needed: bool = False) -> int:
+    def enlargement(self, file: Path, asked: int | None) -> int:
         """How many times LR has to be enlarged before it enters: what ``file``, which the chain is from, says.
 
         A chain that no phase has trained takes LR as it is, if nobody says otherwise.
 
         Args:
             asked: what the user says, which is needed where the file is of an older version, which does not say.
-            needed: whether it must be said for a chain that no phase has trained, too.
 
         Raises:
             UserError: nobody says, or file and user do not say the same.
         """
         known = 1 if self.scale > 1 else self.about.enlarge
-        if known is None and asked is None and (needed or not self.about.stated):
+        if known is None and asked is None and not self.about.stated:
             raise UserError(
                 f"{file}: does not say whether it takes LR as it is or enlarged; --enlarge 1, 2, 3 or 4 is needed, as "
                 "it was trained"
