@@ -1,12 +1,16 @@
 from pathlib import Path
 
+from multiblock.config import load
 from multiblock.plan import Task
 from multiblock.training.record import check_phases
 from multiblock.training.trainer import Settings, train
+from multiblock.workflow.check import check_once
 from multiblock.workflow.jobs import device_of, job, weights_by_phase
 
 with job(snakemake) as needed:
     if needed:
+        # All phases of all runs, before the first is trained.
+        check_once(load(snakemake.config))
         if snakemake.config["training"]["below_input"] == "stop":
             check_phases(map(Path, snakemake.input.weights))
         train(

@@ -1,6 +1,6 @@
 """What the blocks of a phase start from."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from multiblock.model.chain import Chain, load
 from multiblock.model.state_dict import read
 from multiblock.networks import registry
 from multiblock.networks.spec import describe
-from multiblock.plan import Block, Task, is_file
+from multiblock.plan import Block, Task, inherits, is_file
+from multiblock.training.starts import STARTS
 
 
 def starting_chain(task: Task, weights: Mapping[int, Path]) -> Chain:
@@ -38,14 +39,14 @@ def starting_chain(task: Task, weights: Mapping[int, Path]) -> Chain:
             clamped[number - 1] = trained[origin].clamped[number - 1]
         elif is_file(origin):
             _from_file(block, spec, Path(origin), task.starts[: number - 1].count(origin))
-        elif origin.startswith("inherit"):
+        elif inherits(origin):
             block.load_state_dict(blocks[-1].state_dict())
         else:
-            if origin in _FRESH:
+            if draw := STARTS[origin].draw:
                 torch.manual_seed(seed)  # so that it does not matter what the constructor drew
-                _initialise(block, origin)
+                _initialise(block, draw)
             _load_published_parts(block)
-        if origin == "inherit_zeroed":
+        if isinstance(origin, str) and origin in STARTS and STARTS[origin].zeroed:
             for parameter in block.get_submodule(describe(block).output_layer).parameters():
                 nn.init.zeros_(parameter)
         blocks.append(block)
@@ -90,13 +91,7 @@ def _load(module: nn.Module, values: Mapping[str, Tensor], file: Path) -> None:
         raise UserError(f"{file}: does not fit {type(module).__name__}: {' '.join(str(error).split())}") from None
 
 
-_FRESH = {
-    "orthogonal": lambda weight: nn.init.orthogonal_(weight, gain=1.0),
-    "normal": lambda weight: nn.init.normal_(weight, mean=0.0, std=0.1),
-}
-
-
-def _initialise(block: nn.Module, how: str) -> None:
+def _initialise(block: nn.Module, draw: Callable[[Tensor], object]) -> None:
     """Initialise the weights of every convolution, 1-tap gates included; biases get PyTorch's default.
 
     Frozen layers keep what they are.
@@ -104,7 +99,7 @@ def _initialise(block: nn.Module, how: str) -> None:
     for layer in block.modules():
         if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Linear) and any(p.requires_grad for p in layer.parameters()):
             if is_parametrized(layer):  # by spectral or weight norm: the last tensor is the direction
-                _FRESH[how](list(layer.parametrizations.weight.parameters())[-1])  # type: ignore[union-attr, operator]
+                draw(list(layer.parametrizations.weight.parameters())[-1])  # type: ignore[union-attr, operator]
                 continue
             layer.reset_parameters()
-            _FRESH[how](layer.weight)
+            draw(layer.weight)

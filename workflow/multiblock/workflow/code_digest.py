@@ -20,17 +20,26 @@ _INFERENCE = (*_NETWORK, "inference.tiles", "data.tensors", "data.pixels")
 _TABLE = ("report.measured", "report.markdown", "inference.metrics:means")
 
 PARTS: dict[str, tuple[str, ...]] = {
-    "conversion": ("data.convert", "data.images", "data.resize", "data.dataset:ImagePair", "data.imageset:Writer"),
+    "conversion": (
+        "data.convert",
+        "data.degradations",
+        "data.images",
+        "data.resize",
+        "data.dataset:ImagePair",
+        "data.imageset:Writer",
+    ),
     "enlargement": ("data.convert:enlarge", "data.resize", "data.imageset:Writer"),
     "training": (
         *_NETWORK,
         "training.step",
         "training.losses",
+        "training.objective",
         "training.vgg16",
         "training.optimisers",
         "training.schedules",
         "training.freezing",
         "training.start",
+        "training.starts",
         "data.sampler",
         "data.tensors",
     ),
@@ -85,6 +94,10 @@ class _Arithmetic(ast.NodeTransformer):
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
         """Left out."""
+
+    def visit_keyword(self, node: ast.keyword) -> ast.AST | None:
+        """What an entry of a registry says of itself is left out, and what it refuses."""
+        return None if node.arg in ("what", "wrong") else self.generic_visit(node)
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         """Docstrings, texts that explain constants, and log calls are left out."""
