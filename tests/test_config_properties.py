@@ -22,6 +22,7 @@ from multiblock.config.schema import schema
 from multiblock.data import images
 from multiblock.data.inspection import Inspection, inspect
 from multiblock.errors import UserError
+from multiblock.files import Digests
 from multiblock.networks import registry, zoo
 from multiblock.plan import INPUT, CachedSet
 from multiblock.training.losses import LOSSES
@@ -285,7 +286,7 @@ def check(message: str, tree: dict) -> None:
     assert len(message) < 10_000
 
 
-INSPECTION = Inspection(Path("inspection.json"))
+INSPECTION = Inspection(Digests(Path("inspection.json")))
 
 
 def refusal(tree: dict) -> str | None:

@@ -184,7 +184,9 @@ def test_plan_shows_the_defaults(tmp_path, capsys):
     mine, _ = files(tmp_path)
     assert main(["plan", str(mine)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "  training: keep last, history_every 50, validate_every 200, checkpoint_seconds 60" in lines
+    assert (
+        "  training: keep last, history_every 50, validate_every 200, below_input stop, checkpoint_seconds 60" in lines
+    )
     assert "  data: name images, degradation bicubic, validation 0.1, max_side 1500" in lines
     assert any(
         line.startswith("  study default, results results") and "runs as in config.yaml" in line for line in lines
@@ -198,7 +200,7 @@ def test_plan_shows_the_defaults(tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     stages = next(line for line in lines if line.startswith("  stages: "))
     assert "lr 0.0001 (2)" in stages and "batch 16 (2)" in stages and "optimiser adam (3)" in stages
-    assert "  training: history_every 50, validate_every 200, checkpoint_seconds 60" in lines
+    assert "  training: history_every 50, validate_every 200, below_input stop, checkpoint_seconds 60" in lines
 
 
 def test_hints():
