@@ -125,14 +125,16 @@ def test_settings_of_the_command_line():
 def test_settings_of_the_command_line_reach_every_job(pairs):
     write_config(pairs)
     assert jobs(pairs, "--config", "seeds=[2, 3]", "device=cpu")["phase1_1"] == 4
-    done = snakemake(pairs, "--config", "evaluation={border: 3}", "results/one_go/seed1/phase1/psnr.csv")
+    target = ["--keep-going", "results/one_go/seed1/phase1/psnr.csv"]  # the flag ends what --resources takes
+    border = ["--config", "evaluation={border: 3}"]
+    done = snakemake(pairs, *target, *border)
     assert done.returncode == 0, done.stderr
-    assert jobs(pairs, "--config", "evaluation={border: 3}", "results/one_go/seed1/phase1/psnr.csv") == {}
+    assert jobs(pairs, *target, *border) == {}
     done = snakemake(pairs, "--dry-run", "--config", "evaluation={border: 30}")
-    assert (
-        "multiblock: error: evaluation.border: found 30; allowed are scale, or a whole number from 0 to 8"
-        in done.stderr
-    )
+    assert "error: evaluation.border: found 30; allowed are scale, or a whole number from 0 to 8" in done.stderr
+    done = snakemake(pairs, "--dry-run", "--config", "device=cpu", "phase1")
+    assert "multiblock: error: --config: found 'phase1'; allowed are settings such as seeds=[2]; what" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 # -- Bounds for the command line -------------------------------------------------------------------------------

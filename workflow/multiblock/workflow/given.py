@@ -46,14 +46,22 @@ def configuration(files: Sequence[Path], settings: Mapping[str, Any], arguments:
 
 
 def check(arguments: Sequence[str]) -> None:
-    """End with one line where Snakemake would not say which line of which file it cannot read.
+    """End with one line where Snakemake would end in a traceback, or not say which line of which file it cannot read.
 
-    It reads the files before it looks at any rule, so the profile calls this.
+    It reads files and settings before it looks at any rule, so the profile calls this.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--configfile", "--configfiles", nargs="+", type=Path, default=[])
+    parser.add_argument("--config", "-C", nargs="*", default=[])
+    given, _ = parser.parse_known_args(arguments[1:])
     try:
-        read(parser.parse_known_args(arguments[1:])[0].configfile)
+        for setting in given.config:
+            if not re.fullmatch(r"[A-Za-z_][\w-]*\w=.*", setting, re.DOTALL):
+                raise UserError(
+                    f"--config: found {setting!r}; allowed are settings such as seeds=[2]; what is to be made stands "
+                    "before --config"
+                )
+        read(given.configfile)
     except UserError as error:
         sys.exit(f"multiblock: error: {one_line(error)}")
 
