@@ -43,6 +43,18 @@ def test_config_yaml_spells_out_the_defaults():
     assert set(spelt) == set(schema()["properties"]) - optional
 
 
+def test_the_stages_of_one_phase_as_config_yaml_shows_them():
+    text = (ROOT / "config.yaml").read_text()
+    own = re.search(r"Stages of phase 3 alone:\n((?:#      .*\n)+)", text)[1].replace("\n#", "\n")[1:]
+    shared = "      - {span: 3, start: inherit_zeroed, stages: single}\n"
+    assert shared in text
+    before, after = (
+        config.load(yaml.safe_load(one)).runs["default"].plan for one in (text, text.replace(shared, own.rstrip("#")))
+    )
+    assert [before.phase(n) == after.phase(n) for n in before.numbers] == [True, True, False, True]
+    assert after.phase(3).stages[1].lr == 1e-4
+
+
 def test_the_reference_is_up_to_date():
     assert (ROOT / "docs" / "config.md").read_text() == reference(), "run: make docs"
 
@@ -207,6 +219,11 @@ def test_shrink():
             "runs.default.plan.3.stages",
             [{"iterations": 1}, {"lr": 1}],
             "plan, phase 4, stages, stage 2: key 'iterations'",
+        ),
+        (
+            "blocks.small",
+            {"network": "carn", "dilations": [1, 0]},
+            "blocks.small.dilations, entry 2: found 0; allowed is at least 1",
         ),
         ("runs.default.chain", ["small", 3], "runs.default.chain, block 2: found 3; allowed is text"),
         (

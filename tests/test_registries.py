@@ -1,5 +1,6 @@
 """A loss, optimiser, schedule, degradation or start is one entry in one file; the rest is read from there."""
 
+import ast
 import re
 
 import pytest
@@ -14,6 +15,7 @@ from multiblock.training.losses import LOSSES, LossTerm
 from multiblock.training.optimisers import OPTIMISERS, Optimiser, build
 from multiblock.training.schedules import SCHEDULES, Plateau, Schedule
 from multiblock.training.starts import STARTS, Start
+from multiblock.workflow import code_digest
 from test_config import changed
 from test_plan import stage
 
@@ -125,3 +127,12 @@ def test_terms_that_go_with_others():
 def test_options_that_do_not_go_together(stage, says):
     with pytest.raises(UserError, match=f"recipes.single, stage 2, {says}"):
         config.load(changed("recipes.single", [{"iterations": 1}, {"iterations": 1, **stage}]))
+
+
+def test_what_an_entry_says_of_itself_computes_nothing():
+    def digest(text: str) -> str:
+        return code_digest._normal(ast.parse(text))
+
+    entry = 'LOSSES = {"l1": LossTerm(what="is a", of=f)}'
+    assert digest(entry) == digest(entry.replace("is a", "is the mean of"))
+    assert digest(entry) != digest(entry.replace("of=f", "of=g"))
