@@ -3,12 +3,7 @@ from snakemake.utils import min_version
 min_version("9.14")
 
 
-# Given with --configfile, a study stands alone: what it leaves out is the schema's default, not config.yaml's.
-if not workflow.overwrite_configfiles:
-
-    configfile: "config.yaml"
-
-
+include: "workflow/rules/config.smk"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"

@@ -19,7 +19,7 @@ from multiblock.plan import Task
 from multiblock.runtime import compilation
 from multiblock.runtime.device import Device, choose
 from multiblock.training import optimisers
-from multiblock.training.losses import Loss
+from multiblock.training.objective import Loss
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from multiblock.inference import tiles
 from multiblock.networks import registry
 from multiblock.plan import Block, Plan
 from multiblock.training import checkpoint, optimisers, trainer
-from multiblock.training.losses import Loss
+from multiblock.training.objective import Loss
 from multiblock.training.state import State
 from test_plan import phase, stage
 from test_training import SETTINGS, history, run, same, task

@@ -43,6 +43,18 @@ def test_config_yaml_spells_out_the_defaults():
     assert set(spelt) == set(schema()["properties"]) - optional
 
 
+def test_the_stages_of_one_phase_as_config_yaml_shows_them():
+    text = (ROOT / "config.yaml").read_text()
+    own = re.search(r"Stages of phase 3 alone:\n((?:#      .*\n)+)", text)[1].replace("\n#", "\n")[1:]
+    shared = "      - {span: 3, start: inherit_zeroed, stages: single}\n"
+    assert shared in text
+    before, after = (
+        config.load(yaml.safe_load(one)).runs["default"].plan for one in (text, text.replace(shared, own.rstrip("#")))
+    )
+    assert [before.phase(n) == after.phase(n) for n in before.numbers] == [True, True, False, True]
+    assert after.phase(3).stages[1].lr == 1e-4
+
+
 def test_the_reference_is_up_to_date():
     assert (ROOT / "docs" / "config.md").read_text() == reference(), "run: make docs"
 
@@ -152,41 +164,79 @@ def test_shrink():
     [
         ("sedes", [1], "sedes: unknown key; did you mean 'seeds'?; allowed are study,"),
         ("training.kep", "last", "training.kep: unknown key; did you mean 'keep'?"),
-        ("recipes.single.0.itertions", 5, "recipes.single.0.itertions: unknown key; did you mean 'iterations'?"),
+        (
+            "recipes.single.0.itertions",
+            5,
+            "recipes.single, stage 1, itertions: unknown key; did you mean 'iterations'?",
+        ),
         (
             "runs.default.plan.1.start",
             "inherited",
-            "runs.default.plan.1.start: found 'inherited'; did you mean 'inherit'?",
+            "runs.default.plan, phase 2, start: found 'inherited'; did you mean 'inherit'?",
         ),
         ("runs.default.plan.1.stages", "singel", "unknown recipe 'singel'; did you mean 'single'?; known are single"),
         ("runs.default.chain", ["small", "smal"], "runs.default.chain: unknown block 'smal'; did you mean 'small'?"),
-        ("runs.default.plan.3.span", "1-4", "runs.default.plan: phase 4: span 1-4 goes past the chain's last block"),
-        ("runs.default.plan.3.span", "x", "runs.default.plan.3.span: found 'x'; a span is"),
-        ("runs.default.plan.0.span", 2, "runs.default.plan: phase 1: span 2 leaves a gap"),
+        ("runs.default.plan.3.span", "1-4", "runs.default.plan, phase 4: span 1-4 goes past the chain's last block"),
+        ("runs.default.plan.3.span", "x", "runs.default.plan, phase 4, span: found 'x'; a span is"),
+        ("runs.default.plan.0.span", 2, "runs.default.plan, phase 1: span 2 leaves a gap"),
         ("seeds", [], "seeds:"),
         ("seeds", [1, 1], "seeds:"),
         ("seeds", "one", "seeds: found 'one'; allowed is a list"),
         ("device", "gpu", "device: found 'gpu'"),
-        ("recipes.single.0.iterations", -1, "recipes.single.0.iterations: found -1; allowed is at least 0"),
-        ("recipes.single.0.schedule", {"kind": "cosin"}, "recipes.single.0.schedule.kind: found 'cosin'; did you mean"),
-        ("recipes.single.0.schedule", {"to": 1}, "recipes.single.0.schedule: key 'kind' is missing"),
-        ("recipes.single.0.schedule", {"kind": "step"}, "recipes.single.0.schedule: key 'every' is missing"),
+        ("recipes.single.0.iterations", -1, "recipes.single, stage 1, iterations: found -1; allowed is at least 0"),
+        (
+            "recipes.single.0.schedule",
+            {"kind": "cosin"},
+            "recipes.single, stage 1, schedule.kind: found 'cosin'; did you mean",
+        ),
+        ("recipes.single.0.schedule", {"to": 1}, "recipes.single, stage 1, schedule: key 'kind' is missing"),
+        ("recipes.single.0.schedule", {"kind": "step"}, "recipes.single, stage 1, schedule: key 'every' is missing"),
         (
             "recipes.single.0.schedule",
             {"kind": "cosine", "every": 5},
-            "recipes.single.0.schedule.every: unknown key; allowed are kind, to, restarts",
+            "recipes.single, stage 1, schedule.every: unknown key; allowed are kind, to, restarts",
         ),
-        ("recipes.single.0.parts", {"head": {"frozen": 5}}, "recipes.single.0.parts.head.frozen: unknown key"),
+        ("recipes.single.0.parts", {"head": {"frozen": 5}}, "recipes.single, stage 1, parts.head.frozen: unknown key"),
         (
             "recipes.single.0.loss",
             {"l3": 1},
-            "recipes.single.0.loss: found 'l3'; allowed are l1, l2, content,",
+            "recipes.single, stage 1, loss.l3: unknown key; allowed are l1, l2, content, style, tv",
         ),
-        ("recipes.single.0.loss", "contend", "recipes.single.0.loss: found 'contend'; did you mean 'content'?"),
-        ("recipes.single.0.loss", {"l1": -1}, "recipes.single.0.loss: found {'l1': -1}; allowed are l1, l2,"),
-        ("recipes.single.0.loss", {"content": 1}, "recipes.single.0.loss: content needs VGG-16; set training.vgg16"),
-        ("recipes.single.0.augment", "flip", "recipes.single.0.augment: found 'flip'; did you mean 'flips'?"),
-        ("runs.default.plan.0.start", "none.safetensors", "runs.default.plan.0.start: none.safetensors: no such file"),
+        ("recipes.single.0.loss", "contend", "recipes.single, stage 1, loss: found 'contend'; did you mean 'content'?"),
+        ("recipes.single.0.loss", {"l1": -1}, "recipes.single, stage 1, loss.l1: found -1; allowed is at least 0"),
+        (
+            "recipes.single.0.loss",
+            "tv",
+            "loss: found 'tv', which goes with others only; allowed are l1, l2, content, style",
+        ),
+        (
+            "recipes.single.0.loss",
+            {"tv": 1, "l1": 0},
+            "loss: found l1: 0, tv: 1; at least one of l1, l2, content, style",
+        ),
+        ("recipes.single.0.loss", "L1", "loss: found 'L1'; did you mean 'l1'? Capitals count; allowed are l1, l2,"),
+        (
+            "runs.default.plan.3.stages",
+            [{"iterations": 1}, {"lr": 1}],
+            "plan, phase 4, stages, stage 2: key 'iterations'",
+        ),
+        (
+            "blocks.small",
+            {"network": "carn", "dilations": [1, 0]},
+            "blocks.small.dilations, entry 2: found 0; allowed is at least 1",
+        ),
+        ("runs.default.chain", ["small", 3], "runs.default.chain, block 2: found 3; allowed is text"),
+        (
+            "recipes.single.0.loss",
+            {"content": 1},
+            "recipes.single, stage 1, loss: content needs VGG-16; set training.vgg16",
+        ),
+        ("recipes.single.0.augment", "flip", "recipes.single, stage 1, augment: found 'flip'; did you mean 'flips'?"),
+        (
+            "runs.default.plan.0.start",
+            "none.safetensors",
+            "runs.default.plan, phase 1, start: none.safetensors: no such file",
+        ),
         ("report.baseline", "defalt", "report.baseline: unknown run 'defalt'; did you mean 'default'?"),
         ("report.losses", {"a": ["x"]}, "report.losses.a: unknown run 'x'"),
         ("report.reference_losses", "none.csv", "report.reference_losses: none.csv: no such file"),
@@ -197,27 +247,34 @@ def test_shrink():
             "blocks.small.encoder_weights: r.pth: no such file; wanted is: file of the encoder's weights",
         ),
         ("data.train", {"hr": "a", "lr": "b", "crops": 3}, "data.train.crops: found together with lr"),
-        ("recipes.single.0.lr", 0, "recipes.single.0.lr: found 0; allowed is more than 0"),
+        ("recipes.single.0.lr", 0, "recipes.single, stage 1, lr: found 0; allowed is more than 0"),
         ("recipes.single.0.iterations", "many", "found 'many'; allowed is a whole number"),
-        ("recipes.single.0.clamp", "yes", "recipes.single.0.clamp: found 'yes'; allowed is true or false"),
-        ("recipes.single.0.options", {"rho": 0.9}, "recipes.single.0.options.rho: unknown key; allowed are betas, eps"),
+        ("recipes.single.0.clamp", "yes", "recipes.single, stage 1, clamp: found 'yes'; allowed is true or false"),
+        (
+            "recipes.single.0.options",
+            {"rho": 0.9},
+            "recipes.single, stage 1, options.rho: unknown key; allowed are betas, eps",
+        ),
         (
             "recipes.single.0.options",
             {"betas": [0.9, 2]},
-            "recipes.single.0.options.betas.1: found 2; allowed is below 1",
+            "recipes.single, stage 1, options.betas, entry 2: found 2; allowed is below 1",
         ),
         ("blocks.small.chanels", 8, "blocks.small.chanels: mcan has no such option; did you mean 'channels'?"),
         ("blocks.small.channels", 0, "blocks.small.channels: found 0; allowed is at least 1"),
         ("blocks.small.channels", "8", "blocks.small.channels: found '8'; allowed is a value of type int"),
         ("blocks.small.network", "mcna", "blocks.small.network: unknown network 'mcna'; did you mean 'mcan'?"),
         ("blocks.small.network", "none.py", "blocks.small.network: none.py: no such file"),
-        ("data.train", {"photographs": ["lena"]}, "data.train.photographs.0: found 'lena'"),
+        ("data.train", {"photographs": ["lena"]}, "data.train.photographs, entry 1: found 'lena'"),
         ("data.train", {"lr": "a"}, "data.train: found lr; allowed are hr, hr with lr, or photographs"),
         ("data.train", {}, "data.train: found nothing"),
         ("data.scale", 1, "data.scale: found 1, but data.train has no lr"),
         ("data.validation", 2.5, "data.validation: found 2.5; allowed is a share below 1 or a whole number"),
         ("data.validation", 0, "data.validation: found 0; allowed is more than 0"),
-        ("evaluation.border", 9, "evaluation.border: found 9"),
+        ("evaluation.border", 9, "evaluation.border: found 9; allowed are scale, or a whole number from 0 to 8"),
+        ("evaluation.border", -1, "evaluation.border: found -1; allowed are scale, or a whole number from 0 to 8"),
+        ("evaluation.border", "scal", "evaluation.border: found 'scal'; did you mean 'scale'?; allowed are scale, or"),
+        ("evaluation.border", 1.5, "evaluation.border: found 1.5; allowed are scale, or a whole number from 0 to 8"),
         ("runs", {"data": {"chain": ["small"], "plan": [{"span": 1, "stages": "single"}]}}, "runs"),
     ],
 )
@@ -229,7 +286,7 @@ def test_mistakes_are_one_clear_line(path, value, says):
 
 def test_a_missing_key_is_named():
     broken = changed("recipes.single", [{"lr": 1e-3}])
-    with pytest.raises(UserError, match=re.escape("recipes.single.0: key 'iterations' is missing")):
+    with pytest.raises(UserError, match=re.escape("recipes.single, stage 1: key 'iterations' is missing")):
         config.load(broken)
 
 

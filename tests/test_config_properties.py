@@ -22,8 +22,11 @@ from multiblock.config.schema import schema
 from multiblock.data import images
 from multiblock.data.inspection import Inspection, inspect
 from multiblock.errors import UserError
+from multiblock.files import Digests
 from multiblock.networks import registry, zoo
-from multiblock.plan import INPUT, STARTS, CachedSet
+from multiblock.plan import INPUT, CachedSet
+from multiblock.training.losses import LOSSES
+from multiblock.training.starts import STARTS
 from test_config import changed
 from test_workflow import snakemake
 
@@ -278,12 +281,12 @@ def check(message: str, tree: dict) -> None:
     assert one_clean_line(message), message
     keys = [key for key in tree if isinstance(key, str)]
     known = ["config", *SCHEMA["properties"], *keys, *map(repr, keys)]
-    assert message.startswith(tuple(f"{key}{end}" for key in known for end in (":", "."))), message
+    assert message.startswith(tuple(f"{key}{end}" for key in known for end in (":", ".", ","))), message
     assert SAYS_WHAT_IS_ALLOWED.search(message), message
     assert len(message) < 10_000
 
 
-INSPECTION = Inspection(Path("inspection.json"))
+INSPECTION = Inspection(Digests(Path("inspection.json")))
 
 
 def refusal(tree: dict) -> str | None:
@@ -335,11 +338,11 @@ RUN = {"chain": ["small"], "plan": [{"span": 1, "stages": "single"}]}
         ("seeds", LOOP, "seeds: found too much; allowed are 100000 values, 20 levels deep"),
         ("seeds", BOMB, "seeds: found too much"),
         ("seeds", [[[1] * 1000] * 1000], "seeds: found too much"),
-        ("seeds.0", 10**30, "seeds.0: found 1000000000000000000000000000000; allowed are numbers up to 1e+15"),
-        ("seeds.0", 16**5000, "seeds.0: found int of too many digits; allowed are numbers up to 1e+15"),
+        ("seeds.0", 10**30, "seeds, seed 1: found 1000000000000000000000000000000; allowed are numbers up to 1e+15"),
+        ("seeds.0", 16**5000, "seeds, seed 1: found int of too many digits; allowed are numbers up to 1e+15"),
         ("data.validation", float("inf"), "data.validation: found inf; allowed are numbers"),
-        ("recipes.single.0.lr", float("nan"), "recipes.single.0.lr: found nan; allowed are numbers"),
-        ("recipes.single.0.lr", "1e999", "recipes.single.0.lr: found inf; allowed are numbers"),
+        ("recipes.single.0.lr", float("nan"), "recipes.single, stage 1, lr: found nan; allowed are numbers"),
+        ("recipes.single.0.lr", "1e999", "recipes.single, stage 1, lr: found inf; allowed are numbers"),
         (
             "study",
             datetime.date(2024, 1, 1),
@@ -352,12 +355,12 @@ RUN = {"chain": ["small"], "plan": [{"span": 1, "stages": "single"}]}
         ("runs", {"a\nb": RUN}, "runs: found 'a\\nb'; allowed is text"),
         ("runs", {"default_losses": RUN}, "runs.default_losses: the study's figures are called so already; allowed is"),
         ("runs.default.chain", ["small"] * 101, "runs.default.chain: found ['small', 'small', 'small', 'small', "),
-        ("runs.default.plan.0.span", "9" * 4000, "runs.default.plan.0.span: found '999"),
-        ("runs.default.plan.0.start", "x" * 300 + ".safetensors", "runs.default.plan.0.start: xxx"),
+        ("runs.default.plan.0.span", "9" * 4000, "runs.default.plan, phase 1, span: found '999"),
+        ("runs.default.plan.0.start", "x" * 300 + ".safetensors", "runs.default.plan, phase 1, start: xxx"),
         (
             "runs.default.plan.0.start",
             "inherit",
-            "runs.default.plan: phase 1: start inherit has nothing to inherit from",
+            "runs.default.plan, phase 1: start inherit has nothing to inherit from",
         ),
         (
             "blocks.small",
@@ -397,7 +400,7 @@ def test_whole_numbers_and_folders_are_made_plain():
 def test_files_whose_names_snakemake_would_read_as_wildcards(name):
     Path(name).touch()
     message = refusal(changed("runs.default.plan.0.start", name))
-    assert message.startswith(f"runs.default.plan.0.start: found {name}; allowed are names without braces")
+    assert message.startswith(f"runs.default.plan, phase 1, start: found {name}; allowed are names without braces")
 
 
 def test_the_largest_plan_is_planned_at_once():
@@ -439,7 +442,7 @@ def test_a_misspelt_name_is_recognised(data):
     path = walk(data.draw, tree)
     right, rules, whole = at(tree, path), rule_at(path), config.checked(tree)
     names = {"chain": whole["blocks"], "stages": whole["recipes"], "network": zoo.ENTRIES, "start": STARTS}
-    names |= {"baseline": whole["runs"], "losses": whole["runs"], "loss": ["l1", "l2", "content", "style", "tv"]}
+    names |= {"baseline": whole["runs"], "losses": whole["runs"], "loss": LOSSES}
     allowed = rules.get("enum") or next((names[part] for part in reversed(path) if part in names), [])
     assume(isinstance(right, str) and right in allowed)
     wrong = misspelt(data.draw, right)
@@ -567,4 +570,9 @@ def test_what_can_be_planned_runs_dry(folder, sample, number):
 def test_what_cannot_be_planned_ends_in_the_same_line(folder, sample, number):
     text = sample[False][number]
     message = refusal(yaml.safe_load(text))
-    assert dry_run(folder, text) == (1, [f"multiblock: error: {message}"])
+    status, lines = dry_run(folder, text)
+    # What is wrong within a file, whatever lies over it, is said with its name.
+    assert (status, [line.replace(f"{folder}/config.yaml: ", "") for line in lines]) == (
+        1,
+        [f"multiblock: error: {message}"],
+    )

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from multiblock.errors import UserError
-from multiblock.training.losses import Loss
+from multiblock.training.objective import Loss
 from multiblock.training.vgg16 import VGG16Features
 from test_plan import stage
 from test_training import history, run, task

@@ -396,7 +396,7 @@ class TestStart:
     )
     def test_what_does_not_fit_is_an_error_when_the_config_is_read(self, blocks, start, says, weights, tmp_path):
         Chain.build(blocks, [True] * len(blocks)).save(weights)
-        with pytest.raises(UserError, match=re.escape("runs.r.plan.1.start: ") + f".*{says}"):
+        with pytest.raises(UserError, match=re.escape("runs.r.plan, phase 2, start: ") + f".*{says}"):
             self.study(tmp_path, f"{weights}{start}")
 
     def test_what_fits_is_a_file_that_training_depends_on(self, weights, tmp_path):
@@ -414,7 +414,7 @@ class TestStart:
             self.study(tmp_path, str(weights), block=1)
         assert "takes LR as it is, and the run gives it LR enlarged x2" in caplog.text
         with pytest.raises(
-            UserError, match=r"runs\.r\.plan\.0\.start: .*without training, the input it was trained on"
+            UserError, match=r"runs\.r\.plan, phase 1, start: .*without training, the input it was trained on"
         ):
             self.study(tmp_path, str(weights), block=1, iterations=0)
 

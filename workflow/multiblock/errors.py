@@ -1,6 +1,7 @@
 """The one kind of error that is the user's to mend, and how it names what was probably meant."""
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 
 
@@ -23,8 +24,17 @@ _CONTROLS |= {0xDC00 + byte: f"\\x{byte:02x}" for byte in range(128, 256)}
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:
-    """A hint such as ``; did you mean 'patch'?`` for a misspelt word, or nothing where no allowed word is close."""
-    close = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.6)
+    """A hint such as ``; did you mean 'patch'?`` for a misspelt word, or nothing where no allowed word is close.
+
+    Words that only look alike, or differ by capitals alone, are told apart.
+    """
+    words = [known for known in allowed if known != word]
+    for known in words:
+        if unicodedata.normalize("NFC", known) == unicodedata.normalize("NFC", word):
+            return f"; did you mean '{known}'? The letters are the same, composed otherwise"
+        if known.casefold() == word.casefold():
+            return f"; did you mean '{known}'? Capitals count"
+    close = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
     return f"; did you mean '{close[0]}'?" if close else ""
 
 

@@ -14,9 +14,6 @@ from typing import Any
 
 from multiblock.errors import UserError
 
-STARTS = ("default", "orthogonal", "normal", "inherit", "inherit_zeroed")
-"""How a block can start that no earlier phase has trained, unless it starts from a file."""
-
 RANDOM = "random"
 """Stands for no file, where a part of a block could start from published weights."""
 
@@ -178,13 +175,13 @@ class Plan:
                 )
         trained: set[int] = set()
         for number, phase in enumerate(self.phases, 1):
-            key, span = f"plan: phase {number}", f"span {format_span(phase.first, phase.last)}"
+            key, span = f"plan, phase {number}", f"span {format_span(phase.first, phase.last)}"
             if phase.last > len(self.blocks):
                 yield f"{key}: {span} goes past the chain's last block; allowed are 1 to {len(self.blocks)}"
             gap = [block for block in range(1, phase.first) if block not in trained]
             if gap:
                 yield f"{key}: {span} leaves a gap: block {gap[0]} before it has not been trained by any earlier phase"
-            for new in sorted(set(phase.span) - trained) if phase.start.startswith("inherit") else ():
+            for new in sorted(set(phase.span) - trained) if inherits(phase.start) else ():
                 if new == 1:
                     yield (
                         f"{key}: start {phase.start} has nothing to inherit from: block 1 is the first; "
@@ -308,6 +305,11 @@ def split_file(start: str) -> tuple[str, int | None]:
     if not match:
         raise ValueError(f"{start!r} names no file of weights")
     return match[1], int(match[2]) if match[2] else None
+
+
+def inherits(start: str) -> bool:
+    """Whether a way to start takes the weights of the block before, which must be there and be built alike."""
+    return start.startswith("inherit") and not is_file(start)
 
 
 def parse_span(text: int | str, key: str) -> tuple[int, int]:

@@ -25,10 +25,11 @@ _SKIPPED = {"ctx", "kind", "type_comment", "type_ignores", "type_params", "retur
 
 
 @cache
-def digest_of_code(text: str, part: str = "") -> str:
+def digest_of_code(text: str, part: str = "", beside: frozenset[str] = frozenset()) -> str:
     """The digest of a module's text.
 
     Args:
+        beside: names of arguments that compute nothing where they are given, such as what a registry's entry says.
         part: a class or function of it, as in ``Chain.forward``; the whole module if none is named.
 
     Raises:
@@ -36,6 +37,9 @@ def digest_of_code(text: str, part: str = "") -> str:
         ValueError: it has no such part.
     """
     tree = _without_types(ast.parse(text))
+    for call in ast.walk(tree):
+        if isinstance(call, ast.Call):
+            call.keywords = [keyword for keyword in call.keywords if keyword.arg not in beside]
     node: ast.AST = tree
     for name in filter(None, part.split(".")):
         found = [child for child in getattr(node, "body", []) if getattr(child, "name", None) == name]

@@ -1,12 +1,4 @@
-import sys
-from dataclasses import asdict
-from pathlib import Path
-
-# The package is found without being installed; the jobs find it through the link beside the scripts.
-sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
-
 from multiblock.data.imageset import SPLITS
-from multiblock.errors import UserError, one_line
 from multiblock.workflow.layout import TRAINED, image_set
 from multiblock.workflow.start import start
 

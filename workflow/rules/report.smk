@@ -66,8 +66,8 @@ rule figures:
     params:
         of=lambda wildcards: layout.seeds_and_phases(wildcards.run),
         titles=on.titles,
-        images=study.report["images"],
-        zoom=study.report["zoom"],
+        images=study.report.images,
+        zoom=study.report.zoom,
     script:
         "../scripts/figures.py"
 
@@ -125,7 +125,7 @@ rule losses:
     params:
         phases={run: layout.phases_by_seed(run) for run in study.runs},
         groups=study.loss_figures,
-        reference=study.report.get("reference_losses"),
+        reference=study.report.reference_losses,
     script:
         "../scripts/losses.py"
 
@@ -149,6 +149,6 @@ rule budget:
     params:
         blocks={run: [asdict(block) for block in study.runs[run].plan.blocks] for run in study.runs},
         measured={run: layout.of_last_phase(run, "psnr.csv") for run in study.runs},
-        limit=study.report.get("budget_gflops"),
+        limit=study.report.budget_gflops,
     script:
         "../scripts/budget.py"

@@ -1,18 +1,19 @@
 from pathlib import Path
 
-from multiblock.config.study import load
+from multiblock.config import load
 from multiblock.plan import Task
 from multiblock.training.record import check_phases
 from multiblock.training.trainer import Settings, train
+from multiblock.workflow.check import check_once
 from multiblock.workflow.jobs import device_of, job, weights_by_phase
 
 with job(snakemake) as needed:
     if needed:
+        study, wildcards = load(snakemake.config), snakemake.wildcards
+        # All phases of all runs, before the first is trained.
+        check_once(study)
         if snakemake.config["training"]["below_input"] == "stop":
             check_phases(map(Path, snakemake.input.weights))
-        wildcards = snakemake.wildcards
-        # From the config, not as a parameter: what the file says of itself is no reason to train again.
-        run = load(snakemake.config).runs[wildcards.run]
         train(
             Task.from_dict(snakemake.params.task),
             Settings(**snakemake.params.settings),
@@ -24,5 +25,6 @@ with job(snakemake) as needed:
             lr=Path(snakemake.input.lr[0]).parent,
             checkpoint_seconds=snakemake.config["training"]["checkpoint_seconds"],
             memory_gib=snakemake.config["inference"]["memory_gib"],
-            about=run.provenance(int(wildcards.phase), int(wildcards.seed)),
+            # From the config, not as a parameter: what the file says of itself is no reason to train again.
+            about=study.runs[wildcards.run].provenance(int(wildcards.phase), int(wildcards.seed)),
         )

@@ -1,4 +1,4 @@
-"""``multiblock plan``: check a config and print its phases."""
+"""``multiblock plan``: print the phases of a config, what it left at its default, and whether it can be trained."""
 
 import argparse
 from pathlib import Path
@@ -6,24 +6,34 @@ from typing import Any
 
 from multiblock import config
 from multiblock.cli.printing import print_table
+from multiblock.config.defaults import defaults
+from multiblock.config.reading import check_whole
 from multiblock.plan import INPUT, Plan, format_span
+from multiblock.workflow.check import check
+from multiblock.workflow.given import DEFAULT
 
 
 def add(commands: Any) -> None:
     """Add the subcommand to the parser."""
     parser = commands.add_parser("plan", help="check a config and print its phases")
-    parser.add_argument("config", nargs="*", type=Path, default=[Path("config.yaml")], help="files, merged in order")
+    parser.add_argument("config", nargs="*", type=Path, default=[DEFAULT], help="files, merged in order")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print a table of phases for each run."""
-    study = config.load(config.read(options.config))
+    """Print a table of phases for each run, and the defaults that the files got; then check all phases."""
+    given = config.read(options.config)
+    study = config.load(given)
+    if options.config != [DEFAULT]:
+        check_whole(given, options.config)
     for run in study.runs.values():
         seeds = ", ".join(map(str, study.seeds))
         print(f"run {run.name}: {len(run.plan.blocks)} blocks on {run.data.name}, seeds {seeds}")
         header = ("phase", "trains", "starts from", "reads", "makes", "iterations", "block-pixels", "then rerun")
         print_table([header, *(_phase(run.plan, number) for number in run.plan.numbers)], indent="  ")
+    for line in defaults(given):
+        print(line)
+    print(check(study))
 
 
 def _phase(plan: Plan, number: int) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from multiblock.config.explain import allowed
 from multiblock.config.schema import schema
 
 _PARTS = {
@@ -39,20 +40,5 @@ def _table(title: str, properties: Mapping[str, Any], rule: Mapping[str, Any]) -
             default = "see config.yaml" if value and isinstance(value, dict) else f"`{json.dumps(value)}`"
         else:
             default = "needed" if key in rule.get("required", ()) else "none"
-        yield f"| `{key}` | {_allowed(entry)} | {default} | {' '.join(entry['description'].split())} |"
+        yield f"| `{key}` | {allowed(entry, '`')} | {default} | {' '.join(entry['description'].split())} |"
     yield ""
-
-
-def _allowed(entry: Mapping[str, Any]) -> str:
-    if "anyOf" in entry:
-        return " or ".join(_allowed(choice) for choice in entry["anyOf"])
-    if "enum" in entry:
-        return ", ".join(f"`{value}`" for value in entry["enum"])
-    if "enum" in entry.get("items", {}):
-        return "list of " + ", ".join(f"`{value}`" for value in entry["items"]["enum"])
-    kinds = entry.get("type", "mapping")
-    text = (
-        " or ".join([kinds] if isinstance(kinds, str) else kinds).replace("object", "mapping").replace("array", "list")
-    )
-    bounds = {"minimum": "from {}", "exclusiveMinimum": "above {}", "maximum": "up to {}"}
-    return ", ".join([text, *(words.format(entry[bound]) for bound, words in bounds.items() if bound in entry)])

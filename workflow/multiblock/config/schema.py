@@ -1,13 +1,12 @@
 """A configuration in plain values, checked against the schema, with all defaults filled in.
 
-The schema (schema.yaml beside this file) is the one place where keys, bounds and defaults stand. Errors name
-the key, what was found, what is allowed and, for a misspelt word, the nearest known one.
+The schema (schema.yaml beside this file, and the registries) is the one place where keys, bounds and defaults stand.
+Errors name the key, what was found, what is allowed and, for a misspelt word, the nearest known one.
 """
 
 import copy
 import re
-import reprlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,9 @@ from typing import Any
 import jsonschema
 import yaml
 
-from multiblock.errors import UserError, listed, nearest
+from multiblock.config import explain, registries
+from multiblock.config.explain import key, shown
+from multiblock.errors import UserError
 
 SCHEMA = Path(__file__).with_name("schema.yaml")
 
@@ -25,8 +26,10 @@ LONGEST_TEXT, LARGEST_NUMBER, DEEPEST, MOST = 4096, 10**15, 20, 100_000
 
 @cache
 def schema() -> dict[str, Any]:
-    """The configuration's JSON schema."""
-    return yaml.safe_load(SCHEMA.read_text())
+    """The configuration's JSON schema, with the entries of all registries."""
+    rules = yaml.load(SCHEMA.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    registries.fill(rules)
+    return rules
 
 
 @cache
@@ -42,9 +45,8 @@ def checked(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     filled = plain_values(config)
     _fill(filled, schema())
-    errors = _validator().iter_errors(filled)
-    for error in sorted(errors, key=lambda e: (e.validator != "additionalProperties", list(map(str, e.absolute_path)))):
-        raise UserError(_explain(error))
+    if wrong := explain.first(_validator().iter_errors(filled)):
+        raise UserError(wrong)
     return filled
 
 
@@ -61,13 +63,13 @@ def plain_values(config: Any) -> Any:
         nonlocal values
         values += 1
         if values > MOST or len(place) > DEEPEST:
-            raise UserError(f"{_path(place[:1])}: found too much; allowed are {MOST} values, {DEEPEST} levels deep")
+            raise UserError(f"{key(*place[:1])}: found too much; allowed are {MOST} values, {DEEPEST} levels deep")
         if isinstance(value, Mapping):
-            return {name(key, place): plain(item, (*place, key)) for key, item in value.items()}
+            return {name(word, place): plain(item, (*place, word)) for word, item in value.items()}
         if isinstance(value, list | tuple):
             return [plain(item, (*place, number)) for number, item in enumerate(value)]
         if isinstance(value, str):
-            _check_text(value, _path(place))
+            _check_text(value, key(*place))
             if not re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
                 return value
             value = float(value)
@@ -75,40 +77,26 @@ def plain_values(config: Any) -> Any:
             value = int(value)
         if not isinstance(value, int | float | None):
             kinds = f"numbers, true, false, lists, mappings, and {quotes}"
-            raise UserError(f"{_path(place)}: found {shown(value)}; allowed are {kinds}")
+            raise UserError(f"{key(*place)}: found {shown(value)}; allowed are {kinds}")
         if value is not None and not -LARGEST_NUMBER <= value <= LARGEST_NUMBER:  # nan is not either
-            raise UserError(f"{_path(place)}: found {shown(value)}; allowed are numbers up to {LARGEST_NUMBER:.0e}")
+            raise UserError(f"{key(*place)}: found {shown(value)}; allowed are numbers up to {LARGEST_NUMBER:.0e}")
         return value
 
-    def name(key: Any, place: tuple[Any, ...]) -> str:
-        if not isinstance(key, str):
-            raise UserError(f"{_path(place)}: found the key {shown(key)}; allowed is {quotes}")
-        _check_text(key, _path(place))
-        return key
+    def name(word: Any, place: tuple[Any, ...]) -> str:
+        if not isinstance(word, str):
+            raise UserError(f"{key(*place)}: found the key {shown(word)}; allowed is {quotes}")
+        _check_text(word, key(*place))
+        return word
 
     return plain(config, ())
 
 
-def shown(value: Any) -> str:
-    """A value as messages show it, cut short where it is long."""
-    """A value as messages show it, cut where it is long."""
-    try:
-        return reprlib.repr(value)
-    except ValueError:  # Python writes no number of more than 4300 digits
-        return f"{type(value).__name__} of too many digits"
-
-
-def _check_text(text: str, key: str) -> None:
+def _check_text(text: str, place: str) -> None:
     """Refuse what no name, folder or word has: characters that break lines or are none."""
     if len(text) > LONGEST_TEXT or re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", text):
         raise UserError(
-            f"{key}: found {shown(text)}; allowed is text of up to {LONGEST_TEXT} characters, no control ones"
+            f"{place}: found {shown(text)}; allowed is text of up to {LONGEST_TEXT} characters, no control ones"
         )
-
-
-def _path(place: Iterable[Any]) -> str:
-    """A key as messages name it: ``runs.default.plan.0``; what is no plain word stands in quotes."""
-    return ".".join(str(part) if re.fullmatch(r"[\w-]+", str(part)) else repr(part) for part in place) or "config"
 
 
 def _fill(value: Any, rules: Mapping[str, Any]) -> None:
@@ -117,60 +105,15 @@ def _fill(value: Any, rules: Mapping[str, Any]) -> None:
         _fill(value, schema()["$defs"][rules["$ref"].rsplit("/", 1)[1]])
     if isinstance(value, dict):
         properties = rules.get("properties", {})
-        for key, rule in properties.items():
+        for name, rule in properties.items():
             if "default" in rule:
-                value.setdefault(key, copy.deepcopy(rule["default"]))
-            if key in value:
-                _fill(value[key], rule)
+                value.setdefault(name, copy.deepcopy(rule["default"]))
+            if name in value:
+                _fill(value[name], rule)
         others = rules.get("additionalProperties")
         if isinstance(others, Mapping):
-            for key in value.keys() - properties.keys():
-                _fill(value[key], others)
+            for name in value.keys() - properties.keys():
+                _fill(value[name], others)
     elif isinstance(value, list) and "items" in rules:
         for item in value:
             _fill(item, rules["items"])
-
-
-def _explain(error: jsonschema.ValidationError) -> str:
-    """A schema error as one line: key, what was found, what is allowed."""
-    key = _path(error.absolute_path)
-    found = error.instance
-    rule = error.validator_value
-    match error.validator:
-        case "additionalProperties":
-            allowed = list(error.schema.get("properties", {}))
-            unknown = next(name for name in found if name not in allowed)
-            path = _path([*error.absolute_path, unknown])
-            return f"{path}: unknown key{nearest(unknown, allowed)}; allowed are {listed(allowed)}"
-        case "required":
-            missing = next(name for name in rule if name not in found)
-            hints = (f"; found '{name}'{hint}" for name in found if (hint := nearest(name, [missing])))
-            return f"{key}: key '{missing}' is missing{next(hints, '')}"
-        case "type":
-            names = {"object": "a mapping", "array": "a list", "string": "text", "number": "a number"}
-            names |= {"integer": "a whole number", "boolean": "true or false"}
-            kinds = [rule] if isinstance(rule, str) else rule
-            return f"{key}: found {shown(found)}; allowed is {' or '.join(names.get(k, k) for k in kinds)}"
-        case "enum":
-            return f"{key}: found {shown(found)}{nearest(str(found), map(str, rule))}; allowed are {listed(rule)}"
-        case "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum":
-            signs = {"minimum": "at least", "maximum": "at most"}
-            signs |= {"exclusiveMinimum": "more than", "exclusiveMaximum": "below"}
-            return f"{key}: found {shown(found)}; allowed is {signs[error.validator]} {rule}"
-        case "minItems" | "minProperties" | "maxItems" | "maxLength":
-            sign = "at least" if error.validator.startswith("min") else "at most"
-            unit = "characters" if error.validator == "maxLength" else "entries"
-            return f"{key}: found {shown(found)}; allowed are {sign} {rule} {unit}"
-        case "uniqueItems":
-            return f"{key}: found {shown(found)}; allowed are entries that all differ"
-        case "anyOf":
-            words = [str(word) for choice in rule for word in choice.get("enum", choice.get("properties", ()))]
-            wrong = [key for key in found if key not in words] if isinstance(found, dict) else [found]
-            hint = nearest(str(wrong[0]), words) if wrong else ""
-            known = listed(dict.fromkeys(words))
-            place = f"{key}: found {shown(wrong[0] if wrong else found)}{hint}"
-            return f"{place}; allowed are {known}, or a mapping of them to weights from 0"
-        case "pattern":
-            return f"{key}: found {shown(found)}; allowed is what matches {rule}"
-        case _:
-            return f"{key}: {error.message}"

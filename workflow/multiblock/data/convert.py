@@ -1,14 +1,12 @@
 """Turn image files into image sets, reading every file once."""
 
 import logging
-from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-
 from multiblock.data import images, resize
-from multiblock.data.dataset import DatasetConfig, ImagePair, check_partner, find, left_out
+from multiblock.data.dataset import DatasetConfig, check_partner, find, left_out
+from multiblock.data.degradations import DEGRADATIONS
 from multiblock.data.imageset import SPLITS, ImageSet, write_set
 from multiblock.data.pair_checks import pair_checks
 from multiblock.errors import listed
@@ -27,7 +25,7 @@ def convert(data: DatasetConfig, hr: Path, lr: Path) -> None:
     """
     for file in left_out(data):
         log.info("%s: left out, its ending is none of %s", file, listed(images.SUFFIXES))
-    degrade = DEGRADATIONS[data.degradation]
+    degrade = DEGRADATIONS[data.degradation].make
     # The windows of one image come one after another: it is decoded once.
     decoded = lru_cache(maxsize=1)(images.read)
     for split, items in find(data).items():
@@ -52,22 +50,6 @@ def convert(data: DatasetConfig, hr: Path, lr: Path) -> None:
                 hr_set.add(item.name, full)
                 lr_set.add(item.name, partner)
         log.info("%s: %d images of %s", split, len(items), data.name)
-
-
-def _random(full: np.ndarray, scale: int, item: ImagePair) -> np.ndarray:
-    """LR by a random kernel and a JPEG of random quality, which follow from the item's name."""
-    random = item.random()
-    random.random(2)  # the numbers of the item's window
-    kernel = images.KERNELS[random.integers(len(images.KERNELS))]
-    small = images.shrink(full, scale, kernel)
-    return images.as_jpeg(small, int(random.integers(75, 96)))
-
-
-DEGRADATIONS: Mapping[str, Callable[[np.ndarray, int, ImagePair], np.ndarray]] = {
-    "bicubic": lambda full, scale, _: resize.shrink(full, scale),
-    "random": _random,
-}
-"""How LR is made from HR pixels (H, W, 3), uint8, whose sides are multiples of the scale."""
 
 
 def _cut_size(size: tuple[int, int], scale: int, limit: int | None) -> tuple[int, int]:

@@ -199,7 +199,7 @@ def _check_value(value: Any, kind: str, key: str) -> None:
         if not isinstance(value, list | tuple):
             raise UserError(f"{key}: found {shown(value)}; allowed is a list of whole numbers")
         for number, item in enumerate(value):
-            _check_value(item, "int", f"{key}.{number}")
+            _check_value(item, "int", f"{key}, entry {number + 1}")
     elif plain := {"int": int, "float": int | float, "bool": bool, "str": str}.get(kind):
         if not isinstance(value, plain) or isinstance(value, bool) != (kind == "bool"):
             raise UserError(f"{key}: found {shown(value)}; allowed is a value of type {kind}")

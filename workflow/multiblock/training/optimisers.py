@@ -1,24 +1,98 @@
-"""Optimisers by name, with the constants of the multiblock study. Another one is another line.
+"""Optimisers by name, with the constants of the multiblock study. Another one is another entry.
 
-Fused where PyTorch has it: one pass over all weights in place of one for each operation.
+PyTorch is imported when one is made, not before: the config is checked against this table at once.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import nn
-
-from multiblock.model.chain import Chain
+from multiblock.errors import UserError
 from multiblock.plan import Stage
-from multiblock.training.freezing import modules
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from multiblock.model.chain import Chain
 
 
-def _light(kind: type[torch.optim.Optimizer]) -> type[torch.optim.Optimizer]:
+@dataclass(frozen=True, kw_only=True)
+class Optimiser:
+    """An optimiser by name.
+
+    Args:
+        kind: its class in ``torch.optim``.
+        what: what it is, for the reference, in a few words.
+        options: the schema of each argument that a stage can give, by PyTorch's name; with a default where the study
+            has a constant of its own, else PyTorch's default holds.
+        fused: one pass over all weights in place of one for each operation, where PyTorch has it.
+        wrong: from the options to what is wrong with them together, as the end of a message that begins with the key
+            ``options``; nothing where nothing is.
+    """
+
+    kind: str
+    what: str
+    options: Mapping[str, Mapping[str, Any]]
+    fused: bool = False
+    wrong: Callable[[Mapping[str, Any]], str] = lambda options: ""
+
+
+def _without_momentum(options: Mapping[str, Any]) -> str:
+    if options.get("nesterov") and not options.get("momentum"):
+        return ".nesterov: found true without momentum; a momentum above 0 is needed"
+    return ""
+
+
+_SHARE = {"type": "number", "minimum": 0, "exclusiveMaximum": 1}
+_EPS = {"type": "number", "exclusiveMinimum": 0}
+_WEIGHT_DECAY = {"type": "number", "minimum": 0}
+
+OPTIMISERS: dict[str, Optimiser] = {
+    "adam": Optimiser(
+        kind="Adam",
+        what="of the multiblock study",
+        options={
+            "betas": {"type": "array", "minItems": 2, "maxItems": 2, "items": _SHARE, "default": [0.9, 0.999]},
+            "eps": {**_EPS, "default": 1e-8},
+            "weight_decay": _WEIGHT_DECAY,
+            "amsgrad": {"type": "boolean"},
+        },
+        fused=True,
+    ),
+    "adadelta": Optimiser(
+        kind="Adadelta",
+        what="of the multiblock study, whose learning rate is 1",
+        options={
+            "rho": {"type": "number", "minimum": 0, "maximum": 1, "default": 0.9},
+            "eps": {**_EPS, "default": 1e-6},
+            "weight_decay": _WEIGHT_DECAY,
+        },
+    ),
+    "sgd": Optimiser(
+        kind="SGD",
+        what="as PyTorch has it",
+        options={"momentum": _SHARE, "nesterov": {"type": "boolean"}, "weight_decay": _WEIGHT_DECAY},
+        fused=True,
+        wrong=_without_momentum,
+    ),
+}
+"""All optimisers by name."""
+
+
+def filled(optimiser: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of an optimiser, in a fixed order, with the study's constants where none are given."""
+    constants = {name: rule["default"] for name, rule in OPTIMISERS[optimiser].options.items() if "default" in rule}
+    return dict(sorted({**constants, **options}.items()))
+
+
+def _light(kind: "type[torch.optim.Optimizer]") -> "type[torch.optim.Optimizer]":
     """The optimiser without what keeps its methods out of torch.compile, whose first call imports the compiler.
 
     That takes over a second, and nothing here compiles an optimiser. What it computes is the same.
     """
+    import torch
+
     methods: dict[str, Any] = {}
     for name in ("add_param_group", "state_dict", "load_state_dict", "zero_grad", "step"):
         inside = getattr(getattr(kind, name), "__wrapped__", None)
@@ -27,35 +101,52 @@ def _light(kind: type[torch.optim.Optimizer]) -> type[torch.optim.Optimizer]:
     return type(kind.__name__, (kind,), methods)
 
 
-OPTIMISERS: Mapping[str, tuple[Callable[..., torch.optim.Optimizer], dict[str, Any]]] = {
-    "adam": (_light(torch.optim.Adam), {"betas": (0.9, 0.999), "eps": 1e-8, "fused": True}),
-    "adadelta": (_light(torch.optim.Adadelta), {"rho": 0.9, "eps": 1e-6}),
-    "sgd": (_light(torch.optim.SGD), {"fused": True}),
-}
-
-
-def make(stage: Stage, span: Chain) -> torch.optim.Optimizer:
-    """A new optimiser for ``span`` as ``stage`` asks for; the schema has checked its options.
-
-    The first group of parameters is what no part of ``stage.parts`` holds; the parts follow in order. Each group
-    keeps the learning rate that its schedule starts from as ``base``.
+def build(optimiser: str, parameters: Any, lr: float, options: Mapping[str, Any]) -> "torch.optim.Optimizer":
+    """A new optimiser by name for parameters or groups of them.
 
     Raises:
-        UserError: no block of the span has a part that the stage names.
+        ValueError: PyTorch does not take the options together.
     """
-    build, constants = OPTIMISERS[stage.optimiser]
-    taken: set[nn.Parameter] = set()
-    groups = []
-    for name, part in stage.parts.items():
+    import torch
+
+    entry = OPTIMISERS[optimiser]
+    fused: dict[str, Any] = {"fused": True} if entry.fused else {}
+    kind = _light(getattr(torch.optim, entry.kind))
+    return kind(parameters, lr=lr, **fused, **filled(optimiser, options))  # type: ignore[call-arg]
+
+
+def make(stage: Stage, span: "Chain") -> "torch.optim.Optimizer":
+    """A new optimiser for ``span`` as ``stage`` asks for; the schema has checked its options.
+
+    Raises:
+        UserError: see :func:`groups`.
+    """
+    return build(stage.optimiser, groups(stage.parts, span, stage.lr), stage.lr, stage.options)
+
+
+def groups(parts: Mapping[str, Mapping[str, Any]], span: "Chain", lr: float) -> list[dict[str, Any]]:
+    """The parameters of ``span`` in groups: first what no part of ``parts`` holds; the parts follow in order.
+
+    Each group keeps the learning rate that its schedule starts from as ``initial_lr``.
+
+    Raises:
+        UserError: no block of the span has a part of that name, or two parts overlap.
+    """
+    from multiblock.training.freezing import modules
+
+    taken: dict[nn.Parameter, str] = {}
+    made = []
+    for name, part in parts.items():
         inside = [parameter for module in modules(span, name) for parameter in module.parameters()]
-        groups.append({"params": _trainable(inside), "initial_lr": part.get("lr", stage.lr)})
-        taken.update(inside)
+        if other := next((taken[parameter] for parameter in inside if parameter in taken), None):
+            raise UserError(f"parts.{name}: overlaps parts.{other}; allowed are parts that share no weights")
+        made.append({"params": _trainable(inside), "initial_lr": part.get("lr", lr)})
+        taken.update(dict.fromkeys(inside, name))
     rest = [parameter for parameter in span.parameters() if parameter not in taken]
-    groups.insert(0, {"params": _trainable(rest), "initial_lr": stage.lr})
-    groups = [{**group, "lr": group["initial_lr"]} for group in groups if group["params"]]
-    return build(groups, lr=stage.lr, **{**constants, **stage.options})
+    made.insert(0, {"params": _trainable(rest), "initial_lr": lr})
+    return [{**group, "lr": group["initial_lr"]} for group in made if group["params"]]
 
 
-def _trainable(parameters: list[nn.Parameter]) -> list[nn.Parameter]:
+def _trainable(parameters: "list[nn.Parameter]") -> "list[nn.Parameter]":
     """Without those that their network froze for good, such as a mean shift."""
     return [parameter for parameter in parameters if parameter.requires_grad]

@@ -1,6 +1,6 @@
 """What the blocks of a phase start from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,8 @@ from multiblock.model.metadata import read as read_metadata
 from multiblock.model.state_dict import read
 from multiblock.networks import registry
 from multiblock.networks.spec import describe
-from multiblock.plan import Block, Task, is_file, split_file
+from multiblock.plan import Block, Task, inherits, is_file, split_file
+from multiblock.training.starts import STARTS
 
 
 def starting_chain(task: Task, weights: Mapping[int, Path]) -> Chain:
@@ -41,14 +42,14 @@ def starting_chain(task: Task, weights: Mapping[int, Path]) -> Chain:
         elif is_file(origin):
             file, place = split_file(origin)
             _from_file(block, spec, Path(file), place or number, ours)
-        elif origin.startswith("inherit"):
+        elif inherits(origin):
             block.load_state_dict(blocks[-1].state_dict())
         else:
-            if origin in _FRESH:
+            if draw := STARTS[origin].draw:
                 torch.manual_seed(seed)  # so that it does not matter what the constructor drew
-                _initialise(block, origin)
+                _initialise(block, draw)
             _load_published_parts(block)
-        if origin == "inherit_zeroed":
+        if isinstance(origin, str) and origin in STARTS and STARTS[origin].zeroed:
             for parameter in block.get_submodule(describe(block).output_layer).parameters():
                 nn.init.zeros_(parameter)
         blocks.append(block)
@@ -77,13 +78,7 @@ def _load(module: nn.Module, values: Mapping[str, Tensor], file: Path) -> None:
         raise UserError(f"{file}: does not fit {type(module).__name__}: {' '.join(str(error).split())}") from None
 
 
-_FRESH = {
-    "orthogonal": lambda weight: nn.init.orthogonal_(weight, gain=1.0),
-    "normal": lambda weight: nn.init.normal_(weight, mean=0.0, std=0.1),
-}
-
-
-def _initialise(block: nn.Module, how: str) -> None:
+def _initialise(block: nn.Module, draw: Callable[[Tensor], object]) -> None:
     """Initialise the weights of every convolution, 1-tap gates included; biases get PyTorch's default.
 
     Frozen layers keep what they are.
@@ -91,7 +86,7 @@ def _initialise(block: nn.Module, how: str) -> None:
     for layer in block.modules():
         if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Linear) and any(p.requires_grad for p in layer.parameters()):
             if is_parametrized(layer):  # by spectral or weight norm: the last tensor is the direction
-                _FRESH[how](list(layer.parametrizations.weight.parameters())[-1])  # type: ignore[union-attr, operator]
+                draw(list(layer.parametrizations.weight.parameters())[-1])  # type: ignore[union-attr, operator]
                 continue
             layer.reset_parameters()
-            _FRESH[how](layer.weight)
+            draw(layer.weight)

@@ -10,7 +10,7 @@ from multiblock.plan import Stage
 from multiblock.runtime.compilation import Kernels
 from multiblock.runtime.device import Device
 from multiblock.training import optimisers
-from multiblock.training.losses import Loss
+from multiblock.training.objective import Loss
 
 
 class Step:

@@ -13,22 +13,34 @@ from multiblock.networks import registry
 
 PACKAGE = Path(__file__).parent.parent
 
+_SAYS = frozenset({"what", "wrong"})
+"""What an entry of a registry says of itself, and what it refuses, computes nothing."""
+
 _NETWORK = ("model.chain:Chain.forward", "networks.layers", "networks.attention")
 _INFERENCE = (*_NETWORK, "inference.tiles", "data.tensors", "data.pixels")
 _TABLE = ("report.measured", "report.markdown", "inference.metrics:means")
 
 PARTS: dict[str, tuple[str, ...]] = {
-    "conversion": ("data.convert", "data.images", "data.resize", "data.dataset:ImagePair", "data.imageset:Writer"),
+    "conversion": (
+        "data.convert",
+        "data.degradations",
+        "data.images",
+        "data.resize",
+        "data.dataset:ImagePair",
+        "data.imageset:Writer",
+    ),
     "enlargement": ("data.convert:enlarge", "data.resize", "data.imageset:Writer"),
     "training": (
         *_NETWORK,
         "training.step",
         "training.losses",
+        "training.objective",
         "training.vgg16",
         "training.optimisers",
         "training.schedules",
         "training.freezing",
         "training.start",
+        "training.starts",
         "data.sampler",
         "data.tensors",
     ),
@@ -53,4 +65,5 @@ def of(part: str, *networks: str) -> str:
 
 def _digest(name: str) -> str:
     module, _, inside = name.partition(":")
-    return source.digest_of_code(source.read(PACKAGE.joinpath(*module.split(".")).with_suffix(".py")), inside)
+    text = source.read(PACKAGE.joinpath(*module.split(".")).with_suffix(".py"))
+    return source.digest_of_code(text, inside, _SAYS)

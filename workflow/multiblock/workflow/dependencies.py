@@ -47,7 +47,7 @@ class Dependencies:
         keys = ("keep", "history_every", "validate_every")
         return {
             **{name: getattr(self._study, name) for name in names},
-            **{key: self._study.training[key] for key in keys},
+            **{key: getattr(self._study.training, key) for key in keys},
             "source": code_digest.of("training", *_networks(self.task(wildcards))),
         }
 
@@ -60,7 +60,7 @@ class Dependencies:
         if settings["keep"] == "best" or any(stage.schedule.get("kind") == "plateau" for stage in task.stages):
             # What is seen of the validation images decides, so how they are looked at counts.
             code["validation"] = code_digest.of("validation")
-            looks = {"memory_gib": self._study.inference["memory_gib"]}
+            looks = {"memory_gib": self._study.inference.memory_gib}
         else:
             del settings["validate_every"]
         files = {file: self._digest(Path(file)) for file in task.files}
@@ -71,8 +71,8 @@ class Dependencies:
         networks = self._chain(wildcards)
         return {
             "blocks": self._layout.set_blocks(wildcards),
-            "cache": self._study.inference["cache"],
-            "memory_gib": self._study.inference["memory_gib"],  # tiles change what is pooled over the image
+            "cache": self._study.inference.cache,
+            "memory_gib": self._study.inference.memory_gib,  # tiles change what is pooled over the image
             "code": code_digest.of("generation", *networks),
         }
 
@@ -83,7 +83,7 @@ class Dependencies:
             "first": run.plan.phase(int(wildcards.phase)).first,
             "last": run.plan.phase(int(wildcards.phase)).last,
             "border": self._study.border(run),
-            "memory_gib": self._study.inference["memory_gib"],
+            "memory_gib": self._study.inference.memory_gib,
             "code": code_digest.of("evaluation", *self._chain(wildcards)),
         }
 
@@ -108,8 +108,8 @@ class Dependencies:
         return {
             "of": self._layout.seeds_and_phases(wildcards.run),
             "titles": self.titles(wildcards),
-            "images": report["images"],
-            "zoom": report["zoom"],
+            "images": report.images,
+            "zoom": report.zoom,
             "code": code_digest.of("figures"),
         }
 
@@ -119,7 +119,7 @@ class Dependencies:
 
     def losses(self, _: Any) -> dict[str, Any]:
         """Of the table and the figures of training losses."""
-        reference = self._study.report.get("reference_losses")
+        reference = self._study.report.reference_losses
         return {
             "of": {run: self._layout.seeds_and_phases(run) for run in self._study.runs},
             "groups": self._study.loss_figures,
@@ -133,7 +133,7 @@ class Dependencies:
         blocks: Mapping[str, Any] = {run: [asdict(block) for block in runs[run].plan.blocks] for run in runs}
         return {
             "blocks": blocks,
-            "limit": self._study.report.get("budget_gflops"),
+            "limit": self._study.report.budget_gflops,
             "code": code_digest.of("budget", *(block.network for run in runs.values() for block in run.plan.blocks)),
         }
 

@@ -108,7 +108,7 @@ class Layout:
         if len(self.study.runs) > 1:
             files += [f"{name}_comparison.csv", f"{name}_comparison.md", f"{name}_times.csv"]
             files += [f"{name}_losses.csv", f"{name}_losses"]
-        if "budget_gflops" in self.study.report:
+        if self.study.report.budget_gflops is not None:
             files += [f"{name}_budget.csv", f"{name}_budget.md"]
         return [f"{self.results}/{file}" for file in files]
 

@@ -4,6 +4,7 @@ import logging
 from functools import cache
 from pathlib import Path
 
+from multiblock.config.explain import key
 from multiblock.errors import UserError
 from multiblock.model import metadata
 from multiblock.plan import Plan, is_file, split_file
@@ -11,19 +12,19 @@ from multiblock.plan import Plan, is_file, split_file
 log = logging.getLogger(__name__)
 
 
-def check(plan: Plan, enlarge: int, key: str) -> None:
+def check(plan: Plan, enlarge: int, run: str) -> None:
     """Check each block of ``plan`` that starts from a file.
 
     Args:
         enlarge: how many times LR is enlarged before it enters the chain. Weights that were trained on another input
             can be trained on; where nothing is trained they would be wrong.
-        key: config key of the plan, which an error names.
+        run: name of the run, which an error names.
 
     Raises:
         UserError: a file cannot be read, has no such block, or one that is built otherwise.
     """
     for number in plan.numbers:
-        phase, place = plan.phase(number), f"{key}.{number - 1}.start"
+        phase, place = plan.phase(number), key("runs", run, "plan", number - 1, "start")
         if not is_file(phase.start):
             continue
         name, chosen = split_file(phase.start)

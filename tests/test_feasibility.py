@@ -1,0 +1,225 @@
+"""What can be known before any training is found before it."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from multiblock import config
+from multiblock.cli import main
+from multiblock.errors import UserError
+from multiblock.model.chain import Chain
+from multiblock.plan import Block
+from multiblock.training import feasibility
+from multiblock.workflow import check as checks
+from multiblock.workflow.check import check, check_once
+from test_workflow import snakemake, write_config
+
+TOY = {"network": "toy"}
+MCAN = {"network": "mcan", "channels": 4, "residual_blocks": 1}
+OWN = """
+import torch
+from torch import nn
+
+class Own(nn.Module):
+    receptive_field = {receptive_field}
+    output_layer = {output_layer!r}
+
+    def __init__(self, *, scale: int = 1) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 3, 3, padding={padding})
+
+    def forward(self, x):
+        {line}
+        return self.layer(x)
+"""
+
+
+def study(block=TOY, scale=1, chain=("b",), plan=None, results="results", **stage) -> config.Study:
+    """A study of one run; without a plan it has one phase of two stages, of which the second is changed."""
+    images = {"hr": "a"} if scale > 1 else {"hr": "a", "lr": "b"}
+    plain = {"iterations": 1, "batch": 2, "patch": 16}
+    plan = plan or [{"span": f"1-{len(chain)}", "stages": [plain, {**plain, **stage}]}]
+    return config.load(
+        {
+            "results": str(results),
+            "data": {"scale": scale, "train": images, "test": images},
+            "blocks": {"b": dict(block)},
+            "runs": {"one": {"chain": list(chain), "plan": plan}},
+        }
+    )
+
+
+def refused(made: config.Study) -> str:
+    with pytest.raises(UserError) as error:
+        check(made)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("block", "says"),
+    [
+        (
+            {"network": "imdn", "channels": 10},
+            "phase 1, stage 1: blocks.b (imdn): with channels 10, scale 2 it takes no",
+        ),
+        (
+            {"network": "pan", "channels": 7},
+            "phase 1, stage 1: blocks.b (pan): with channels 7, scale 2 it takes no patch",
+        ),
+        ({"network": "carn", "dilations": [1, 2]}, "phase 1: blocks.b (carn): cannot be built with dilations [1, 2]"),
+    ],
+)
+def test_options_that_a_network_refuses(block, says):
+    assert refused(study(block, scale=2)).startswith(f"runs.one.plan, {says}")
+
+
+def test_large_networks_are_looked_at_too():
+    block = {"network": "imdn", "channels": 65}
+    assert "blocks.b (imdn): with channels 65, scale 2 it takes no" in refused(study(block, scale=2, patch=192))
+    assert check(study({"network": "imdn"}, scale=2, patch=192)).startswith("checked 1 phase in")
+
+
+@pytest.mark.parametrize(
+    ("parts", "says"),
+    [
+        (
+            {"encoder": {"lr": 1e-5}},
+            "stage 2, parts.encoder: no block of the span has such a part; allowed are head, body",
+        ),
+        ({"body": {"lr": 1e-5}, "body.0": {"lr": 1e-4}}, "stage 2, parts.body.0: overlaps parts.body"),
+        (
+            {name: {"freeze": 5} for name in ("head", "body", "closing", "to_rgb")},
+            "stage 2, parts: found all weights frozen at first",
+        ),
+    ],
+)
+def test_parts(parts, says):
+    assert refused(study(MCAN, parts=parts)).startswith(f"runs.one.plan, phase 1, {says}")
+
+
+def test_the_phase_is_counted_as_people_do():
+    stages = [{"iterations": 1, "batch": 2, "patch": 16}]
+    plan = [{"span": 1, "stages": stages}, {"span": 1, "stages": [{**stages[0], "parts": {"none": {"lr": 1}}}]}]
+    assert refused(study(plan=plan)).startswith("runs.one.plan, phase 2, stage 1, parts.none: no block")
+
+
+def test_what_optimisers_refuse_together(monkeypatch):
+    from multiblock.training import optimisers
+
+    real = optimisers.build
+
+    def build(name, parameters, lr, options):
+        if options.get("amsgrad"):
+            raise ValueError("no amsgrad here")
+        return real(name, parameters, lr, options)
+
+    monkeypatch.setattr(optimisers, "build", build)
+    assert "phase 1, stage 2, options: adam does not take" in refused(study(options={"amsgrad": True}))
+    monkeypatch.setattr(optimisers, "build", real)
+    assert check(study(options={"amsgrad": True}))
+
+
+def test_files_that_do_not_fit(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Chain.build([Block(network="toy", options={"depth": 3})], [True]).save(Path("w.safetensors"))
+    plan = [{"span": 1, "start": "w.safetensors", "stages": [{"iterations": 1, "patch": 16}]}]
+    assert check(study({"network": "toy", "depth": 3}, plan=plan))
+    message = refused(study({"network": "toy", "depth": 2}, plan=plan))
+    assert message.startswith("runs.one.plan, phase 1, start: w.safetensors: ")
+    torch.save({"features.0.weight": torch.zeros(3)}, "vgg16.pth")
+    made = config.checked({})
+    made["training"]["vgg16"] = "vgg16.pth"
+    made["recipes"]["joint"][1]["loss"] = "content"
+    with pytest.raises(
+        UserError, match=r"runs\.default\.plan, phase 4, stage 2, loss: vgg16\.pth: does not hold VGG-16"
+    ):
+        check(config.load(made))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (
+            {"padding": 0},
+            "stage 1: blocks.b (own.py): makes (2, 3, 14, 14) of 2 patches of 16 pixels; with scale 1, (2,",
+        ),
+        (
+            {"line": "raise ValueError('no')"},
+            "stage 1: blocks.b (own.py): with its default options it takes no patches",
+        ),
+        ({"receptive_field": "None"}, "phase 1: blocks.b (own.py): Own.receptive_field: found None"),
+        ({"line": "assert float(x.sum()) == 0"}, None),
+    ],
+)
+def test_networks_of_ones_own(tmp_path, monkeypatch, changes, says):
+    from multiblock.networks import registry
+
+    monkeypatch.chdir(tmp_path)
+    plain = {"padding": 1, "line": "pass", "receptive_field": 3, "output_layer": "layer"}
+    Path("own.py").write_text(OWN.format(**{**plain, **changes}))
+    registry._class.cache_clear()
+    registry._options.cache_clear()
+    made = study({"network": "own.py"})
+    assert says in refused(made) if says else check(made)
+
+
+def test_the_last_convolution_has_to_be_there_to_be_zeroed(tmp_path, monkeypatch):
+    from multiblock.networks import registry
+
+    monkeypatch.chdir(tmp_path)
+    Path("own.py").write_text(OWN.format(padding=1, line="pass", receptive_field=3, output_layer="gone"))
+    registry._class.cache_clear()
+    registry._options.cache_clear()
+    stages = [{"iterations": 1, "patch": 16, "batch": 2}]
+    plan = [{"span": 1, "stages": stages}, {"span": 2, "start": "inherit_zeroed", "stages": stages}]
+    assert "phase 2: blocks.b (own.py)" in refused(study({"network": "own.py"}, chain=("b", "b"), plan=plan))
+
+
+def test_what_is_alike_is_looked_at_once(monkeypatch):
+    seen = []
+    look = feasibility._output_shape
+    monkeypatch.setattr(feasibility, "_output_shape", lambda *of: seen.append(of) or look(*of))
+    check(config.load({}))
+    assert len(seen) == 1
+
+
+def test_it_leaves_random_numbers_as_they_are():
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    check(config.load({}))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_study_is_checked_once_and_again_where_it_changed(tmp_path, monkeypatch):
+    called = []
+    monkeypatch.setattr(checks, "check", lambda study: called.append(study) or "fine")
+    for _ in range(2):
+        check_once(study(results=tmp_path))
+    assert len(called) == 1
+    check_once(study(results=tmp_path, lr=1e-2))
+    assert len(called) == 2
+
+
+def test_plan_says_what_cannot_be_trained(tmp_path, capsys):
+    file = tmp_path / "a.yaml"
+    file.write_text("data: {scale: 2, train: {hr: a}, test: {hr: b}}\nblocks: {small: {network: pan, channels: 7}}\n")
+    file.write_text(file.read_text() + "runs: {r: {chain: [small], plan: [{span: 1, stages: single}]}}\n")
+    assert main(["plan", str(file)]) == 1
+    assert "multiblock: error: runs.r.plan, phase 1, stage 1: blocks.small (pan): with" in capsys.readouterr().err
+
+
+def test_the_last_phase_is_checked_before_the_first_is_trained(pairs):
+    last = [{"iterations": 3, "batch": 2, "patch": 16, "parts": {"nowhere": {"lr": 1}}}]
+    plan = [{"span": 1, "stages": "few"}, {"span": 1, "stages": last}]
+    write_config(pairs, runs={"one": {"chain": ["tiny"], "plan": plan}}, report={})
+    done = snakemake(pairs)
+    printed = done.stdout + done.stderr
+    assert done.returncode != 0
+    errors = re.findall(r"multiblock: error: .*", printed)
+    assert errors and errors[0].startswith(
+        "multiblock: error: runs.one.plan, phase 2, stage 1, parts.nowhere: no block"
+    ), printed
+    assert "Traceback" not in printed and not list(pairs.rglob("history.csv"))

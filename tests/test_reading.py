@@ -1,0 +1,213 @@
+"""Files and flags that say something other than was meant: refused with file, line, and the way out."""
+
+import argparse
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from multiblock import config
+from multiblock.cli import main
+from multiblock.config.bounds import argument, choices
+from multiblock.config.reading import overrides
+from multiblock.errors import UserError, nearest
+from multiblock.workflow.given import configuration
+from test_workflow import command, jobs, snakemake, write_config
+
+WRONG = {
+    "a tab": (b"seeds: [1]\n\tdevice: cpu\n", "line 2: cannot be read as YAML: found a tab; allowed are blanks"),
+    "a tab further in": (
+        b"training:\n  keep: best\n\thistory_every: 5\n",
+        "line 3: cannot be read as YAML: found a tab",
+    ),
+    "no colon": (
+        b"seeds: [1]\ndevice cpu\ndata:\n  scale: 2\n",
+        "line 2: cannot be read as YAML: found no colon after a key",
+    ),
+    "no colon, at the top": (
+        b"device cpu\nseeds: [1]\n",
+        "line 2: cannot be read as YAML: mapping values are not allowed",
+    ),
+    "a key twice": (b"seeds: [1]\ndevice: cpu\nseeds: [2]\n", "line 3: key 'seeds' stands in line 1 already"),
+    "a key twice, further in": (
+        b"recipes:\n  a:\n    - iterations: 3\n      lr: 1\n      lr: 2\n",
+        "line 5: key 'lr' stands in line 4 already",
+    ),
+    "a key twice in one line": (b"training: {keep: best, keep: last}\n", "line 1: key 'keep' stands in line 1 already"),
+    "a key twice in JSON": (b'{"training": {"keep": "best", "keep": "last"}}', "key 'keep' stands there twice"),
+    "UTF-16": ("seeds: [1]\n".encode("utf-16"), "line 1: cannot be read as YAML: found bytes that are no UTF-8"),
+    "Latin-1": ("seeds: [1]\nstudy: h\xe9\n".encode("latin-1"), "line 2: cannot be read as YAML: found bytes that are"),
+}
+
+
+@pytest.mark.parametrize(("content", "says"), WRONG.values(), ids=WRONG)
+def test_files_that_say_something_else(tmp_path, content, says):
+    file = tmp_path / "a.yaml"
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=f"^{re.escape(f'{file}: {says}')}") as error:
+        config.read([file])
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "holds"),
+    [
+        (b"\xef\xbb\xbfseeds: [3]\n", {"seeds": [3]}),
+        (b'{\n\t"seeds": [3]\n}', {"seeds": [3]}),
+        (b"a: &a {x: 1, y: 2}\nb: {<<: *a, x: 3}\n", {"a": {"x": 1, "y": 2}, "b": {"x": 3, "y": 2}}),
+        (b"", {}),
+    ],
+)
+def test_files_that_are_fine(tmp_path, content, holds):
+    (tmp_path / "a.yaml").write_bytes(content)
+    assert config.read([tmp_path / "a.yaml"]) == holds
+
+
+@pytest.mark.parametrize("name", ["a tab", "no colon", "a key twice", "UTF-16"])
+@pytest.mark.parametrize("given", [True, False])
+def test_snakemake_says_so_too(tmp_path, name, given):
+    content, says = WRONG[name]
+    file = tmp_path / "config.yaml"
+    file.write_bytes(content)
+    # With --configfile it is Snakemake that reads first; without it, config.yaml is read here.
+    arguments = command(tmp_path, "--dry-run", *(["--configfile", str(file)] if given else []))
+    done = subprocess.run(arguments, capture_output=True, text=True)
+    printed = done.stdout + done.stderr
+    lines = [line for line in printed.splitlines() if "rror" in line]
+    assert done.returncode == 1 and len(lines) == 1, printed
+    assert lines[0] == f"multiblock: error: {file if given else 'config.yaml'}: {lines[0].partition('.yaml: ')[2]}"
+    assert lines[0].partition(".yaml: ")[2].startswith(says)
+
+
+# -- Several files, and what is laid over them -----------------------------------------------------------------
+
+
+def files(folder: Path) -> tuple[Path, Path]:
+    mine, short = folder / "mine.yaml", folder / "short.yaml"
+    mine.write_text("data: {scale: 2, train: {hr: a}, test: {hr: b}}\n")
+    short.write_text("shrink: {max_iterations: 3}\n")
+    return mine, short
+
+
+def test_a_flag_that_is_given_twice(tmp_path):
+    mine, short = files(tmp_path)
+    assert (
+        configuration([mine, short], {}, ["--configfile", "mine.yaml", "short.yaml"])["shrink"]["max_iterations"] == 3
+    )
+    for again in (["--configfile", "a", "--configfile", "b"], ["--configfiles", "a", "--configfile=b"]):
+        with pytest.raises(
+            UserError, match="^--configfile: found twice, of which Snakemake keeps the last; give it once"
+        ):
+            configuration([short], {}, again)
+    with pytest.raises(UserError, match="^--config: found twice"):
+        configuration([mine], {}, ["--configfile", "mine.yaml", "--config", "a=1", "-C", "b=2"])
+
+
+def test_a_file_that_is_meant_to_be_laid_over_another(tmp_path, capsys):
+    mine, short = files(tmp_path)
+    says = f"{short}: found neither data nor runs; a file that is laid over others stands after them"
+    with pytest.raises(UserError, match=re.escape(says)):
+        configuration([short], {}, [])
+    assert main(["plan", str(short)]) == 1
+    assert says in capsys.readouterr().err
+    assert main(["plan", str(mine), str(short)]) == 0
+
+
+def test_settings_of_the_command_line():
+    given = {"evaluation": {"border": "3"}, "seeds": ["2", "3"], "deterministic": "true", "device": "cpu"}
+    assert overrides(given) == {"evaluation": {"border": 3}, "seeds": [2, 3], "deterministic": True, "device": "cpu"}
+    assert overrides({"training": {"checkpoint_seconds": "1e2"}}) == {"training": {"checkpoint_seconds": 100}}
+    with pytest.raises(UserError, match="^--config: seeds, seed 1: found datetime"):
+        overrides({"seeds": ["2024-01-01"]})
+
+
+def test_settings_of_the_command_line_reach_every_job(pairs):
+    write_config(pairs)
+    assert jobs(pairs, "--config", "seeds=[2, 3]", "device=cpu")["phase1_1"] == 4
+    target = ["--keep-going", "results/one_go/seed1/phase1/psnr.csv"]  # the flag ends what --resources takes
+    border = ["--config", "evaluation={border: 3}"]
+    done = snakemake(pairs, *target, *border)
+    assert done.returncode == 0, done.stderr
+    assert jobs(pairs, *target, *border) == {}
+    done = snakemake(pairs, "--dry-run", "--config", "evaluation={border: 30}")
+    assert "error: evaluation.border: found 30; allowed are scale, or a whole number from 0 to 8" in done.stderr
+    done = snakemake(pairs, "--dry-run", "--config", "device=cpu", "phase1")
+    assert "multiblock: error: --config: found 'phase1'; allowed are settings such as seeds=[2]; what" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# -- Bounds for the command line -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("evaluation.border", "3", 3),
+        ("evaluation.border", "scale", "scale"),
+        ("inference.memory_gib", "0.5", 0.5),
+        ("data.scale", "2", 2),
+        ("data.test.lr_name", "{name}x2", "{name}x2"),
+        ("shrink.side", "64", 64),
+    ],
+)
+def test_arguments_within_the_bounds(key, text, value):
+    assert argument(key)(text) == value
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "says"),
+    [
+        ("evaluation.border", "-1", "found -1; allowed are scale, or a whole number from 0 to 8"),
+        ("evaluation.border", "x", "found 'x'; allowed are scale, or"),
+        ("inference.memory_gib", "0", "found 0; allowed is at least 0.05"),
+        ("inference.memory_gib", "nan", "found 'nan'; allowed is a number"),
+        ("inference.memory_gib", ".nan", "found '.nan'; allowed is a number from 0.05"),
+        ("inference.memory_gib", "[", "found '['; allowed is a number from 0.05"),
+        ("data.scale", "-2", "found -2; did you mean '2'?; allowed are 1, 2, 3, 4"),
+        ("data.test.lr_name", "x2", "found 'x2'; allowed is what matches"),
+    ],
+)
+def test_arguments_beyond_the_bounds(key, text, says):
+    with pytest.raises(argparse.ArgumentTypeError, match=re.escape(says)):
+        argument(key)(text)
+
+
+def test_words_of_a_key():
+    assert choices("device") == ["auto", "cpu", "cuda"]
+    with pytest.raises(KeyError):
+        argument("evaluation.boarder")
+
+
+# -- What a file of one's own got ------------------------------------------------------------------------------
+
+
+def test_plan_shows_the_defaults(tmp_path, capsys):
+    mine, _ = files(tmp_path)
+    assert main(["plan", str(mine)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert (
+        "  training: keep last, history_every 50, validate_every 200, below_input stop, checkpoint_seconds 60" in lines
+    )
+    assert "  data: name images, degradation bicubic, validation 0.1, max_side 1500" in lines
+    assert any(
+        line.startswith("  study default, results results") and "runs as in config.yaml" in line for line in lines
+    )
+    mine.write_text(
+        mine.read_text()
+        + "training: {keep: last}\nrecipes: {joint: [{iterations: 1, lr: 1}, {iterations: 2}], single: []}\n"
+    )
+    mine.write_text(mine.read_text().replace("single: []", "single: [{iterations: 1, batch: 2}]"))
+    assert main(["plan", str(mine)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    stages = next(line for line in lines if line.startswith("  stages: "))
+    assert "lr 0.0001 (2)" in stages and "batch 16 (2)" in stages and "optimiser adam (3)" in stages
+    assert "  training: history_every 50, validate_every 200, below_input stop, checkpoint_seconds 60" in lines
+
+
+def test_hints():
+    assert nearest("tv", ["tv"]) == ""
+    assert nearest("tv", ["l1", "tv"]) == ""
+    assert nearest("L1", ["l1"]) == "; did you mean 'l1'? Capitals count"
+    assert nearest("u\u0308ber", ["\u00fcber"]).endswith("The letters are the same, composed otherwise")
+    assert nearest("ptach", ["patch", "batch"]) == "; did you mean 'patch'?"

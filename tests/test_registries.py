@@ -1,0 +1,138 @@
+"""A loss, optimiser, schedule, degradation or start is one entry in one file; the rest is read from there."""
+
+import ast
+import re
+
+import pytest
+
+from multiblock import config
+from multiblock.config import schema
+from multiblock.config.reference import reference
+from multiblock.data.degradations import DEGRADATIONS, Degradation
+from multiblock.errors import UserError
+from multiblock.training import schedules
+from multiblock.training.losses import LOSSES, LossTerm
+from multiblock.training.optimisers import OPTIMISERS, Optimiser, build
+from multiblock.training.schedules import SCHEDULES, Plateau, Schedule
+from multiblock.training.starts import STARTS, Start
+from multiblock.workflow import code_digest
+from test_config import changed
+from test_plan import stage
+
+SHARE = {"type": "number", "minimum": 0, "maximum": 1, "default": 0.25}
+
+ADDED = {
+    "loss": (LOSSES, LossTerm(what="is made up", of=lambda output, target: (output - target).pow(4).mean())),
+    "optimiser": (OPTIMISERS, Optimiser(kind="RMSprop", what="is made up", options={"alpha": SHARE})),
+    "schedule": (
+        SCHEDULES,
+        Schedule(what="is made up", options={"share": SHARE}, factor=lambda stage, options, i, seen: options["share"]),
+    ),
+    "degradation": (
+        DEGRADATIONS,
+        Degradation(what="is made up", make=lambda full, scale, item: full[::scale, ::scale]),
+    ),
+    "start": (STARTS, Start(what="is made up", draw=lambda weight: weight.zero_())),
+}
+PLACES = {
+    "loss": ("recipes.single.0.loss", lambda name: name),
+    "optimiser": ("recipes.single.0", lambda name: {"iterations": 1, "optimiser": name, "options": {"alpha": 0.5}}),
+    "schedule": ("recipes.single.0.schedule", lambda name: {"kind": name, "share": 0.5}),
+    "degradation": ("data.degradation", lambda name: name),
+    "start": ("runs.default.plan.0.start", lambda name: name),
+}
+
+
+def forget() -> None:
+    for cached in (schema.schema, schema._validator):
+        cached.cache_clear()
+
+
+@pytest.fixture(params=ADDED)
+def added(request, monkeypatch):
+    """The kind of which there is one more, called ``madeup``."""
+    entries, entry = ADDED[request.param]
+    monkeypatch.setitem(entries, "madeup", entry)
+    forget()
+    yield request.param
+    monkeypatch.undo()
+    forget()
+
+
+def test_one_entry_is_enough(added):
+    path, value = PLACES[added]
+    assert config.load(changed(path, value("madeup")))
+    assert "`madeup`" in reference() or "`kind: madeup`" in reference()
+    assert "is made up" in reference()
+    with pytest.raises(UserError, match="did you mean 'madeup'") as error:
+        config.load(changed(path, value("madeupp")))
+    assert re.search(r"allowed are .*\bmadeup\b", str(error.value))
+
+
+@pytest.mark.parametrize("kind", ["optimiser", "schedule"])
+def test_an_entry_brings_its_options(monkeypatch, kind):
+    entries, entry = ADDED[kind]
+    monkeypatch.setitem(entries, "madeup", entry)
+    forget()
+    path, _ = PLACES[kind]
+    option, place = ("alpha", "options") if kind == "optimiser" else ("share", "schedule")
+    assert f"{option} (0.25), a number from 0 to 1" in reference()
+    left_out = {"iterations": 1, "optimiser": "madeup"} if kind == "optimiser" else {"kind": "madeup"}
+    filled = config.load(changed(path, left_out)).runs["default"].plan.phase(1).stages[0]
+    assert getattr(filled, place)[option] == 0.25
+    wrong = {**left_out, "options": {"alpha": 2}} if kind == "optimiser" else {**left_out, "share": 2}
+    with pytest.raises(UserError, match=rf"recipes\.single, stage 1, {place}\.{option}: found 2; allowed is at most 1"):
+        config.load(changed(path, wrong))
+    monkeypatch.undo()
+    forget()
+
+
+def test_an_added_optimiser_and_schedule_work(monkeypatch):
+    import torch
+
+    monkeypatch.setitem(OPTIMISERS, "madeup", ADDED["optimiser"][1])
+    monkeypatch.setitem(SCHEDULES, "madeup", ADDED["schedule"][1])
+    made = build("madeup", [torch.nn.Parameter(torch.ones(1))], 0.1, {})
+    assert isinstance(made, torch.optim.RMSprop) and made.defaults["alpha"] == 0.25
+    assert schedules.factor(stage(schedule={"kind": "madeup"}), 3, Plateau()) == 0.25
+
+
+def test_the_same_in_other_words_is_the_same_stage():
+    def first(**changes):
+        told = {"iterations": 5, "lr": 1e-3, **changes}
+        return repr(config.load(changed("recipes.single", [told])).runs["default"].plan.phase(1).stages[0])
+
+    assert first(options={"eps": 1e-8, "betas": [0.9, 0.999]}) == first()
+    assert first(schedule={"to": 0, "kind": "cosine"}) == first(schedule={"kind": "cosine", "restarts": 0})
+    assert first(loss={"l2": 1, "l1": 2}) == first(loss={"l1": 2, "l2": 1})
+    assert first(schedule={"kind": "cosine", "to": 1e-5}) != first(schedule={"kind": "cosine"})
+
+
+def test_terms_that_go_with_others():
+    with pytest.raises(UserError, match="found tv: 1; at least one of l1, l2, content, style is needed"):
+        config.load(changed("recipes.single.0.loss", {"tv": 1}))
+    assert config.load(changed("recipes.single.0.loss", {"tv": 1e-6, "l1": 1}))
+
+
+@pytest.mark.parametrize(
+    ("stage", "says"),
+    [
+        (
+            {"lr": 1e-3, "schedule": {"kind": "cosine", "to": 2e-3}},
+            "schedule.to: found 0.002; allowed is at most the stage's lr",
+        ),
+        ({"optimiser": "sgd", "options": {"nesterov": True}}, "options.nesterov: found true without momentum"),
+    ],
+)
+def test_options_that_do_not_go_together(stage, says):
+    with pytest.raises(UserError, match=f"recipes.single, stage 2, {says}"):
+        config.load(changed("recipes.single", [{"iterations": 1}, {"iterations": 1, **stage}]))
+
+
+def test_what_an_entry_says_of_itself_computes_nothing():
+    def digest(text: str) -> str:
+        return code_digest._normal(ast.parse(text))
+
+    entry = 'LOSSES = {"l1": LossTerm(what="is a", of=f)}'
+    assert digest(entry) == digest(entry.replace("is a", "is the mean of"))
+    assert digest(entry) != digest(entry.replace("of=f", "of=g"))

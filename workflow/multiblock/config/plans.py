@@ -1,0 +1,148 @@
+"""Turn a run's chain and phases into its plan: names that refer to one another are resolved and checked here."""
+
+import math
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from multiblock.config.explain import key
+from multiblock.errors import UserError, listed, nearest
+from multiblock.networks import registry, zoo
+from multiblock.plan import Block, Phase, Plan, Stage, is_file, parse_span, split_file
+from multiblock.training import optimisers, schedules
+from multiblock.training.losses import LOSSES, VGG16_FILE
+from multiblock.training.starts import STARTS
+
+
+def plan(run: Mapping[str, Any], place: str, scale: int, full: Mapping[str, Any]) -> Plan:
+    """The plan of the run that the config has at ``place``, on data of the given scale.
+
+    Raises:
+        UserError: an unknown name, a file that is not there, or phases that do not fit the chain.
+    """
+    blocks, name = full["blocks"], place.partition(".")[2]
+    for one in run["chain"]:
+        if one not in blocks:
+            raise UserError(f"{place}.chain: unknown block '{one}'{nearest(one, blocks)}; known are {listed(blocks)}")
+    # The first block enlarges as the data asks, if it can.
+    scales = [scale] + [1] * len(run["chain"])
+    chain = tuple(block(one, full, asked) for one, asked in zip(run["chain"], scales, strict=False))
+    phases = tuple(_phase(phase, ("runs", name, "plan", number), full) for number, phase in enumerate(run["plan"]))
+    try:
+        made = Plan(blocks=chain, phases=phases)
+    except UserError as error:
+        raise UserError(f"{place}.{error}") from None
+    if made.scale not in (1, scale):
+        raise UserError(
+            f"{place}.chain: block 1 enlarges x{made.scale}, but the data's scale is {scale}; "
+            f"allowed are a block that keeps the size or enlarges x{scale}"
+        )
+    return made
+
+
+def block(name: str, full: Mapping[str, Any], scale: int = 1) -> Block:
+    """The block that the config calls ``name``; ``scale`` is what it enlarges by if the config does not say."""
+    place = f"blocks.{name}"
+    options = {option: value for option, value in full["blocks"][name].items() if option != "network"}
+    built = zoo.block(full["blocks"][name]["network"], options, place, scale)
+    for option, value in built.options.items():
+        if value in built.files:
+            needs_file(value, f"{place}.{option}", registry.explanations(built.network).get(option, ""))
+    return built
+
+
+def needs_file(file: str, place: str, wanted: str = "") -> None:
+    """Refuse a file that is not there, or that Snakemake could not name."""
+    if not os.path.isfile(file):  # Path.is_file raises where a name is too long
+        raise UserError(f"{place}: {file}: no such file{'; wanted is: ' if wanted else ''}{wanted}")
+    if "{" in file or "}" in file:
+        raise UserError(f"{place}: found {file}; allowed are names without braces, which Snakemake reads as wildcards")
+
+
+def _phase(phase: Mapping[str, Any], place: tuple[Any, ...], full: Mapping[str, Any]) -> Phase:
+    first, last = parse_span(phase["span"], key(*place, "span"))
+    start = phase["start"]
+    if is_file(start):
+        needs_file(split_file(start)[0], key(*place, "start"))
+    elif start not in STARTS:
+        raise UserError(
+            f"{key(*place, 'start')}: found {start!r}{nearest(start, STARTS)}; allowed are {listed(STARTS)}, "
+            "a file that ends in .safetensors, or its block k as FILE.safetensors#k"
+        )
+    stages, where = stages_of(phase, place, full)
+    return Phase(
+        first=first,
+        last=last,
+        start=start,
+        stages=tuple(_stage(stage, key(*where, number), full) for number, stage in enumerate(stages)),
+    )
+
+
+def stages_of(
+    phase: Mapping[str, Any], place: tuple[Any, ...], full: Mapping[str, Any]
+) -> tuple[list[dict[str, Any]], tuple[Any, ...]]:
+    """The stages of the phase at ``place``, its own or those of a recipe, and the place where they stand.
+
+    Raises:
+        UserError: there is no such recipe.
+    """
+    stages, recipes = phase["stages"], full["recipes"]
+    if not isinstance(stages, str):
+        return stages, (*place, "stages")
+    if stages not in recipes:
+        hint = nearest(stages, recipes)
+        raise UserError(f"{key(*place, 'stages')}: unknown recipe '{stages}'{hint}; known are {listed(recipes)}")
+    return recipes[stages], ("recipes", stages)
+
+
+def _stage(stage: Mapping[str, Any], place: str, full: Mapping[str, Any]) -> Stage:
+    """A stage with all its options in a fixed order, made smaller where the study is shrunk."""
+    shrink = full["shrink"]
+    loss, vgg16 = _loss(stage["loss"], place, full["training"].get("vgg16"))
+
+    def fewer(iterations: int) -> int:
+        return min(math.ceil(iterations * shrink["iterations"]), shrink.get("max_iterations", iterations))
+
+    options, schedule = optimisers.filled(stage["optimiser"], stage["options"]), schedules.filled(stage["schedule"])
+    parts = stage["parts"]
+    if wrong := optimisers.OPTIMISERS[stage["optimiser"]].wrong(options):
+        raise UserError(f"{place}, options{wrong}")
+    if schedule and (wrong := schedules.SCHEDULES[schedule["kind"]].wrong(schedule, stage["lr"])):
+        raise UserError(f"{place}, schedule{wrong}")
+    smaller = {
+        "lr": float(stage["lr"]),
+        "iterations": fewer(stage["iterations"]),
+        "batch": min(stage["batch"], shrink.get("batch", stage["batch"])),
+        "patch": min(stage["patch"], shrink.get("patch", stage["patch"])),
+        "loss": loss,
+        "options": options,
+        "schedule": {name: fewer(value) if name == "every" else value for name, value in schedule.items()},
+        "parts": {
+            name: {k: fewer(v) if k == "freeze" else v for k, v in sorted(part.items())}
+            for name, part in sorted(parts.items())
+        },
+        "vgg16": vgg16,
+    }
+    return Stage(**{**stage, **smaller})
+
+
+def _loss(loss: str | Mapping[str, float], place: str, vgg16: str | None) -> tuple[dict[str, float], str | None]:
+    """The weights of a stage's terms, in the registry's order, and the file of VGG-16 if a term looks through it."""
+    given = {loss: 1.0} if isinstance(loss, str) else loss
+    weights = {term: float(given[term]) for term in LOSSES if term in given}
+    alone = [term for term, entry in LOSSES.items() if entry.alone]
+    if not any(weights.get(term) for term in alone):
+        raise UserError(
+            f"{place}, loss: found {listed(f'{term}: {weight:g}' for term, weight in weights.items())}; "
+            f"at least one of {listed(alone)} is needed, with a weight above 0"
+        )
+    perceptual = [term for term in weights if LOSSES[term].on_features]
+    if not perceptual:
+        return weights, None
+    if vgg16 is None:
+        raise UserError(
+            f"{place}, loss: {listed(perceptual)} needs VGG-16; set training.vgg16 to the path of {VGG16_FILE}, "
+            "as torchvision publishes it"
+        )
+    needs_file(vgg16, "training.vgg16")
+    return weights, vgg16

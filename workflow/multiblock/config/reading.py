@@ -1,0 +1,140 @@
+"""Read YAML files, strictly: what is probably a slip is an error that names file and line."""
+
+import copy
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from multiblock.config.explain import shown
+from multiblock.config.schema import plain_values
+from multiblock.errors import UserError
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without keys that are given twice, of which PyYAML takes the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: dict[str, int] = {}
+        for name, _ in node.value:
+            if isinstance(name, yaml.ScalarNode) and name.tag != "tag:yaml.org,2002:merge":
+                line = name.start_mark.line + 1
+                if name.value in seen:
+                    raise UserError(f"line {line}: key '{name.value}' stands in line {seen[name.value]} already")
+                seen[name.value] = line
+        return super().construct_mapping(node, deep)
+
+
+def read(files: Iterable[Path]) -> dict[str, Any]:
+    """Read YAML files and merge them, later ones over earlier ones.
+
+    Raises:
+        UserError: a file cannot be read, is no YAML mapping, or gives a key twice.
+    """
+    merged: dict[str, Any] = {}
+    for file in files:
+        try:
+            merge(merged, plain_values(_content(file)))
+        except UserError as error:
+            raise UserError(f"{file}: {error}") from None
+    return merged
+
+
+def _content(file: Path) -> dict[Any, Any]:
+    try:
+        text = file.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise UserError(f"cannot be read as YAML: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise UserError(
+            f"line {line}: cannot be read as YAML: found bytes that are no UTF-8; allowed is UTF-8 text"
+        ) from None
+    content = _parsed(text)
+    if not isinstance(content, dict | None):
+        raise UserError(f"found {type(content).__name__}; allowed is a mapping of keys")
+    return content or {}
+
+
+def _parsed(text: str) -> Any:
+    with suppress(ValueError):  # JSON is no YAML where it is indented by tabs
+        return json.loads(text, object_pairs_hook=_pairs)
+    try:
+        return yaml.load(text, _Loader)
+    except UserError as error:
+        raise UserError(shown(str(error))[1:-1] if "\n" in str(error) else str(error)) from None
+    except yaml.MarkedYAMLError as error:
+        raise UserError("line {}: cannot be read as YAML: {}".format(*_problem(error))) from None
+    except Exception as error:  # the reader lets more than its own errors through: a 13th month is a ValueError
+        raise UserError(f"cannot be read as YAML: {' '.join(str(error).split())}") from None
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"key '{name}' stands there twice")
+    return dict(pairs)
+
+
+def _problem(error: yaml.MarkedYAMLError) -> tuple[int, str]:
+    """The line in which something is wrong, counted from 1, and what; with the usual reason."""
+    problem, mark = " ".join(str(error.problem).split()), error.problem_mark or error.context_mark
+    if "could not find expected ':'" in problem and error.context_mark:  # noticed further down
+        return error.context_mark.line + 1, "found no colon after a key; allowed are lines such as `seeds: [1]`"
+    if "\\t" in problem:
+        problem = "found a tab; allowed are blanks, as many for all keys of one mapping"
+    elif "mapping values are not allowed" in problem:
+        problem += "; a colon is missing in the line before, or this one begins at the wrong place"
+    return mark.line + 1 if mark else 1, problem
+
+
+def merge(base: dict[str, Any], extra: Mapping[str, Any]) -> None:
+    """Lay ``extra`` over ``base``, mapping by mapping; lists and values are replaced."""
+    for name, value in extra.items():
+        if isinstance(value, Mapping) and isinstance(base.get(name), dict):
+            merge(base[name], value)
+        else:
+            base[name] = copy.deepcopy(value)
+
+
+def check_whole(config: Mapping[str, Any], files: Sequence[Path]) -> None:
+    """Refuse files that are meant to be laid over others, and were given alone.
+
+    Raises:
+        UserError: the configuration that they make together says neither what data nor what runs there are.
+    """
+    if "data" not in config and "runs" not in config:
+        names = " and ".join(map(str, files))
+        raise UserError(
+            f"{names}: found neither data nor runs; a file that is laid over others stands after them, as in "
+            f"--configfile config.yaml {files[-1]}"
+        )
+
+
+def overrides(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``snakemake --config KEY=VALUE`` gives, as YAML reads it: Snakemake leaves all within a value as text.
+
+    Raises:
+        UserError: what no key allows.
+    """
+
+    def typed(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {name: typed(item) for name, item in value.items()}
+        if isinstance(value, list):
+            return [typed(item) for item in value]
+        if isinstance(value, str):
+            try:
+                return yaml.safe_load(value) if value.strip() else value
+            except Exception:  # text that is no YAML is text
+                return value
+        return value
+
+    try:
+        return plain_values(typed(given))
+    except UserError as error:
+        raise UserError(f"--config: {error}") from None

@@ -1,0 +1,74 @@
+"""The configuration as it was given to Snakemake, read as strictly as everywhere."""
+
+import argparse
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from multiblock.config.reading import check_whole, merge, overrides, read
+from multiblock.config.schema import checked
+from multiblock.errors import UserError, one_line
+
+DEFAULT = Path("config.yaml")
+"""What is read where no file is given."""
+
+_KEPT_LAST = {
+    "--configfile": (r"--configf\w*(=.*)?", "--configfile config.yaml short.yaml, later files over earlier ones"),
+    "--config": (r"(--config|-C)(=.*)?", "--config seeds=[2] device=cpu"),
+}
+"""Flags of Snakemake of which the last counts, without a word, where they are given twice; and how it is written."""
+
+
+def configuration(files: Sequence[Path], settings: Mapping[str, Any], arguments: Sequence[str]) -> dict[str, Any]:
+    """The configuration with all defaults filled in.
+
+    Args:
+        files: those given with ``--configfile``; config.yaml where there are none.
+        settings: what ``--config`` laid over them.
+        arguments: the command line of Snakemake.
+
+    Raises:
+        UserError: a file that cannot be read, what no key allows, files that make no study by themselves, or a flag
+            that is given twice.
+    """
+    for flag, (pattern, example) in _KEPT_LAST.items():
+        if sum(bool(re.fullmatch(pattern, argument)) for argument in arguments) > 1:
+            raise UserError(f"{flag}: found twice, of which Snakemake keeps the last; give it once: {example}")
+    names = [_short(file) for file in files] or [DEFAULT]
+    merged = read(names)
+    merge(merged, overrides(settings))
+    full = checked(merged)
+    if files:
+        check_whole(merged, names)
+    return full
+
+
+def check(arguments: Sequence[str]) -> None:
+    """End with one line where Snakemake would end in a traceback, or not say which line of which file it cannot read.
+
+    It reads files and settings before it looks at any rule, so the profile calls this.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--configfile", "--configfiles", nargs="+", type=Path, default=[])
+    parser.add_argument("--config", "-C", nargs="*", default=[])
+    given, _ = parser.parse_known_args(arguments[1:])
+    try:
+        for setting in given.config:
+            if not re.fullmatch(r"[A-Za-z_][\w-]*\w=.*", setting, re.DOTALL):
+                raise UserError(
+                    f"--config: found {setting!r}; allowed are settings such as seeds=[2]; what is to be made stands "
+                    "before --config"
+                )
+        read(given.configfile)
+    except UserError as error:
+        sys.exit(f"multiblock: error: {one_line(error)}")
+
+
+def _short(file: Path) -> Path:
+    """A file as it was probably written: relative where it lies in or below the working folder."""
+    try:
+        return Path(file).relative_to(Path.cwd())
+    except ValueError:
+        return Path(file)

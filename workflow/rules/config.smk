@@ -1,0 +1,25 @@
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+# The package is found without being installed; the jobs find it through the link beside the scripts.
+sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
+
+from multiblock.config import load
+from multiblock.errors import UserError, one_line
+from multiblock.workflow.given import configuration
+
+# Given with --configfile, a study stands alone: what it leaves out is the schema's default, not config.yaml's. The
+# files are read here once more than Snakemake does: it says no line, and takes the last of a key that is given twice.
+try:
+    given = configuration(workflow.overwrite_configfiles, workflow.config_settings.config, sys.argv)
+except (UserError, OSError) as error:
+    sys.exit(f"multiblock: error: {one_line(error)}")
+
+if not workflow.overwrite_configfiles:
+
+    configfile: "config.yaml"
+
+
+config.clear()
+config.update(given)
