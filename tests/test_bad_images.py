@@ -26,6 +26,7 @@ from multiblock.data.imageset import ImageSet
 from multiblock.data.inspection import Inspection, inspect
 from multiblock.data.pair_checks import pair_checks
 from multiblock.errors import UserError, one_line
+from multiblock.files import Digests
 from multiblock.model.chain import Chain
 from multiblock.plan import Block
 from test_sources import data
@@ -535,7 +536,7 @@ def test_it_ends_as_documented(case, layout, pairs, tmp_path_factory, caplog):
     before = state(pairs)
     said = []
     try:
-        inspect(mine, Inspection(results / "inspection.json"), 16)
+        inspect(mine, Inspection(Digests(results / "inspection.json")), 16)
         if case.later:
             case.spoil(pairs)
             before = state(pairs)
@@ -580,7 +581,7 @@ def test_a_file_that_the_system_does_not_let_read(pairs, tmp_path_factory, monke
 
     with monkeypatch.context() as patched, pytest.raises(UserError) as error:
         patched.setattr(Path, "open", opened)
-        inspect(data(pairs), Inspection(tmp_path_factory.mktemp("results") / "inspection.json"), 16)
+        inspect(data(pairs), Inspection(Digests(tmp_path_factory.mktemp("results") / "inspection.json")), 16)
     assert one_line(error.value) == f"{hidden}: cannot be read as an image: Permission denied"
     assert state(pairs) == before
 

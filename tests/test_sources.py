@@ -15,6 +15,7 @@ from multiblock.data.dataset import find, left_out
 from multiblock.data.imageset import ImageSet
 from multiblock.data.inspection import Inspection, inspect
 from multiblock.errors import UserError
+from multiblock.files import Digests
 
 
 def data(folder: Path, **changes):
@@ -29,7 +30,7 @@ def data(folder: Path, **changes):
 
 
 def look(folder: Path, patch: int = 16, **changes) -> str:
-    return inspect(data(folder, **changes), Inspection(folder / "memory.json"), patch)
+    return inspect(data(folder, **changes), Inspection(Digests(folder / "memory.json")), patch)
 
 
 def test_pairs_are_matched_by_name_not_by_order(pairs):

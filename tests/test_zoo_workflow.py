@@ -26,6 +26,7 @@ BLOCKS = {
 
 def study(folder, **run) -> None:
     config = {"study": "s", "data": DATA, "blocks": BLOCKS, "recipes": {"few": FEW}, "runs": {"run": run}}
+    config["training"] = {"below_input": "go_on"}
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
 
 
