@@ -64,5 +64,5 @@ def arrays(pairs: Path) -> Path:
     sets = {"name": "mine", "scale": 1, "train": {"hr": "train/HR", "lr": "train/LR"}, "validation": 1}
     sets["test"] = {"hr": "test/HR", "lr": "test/LR"}
     study = config.load({"data": sets, "data_root": str(pairs)})
-    convert(study.runs["default"].data, pairs / "HR", pairs / "LR")
+    convert(study.runs["mine"].data, pairs / "HR", pairs / "LR")
     return pairs

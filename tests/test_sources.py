@@ -26,7 +26,7 @@ def data(folder: Path, **changes):
         "test": {"hr": "test/HR", "lr": "test/LR"},
         **changes,
     }
-    return config.load({"data": keys, "data_root": str(folder)}).runs["default"].data
+    return config.load({"data": keys, "data_root": str(folder)}).runs["mine"].data
 
 
 def look(folder: Path, patch: int = 16, **changes) -> str:
