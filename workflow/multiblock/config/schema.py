@@ -57,7 +57,7 @@ def _name_after_data(filled: dict[str, Any]) -> None:
     """Call the one run of a file that names none after its data set, so that it has a folder of its own."""
     name = filled["data"].get("name") if isinstance(filled["data"], dict) else None
     if re.fullmatch(schema()["properties"]["runs"]["propertyNames"]["pattern"], str(name)):
-        filled["runs"] = {name: run for run in filled["runs"].values()}
+        filled["runs"] = {name: next(iter(filled["runs"].values()))}
 
 
 def plain_values(config: Any) -> Any:
