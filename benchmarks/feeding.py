@@ -6,7 +6,6 @@ from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
-import imageio.v3 as iio
 import numpy as np
 import torch
 from bench import How, Table, paired, spread, times_as_fast
@@ -27,7 +26,7 @@ def make_images(folder: Path, height: int, width: int, count: int) -> None:
         for number in range(count):
             file = str(files("skimage").joinpath("data", PHOTOGRAPHS[number % len(PHOTOGRAPHS)]))
             pixels = np.asarray(Image.open(file).convert("RGB").resize((width, height), Image.Resampling.BICUBIC))
-            iio.imwrite(folder / f"{number}.png", pixels, plugin="pillow", compress_level=6)
+            Image.fromarray(pixels).save(folder / f"{number}.png", compress_level=6)
             np.save(folder / f"{number}.npy", pixels)
             writer.add(str(number), pixels)
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-import imageio.v3 as iio
 import numpy as np
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 
@@ -42,7 +42,7 @@ class Decoded(_Patches):
     @staticmethod
     def read(file: Path) -> np.ndarray:
         """Pixels (H, W, 3), uint8."""
-        return iio.imread(file)
+        return np.asarray(Image.open(file))
 
 
 class Loaded(_Patches):

@@ -1,11 +1,14 @@
 """Small images for the tests, and the places of data that not everyone has."""
 
 import os
+import struct
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageCms, ImageOps
 
 from multiblock import config
 from multiblock.data import images
@@ -44,6 +47,42 @@ def picture(height: int = 48, width: int = 56, seed: int = 0) -> np.ndarray:
     return pixels.clip(0, 255).astype(np.uint8)
 
 
+def icc_profile(primaries: str = "adobe", gamma: float = 2.2) -> bytes:
+    """A small ICC profile of an RGB space: the primaries of Adobe RGB or Display P3 and one gamma."""
+    columns = {
+        "adobe": ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457)),
+        "p3": ((0.51512, 0.24120, -0.00105), (0.29198, 0.69225, 0.04189), (0.15710, 0.06657, 0.78407)),
+    }[primaries]
+
+    def xyz(values: tuple[float, ...]) -> bytes:
+        return b"XYZ " + bytes(4) + b"".join(struct.pack(">i", round(value * 65536)) for value in values)
+
+    name = primaries.encode() + b"\0"
+    described = b"desc" + bytes(4) + struct.pack(">I", len(name)) + name + bytes(79)
+    curve = b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256)) + bytes(2)
+    tags = [(b"desc", described + bytes(-len(described) % 4)), (b"cprt", b"text" + bytes(4) + b"none" + bytes(4))]
+    tags += [(b"wtpt", xyz((0.9642, 1, 0.82491)))]
+    tags += [(key + b"XYZ", xyz(column)) for key, column in zip((b"r", b"g", b"b"), columns, strict=True)]
+    tags += [(key + b"TRC", curve) for key in (b"r", b"g", b"b")]
+    table, body, start = struct.pack(">I", len(tags)), b"", 132 + 12 * len(tags)
+    for key, content in tags:
+        table += key + struct.pack(">II", start + len(body), len(content))
+        body += content
+    head = struct.pack(">I4sI4s4s4s", start + len(body), b"none", 0x02400000, b"mntr", b"RGB ", b"XYZ ")
+    head += struct.pack(">6H", 2024, 1, 1, 0, 0, 0) + b"acsp" + bytes(28) + xyz((0.9642, 1, 0.82491))[8:] + bytes(48)
+    return head + table + body
+
+
+def as_seen(file: Path) -> np.ndarray:
+    """What a viewer that heeds colour profiles and orientation shows: sRGB, (H, W, 3), float."""
+    image = ImageOps.exif_transpose(Image.open(file))
+    profile, rgb = image.info.get("icc_profile"), image.convert("RGB")
+    if profile:
+        opened = ImageCms.ImageCmsProfile(BytesIO(profile))
+        rgb = ImageCms.profileToProfile(rgb, opened, ImageCms.createProfile("sRGB"))
+    return np.asarray(rgb).astype(float)
+
+
 @pytest.fixture
 def pairs(tmp_path: Path) -> Path:
     """A folder with train and test pairs of equal size; LR is a blurred HR."""
@@ -64,5 +103,5 @@ def arrays(pairs: Path) -> Path:
     sets = {"name": "mine", "scale": 1, "train": {"hr": "train/HR", "lr": "train/LR"}, "validation": 1}
     sets["test"] = {"hr": "test/HR", "lr": "test/LR"}
     study = config.load({"data": sets, "data_root": str(pairs)})
-    convert(study.runs["default"].data, pairs / "HR", pairs / "LR")
+    convert(study.runs["mine"].data, pairs / "HR", pairs / "LR")
     return pairs

@@ -26,6 +26,7 @@ from multiblock.data.imageset import ImageSet
 from multiblock.data.inspection import Inspection, inspect
 from multiblock.data.pair_checks import pair_checks
 from multiblock.errors import UserError, one_line
+from multiblock.files import Digests
 from multiblock.model.chain import Chain
 from multiblock.plan import Block
 from test_sources import data
@@ -144,6 +145,8 @@ class Case:
     as_user: bool = False
     error: str = ""
     """What the one line says; nothing where none is said."""
+    says: str = ""
+    """What the one line must match, beyond its beginning."""
     warning: str = ""
     """What a warning must match; without it none may be given."""
     note: str = ""
@@ -153,6 +156,8 @@ class Case:
     pixels: np.ndarray | None = None
     near: float = 0
     """Mean difference of its pixels that is allowed."""
+    same: bool = False
+    """HR and LR are one file: in a pair there is nothing to learn then, which is said."""
 
 
 def reads(name: str, content: Content, pixels: np.ndarray = PIXELS, file: str = "image2.png", **rest) -> Case:
@@ -162,7 +167,7 @@ def reads(name: str, content: Content, pixels: np.ndarray = PIXELS, file: str = 
         for kind in ("HR", "LR"):
             place(folder / rest.get("split", "train") / kind / file, content)
 
-    return Case(name=name, spoil=spoil, pixels=pixels, image=Path(file).stem, **rest)
+    return Case(name=name, spoil=spoil, pixels=pixels, image=Path(file).stem, same=True, **rest)
 
 
 def refuses(name: str, content: Content, says: str, file: str = "image2.png", shown: str = "", **rest) -> Case:
@@ -257,7 +262,9 @@ CASES = [
     reads("16 bits gray PNG with alpha", png(DEEP[..., :2], 4), GRAY),
     reads("16 bits gray TIFF", tiff(DEEP[..., 0].astype("<u2").tobytes(), 16), GRAY, "image2.tif"),
     reads("16 bits gray TIFF, big endian", tiff(DEEP[..., 0].astype(">u2").tobytes(), 16, order=">"), GRAY),
-    refuses("12 bits gray TIFF", tiff(PACKED.astype(np.uint8).tobytes(), 12), "holds 12 bits a channel; allowed are 8"),
+    reads(
+        "12 bits gray TIFF", tiff(PACKED.astype(np.uint8).tobytes(), 12), GRAY, note="12 of 16 bits, as the file says"
+    ),
     refuses("16 bits, white as 0", tiff(DEEP[..., 0].tobytes(), 16, black=0), "holds 16 bits a channel with white as"),
     reads("8 bits, white as 0", tiff((255 - PIXELS[..., 0]).tobytes(), 8, black=0), GRAY),
     refuses(
@@ -351,7 +358,7 @@ CASES = [
     Case(
         name="a GIF beside the images",
         spoil=lambda folder: (folder / "train/HR/image5.gif").write_bytes(saved(PIXELS, "GIF")),
-        note=r"train/HR/image5\.gif: left out, its ending is none of \.png, \.jpg",
+        note=r"train/HR: 1 file is left out, ending in \.gif \(as image5\.gif\); allowed are \.png, \.jpg",
     ),
     Case(name="hidden files", spoil=lambda folder: (folder / "train/HR/._image5.png").write_bytes(b"Mac OS X")),
     Case(
@@ -371,8 +378,8 @@ CASES = [
     ),
     Case(
         name="other endings alone",
-        spoil=lambda folder: renamed(folder / "train/HR", ".webp"),
-        error="train/HR: holds no images; found 4 files, allowed are .png, .jpg",
+        spoil=lambda folder: renamed(folder / "train/HR", ".raw"),
+        error="train/HR: holds no images; found 4 files (4 .raw), allowed are .png, .jpg",
     ),
     # Pairs.
     Case(
@@ -391,27 +398,29 @@ CASES = [
         name="a pair shifted by 3 pixels",
         spoil=pair(SCENE[6:390, 6:390], SCENE[3:387, 6:390]),
         layouts=(PAIRS,),
-        warning=BOTH + r"LR is shifted by \+3\.0 pixels down and \+0\.0 to the right",
+        warning=BOTH + r"LR is shifted by \+3\.0 pixels down and \+0\.1 to the right",
     ),
     Case(
         name="a pair x2 shifted by 4 pixels",
         spoil=pair(SCENE[6:390, 6:390], resize.shrink(SCENE[6:390, 10:394], 2)),
         layouts=(HALVES,),
-        warning=BOTH + r"LR is shifted by \+0\.0 pixels down and -3\.8 to the right",
+        warning=BOTH + r"LR is shifted by -0\.1 pixels down and -3\.9 to the right",
     ),
     Case(
         name="a pair of different images",
         spoil=pair(picture(seed=1), picture(seed=2)),
         layouts=(PAIRS,),
-        warning=BOTH + r"correlation -?0\.\d\d; below 0\.6 they may not show the same",
+        error=r"train/LR/image2.png and ",
+        says=r"HR/image2\.png: correlation -?0\.\d\d: they do not show the same; multiblock check",
     ),
     Case(
         name="a pair of an image and its negative",
         spoil=pair(PIXELS, 255 - PIXELS),
         layouts=(PAIRS,),
-        warning=BOTH + r"correlation -1\.00; below",
+        error=r"train/LR/image2.png and ",
+        says=r"correlation -1\.00: they do not show the same",
     ),
-    Case(name="a black pair", spoil=pair(0 * PIXELS, 0 * PIXELS), pixels=0 * PIXELS),
+    Case(name="a black pair", spoil=pair(0 * PIXELS, 0 * PIXELS), pixels=0 * PIXELS, same=True),
     Case(
         name="a pair of black and gray",
         spoil=pair(0 * PIXELS, 0 * PIXELS + 90),
@@ -535,7 +544,7 @@ def test_it_ends_as_documented(case, layout, pairs, tmp_path_factory, caplog):
     before = state(pairs)
     said = []
     try:
-        inspect(mine, Inspection(results / "inspection.json"), 16)
+        inspect(mine, Inspection(Digests(results / "inspection.json")), 16)
         if case.later:
             case.spoil(pairs)
             before = state(pairs)
@@ -545,11 +554,15 @@ def test_it_ends_as_documented(case, layout, pairs, tmp_path_factory, caplog):
     assert state(pairs) == before
     sets = sets_in(results)
     warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    nothing = [line for line in warnings if "LR equals HR: there is nothing to learn" in line]
+    assert len(nothing) == (case.same and layout == PAIRS)
+    warnings = [line for line in warnings if line not in nothing]
     assert bool(warnings) == bool(case.warning)
     assert not case.warning or any(re.search(case.warning, line) for line in warnings)
     assert not case.note or any(re.search(case.note, line) for line in caplog.messages)
     if case.error:
         assert len(said) == 1 and said[0].startswith(f"{pairs}/{case.error}")
+        assert re.search(case.says, said[0])
         assert "\n" not in said[0]
         assert f"HR/{case.split}" not in sets
         return
@@ -580,7 +593,7 @@ def test_a_file_that_the_system_does_not_let_read(pairs, tmp_path_factory, monke
 
     with monkeypatch.context() as patched, pytest.raises(UserError) as error:
         patched.setattr(Path, "open", opened)
-        inspect(data(pairs), Inspection(tmp_path_factory.mktemp("results") / "inspection.json"), 16)
+        inspect(data(pairs), Inspection(Digests(tmp_path_factory.mktemp("results") / "inspection.json")), 16)
     assert one_line(error.value) == f"{hidden}: cannot be read as an image: Permission denied"
     assert state(pairs) == before
 
@@ -588,9 +601,9 @@ def test_a_file_that_the_system_does_not_let_read(pairs, tmp_path_factory, monke
 def test_a_file_that_vanishes_while_others_are_converted(pairs, tmp_path_factory, monkeypatch):
     gone, results, read = pairs / "train/HR/image3.png", tmp_path_factory.mktemp("results"), images.read
 
-    def reading(file):
+    def reading(file, *remark):
         gone.unlink(missing_ok=True)
-        return read(file)
+        return read(file, *remark)
 
     monkeypatch.setattr(images, "read", reading)
     with pytest.raises(UserError) as error:
@@ -602,20 +615,27 @@ def test_a_file_that_vanishes_while_others_are_converted(pairs, tmp_path_factory
 @pytest.mark.parametrize("scale", [1, 2, 3, 4])
 def test_the_middle_of_a_large_pair_is_compared_with_the_same_place(scale):
     hr = picture(513 * scale, 515 * scale, seed=3)
-    assert pair_checks(resize.shrink(hr, scale) if scale > 1 else hr, hr) == []
+    soft = resize.enlarge(resize.shrink(hr, 3), 3) if scale == 1 else resize.shrink(hr, scale)
+    found = pair_checks(soft, hr)
+    assert (found.verdict, found.reasons) == ("fine", ())
+    assert found.correlation > 0.9 and abs(found.zoom - 1) < 1e-3
 
 
 def test_upscale_says_which_file_is_cut_short(tmp_path, capsys):
     chain = Chain.build([Block(network="toy", options={"depth": 2})], [True])
     chain.save(tmp_path / "w.safetensors")
-    good, cut = tmp_path / "good.png", tmp_path / "cut.png"
+    good, cut, last = (tmp_path / name for name in ("good.png", "cut.png", "last.png"))
     good.write_bytes(PNG)
+    last.write_bytes(PNG)
     cut.write_bytes(PNG[: len(PNG) // 2])
     before = {file: file.read_bytes() for file in (good, cut)}
-    command = ["upscale", str(tmp_path / "w.safetensors"), str(good), str(cut), "-o", str(tmp_path / "out")]
+    command = ["upscale", str(tmp_path / "w.safetensors"), str(good), str(cut), str(last), "-o", str(tmp_path / "out")]
     assert main([*command, "--device", "cpu"]) == 1
     printed = capsys.readouterr()
-    assert printed.err == f"multiblock: error: {cut}: cannot be read as an image: image file is truncated\n"
+    assert printed.err.splitlines() == [
+        f"multiblock: error: {cut}: cannot be read as an image: image file is truncated",
+        f"multiblock: error: 1 of 3 pictures failed: {cut}",
+    ]
     assert {file: file.read_bytes() for file in (good, cut)} == before
-    assert [file.name for file in (tmp_path / "out").iterdir()] == ["good.png"]
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {"good.png", "last.png"}
     assert images.read(tmp_path / "out" / "good.png").shape == PIXELS.shape

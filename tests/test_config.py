@@ -122,14 +122,23 @@ def test_the_report_s_recipe_is_at_full_size():
 
 def test_own_pairs_take_five_lines():
     study = config.load(FIVE_LINES)
-    run = study.runs["default"]
+    assert list(study.runs) == ["mine"]  # a run of its own, beside that of config.yaml
+    run = study.runs["mine"]
     assert run.data.train["hr"] == "a/HR"
     assert (run.data.scale, run.data.validation, run.input) == (1, 0.1, "LR")
     assert run.plan.reads_set(1).phase == INPUT
 
 
+@pytest.mark.parametrize(("name", "run"), [("mine", "mine"), ("data", "default"), (None, "images")])
+def test_a_run_without_a_name_is_called_after_its_data_set(name, run):
+    data = {key: value for key, value in {**FIVE_LINES["data"], "name": name}.items() if value}
+    assert list(config.load({"data": data}).runs) == [run]
+    named = {"chain": ["small"], "plan": [{"span": 1, "stages": "single"}]}
+    assert list(config.load({"data": data, "runs": {"my_run": named}}).runs) == ["my_run"]
+
+
 def test_data_root_moves_relative_folders_only():
-    moved = config.load({**FIVE_LINES, "data_root": "/disk"}).runs["default"].data
+    moved = config.load({**FIVE_LINES, "data_root": "/disk"}).runs["mine"].data
     assert (moved.train["hr"], moved.test["lr"]) == ("/disk/a/HR", "/disk/b/LR")
     absolute = changed("data", {**FIVE_LINES["data"], "test": {"hr": "/c", "lr": "/d"}}) | {"data_root": "/disk"}
     assert config.load(absolute).runs["default"].data.test["hr"] == "/c"

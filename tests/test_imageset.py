@@ -72,15 +72,15 @@ def test_convert_pairs(pairs, tmp_path):
 
 def test_convert_makes_lr_cuts_to_the_scale_and_enlarges(tmp_path):
     image = picture(50, 61)
-    (tmp_path / "in").mkdir()
-    images.write(tmp_path / "in" / "a.png", image)
-    keys = {"hr": str(tmp_path / "in")}
-    made = data(tmp_path, scale=3, train=keys, validation=keys, test=keys, max_side=40)
+    pictures = {"train": image, "validation": picture(50, 61, seed=1), "test": picture(50, 61, seed=2)}
+    for split, pixels in pictures.items():
+        images.write(tmp_path / split / "a.png", pixels)
+    made = data(tmp_path, scale=3, **{split: {"hr": split} for split in pictures}, max_side=40)
     convert(made, tmp_path / "HR", tmp_path / "LR")
     enlarge(tmp_path / "LR", tmp_path / "up", 3)
     train, test = (ImageSet(tmp_path / "HR" / f"{split}.npy")[0] for split in ("train", "test"))
     assert np.array_equal(train, image[:48, :60])
-    assert np.array_equal(test, image[:39, :39])
+    assert np.array_equal(test, pictures["test"][:39, :39])
     low = ImageSet(tmp_path / "LR" / "train.npy")[0]
     assert np.array_equal(low, resize.shrink(image[:48, :60], 3))
     assert np.array_equal(ImageSet(tmp_path / "up" / "train.npy")[0], resize.enlarge(low, 3))

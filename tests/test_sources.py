@@ -2,19 +2,23 @@
 
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from conftest import picture
+from conftest import ROOT, picture
 from multiblock import config
-from multiblock.data import images
+from multiblock.data import counter, images
 from multiblock.data.convert import convert
 from multiblock.data.dataset import find, left_out
 from multiblock.data.imageset import ImageSet
 from multiblock.data.inspection import Inspection, inspect
 from multiblock.errors import UserError
+from multiblock.files import Digests
 
 
 def data(folder: Path, **changes):
@@ -25,11 +29,15 @@ def data(folder: Path, **changes):
         "test": {"hr": "test/HR", "lr": "test/LR"},
         **changes,
     }
-    return config.load({"data": keys, "data_root": str(folder)}).runs["default"].data
+    return config.load({"data": keys, "data_root": str(folder)}).runs["mine"].data
 
 
 def look(folder: Path, patch: int = 16, **changes) -> str:
-    return inspect(data(folder, **changes), Inspection(folder / "memory.json"), patch)
+    digests = Digests(folder / "memory.json")
+    try:
+        return inspect(data(folder, **changes), Inspection(digests), patch)
+    finally:
+        digests.save()
 
 
 def test_pairs_are_matched_by_name_not_by_order(pairs):
@@ -54,7 +62,11 @@ def test_other_files_do_not_count(pairs):
     for name in ("notes.txt", ".hidden.png", "Thumbs.db"):
         (pairs / "train" / "HR" / name).write_text("x")
     assert len(find(data(pairs, validation=1))["train"]) == 3
-    assert [file.name for file in left_out(data(pairs))] == ["Thumbs.db", "notes.txt"]
+    said = left_out(data(pairs))
+    assert [line.partition(";")[0] for line in said] == [
+        f"{pairs}/train/HR: 1 file is left out, ending in .db (as Thumbs.db)",
+        f"{pairs}/train/HR: 1 file is left out, ending in .txt (as notes.txt)",
+    ]
 
 
 def test_lr_may_be_called_otherwise(pairs):
@@ -159,6 +171,170 @@ def test_some_images_evenly_spaced(pairs):
         "image5",
         "image9",
     ]
+
+
+ODD_NAMES = ["NA", "null", "nan", "None", "inf", "-inf", "001", "01", "1", "1e5", "1_000", "0x10", "true", "", "#N/A"]
+ODD_NAMES = [name for name in ODD_NAMES if name and "/" not in name] + [
+    "=1+1",
+    "'quoted'",
+    '"',
+    ",",
+    "a,b",
+    "1.50",
+    " x ",
+]
+
+
+def test_names_that_table_readers_take_for_something_else(tmp_path):
+    for number, name in enumerate(ODD_NAMES):
+        images.write(tmp_path / "train" / f"{name}.png", picture(seed=number))
+        images.write(tmp_path / "test" / f"{name}.png", picture(seed=100 + number))
+    mine = data(tmp_path, scale=2, train={"hr": "train"}, test={"hr": "test"}, validation=1)
+    convert(mine, tmp_path / "HR", tmp_path / "LR")
+    made = ImageSet(tmp_path / "HR/test.npy")
+    names = dict(zip(made.names, made, strict=True))
+    assert sorted(names) == sorted(ODD_NAMES)
+    for number, name in enumerate(ODD_NAMES):
+        assert np.array_equal(names[name], picture(seed=100 + number))
+
+
+def test_equal_numbers_in_names_have_an_order_too(tmp_path, monkeypatch):
+    for name in ("a1", "a01", "a001", "a2"):
+        images.write(tmp_path / "train" / f"{name}.png", picture())
+        images.write(tmp_path / "test" / f"{name}.png", picture())
+    mine, listed = data(tmp_path, scale=2, train={"hr": "train"}, test={"hr": "test"}), Path.iterdir
+    orders = set()
+    for turn in (1, -1):
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "iterdir", lambda folder, turn=turn: iter(sorted(listed(folder))[::turn]))
+            orders.add(tuple(item.name for item in find(mine)["test"]))
+    assert orders == {("a001", "a01", "a1", "a2")}
+
+
+class TestHints:
+    """What names differ by where that is hard to see."""
+
+    @pytest.mark.parametrize(
+        ("here", "there", "says"),
+        [
+            ("Café", "cafe\u0301", "; 'cafe\u0301' there differs in capitals"),
+            (
+                "café",
+                "cafe\u0301",
+                "; 'cafe\u0301' there is written with its accents as letters of their own (NFD), here composed (NFC)",
+            ),
+            (
+                "cafe\u0301",
+                "café",
+                "; 'café' there is written with its accents composed (NFC), here as letters of their own (NFD)",
+            ),
+            ("IMAGE1", "image1", "; 'image1' there differs in capitals"),
+            ("image_1", "image-1", "; did you mean 'image-1'?"),
+            ("straße", "STRASSE", "; 'STRASSE' there differs in capitals"),
+        ],
+    )
+    def test_of_pairs(self, tmp_path, here, there, says):
+        images.write(tmp_path / "train/HR" / f"{here}.png", picture())
+        images.write(tmp_path / "train/LR" / f"{there}.png", picture())
+        with pytest.raises(UserError) as error:
+            find(data(tmp_path, validation=1))
+        assert str(error.value).endswith(f"an image called {here} is needed in {tmp_path}/train/LR{says}")
+
+    def test_of_folders(self, pairs):
+        with pytest.raises(
+            UserError, match=r"test/hr: cannot be listed: No such file or directory; 'HR' there differs"
+        ):
+            find(data(pairs, test={"hr": "test/hr", "lr": "test/LR"}))
+
+    def test_two_files_that_some_disks_take_for_one(self, tmp_path):
+        for name in ("café", "cafe\u0301"):
+            images.write(tmp_path / "train" / f"{name}.png", picture())
+        with pytest.raises(UserError, match="has the same name as .*capitals and how accents are written"):
+            find(data(tmp_path, scale=2, train={"hr": "train"}, test={"hr": "train"}))
+
+
+class TestLeftOut:
+    """Endings that are not read: counted, and named in one line each."""
+
+    def test_they_are_one_line_each(self, pairs):
+        for folder in ("train/HR", "train/LR", "test/HR"):
+            for number in range(40):
+                (pairs / folder / f"image{number}.CR2").write_text("x")
+            (pairs / folder / "movie.gif").write_text("x")
+        places = ", ".join(f"{pairs}/{folder}" for folder in ("train/HR", "train/LR", "test/HR"))
+        assert [line.partition(";")[0] for line in left_out(data(pairs))] == [
+            f"{places}: 120 files are left out, ending in .cr2 (as image0.CR2)",
+            f"{places}: 3 files are left out, ending in .gif (as movie.gif)",
+        ]
+
+    def test_heic_names_what_reads_it(self, pairs, monkeypatch):
+        monkeypatch.setattr(images, "SUFFIXES", tuple(s for s in images.SUFFIXES if s not in images.HEIC))
+        (pairs / "train/HR/image9.heic").write_text("x")
+        assert left_out(data(pairs))[0].endswith("; for HEIC install pillow-heif (the extra heic)")
+        for file in (pairs / "test/HR").iterdir():
+            file.rename(file.with_suffix(".heic"))
+        with pytest.raises(
+            UserError, match=r"test/HR: holds no images; found 2 files \(2 \.heic\), allowed are .*extra heic"
+        ):
+            find(data(pairs))
+
+    def test_webp_is_read(self, pairs):
+        for file in (pairs / "train").glob("*/*.png"):
+            Image.open(file).save(file.with_suffix(".webp"), lossless=True)
+            file.unlink()
+        assert look(pairs)
+        assert left_out(data(pairs)) == []
+
+    def test_they_are_named_at_the_start_and_shared_images_refused(self, pairs):
+        (pairs / "train/HR/image9.gif").write_text("x")
+        (pairs / "config.yaml").write_text(
+            "data: {name: mine, scale: 1, validation: 1, train: {hr: train/HR, lr: train/LR}, "
+            "test: {hr: test/HR, lr: test/LR}}\n"
+        )
+        command = [
+            Path(sys.executable).with_name("snakemake"),
+            "-s",
+            ROOT / "Snakefile",
+            "-d",
+            pairs,
+            "-n",
+            "-q",
+            "all",
+        ]
+        command += ["--configfile", pairs / "config.yaml", "--cores", "1"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0
+        assert "multiblock: train/HR: 1 file is left out, ending in .gif (as image9.gif); allowed are" in done.stderr
+        (pairs / "test/HR/image1.png").write_bytes((pairs / "train/HR/image2.png").read_bytes())
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 1
+        assert "test/HR/image1.png is train/HR/image2.png" in done.stdout + done.stderr
+
+
+class TestProgress:
+    """Many images show how far it is: nothing for a quick walk, else a line or a bar."""
+
+    def test_a_line_now_and_then(self, pairs, capsys, monkeypatch):
+        look(pairs)
+        assert capsys.readouterr().err == ""
+        monkeypatch.setattr(counter, "_DELAY", -1)
+        monkeypatch.setattr(counter, "_INTERVAL", -1)
+        (pairs / "memory.json").unlink()
+        look(pairs)
+        lines = capsys.readouterr().err.splitlines()
+        assert lines == [f"new and changed image files read: {number}" for number in range(1, 13)]
+        look(pairs)
+        assert capsys.readouterr().err == ""  # all are known
+        convert(data(pairs), pairs / "arrays/HR", pairs / "arrays/LR")
+        assert capsys.readouterr().err.splitlines()[-1] == "data mine: images converted: 6 of 6"
+
+    def test_a_bar_on_a_terminal(self, capsys, monkeypatch):
+        monkeypatch.setattr(counter, "_terminal", lambda: True)
+        monkeypatch.setattr(counter, "_DELAY", 0)
+        with counter.ImageCounter(3, "images looked at") as shown:
+            for _ in range(3):
+                shown.step()
+        assert "images looked at" in capsys.readouterr().err
 
 
 class TestWindows:

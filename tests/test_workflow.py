@@ -56,7 +56,7 @@ def finish(folder: Path, *arguments: str) -> Path:
         for kind in ("HR", "LR"):
             (folder / split / kind).mkdir(parents=True)
             for number in range(count):
-                pixels = picture(seed=number) // (1 if kind == "HR" else 2)
+                pixels = picture(seed=number + 10 * count) // (1 if kind == "HR" else 2)
                 images.write(folder / split / kind / f"image{number}.png", pixels)
     write_config(folder)
     done = snakemake(folder, *arguments)

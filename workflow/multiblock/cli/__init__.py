@@ -6,14 +6,14 @@ import sys
 from collections.abc import Sequence
 
 from multiblock import __version__
-from multiblock.cli import evaluate, importing, models, plan, reference, upscale
+from multiblock.cli import check, evaluate, importing, models, plan, reference, upscale
 from multiblock.errors import UserError, one_line
 
-_COMMANDS = (plan, models, importing, evaluate, upscale, reference)
+_COMMANDS = (plan, check, models, importing, evaluate, upscale, reference)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; wrong input ends with one line on standard error and exit status 1."""
+    """Run the command; wrong input ends with one line on standard error and exit status 1, Ctrl-C with 130."""
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
@@ -23,6 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UserError, OSError) as error:
         print(f"multiblock: error: {one_line(error)}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("multiblock: stopped", file=sys.stderr)
+        return 130
     return 0
 
 

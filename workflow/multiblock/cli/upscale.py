@@ -1,43 +1,55 @@
-"""``multiblock upscale``: run a trained network on images."""
+"""``multiblock upscale``: run a trained network on pictures."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
 from multiblock.cli.printing import add_device_arguments
 from multiblock.cli.weights import add_weights_arguments
+from multiblock.errors import one_line
 
 
 def add(commands: Any) -> None:
     """Add the subcommand to the parser."""
-    parser = commands.add_parser("upscale", help="run a trained network on images")
+    parser = commands.add_parser(
+        "upscale",
+        help="run a trained network on pictures",
+        description="Run a trained network on pictures. A result keeps its picture's colour profile, EXIF data, "
+        "transparency, dots per inch and bits a channel; what it cannot keep is said. Pictures are never replaced.",
+    )
     add_weights_arguments(parser)
     parser.add_argument("images", nargs="+", type=Path, help="image files")
-    parser.add_argument("-o", "--out", type=Path, required=True, help="folder for the results (PNG)")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="folder for the results")
+    parser.add_argument(
+        "--format",
+        choices=["lossless", "same", "png"],
+        default="lossless",
+        help="lossless (default): TIFF stays TIFF, all else becomes PNG; same: the picture's own, JPEG with quality 95 "
+        "and full colour, WebP lossless; png",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace results that are there already")
     add_device_arguments(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Enlarge each image."""
+    """Upscale each picture."""
     import torch
 
-    from multiblock.data import images
-    from multiblock.data.pixels import to_bytes
-    from multiblock.data.resize import enlarge
-    from multiblock.inference import tiles
+    from multiblock.inference import upscale
     from multiblock.model import chain
     from multiblock.runtime.device import choose
 
+    jobs = upscale.plan(options.images, options.out, options.format, options.overwrite)
     device = choose(options.device, "auto", gpus=1, threads=torch.get_num_threads()).device
     network = chain.load(options.weights, options.trust_code).to(device)
-    times = network.enlargement(options.weights, options.enlarge)
-    options.out.mkdir(parents=True, exist_ok=True)
-    for file in options.images:
-        pixels = images.read(file)
-        if times > 1:
-            pixels = enlarge(pixels, times)
-        result = tiles.run(network, pixels, device, options.memory_gib)
-        target = options.out / f"{file.stem}.png"
-        images.write(target, to_bytes(result))
-        print(f"{target}: {result.shape[1]} x {result.shape[0]}")
+    upscale.run(
+        network,
+        jobs,
+        device,
+        options.memory_gib,
+        enlarge=network.enlargement(options.weights, options.enlarge),
+        say=lambda line: print(line, flush=True),
+        complain=lambda error: print(f"multiblock: error: {one_line(error)}", file=sys.stderr),
+    )

@@ -44,10 +44,20 @@ def checked(config: Mapping[str, Any]) -> dict[str, Any]:
         UserError: an unknown key, a wrong type, or a value out of bounds.
     """
     filled = plain_values(config)
+    unnamed = "runs" not in filled and "data" in filled
     _fill(filled, schema())
+    if unnamed:
+        _name_after_data(filled)
     if wrong := explain.first(_validator().iter_errors(filled)):
         raise UserError(wrong)
     return filled
+
+
+def _name_after_data(filled: dict[str, Any]) -> None:
+    """Call the one run of a file that names none after its data set, so that it has a folder of its own."""
+    name = filled["data"].get("name") if isinstance(filled["data"], dict) else None
+    if re.fullmatch(schema()["properties"]["runs"]["propertyNames"]["pattern"], str(name)):
+        filled["runs"] = {name: next(iter(filled["runs"].values()))}
 
 
 def plain_values(config: Any) -> Any:

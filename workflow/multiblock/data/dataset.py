@@ -2,10 +2,8 @@
 
 import hashlib
 import math
-import os
-import re
-import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -15,13 +13,11 @@ import numpy as np
 
 from multiblock.data import images
 from multiblock.data.imageset import SPLITS
-from multiblock.errors import UserError, listed, nearest
+from multiblock.data.names import alike, check_name, key, order
+from multiblock.errors import UserError, listed
 
 SMALLEST_MEASURED = 32
 """Least side in pixels of a validation or test image: the SSIM window and the widest border must fit."""
-
-LONGEST_NAME = 240
-"""Bytes of a name without ending: what is made of an image is named after it, with a little more, in at most 255."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +123,7 @@ def _whole(source: Mapping[str, Any]) -> list[ImagePair]:
         partner = source["lr_name"].format(name=name)
         if partner not in lr:
             raise UserError(
-                f"{file}: has no partner; an image called {partner} is needed in {folder}{nearest(partner, lr)}"
+                f"{file}: has no partner; an image called {partner} is needed in {folder}{alike(partner, lr)}"
             )
         pairs.append(ImagePair(name=name, hr=file, lr=lr.pop(partner)))
     for file in lr.values():
@@ -139,21 +135,38 @@ def _folders(value: str | Sequence[str]) -> list[Path]:
     return [Path(value)] if isinstance(value, str) else [Path(folder) for folder in value]
 
 
-def left_out(data: DatasetConfig) -> list[Path]:
-    """The files in the folders of ``data`` that do not count, as their endings are not those of images."""
+def left_out(data: DatasetConfig) -> list[str]:
+    """What is said of the files in the folders of ``data`` that are not read for their endings: a line an ending."""
     sources = (source for split in SPLITS if isinstance(source := getattr(data, split), Mapping))
     keys = ("hr", "lr")
     folders = dict.fromkeys(f for source in sources for key in keys if key in source for f in _folders(source[key]))
-    return [
-        file for folder in folders for file in sorted(_visible(folder)) if file.suffix.lower() not in images.SUFFIXES
-    ]
+    others: dict[str, list[Path]] = {}
+    for file in (file for folder in folders for file in sorted(_visible(folder))):
+        if file.suffix.lower() not in images.SUFFIXES:
+            others.setdefault(file.suffix.lower(), []).append(file)
+    return [_left_out(ending, files) for ending, files in others.items()]
+
+
+def _left_out(ending: str, files: Sequence[Path]) -> str:
+    places = listed(dict.fromkeys(file.parent for file in files))
+    count = "1 file is" if len(files) == 1 else f"{len(files)} files are"
+    what = f"ending in {ending} " if ending else "without an ending "
+    return f"{places}: {count} left out, {what}(as {files[0].name}); {_allowed([ending])}"
+
+
+def _allowed(endings: Iterable[str]) -> str:
+    """The endings that are read, and how more are where those that were found can be."""
+    way = "; for HEIC install pillow-heif (the extra heic)" if set(endings) & set(images.HEIC) else ""
+    return f"allowed are {listed(images.SUFFIXES)}{way}"
 
 
 def _visible(folder: Path) -> list[Path]:
     try:
         return [file for file in folder.iterdir() if not file.name.startswith(".")]
     except OSError as error:
-        raise UserError(f"{folder}: cannot be listed: {error.strerror}") from None
+        beside = folder.parent.iterdir() if folder.parent.is_dir() and not folder.exists() else ()
+        hint = alike(folder.name, (other.name for other in beside if other.is_dir()))
+        raise UserError(f"{folder}: cannot be listed: {error.strerror}{hint}") from None
 
 
 def _listing(folders: Sequence[Path]) -> dict[str, Path]:
@@ -164,25 +177,23 @@ def _listing(folders: Sequence[Path]) -> dict[str, Path]:
         entries = _visible(folder)
         chosen = [file for file in entries if file.suffix.lower() in images.SUFFIXES]
         if not chosen:
+            endings = Counter(file.suffix.lower() for file in entries)
+            found = listed(f"{count} {ending}" for ending, count in endings.items() if ending) or "none with an ending"
             raise UserError(
-                f"{folder}: holds no images; found {len(entries)} files, allowed are {listed(images.SUFFIXES)}"
+                f"{folder}: holds no images; found {len(entries)} files ({found}), {_allowed(endings)}"
+                if entries
+                else f"{folder}: holds no images; found 0 files, {_allowed([])}"
             )
-        for file in sorted(chosen, key=lambda f: [int(t) if t.isdecimal() else t for t in re.split(r"(\d+)", f.name)]):
-            _check_name(file)
-            same = taken.setdefault(file.stem.casefold(), file)
+        for file in sorted(chosen, key=order):
+            check_name(file)
+            same = taken.setdefault(key(file.stem), file)
             if same != file:
-                raise UserError(f"{file}: has the same name as {same}; names must differ by more than ending and case")
+                raise UserError(
+                    f"{file}: has the same name as {same}; names must differ by more than ending, capitals and how "
+                    "accents are written"
+                )
             listing[file.stem] = file
     return listing
-
-
-def _check_name(file: Path) -> None:
-    """What is made of an image is named after it, in CSV files too."""
-    # Control characters, surrogates (bytes that are no UTF-8), line and paragraph separators.
-    if any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in file.name):
-        raise UserError(f"{file}: has a name with control characters, or one that is no UTF-8; rename it")
-    if (length := len(os.fsencode(file.stem))) > LONGEST_NAME:
-        raise UserError(f"{file}: has a name of {length} bytes without its ending; allowed are {LONGEST_NAME}")
 
 
 def check_partner(item: ImagePair, low: Sequence[int], full: Sequence[int], scale: int) -> None:

@@ -1,51 +1,65 @@
 """Read and write image files.
 
-Every image becomes RGB with 8 bits a channel:
+Every image becomes sRGB with 8 bits a channel:
 
+- colours are converted to sRGB where a colour profile says that they are others: :mod:`multiblock.data.colour`;
 - gray and black-and-white images get three equal channels; palettes and CMYK are converted to RGB;
 - an alpha channel is dropped, the colours stay as they are stored;
-- 16 bits are reduced to their upper eight;
+- 16 bits are reduced to their upper eight, fewer bits in 16 to the upper eight of those:
+  :mod:`multiblock.data.depth`;
 - an EXIF orientation is applied, as every viewer does;
-- of a JPEG that holds a preview or a depth map too, as some cameras write it (MPO), the first image counts.
+- of a JPEG that holds a preview or a depth map too, as some cameras write it (MPO), the first image counts, of a HEIC
+  file the primary one.
 
-Floating-point images, more than 16 bits a channel, TIFF files of 12 bits or of 16 with white as 0, files of several
-pages and images of more than about 179 megapixels (Pillow's bound against files that claim a size they do not have)
-are refused.
+What was converted is said. HEIC needs the package pillow-heif (the extra ``heic``).
+
+Floating-point images, more than 16 bits a channel, TIFF files of 16 bits with white as 0, files of several pages and
+images of more than about 179 megapixels (Pillow's bound against files that claim a size they do not have) are refused.
 """
 
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import imageio.v3 as iio
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from multiblock.data import colour, depth
+from multiblock.data.remarks import Remark, at_once
 from multiblock.errors import UserError
 from multiblock.files import atomic_write
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-_FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
+HEIC = (".heic", ".heif")
+"""What phones write; read where pillow-heif is installed."""
+READS_HEIC = find_spec("pillow_heif") is not None
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", *(HEIC if READS_HEIC else ()))
+_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
 """What a file may hold, whatever it is called."""
 _EXIF_ORIENTATION = 0x0112
-_TIFF_BITS, _TIFF_PHOTOMETRIC = 258, 262
+_TIFF_PHOTOMETRIC = 262
 _STRIP = 2**22
 """Pixels that are converted at a time: copies of a whole large image would take gigabytes."""
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[Image.Image]:
+def opened(file: Path) -> Iterator[Image.Image]:
+    """An image file, not decoded yet.
+
+    Raises:
+        UserError: it cannot be read, or is of a kind that is refused; also where decoding it in the block fails.
+    """
     try:
-        if file.exists() and not file.is_file():  # a pipe would be waited for
-            raise UserError(f"{file}: cannot be read as an image: it is no regular file")
+        check_regular(file)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             # Opened by its name a file would be mapped: one that is cut short meanwhile ends the process, and gray
             # TIFF files that are to be turned come out wrong (Pillow 13.0).
-            with file.open("rb") as content, Image.open(content, formats=_FORMATS) as image:
+            with file.open("rb") as content, Image.open(content, formats=_formats(file)) as image:
                 if refused := _refused(image):
                     raise UserError(f"{file}: holds {refused}")
                 yield image
@@ -58,15 +72,28 @@ def _opened(file: Path) -> Iterator[Image.Image]:
         raise UserError(f"{file}: cannot be read as an image: {reason or type(error).__name__}") from None
 
 
+def check_regular(file: Path) -> None:
+    """Refuse what is there but is no regular file: a pipe would be waited for, a device never ends."""
+    if file.exists() and not file.is_file():
+        raise UserError(f"{file}: cannot be read as an image: it is no regular file")
+
+
+def _formats(file: Path) -> tuple[str, ...]:
+    if not READS_HEIC or file.suffix.lower() not in HEIC:
+        return _FORMATS
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    return (*_FORMATS, "HEIF")
+
+
 def _refused(image: Image.Image) -> str:
     """What an image holds that is refused, and what is allowed; nothing for one that can be read."""
     frames, tags = getattr(image, "n_frames", 1), getattr(image, "tag_v2", {})
-    if frames != 1 and image.format != "MPO":
+    if frames != 1 and image.format not in ("MPO", "HEIF"):
         return f"{frames} images; allowed is one image a file"
     kind = {"F": "floating-point values", "I": "32 bits a channel, or signed values"}.get(image.mode)
-    if image.mode == "I;16" and tags.get(_TIFF_BITS) == (12,):  # Pillow gives them as the lower ones of 16
-        kind = "12 bits a channel"
-    if image.mode == "I;16" and tags.get(_TIFF_PHOTOMETRIC) == 0:  # Pillow gives the negative
+    if image.mode.startswith("I;16") and tags.get(_TIFF_PHOTOMETRIC) == 0:  # Pillow gives the negative
         return "16 bits a channel with white as 0; allowed is black as 0"
     return f"{kind}; allowed are 8 or 16 bits a channel" if kind else ""
 
@@ -77,42 +104,92 @@ def size(file: Path) -> tuple[int, int]:
     Raises:
         UserError: the file cannot be read, or is of a kind that is refused.
     """
-    with _opened(file) as image:
+    with opened(file) as image:
         width, height = image.size
         # Of TIFF files Pillow gives the size as turned; numbers other than 1 to 8 are nothing.
         turned = image.format != "TIFF" and image.getexif().get(_EXIF_ORIENTATION) in range(5, 9)
     return (width, height) if turned else (height, width)
 
 
-def read(file: Path) -> np.ndarray:
-    """Pixels (H, W, 3), uint8.
+def read(file: Path, remark: Remark = at_once) -> np.ndarray:
+    """Pixels (H, W, 3), uint8, sRGB.
+
+    Args:
+        remark: is told what was converted on the way, and what is doubtful.
 
     Raises:
         UserError: the file cannot be read, or is of a kind that is refused.
     """
-    with _opened(file) as image:
+    with opened(file) as image:
+        deep, told = depth.is_deep(image), None
+        if deep:
+            told = depth.told_bits(image, file)
         image.load()
         ImageOps.exif_transpose(image, in_place=True)
-        pixels = np.empty((image.height, image.width, 3), np.uint8)
-        rows = max(1, _STRIP // image.width)
-        for top in range(0, image.height, rows):
-            strip = image.crop((0, top, image.width, min(top + rows, image.height)))
-            pixels[top : top + rows] = _rgb(strip)
+        eight = _eight_bits(image, told, file, remark) if deep else image
+        eight.info.setdefault("icc_profile", image.info.get("icc_profile"))
+        to_rgb, said = colour.to_srgb(eight)
+        if eight.has_transparency_data:
+            said.append((logging.INFO, "transparency dropped; the colours stay as they are stored"))
+        for level, what in said:
+            remark(level, what, file)
+        pixels = np.empty((eight.height, eight.width, 3), np.uint8)
+        rows = max(1, _STRIP // eight.width)
+        for top in range(0, eight.height, rows):
+            strip = eight.crop((0, top, eight.width, min(top + rows, eight.height)))
+            pixels[top : top + rows] = np.asarray(to_rgb(strip))
     return pixels
 
 
-def _rgb(image: Image.Image) -> np.ndarray:
-    """Pixels (H, W, 3), or (H, W, 1) for gray of 16 bits, with values of 8 bits."""
-    if image.mode.startswith("I"):
-        return np.asarray(image)[..., None] >> 8
-    return np.asarray((image.convert("RGBA") if image.mode in ("P", "PA") else image).convert("RGB"))
+def _eight_bits(image: Image.Image, told: int | None, file: Path, remark: Remark) -> Image.Image:
+    """A decoded image of 16 bits a channel, of which Pillow may have kept the upper bytes, with 8 bits."""
+    gray, pixels, whole = image.mode.startswith("I"), np.asarray(image), None
+    if gray:
+        whole = pixels[..., None]
+    elif told or depth.may_be_fewer(pixels[..., :3]):
+        whole = values(file)
+    bits = 16 if whole is None else depth.white(colours(whole), told, file, remark)
+    if bits == 16:
+        remark(logging.INFO, "16 bits a channel reduced to their upper eight", file)
+        if not gray:
+            return image
+    assert whole is not None
+    reduced = (whole >> (bits - 8)).astype(np.uint8)
+    return Image.fromarray(reduced[..., 0] if gray else reduced)
+
+
+def colours(pixels: np.ndarray) -> np.ndarray:
+    """Pixels (H, W, 1 to 4) without their alpha channel: (H, W, 1) or (H, W, 3)."""
+    return pixels[..., : 1 if pixels.shape[2] < 3 else 3]
+
+
+def values(file: Path) -> np.ndarray:
+    """All values of a file with 16 bits a channel: (H, W, channels), uint16; 1 or 3 channels, and alpha.
+
+    Pillow keeps the upper byte of each value, so that the file is decoded twice.
+    """
+    upper, raw = np.empty(0), ""
+    for lower in (False, True):
+        with opened(file) as image:
+            gray = image.mode.startswith("I")
+            if lower and not gray:
+                raw = depth.raw_mode(image)
+                depth.lower_bytes(image)
+            image.load()
+            ImageOps.exif_transpose(image, in_place=True)
+            pixels = np.asarray(image)
+            if gray:
+                return pixels.astype(np.uint16)[..., None]
+            if not lower:
+                upper = pixels
+    return depth.joined(upper, pixels, raw)
 
 
 def write(file: Path, pixels: np.ndarray) -> None:
     """Write pixels (H, W, 3), uint8, in the format of the file's ending."""
     options: dict[str, Any] = {"compress_level": 1} if file.suffix == ".png" else {}
     with atomic_write(file) as part:
-        iio.imwrite(part, pixels, plugin="pillow", **options)
+        Image.fromarray(pixels).save(part, **options)
 
 
 KERNELS = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)

@@ -3,7 +3,8 @@
 import hashlib
 from pathlib import Path
 
-from multiblock.data import images
+from multiblock.data import images, leaks
+from multiblock.data.counter import ImageCounter
 from multiblock.data.dataset import SMALLEST_MEASURED, DatasetConfig, check_partner, find
 from multiblock.errors import UserError
 from multiblock.files import Digests
@@ -18,6 +19,7 @@ class Inspection:
 
     def __init__(self, digests: Digests) -> None:
         self._digests = digests
+        self._counter: ImageCounter | None = None
 
     def look(self, file: Path) -> tuple[str, int, int]:
         """The digest of a file's bytes, and its height and width in pixels.
@@ -26,13 +28,27 @@ class Inspection:
             UserError: the file cannot be read, or is no image.
         """
         try:
-            note = self._digests.note(file)
+            file.stat()
         except OSError as error:
             raise UserError(f"{file}: cannot be read: {error.strerror}") from None
+        images.check_regular(file)
+        if not self._digests.knows(file):  # all of it is read, which takes a while for many
+            self._counter = self._counter or ImageCounter(None, "new and changed image files read")
+            self._counter.step()
+        try:
+            note = self._digests.note(file)
+        except OSError as error:
+            raise UserError(f"{file}: cannot be read as an image: {error.strerror}") from None
         if len(note) == 1:
             self._digests.append(file, images.size(file))
         digest, (height, width) = self._digests.note(file)
         return digest, height, width
+
+    def close(self) -> None:
+        """Take away what shows how far it is."""
+        if self._counter:
+            self._counter.close()
+            self._counter = None
 
 
 def inspect(data: DatasetConfig, inspection: Inspection, patch: int) -> str:
@@ -42,14 +58,17 @@ def inspect(data: DatasetConfig, inspection: Inspection, patch: int) -> str:
         patch: side in pixels, at HR size, of the largest patch that training will cut.
 
     Raises:
-        UserError: see :func:`find`; or a file is no image, the sizes of a pair do not match, or an image is too
-            small to be trained or measured on.
+        UserError: see :func:`find`; or a file is no image, the sizes of a pair do not match, an image is too small
+            to be trained or measured on, or a test image is one of the training images.
     """
     digest = hashlib.blake2b(f"{data.scale} {data.degradation} {data.max_side} ".encode(), digest_size=16)
-    for split, items in find(data, lambda file: inspection.look(file)[1:]).items():
+    found = find(data, lambda file: inspection.look(file)[1:])
+    files: dict[str, dict[Path, str]] = {split: {} for split in found}
+    for split, items in found.items():
         for item in items:
             digest.update(f"{split} {item.name} {item.side} ".encode())
             mark, height, width = inspection.look(item.hr)
+            files[split][item.hr] = mark
             if item.side and min(height, width) < item.side:
                 raise UserError(
                     f"{item.hr}: found {width} x {height} pixels; windows of {item.side} x {item.side} need more"
@@ -66,4 +85,6 @@ def inspect(data: DatasetConfig, inspection: Inspection, patch: int) -> str:
                 mark, *size = inspection.look(item.lr)
                 digest.update(mark.encode())
                 check_partner(item, size, (height, width), data.scale)
+    inspection.close()
+    leaks.check_files(files, data.name)
     return digest.hexdigest()

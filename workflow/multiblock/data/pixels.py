@@ -16,16 +16,22 @@ def strips(height: int) -> Iterator[slice]:
 
 
 def to_bytes(image: np.ndarray) -> np.ndarray:
-    """Floats cut to [0, 1] and rounded to 8 bits, half up.
+    """Floats cut to [0, 1] and rounded to 8 bits, half up; see :func:`to_whole`."""
+    return to_whole(image, np.dtype(np.uint8))
+
+
+def to_whole(image: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Floats cut to [0, 1] and rounded, half up, to whole numbers of which the greatest of ``dtype`` stands for 1.
 
     Raises:
         UserError: a value is NaN or infinite, which would be black or white.
     """
-    result = np.empty(image.shape, np.uint8)
+    result = np.empty(image.shape, dtype)
+    white = np.iinfo(dtype).max
     for rows in strips(len(image)):
         if not np.isfinite(image[rows]).all():
             raise UserError("an image holds pixels that are not finite (NaN or infinite), which no file can show")
-        result[rows] = np.floor(np.clip(image[rows].astype(np.float64), 0, 1) * 255 + 0.5)
+        result[rows] = np.floor(np.clip(image[rows].astype(np.float64), 0, 1) * white + 0.5)
     return result
 
 

@@ -17,8 +17,8 @@ def _cubic(x: np.ndarray) -> np.ndarray:
     return np.where(x <= 1, near, np.where(x < 2, far, 0))
 
 
-def _pass(pixels: np.ndarray, length: int) -> np.ndarray:
-    """Resize the first axis to ``length``, and round to 8 bits."""
+def _pass(pixels: np.ndarray, length: int, white: int) -> np.ndarray:
+    """Resize the first axis to ``length``, and round to whole numbers from 0 to ``white``."""
     old = len(pixels)
     factor = max(old, length) // min(old, length)
     shrinks = length < old
@@ -35,25 +35,26 @@ def _pass(pixels: np.ndarray, length: int) -> np.ndarray:
         for tap, weight in zip(margin + taps, weights / weights.sum(), strict=True):
             result[phase::phases] += weight * padded[tap : tap + (count - 1) * step + 1 : step]
     # Half up, as MATLAB rounds.
-    return np.floor(result + 0.5).clip(0, 255)
+    return np.floor(result + 0.5).clip(0, white)
 
 
 def resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
     """Resize by a whole factor, up or down, the same for both sides.
 
     Args:
-        pixels: (H, W, 3), uint8.
+        pixels: (H, W, channels), uint8 or uint16.
         height, width: the new size in pixels.
 
     Returns:
-        (height, width, 3), uint8.
+        (height, width, channels), of the same type.
     """
-    between = np.empty((height, pixels.shape[1], 3), np.uint8)
+    channels, white = pixels.shape[2], np.iinfo(pixels.dtype).max
+    between = np.empty((height, pixels.shape[1], channels), pixels.dtype)
     for columns in _strips(pixels.shape[1]):
-        between[:, columns] = _pass(pixels[:, columns].astype(np.float64), height)
-    result = np.empty((height, width, 3), np.uint8)
+        between[:, columns] = _pass(pixels[:, columns].astype(np.float64), height, white)
+    result = np.empty((height, width, channels), pixels.dtype)
     for rows in _strips(height):
-        result[rows] = _pass(between[rows].swapaxes(0, 1).astype(np.float64), width).swapaxes(0, 1)
+        result[rows] = _pass(between[rows].swapaxes(0, 1).astype(np.float64), width, white).swapaxes(0, 1)
     return result
 
 

@@ -24,7 +24,10 @@ PARTS: dict[str, tuple[str, ...]] = {
     "conversion": (
         "data.convert",
         "data.degradations",
+        "data.reader",
         "data.images",
+        "data.colour",
+        "data.depth",
         "data.resize",
         "data.dataset:ImagePair",
         "data.imageset:Writer",

@@ -14,6 +14,7 @@ from typing import Any
 
 from multiblock import config as configuration
 from multiblock.config import Run, Study
+from multiblock.data.dataset import left_out
 from multiblock.data.inspection import Inspection, inspect
 from multiblock.errors import UserError
 from multiblock.files import Digests, lock, write_text
@@ -61,6 +62,8 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
         _one_line_for_a_stop()
     if not call.looks:
         _look_around(study, call)
+        for line in (line for data in study.data.values() for line in left_out(data)):
+            say(line)
     digests = Digests(layout.digests)
     inspection = Inspection(digests)
     if not call.looks:  # all are checked before anything runs

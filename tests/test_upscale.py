@@ -1,0 +1,365 @@
+"""Pictures through a network: nothing is replaced, and what goes with a picture goes with its result."""
+
+import os
+import signal
+import subprocess
+import sys
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import png
+import pytest
+import tifffile
+import torch
+from PIL import Image
+
+from conftest import as_seen, icc_profile, picture
+from multiblock.cli import main
+from multiblock.cli import upscale as command
+from multiblock.data import images, resize
+from multiblock.data.picture import read
+from multiblock.model.chain import Chain
+from multiblock.plan import Block
+
+PIXELS = picture(seed=4)
+ALPHA = np.linspace(0, 255, PIXELS[..., 0].size).astype(np.uint8).reshape(*PIXELS.shape[:2], 1)
+DEEP = np.random.default_rng(0).integers(0, 65536, (48, 56, 4)).astype(np.uint16)
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """Of a network that copies its input."""
+    chain = Chain.build([Block(network="toy", options={"depth": 2})], [True])
+    for parameter in chain.parameters():
+        parameter.data.zero_()
+    chain.save(tmp_path / "w.safetensors")
+    return tmp_path / "w.safetensors"
+
+
+@pytest.fixture
+def run(weights, capsys, monkeypatch):
+    """The command in the folder of the weights: exit status, lines on standard output and on standard error."""
+    monkeypatch.chdir(weights.parent)
+
+    def upscale(*arguments: object) -> tuple[int, list[str], list[str]]:
+        enlarge = [] if "--enlarge" in arguments else ["--enlarge", "1"]
+        status = main(["upscale", str(weights), *map(str, arguments), *enlarge, "--device", "cpu"])
+        printed = capsys.readouterr()
+        return status, printed.out.splitlines(), printed.err.splitlines()
+
+    return upscale
+
+
+def save(file: Path, pixels: np.ndarray = PIXELS, **options) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(file, **options)
+    return file
+
+
+class TestPlaces:
+    """Where results go."""
+
+    @pytest.mark.parametrize("more", [(), ("--overwrite",), ("--format", "same"), ("--overwrite", "--format", "png")])
+    @pytest.mark.parametrize("folder", [".", "photos/..", "link"])
+    def test_a_picture_is_never_replaced(self, run, tmp_path, more, folder):
+        file = save(tmp_path / "photo.png")
+        (tmp_path / "photos").mkdir()
+        (tmp_path / "link").symlink_to(tmp_path)
+        before = file.read_bytes()
+        status, _, said = run("photo.png", "-o", folder, "--enlarge", 2, *more)
+        assert status == 1 and len(said) == 1
+        assert "photo.png: is one of the pictures, which are never replaced" in said[0]
+        assert file.read_bytes() == before
+
+    def test_nor_is_another_of_the_pictures(self, run, tmp_path):
+        save(tmp_path / "a.jpg")
+        file = save(tmp_path / "a.png", PIXELS[::-1].copy())
+        before = file.read_bytes()
+        assert run("a.jpg", "-o", ".", "--overwrite")[0] == 0  # it is none of the pictures of this call
+        file.write_bytes(before)
+        status, _, said = run("b/../a.jpg", "a.png", "-o", ".", "--overwrite")
+        assert status == 1 and "would both become a.png" in said[0]
+        assert file.read_bytes() == before
+
+    def test_what_is_there_is_replaced_only_where_that_is_asked_for(self, run, tmp_path):
+        save(tmp_path / "photo.jpg")
+        other = save(tmp_path / "out/photo.png", PIXELS[:20])
+        before = other.read_bytes()
+        status, lines, said = run("photo.jpg", "-o", "out")
+        assert (status, lines) == (1, []) and "out/photo.png: exists already" in said[0] and "--overwrite" in said[0]
+        assert other.read_bytes() == before
+        assert run("photo.jpg", "-o", "out", "--overwrite")[0] == 0
+        assert Image.open(other).size == (56, 48)
+
+    @pytest.mark.parametrize(
+        "names",
+        [
+            ("one/a.png", "two/a.png"),
+            ("a.png", "a.jpg"),
+            ("one/a.png", "two/A.png"),
+            (unicodedata.normalize("NFC", "one/é.png"), unicodedata.normalize("NFD", "two/é.png")),
+            ("a.png", "a.png"),
+        ],
+    )
+    def test_two_of_one_name_are_refused_before_any_work(self, run, tmp_path, names):
+        for name in names:
+            save(tmp_path / name)
+        save(tmp_path / "first.png")
+        status, lines, said = run("first.png", *names, "-o", "out")
+        assert (status, lines, len(said)) == (1, [], 1)
+        assert all(name in said[0] for name in names) and "would both become out/" in said[0]
+        assert not (tmp_path / "out").exists()
+
+    def test_a_file_for_a_folder(self, run, tmp_path):
+        save(tmp_path / "photo.png")
+        assert "w.safetensors: is no folder" in run("photo.png", "-o", "w.safetensors")[2][0]
+
+    def test_the_good_ones_are_finished_and_the_bad_ones_named(self, run, tmp_path):
+        for name in ("a", "c"):
+            save(tmp_path / f"{name}.png")
+        (tmp_path / "b.png").write_text("no image")
+        status, lines, said = run("a.png", "b.png", "missing.png", "c.png", "-o", "out")
+        assert status == 1
+        assert [line.partition(":")[0] for line in lines] == ["out/a.png", "out/c.png"]
+        assert said[0].startswith("multiblock: error: b.png: cannot be read as an image: ")
+        assert said[1].startswith("multiblock: error: missing.png: ")
+        assert said[2] == "multiblock: error: 2 of 4 pictures failed: b.png, missing.png"
+        assert sorted(os.listdir("out")) == ["a.png", "c.png"]
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf")])
+    def test_what_is_no_number_is_no_picture(self, run, weights, tmp_path, value):
+        save(tmp_path / "a.png")
+        chain = Chain.build([Block(network="toy", options={"depth": 2})], [False])
+        for parameter in chain.parameters():
+            parameter.data.fill_(value)
+        chain.save(weights)
+        status, lines, said = run("a.png", "-o", "out")
+        assert (status, lines) == (1, [])
+        assert not (tmp_path / "out/a.png").exists()
+        assert any("not finite" in line for line in said)
+
+
+class TestFormats:
+    """Results are lossless; ``same`` keeps the picture's own format."""
+
+    @pytest.mark.parametrize(
+        ("name", "form", "result"),
+        [
+            ("a.jpg", None, "a.png"),
+            ("a.webp", None, "a.png"),
+            ("a.bmp", None, "a.png"),
+            ("a.TIF", None, "a.TIF"),
+            ("a.tiff", "png", "a.png"),
+            ("a.JPEG", "same", "a.JPEG"),
+            ("a.webp", "same", "a.webp"),
+            ("a.bmp", "same", "a.bmp"),
+            ("a.png", "same", "a.png"),
+        ],
+    )
+    def test_which(self, run, tmp_path, name, form, result):
+        save(tmp_path / name, **({"lossless": True} if "webp" in name else {}))
+        assert run(name, "-o", "out", *(["--format", form] if form else []))[0] == 0
+        assert os.listdir("out") == [result]
+        kinds = {"png": "PNG", "tif": "TIFF", "jpeg": "JPEG", "webp": "WEBP", "bmp": "BMP"}
+        with Image.open(tmp_path / "out" / result) as image:
+            assert image.format == kinds[result.rpartition(".")[2].lower()]
+            assert image.size == (56, 48)
+        assert np.abs(images.read(tmp_path / "out" / result).astype(int) - images.read(tmp_path / name)).mean() < 2
+
+    def test_jpeg_keeps_its_colours_whole(self, run, tmp_path):
+        save(tmp_path / "a.jpg", quality=98, subsampling=0)
+        run("a.jpg", "-o", "out", "--format", "same")
+        with Image.open(tmp_path / "out/a.jpg") as image:
+            assert [component[1:3] for component in image.layer] == [(1, 1)] * 3
+
+    @pytest.mark.parametrize(
+        ("name", "lost"),
+        [("a.png", None), ("a.tif", None), ("a.jpg", "transparency"), ("a.webp", None), ("a.bmp", "colour profile")],
+    )
+    def test_what_a_format_cannot_hold_is_said(self, run, tmp_path, name, lost):
+        pixels = np.concatenate([PIXELS, ALPHA], axis=2)
+        save(tmp_path / "a.png", pixels, icc_profile=icc_profile("p3"), dpi=(300, 300))
+        (tmp_path / "a.png").rename(tmp_path / name)  # content counts, not the name
+        status, lines, _ = run(name, "-o", "out", "--format", "same")
+        assert status == 0
+        kept, _, rest = lines[0].partition("not kept")
+        assert (lost in rest) if lost else ("transparency" in kept)
+
+
+def tagged(orientation: int = 1) -> Image.Exif:
+    exif = Image.Exif()
+    exif[271], exif[272], exif[33432], exif[0x0112] = "Maker", "Camera 1", "A. Photographer", orientation
+    exif.get_ifd(0x8769).update({0x9003: "2024:05:06 07:08:09", 0xA002: 56, 0xA003: 48})
+    exif.get_ifd(0x8825).update({1: "N", 2: (52.0, 30.0, 0.0)})
+    return exif
+
+
+class TestKept:
+    """Colours as seen, EXIF, orientation, dots per inch, alpha, bits, gray."""
+
+    @pytest.mark.parametrize("primaries", ["p3", "adobe"])
+    @pytest.mark.parametrize(
+        ("name", "form"),
+        [("a.jpg", "lossless"), ("a.jpg", "same"), ("a.png", "same"), ("a.tif", "same"), ("a.webp", "same")],
+    )
+    def test_it_looks_the_same(self, run, tmp_path, primaries, name, form):
+        options = {".jpg": {"quality": 98, "subsampling": 0}, ".webp": {"lossless": True}}.get(Path(name).suffix, {})
+        file = save(tmp_path / name, icc_profile=icc_profile(primaries), **options)
+        status, lines, said = run(name, "-o", "out", "--format", form)
+        assert (status, said) == (0, []) and "with its colour profile" in lines[0]
+        assert np.abs(as_seen(file) - as_seen(next((tmp_path / "out").iterdir()))).mean() < (
+            2.5 if form == "same" else 1
+        )
+
+    @pytest.mark.parametrize("form", ["same", "lossless"])
+    @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp", "a.tif"])
+    def test_exif_is_kept_and_the_orientation_applied_once(self, run, tmp_path, name, form):
+        options = {".jpg": {"quality": 98, "subsampling": 0}, ".webp": {"lossless": True}}.get(Path(name).suffix, {})
+        file = save(tmp_path / name, exif=tagged(6).tobytes(), **options)
+        assert run(name, "-o", "out", "--format", form, "--enlarge", 2)[0] == 0
+        result = next((tmp_path / "out").iterdir())
+        with Image.open(result) as image:
+            exif = image.getexif()
+            assert exif.get(0x0112, 1) == 1
+            assert (exif[271], exif[272], exif[33432]) == ("Maker", "Camera 1", "A. Photographer")
+            details = exif.get_ifd(0x8769)
+            assert details[0x9003] == "2024:05:06 07:08:09" and (details[0xA002], details[0xA003]) == (96, 112)
+            assert exif.get_ifd(0x8825)[1] == "N"
+            assert image.size == (96, 112)
+        expected = resize.enlarge(as_seen(file).astype(np.uint8), 2)
+        assert np.abs(as_seen(result) - expected).mean() < 2
+
+    @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif", "a.bmp"])
+    def test_dots_per_inch(self, run, tmp_path, name):
+        save(tmp_path / name, dpi=(300, 300))
+        run(name, "-o", "out", "--format", "same")
+        with Image.open(tmp_path / "out" / name) as image:
+            assert [float(value) for value in image.info["dpi"]] == pytest.approx([300, 300], abs=0.1)
+
+    @pytest.mark.parametrize("name", ["a.png", "a.webp", "a.tif"])
+    def test_alpha_is_enlarged_by_itself(self, run, tmp_path, name):
+        pixels = np.concatenate([PIXELS, ALPHA], axis=2)
+        save(tmp_path / name, pixels, **({"lossless": True, "exact": True} if "webp" in name else {}))
+        run(name, "-o", "out", "--format", "same", "--enlarge", 2)
+        made = np.asarray(Image.open(tmp_path / "out" / name))
+        assert np.array_equal(made[..., 3:], resize.enlarge(ALPHA, 2))
+        assert np.array_equal(made[..., :3], resize.enlarge(PIXELS, 2))
+
+    @pytest.mark.parametrize("channels", [1, 2, 3, 4])
+    @pytest.mark.parametrize("enlarge", [1, 2])
+    def test_16_bit_png(self, run, tmp_path, channels, enlarge):
+        pixels = DEEP[..., :channels]
+        with (tmp_path / "a.png").open("wb") as out:
+            writer = png.Writer(56, 48, bitdepth=16, greyscale=channels < 3, alpha=channels in (2, 4))
+            writer.write(out, pixels.reshape(48, -1))
+        self.with_chunks(tmp_path / "a.png")
+        status, lines, said = run("a.png", "-o", "out", "--enlarge", enlarge)
+        assert (status, said) == (0, []) and "with its 16 bits, colour profile, EXIF" in lines[0]
+        width, height, rows, about = png.Reader(filename=str(tmp_path / "out/a.png")).read()
+        made = np.array([list(row) for row in rows]).reshape(height, width, -1)
+        assert about["bitdepth"] == 16 and made.shape[2] == channels
+        expected = resize.enlarge(pixels, enlarge) if enlarge > 1 else pixels
+        assert np.abs(made - expected.astype(int)).max() <= 1
+        with Image.open(tmp_path / "out/a.png") as image:
+            assert image.info["icc_profile"] == icc_profile("p3")
+            assert image.getexif()[272] == "Camera 1"
+            assert image.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+
+    @staticmethod
+    def with_chunks(file: Path) -> None:
+        """Put profile, EXIF and dots per inch into a PNG."""
+        other = save(file.with_name("other.png"), icc_profile=icc_profile("p3"), exif=tagged(), dpi=(300, 300))
+        extra = [c for c in png.Reader(filename=str(other)).chunks() if c[0] in (b"iCCP", b"eXIf", b"pHYs")]
+        head, *rest = png.Reader(filename=str(file)).chunks()
+        with file.open("wb") as out:
+            png.write_chunks(out, [head, *extra, *rest])
+        other.unlink()
+
+    @pytest.mark.parametrize("channels", [1, 3, 4])
+    def test_16_bit_tiff(self, run, tmp_path, channels):
+        pixels = DEEP[..., :channels].squeeze()
+        tifffile.imwrite(
+            tmp_path / "a.tif",
+            pixels,
+            photometric="rgb" if channels > 1 else "minisblack",
+            iccprofile=icc_profile("adobe"),
+            extrasamples=["unassalpha"] if channels == 4 else None,
+            resolution=(300, 300),
+            resolutionunit="INCH",
+            metadata=None,
+            extratags=[(272, "s", 0, "Camera 1", True)],
+        )
+        status, lines, said = run("a.tif", "-o", "out")
+        assert (status, said) == (0, []) and "16 bits, colour profile, EXIF" in lines[0]
+        with tifffile.TiffFile(tmp_path / "out/a.tif") as made:
+            page = made.pages[0]
+            assert page.dtype == np.uint16
+            assert np.abs(page.asarray().astype(int) - pixels).max() <= 1
+            assert page.iccprofile == icc_profile("adobe")
+            assert page.tags[272].value == "Camera 1"
+            assert page.tags[282].value[0] / page.tags[282].value[1] == 300
+
+    def test_fewer_bits_in_16_become_16(self, run, tmp_path):
+        twelve = PIXELS.astype(np.uint16) * 16
+        tags = [(281, "H", 3, (4095,) * 3, True)]
+        tifffile.imwrite(tmp_path / "a.tif", twelve, photometric="rgb", metadata=None, extratags=tags)
+        assert run("a.tif", "-o", "out")[0] == 0
+        made = tifffile.imread(tmp_path / "out/a.tif")
+        assert np.abs(made.astype(int) - twelve * (65535 / 4095)).max() <= 1
+
+    @pytest.mark.parametrize("mode", ["L", "LA", "1"])
+    def test_gray_stays_gray(self, run, tmp_path, mode):
+        save(tmp_path / "a.png", np.asarray(Image.fromarray(PIXELS).convert(mode)))
+        run("a.png", "-o", "out")
+        with Image.open(tmp_path / "out/a.png") as image:
+            assert image.mode == ("LA" if mode == "LA" else "L")
+
+    def test_what_is_lost_is_said(self, run, tmp_path):
+        image = Image.fromarray(PIXELS).convert("CMYK")
+        image.save(tmp_path / "a.jpg", quality=98, xmp=b"<x/>")
+        lines = run("a.jpg", "-o", "out")[1]
+        assert lines == ["out/a.png: 56 x 48; not kept: XMP, CMYK (it became sRGB)"]
+        assert read(tmp_path / "out/a.png").profile is None
+
+
+def test_control_c_is_one_line_in_every_command(monkeypatch, capsys, weights, tmp_path):
+    def stopped(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "run", stopped)
+    assert main(["upscale", str(weights), "a.png", "-o", str(tmp_path / "out")]) == 130
+    assert capsys.readouterr().err == "multiblock: stopped\n"
+
+
+def test_control_c_by_the_system(weights, tmp_path):
+    many = [str(save(tmp_path / f"{number}.png", picture(400, 400))) for number in range(25)]
+    arguments = ["upscale", str(weights), *many, "-o", str(tmp_path / "out"), "--enlarge", "1", "--device", "cpu"]
+    started = subprocess.Popen(
+        [sys.executable, "-m", "multiblock", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert started.stdout
+    assert started.stdout.readline().startswith(str(tmp_path / "out"))
+    started.send_signal(signal.SIGINT)
+    _, said = started.communicate(timeout=60)
+    assert (started.returncode, said) == (130, "multiblock: stopped\n")
+    for file in (tmp_path / "out").iterdir():  # nothing by halves
+        assert images.read(file).shape == (400, 400, 3)
+
+
+def test_the_network_sees_the_values_as_they_are_stored(weights, tmp_path):
+    torch.manual_seed(0)
+    chain = Chain.build([Block(network="toy", options={"depth": 2})], [True])
+    chain.save(weights)
+    for name, profile in (("a", None), ("b", icc_profile("p3"))):
+        save(tmp_path / f"{name}.png", **({"icc_profile": profile} if profile else {}))
+    files = [str(tmp_path / f"{name}.png") for name in "ab"]
+    assert (
+        main(["upscale", str(weights), *files, "-o", str(tmp_path / "out"), "--enlarge", "1", "--device", "cpu"]) == 0
+    )
+    made = [np.asarray(Image.open(tmp_path / "out" / f"{name}.png")) for name in "ab"]
+    assert np.array_equal(*made)

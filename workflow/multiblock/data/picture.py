@@ -1,0 +1,117 @@
+"""Pictures as their owners keep them: pixels as they are stored, with colour profile, EXIF, dots per inch and alpha.
+
+Training reads pixels through :mod:`multiblock.data.images`, where all become sRGB of 8 bits. Here nothing is converted
+that need not be: pixels stay in the picture's own profile, which goes with them, and 16 bits stay 16.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from multiblock.data import colour, depth, images
+from multiblock.data.remarks import Remark, at_once
+
+EXIF_FOLDER, GPS_FOLDER = 0x8769, 0x8825
+_ORIENTATION = 0x0112
+DESCRIBING = (270, 271, 272, 305, 306, 315, 33432)
+"""Tags of a TIFF file that speak of the photograph: description, make, model, software, date, artist, copyright. The
+others say how its pixels lie in the file."""
+_XMP = ("xmp", "XML:com.adobe.xmp")
+
+
+@dataclass(kw_only=True)
+class Picture:
+    """A picture with all that goes with it.
+
+    Args:
+        pixels: (H, W, channels), uint8 or uint16 with 65535 as white; 1 channel for gray, else RGB.
+        alpha: (H, W, 1), of the same type; None where there is none.
+        profile: its ICC profile; None where there is none, which is taken as sRGB.
+        exif: EXIF data without orientation, which is applied.
+        dpi: dots per inch, horizontally and vertically.
+        not_kept: what the file held besides.
+    """
+
+    pixels: np.ndarray
+    alpha: np.ndarray | None = None
+    profile: bytes | None = None
+    exif: Image.Exif | None = None
+    dpi: tuple[float, float] | None = None
+    not_kept: list[str] = field(default_factory=list)
+
+
+def read(file: Path, remark: Remark = at_once) -> Picture:
+    """Read a picture with all that goes with it.
+
+    Args:
+        remark: is told what is doubtful.
+
+    Raises:
+        UserError: the file cannot be read, or is of a kind that is refused.
+    """
+    with images.opened(file) as image:
+        deep = depth.is_deep(image)
+        told = depth.told_bits(image, file) if deep else None
+        lost = _besides(image)
+        image.load()
+        dpi, profile = image.info.get("dpi"), image.info.get("icc_profile")
+        ImageOps.exif_transpose(image, in_place=True)
+        exif = _exif(image)
+        if not deep:
+            pixels, alpha = _plain(image)
+    if deep:
+        pixels, alpha = _deep(file, told, remark)
+    if image.mode == "CMYK":
+        lost.append("CMYK (it became sRGB)")
+        profile = None
+    return Picture(pixels=pixels, alpha=alpha, profile=profile, exif=exif, dpi=dpi, not_kept=lost)
+
+
+def _plain(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
+    """Pixels and alpha of a decoded image with 8 bits a channel."""
+    alpha = None
+    if image.has_transparency_data:
+        alpha = np.asarray(image.convert("RGBA").getchannel("A"))[..., None]
+    if image.mode == "CMYK":
+        return np.asarray(colour.to_srgb(image)[0](image)), alpha
+    pixels = np.asarray(colour.plain(image))
+    return (pixels[..., :1] if colour.plain_mode(image) == "L" else pixels), alpha
+
+
+def _deep(file: Path, told: int | None, remark: Remark) -> tuple[np.ndarray, np.ndarray | None]:
+    """Pixels and alpha of a file with 16 bits a channel; fewer bits, where it names them, are made to fill 16."""
+    whole = images.values(file)
+    pixels = images.colours(whole)
+    bits = depth.white(pixels, told, file, remark)
+    alpha = whole[..., -1:] if whole.shape[2] in (2, 4) else None
+    if bits < 16:
+        pixels = np.rint(pixels * (65535 / (2**bits - 1))).astype(np.uint16)
+    return pixels, alpha
+
+
+def _besides(image: Image.Image) -> list[str]:
+    """What an image that is not decoded yet holds that is not read."""
+    found = []
+    if any(key in image.info for key in _XMP):
+        found.append("XMP")
+    if depth.is_deep(image) and "transparency" in image.info:
+        found.append("its transparent colour")
+    if getattr(image, "n_frames", 1) > 1:
+        found.append("its further pictures")
+    if set(getattr(image, "text", {})) - set(_XMP):
+        found.append("text")
+    return found
+
+
+def _exif(image: Image.Image) -> Image.Exif | None:
+    """What a turned image's EXIF data says of the photograph."""
+    found, kept = image.getexif(), Image.Exif()
+    tags = DESCRIBING if image.format == "TIFF" else tuple(found)
+    for tag in tags:
+        if tag in found and tag not in (_ORIENTATION, EXIF_FOLDER, GPS_FOLDER):
+            kept[tag] = found[tag]
+    for folder in (EXIF_FOLDER, GPS_FOLDER):
+        kept.get_ifd(folder).update(found.get_ifd(folder))
+    return kept if len(kept) or any(kept.get_ifd(folder) for folder in (EXIF_FOLDER, GPS_FOLDER)) else None
