@@ -23,6 +23,7 @@ PARTS: Mapping[str, Callable[[How], Table]] = {
     "feeding": feeding.measure,
     "steps": steps.measure,
     "agreement": training.measure_agreement,
+    "agreement_without_skip": training.measure_agreement_without_skip,
     "growth": training.measure_growth,
     "checkpoints": training.measure_checkpoints,
     "default_run": default_run.measure,

@@ -115,7 +115,7 @@ def make_deterministic(strict: bool) -> None:
     """The same bytes each time: always so on a CPU with the same threads; ``strict`` also on a GPU."""
     if strict:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it starts
-    if strict != torch.are_deterministic_algorithms_enabled():  # the call imports the compiler
+    if strict != torch.are_deterministic_algorithms_enabled():  # the call imports the compiler: 2 s
         torch.use_deterministic_algorithms(strict)
     torch.backends.cudnn.benchmark = not strict
 
