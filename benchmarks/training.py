@@ -16,6 +16,7 @@ from whole_images import MEMORY_GIB, converted
 from multiblock import config
 from multiblock.data.imageset import write_set
 from multiblock.inference.evaluation import evaluate
+from multiblock.model import chain as chains
 from multiblock.model.chain import Chain
 from multiblock.plan import Task
 from multiblock.runtime.device import choose
@@ -249,13 +250,22 @@ def _agreement(title: str, cases: Mapping[str, Compared], how: How) -> Table:
     return Table(title, about, rows, [*notes, *sorted(described)])
 
 
+def trained_chain(name: str, block: dict, iterations: int, lr: float, how: How) -> Chain:
+    """A network that was trained for a while in float32 on the photographs of the default run."""
+    _trained_score(name, Compared(block, iterations, lr, *((2, 16) if how.quick else ())), "float32", 1, how, set())
+    return chains.load(how.work / "agreement" / f"{name} float32 1" / "weights.safetensors")
+
+
 def _trained_score(name: str, case: Compared, way: str, seed: int, how: How, described: set[str]) -> float:
     sets = converted(how)
     task = _task(case.block, case.iterations, seed, case.batch, case.patch, case.lr)
     inputs = sets / "LR" if task.blocks[0].scale > 1 else _enlarged(sets)
     out = how.work / "agreement" / f"{name} {way} {seed}"
     record = _train(task, *WAYS[way], inputs, sets / "HR", out, how)
-    described.add(f"{way}: {record['device']}.")
+    ran = record["segments"][-1]
+    described.add(
+        f"{way}: device {ran['device']} ({ran['name']}), precision {ran['precision']}, {ran['threads']} threads."
+    )
     return _score(out, inputs, sets / "HR", how)
 
 

@@ -108,6 +108,14 @@ def _libc() -> ctypes.CDLL | None:
     return library if hasattr(library, "mallopt") and hasattr(library, "malloc_trim") else None
 
 
+def give_back(device: torch.device) -> None:
+    """Let go of what is kept for reuse, after memory ran out."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif libc := _libc():
+        libc.malloc_trim(0)
+
+
 def reuse() -> None:
     """Keep what is freed for the next map: a page that comes new from the kernel costs more than a ReLU on it."""
     if libc := _libc():

@@ -132,6 +132,7 @@ class Trainer:
             set_random_states(state.random)
         self.history = History(self.working / "history.csv", state.history)
         self.step: Step | None = None
+        self.frozen: list[str] = []
         self.trained = Trained(self.span)
         self.pending: list[torch.Tensor] = []  # losses and gradient norms that are not checked yet
         log.info("%s; %s; %s", self.device, self.execution, self.sampler.about)

@@ -16,7 +16,7 @@ from multiblock.networks import registry
 PACKAGE = Path(__file__).parent.parent
 
 _NETWORK = ("model.chain:Chain.forward", "networks.layers", "networks.attention")
-_INFERENCE = (*_NETWORK, "inference.tiles", "data.tensors", "data.pixels")
+_INFERENCE = (*_NETWORK, "inference.tiles", "runtime.precision:full_precision", "data.tensors", "data.pixels")
 _TABLE = ("report.measured", "report.markdown", "inference.metrics:means")
 
 PARTS: dict[str, tuple[str, ...]] = {
@@ -35,6 +35,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "training": (
         *_NETWORK,
         "training.step",
+        "runtime.precision:set_tf32",
         "training.losses",
         "training.objective",
         "training.vgg16",
