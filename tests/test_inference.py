@@ -1,6 +1,10 @@
 """Whole images and tiles."""
 
+import logging
+import re
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -9,6 +13,7 @@ from multiblock.data.imageset import SPLITS, ImageSet
 from multiblock.errors import UserError
 from multiblock.inference import tiles
 from multiblock.inference.cache import generate
+from multiblock.inference.evaluation import evaluate
 from multiblock.model.chain import Chain
 from multiblock.networks.spec import describe
 from multiblock.plan import Block
@@ -117,6 +122,37 @@ def test_tiles_of_a_network_that_halves_its_maps_begin_on_its_grid(monkeypatch):
     monkeypatch.setattr(memory, "per_pixel", lambda _: 2**30 / 1000)
     made, tiling = tiles._through(block, image, 1.0)
     assert torch.allclose(made, whole, atol=1e-6) and tiling.tiles > 1
+
+
+def test_sets_and_measurements_say_what_was_made_in_tiles(tmp_path, caplog):
+    gated = chain(Block(network="mcan", options={"channels": 4, "residual_blocks": 1}))
+    gated.save(tmp_path / "weights.safetensors")
+    for split in SPLITS:
+        write(tmp_path / "LR" / f"{split}.npy", [picture(70, 60), picture(20, 20)])
+    room = 1000 * memory.per_pixel(gated.blocks["1"]) / 2**30
+    common = {"device": CPU, "memory_gib": room}
+    with caplog.at_level(logging.INFO):
+        weights = {1: tmp_path / "weights.safetensors"}
+        generate(files=weights, inputs=tmp_path / "LR", out=tmp_path / "LR_1", cache="uint8", **common)
+    wanted = (
+        r"LR_1/test: made in tiles for want of memory, overlap \d pixels: image0 \(\d+\); warning: ChannelGate saw a"
+    )
+    assert re.search(wanted, caplog.text)
+    lr = tmp_path / "LR" / "test.npy"
+    evaluate(
+        **common,
+        phase=1,
+        first=1,
+        weights=tmp_path / "weights.safetensors",
+        lr=lr,
+        cached=lr,
+        hr=lr,
+        border=0,
+        table=tmp_path / "psnr.csv",
+        pictures=tmp_path / "images",
+    )
+    counts = pd.read_csv(tmp_path / "psnr.csv").tiles.tolist()
+    assert counts[:2] == [1, 1] and counts[2] > 1 and counts[3] == 1
 
 
 RCAN = Block(network="rcan", options={"scale": 2, "channels": 4, "groups": 8, "blocks": 8, "reduction": 2})
