@@ -17,7 +17,7 @@ from multiblock.runtime.compilation import Execution
 from multiblock.runtime.device import choose
 from multiblock.training import checkpoint
 from test_plan import phase, stage
-from test_training import SETTINGS, run, same
+from test_training import SETTINGS, run, same, task
 
 SMALL = Block(network="mcan", options={"channels": 8, "residual_blocks": 1})
 MCAN = Block(network="mcan", options={})
@@ -222,3 +222,27 @@ def test_a_compiler_that_fails_leaves_the_training_as_it_was(arrays, tmp_path, m
     with pytest.raises(UserError, match="compile: found always, but the network cannot be compiled"):
         run(arrays, tmp_path / "refused", settings=replace(SETTINGS, compile="always"))
     assert same(made, run(arrays, tmp_path / "eager"))
+
+
+def test_each_stage_and_each_change_of_what_is_frozen_is_prepared_for_itself(arrays, tmp_path, monkeypatch):
+    prepared, forward = [], Execution.forward
+
+    def noted(how, span, device, stage):
+        frozen = [name for name, parameter in span.blocks["1"].named_parameters() if not parameter.requires_grad]
+        prepared.append((stage.clamp, sorted(frozen)))
+        return forward(how, span, device, stage)
+
+    monkeypatch.setattr(Execution, "forward", noted)
+    made = run(arrays, tmp_path / "made", task(12, parts={"head": {"freeze": 3}}))
+    head = ["head.bias", "head.weight"]
+    assert prepared == [(False, head), (False, []), (True, head), (True, [])]
+    assert same(made, run(arrays, tmp_path / "again", task(12, parts={"head": {"freeze": 3}})))
+
+
+def test_training_beyond_memory_ends_in_one_line_that_names_batch_and_patch(arrays, tmp_path, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+    monkeypatch.setattr(Execution, "to_layout", full)
+    with pytest.raises(UserError, match="out of memory: this machine cannot train with batch 4 of patches of 16 x 16"):
+        run(arrays, tmp_path / "full", task(12, batch=4))
