@@ -252,7 +252,7 @@ def _agreement(title: str, cases: Mapping[str, Compared], how: How) -> Table:
         )
     about = (
         "Trained in bfloat16 and in float32, and in float32 in another layout, whose sums are taken in another order: "
-        "what differs less than these two is no difference. On the photographs of the default run. PSNR RGB of its test "
+        "what differs less than these two is no difference. On photographs of the default run. PSNR RGB of its test "
         "photographs: floats, whole image, the network run in float32."
     )
     return Table(title, about, rows, [*notes, *sorted(described)])
