@@ -42,7 +42,8 @@ def measure(how: How) -> Table:
         f"{side[1]} x {side[0]} pixels of a photograph (coffee), in tiles of {CORE} x {CORE} pixels and the overlap on "
         "every side, against the same run whole; outputs cut to [0, 1]. Differences in 1/255. *Gates held*: what pools "
         "over the image keeps what it saw of the whole image, so that only the overlap counts; without it a tile is "
-        "pooled in place of the image, as in use. In use are 32 pixels, or half the receptive field if that is less."
+        "pooled in place of the image, as in use. In use are 32 pixels of the smallest maps, half the receptive "
+        "field, or a quarter of the tile, whichever is least."
     )
     return Table("seams", about, rows)
 

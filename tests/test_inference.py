@@ -15,7 +15,7 @@ from multiblock.inference import tiles
 from multiblock.inference.cache import generate
 from multiblock.inference.evaluation import evaluate
 from multiblock.model.chain import Chain
-from multiblock.networks.spec import describe
+from multiblock.networks.spec import NetworkSpec, describe
 from multiblock.plan import Block
 from multiblock.runtime import memory
 from multiblock.training.start import _initialise
@@ -278,3 +278,13 @@ def test_images_are_made_in_full_precision(monkeypatch):
     network.blocks["1"].register_forward_hook(lambda *_: seen.append(torch.backends.cudnn.allow_tf32))
     tiles.run(network, picture(), CPU, 4)
     assert set(seen) == {False} and torch.backends.cudnn.allow_tf32
+
+
+def test_a_network_with_coarse_maps_overlaps_by_more():
+    """It sees far through them; yet at most by a quarter of the tile, so that memory holds."""
+    spec = NetworkSpec(scale=1, receptive_field=761, output_layer="c", grid=16)
+    plain = NetworkSpec(scale=1, receptive_field=761, output_layer="c")
+    assert tiles.Grid.of(plain, 3000, 3000, 2000**2).margin == tiles.OVERLAP
+    assert tiles.Grid.of(spec, 3000, 3000, 2000**2).margin == 384
+    small = tiles.Grid.of(spec, 3000, 3000, 900**2)
+    assert small.margin == 224 and small.pixels <= 900**2

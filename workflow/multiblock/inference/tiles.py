@@ -21,8 +21,9 @@ from multiblock.runtime.precision import full_precision
 log = logging.getLogger(__name__)
 
 OVERLAP = 32
-"""Most pixels by which a tile overlaps its neighbours on every side. What lies further away changes an output pixel
-by less than rounding to 8 bits does, however large the receptive field: see results/reference/seams.md."""
+"""Most pixels by which a tile overlaps its neighbours on every side, counted on the network's smallest maps. What lies
+further away changes an output pixel by less than rounding to 8 bits does in networks that keep the size, however large
+the receptive field: see results/reference/seams.md. U-Nets see far through their coarse maps."""
 
 _SMALLEST = 16
 """Side in pixels of the smallest tile that is tried."""
@@ -143,7 +144,7 @@ class Grid:
         if height * width <= pixels:
             return cls(height, width, height, width, 0, spec.scale)
         step, side = spec.grid, max(int(math.sqrt(pixels)), _SMALLEST)
-        margin = math.ceil(min(spec.receptive_field // 2, OVERLAP) / step) * step
+        margin = math.ceil(min(spec.receptive_field // 2, OVERLAP * step) / step) * step
         margin = min(margin, side // 4 // step * step)  # of a small tile at least half is new
         core = max((side - 2 * margin) // step * step, step)
         tall, wide = (math.ceil(length / math.ceil(length / core) / step) * step for length in (height, width))
