@@ -29,7 +29,7 @@ def chain(*specs: Block, clamp: bool = True) -> Chain:
     torch.manual_seed(0)
     made = Chain.build(specs, [clamp] * len(specs))
     for block in made.blocks.values():
-        _initialise(block, "normal")
+        _initialise(block, lambda weight: torch.nn.init.normal_(weight, std=0.1))
     return made
 
 

@@ -21,8 +21,8 @@ from test_imageset import write
 
 def psnr_csv(file, before: dict[str, float], after: dict[str, float], phase: int = 1):
     """An evaluation CSV with the same figure in all columns."""
-    rows = [("input", name, *[value] * len(VALUES)) for name, value in before.items()]
-    rows += [(str(phase), name, *[value] * len(VALUES)) for name, value in after.items()]
+    rows = [("input", name, *[value] * len(VALUES), 1) for name, value in before.items()]
+    rows += [(str(phase), name, *[value] * len(VALUES), 1) for name, value in after.items()]
     with file.open("w", newline="") as opened:
         csv.writer(opened).writerows([COLUMNS, *rows])
     return file

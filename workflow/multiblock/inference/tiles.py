@@ -50,9 +50,12 @@ class Tiling:
         return f"{self.tiles} tiles, overlap {self.overlap} pixels{pooled}"
 
 
-def run(chain: Chain, image: np.ndarray, device: torch.device, memory_gib: float) -> np.ndarray:
-    """The picture that :func:`infer` makes, without how it was made."""
-    return infer(chain, image, device, memory_gib)[0]
+def run(chain: Chain, image: np.ndarray, device: torch.device, memory_gib: float, name: str = "an image") -> np.ndarray:
+    """The picture that :func:`infer` makes; of tiles the log tells, by the image's ``name``."""
+    result, tiling = infer(chain, image, device, memory_gib)
+    if line := said({name: tiling}):
+        log.warning("%s", line)
+    return result
 
 
 def infer(chain: Chain, image: np.ndarray, device: torch.device, memory_gib: float) -> tuple[np.ndarray, Tiling]:
