@@ -143,6 +143,7 @@ def test_sets_and_measurements_say_what_was_made_in_tiles(tmp_path, caplog):
         **common,
         phase=1,
         first=1,
+        last=1,
         weights=tmp_path / "weights.safetensors",
         lr=lr,
         cached=lr,
