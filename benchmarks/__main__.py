@@ -13,6 +13,7 @@ from pathlib import Path
 
 import default_run
 import feeding
+import seams
 import steps
 import torch
 import training
@@ -23,10 +24,12 @@ PARTS: Mapping[str, Callable[[How], Table]] = {
     "feeding": feeding.measure,
     "steps": steps.measure,
     "agreement": training.measure_agreement,
+    "agreement_without_skip": training.measure_agreement_without_skip,
     "growth": training.measure_growth,
     "checkpoints": training.measure_checkpoints,
     "default_run": default_run.measure,
     "tiles": whole_images.measure_tiles,
+    "seams": seams.measure,
     "whole_images": whole_images.measure,
     "carn": steps.measure_carn,
 }
@@ -39,6 +42,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--weights", type=Path, nargs="+", default=[], metavar="FILE", help="chains for the part seams")
     parser.add_argument("--quick", action="store_true", help="at a tiny size, only to see that it runs")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "benchmarks")
     options = parser.parse_args()
@@ -46,7 +50,7 @@ def main() -> None:
         parser.error(f"unknown part {', '.join(sorted(unknown))}; known are {', '.join(PARTS)}")
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory(prefix="multiblock-benchmark-") as work:
-        how = How(options.repeats, options.threads, options.device, options.quick, Path(work))
+        how = How(options.repeats, options.threads, options.device, options.quick, Path(work), options.weights)
         for part in options.parts or PARTS:
             PARTS[part](how).write(options.out, command(), how)
 

@@ -35,6 +35,7 @@ class How:
     device: str
     quick: bool
     work: Path
+    weights: Sequence[Path] = ()
 
     def wait(self) -> None:
         """Wait for the GPU, so that its work is not counted elsewhere."""

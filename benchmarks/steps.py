@@ -8,18 +8,17 @@ from typing import Any
 import torch
 from bench import BLOCKS, How, Table, paired, spread, timed, times_as_fast
 from feeding import make_images
-from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from multiblock import config
 from multiblock.data.imageset import ImageSet
 from multiblock.data.sampler import Sampler
 from multiblock.model.chain import Chain
+from multiblock.networks.layers import conv
 from multiblock.plan import Task
 from multiblock.runtime import compilation
 from multiblock.runtime.device import Device, choose
-from multiblock.training import optimisers
-from multiblock.training.objective import Loss
+from multiblock.training.step import Step
 
 
 @dataclass(frozen=True)
@@ -50,8 +49,8 @@ CARN = {
 }
 
 
-class Step:
-    """One training step (forward, loss, backward, Adam), as it is in the training loop, on a batch that is there."""
+class Work:
+    """An iteration as training does it (forward, loss, backward, Adam), on a batch that is there."""
 
     def __init__(self, task: Task, device: Device, layout: str, compile: str) -> None:
         torch.manual_seed(0)
@@ -59,47 +58,41 @@ class Step:
         self.device, self.span = device, Chain.build(task.blocks, [stage.clamp]).train()
         self.how = compilation.choose(self.span, task, device, layout, compile)
         self.span.to(device.device, memory_format=self.how.layout)  # type: ignore[call-overload]
-        self.forward = self.how.forward(self.span, device, task)
-        self.optimiser = optimisers.make(stage, self.span)
-        self.loss = Loss(stage)
+        forward = self.how.forward(self.span, device, stage)
+        self.step = Step(self.span, stage, device, self.how, forward)
         batch, side = stage.batch, stage.patch
         self.inputs = self.how.to_layout(torch.rand(batch, 3, side, side, device=device.device))
         side *= task.blocks[0].scale
         self.targets = self.how.to_layout(torch.rand(batch, 3, side, side, device=device.device))
 
-    def __call__(self) -> Tensor:
-        """Do it once; the loss."""
-        with self.device.autocast():
-            output = self.forward(self.inputs)
-        loss = self.loss(output, self.targets)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimiser.step()
-        return loss
+    def __call__(self) -> None:
+        """Do it once."""
+        self.step.gradients(self.inputs, self.targets)
+        self.step.apply(1.0)
 
     def flops(self) -> float:
-        """Floating-point operations of one step: twice the multiply-adds, forward and backward."""
+        """Floating-point operations of an iteration: twice the multiply-adds, forward and backward."""
         counter = FlopCounterMode(display=False)
-        forward, self.forward = self.forward, self.span
+        forward, self.step.forward = self.step.forward, self.span
         with counter:
             self()
-        self.forward = forward
+        self.step.forward = forward
         return counter.get_total_flops()
 
 
-def ours(task: Task, how: How) -> Step:
-    """A step as training would choose it."""
-    return Step(task, choose(how.device, "auto", 1, how.threads), "auto", "auto")
+def ours(task: Task, how: How) -> Work:
+    """An iteration as training would choose it."""
+    return Work(task, choose(how.device, "auto", 1, how.threads), "auto", "auto")
 
 
-def ways_of(task: Task, how: How) -> dict[str, Step]:
+def ways_of(task: Task, how: How) -> dict[str, Work]:
     """What others do, what lies between, and ours."""
     float32 = choose(how.device, "float32", 1, how.threads)
     fast = choose(how.device, "auto", 1, how.threads)
     return {
-        "eager float32, default layout": Step(task, float32, "contiguous", "never"),
-        "eager float32, channels last": Step(task, float32, "channels_last", "never"),
-        f"eager {_named(fast.dtype)}, channels last": Step(task, fast, "channels_last", "never"),
+        "eager float32, default layout": Work(task, float32, "contiguous", "never"),
+        "eager float32, channels last": Work(task, float32, "channels_last", "never"),
+        f"eager {_named(fast.dtype)}, channels last": Work(task, fast, "channels_last", "never"),
         "ours": ours(task, how),
     }
 
@@ -138,7 +131,8 @@ def measure(how: How) -> Table:
         fast = ways["ours"]
         notes.append(f"{name}: batch {case.batch}, patch {case.patch}; ours: {fast.device}; {fast.how}.")
     notes += [
-        f"Ceiling, the best of large matrix products: {_named(dtype)} {value / 1e9:,.0f} GFLOP/s."
+        f"Ceiling, the best of matrix products and 3x3 convolutions of many shapes: {_named(dtype)} "
+        f"{value / 1e9:,.0f} GFLOP/s."
         for dtype, value in ceilings.items()
     ]
     return Table("steps", "One training step: forward, loss, backward, Adam.", rows, notes)
@@ -173,11 +167,37 @@ def _share(feeding: Sequence[float], step: Sequence[float]) -> float:
 
 
 def ceiling(dtype: torch.dtype, how: How) -> float:
-    """FLOP/s of the best large matrix product on the device."""
-    sides = (256, 512) if how.quick else (1024, 2048, 4096, *((8192,) if how.device == "cuda" else ()))
+    """FLOP/s of what the device computes fastest: products of matrices and convolutions of many shapes."""
+    sides = (256,) if how.quick else (512, 1024, 2048, *((4096, 8192) if how.device == "cuda" else ()))
+    shapes = (
+        [(1, 16, 32)]
+        if how.quick
+        else [(batch, channels, side) for batch in (1, 16) for channels in (16, 64, 256) for side in (32, 96)]
+    )
+    works = [_product(side, dtype, how) for side in sides]
+    works += [
+        _convolution(*shape, dtype, layout, how)
+        for shape in shapes
+        for layout in (torch.contiguous_format, torch.channels_last)
+    ]
     best = 0.0
-    for side in sides:
-        a, b = (torch.randn(side, side, device=how.device).to(dtype) for _ in range(2))
-        times = paired({"product": timed(lambda a=a, b=b: a @ b, how)}, how.repeats)["product"]
-        best = max(best, 2 * side**3 / min(times))
+    with torch.inference_mode():
+        for work, flops in works:
+            times = paired({"it": timed(work, how)}, how.repeats)["it"]
+            best = max(best, flops / min(times))
     return best
+
+
+def _product(side: int, dtype: torch.dtype, how: How) -> tuple[Callable[[], object], int]:
+    """A matrix product, and its FLOPs."""
+    a, b = (torch.randn(side, side, device=how.device).to(dtype) for _ in range(2))
+    return lambda: a @ b, 2 * side**3
+
+
+def _convolution(
+    batch: int, channels: int, side: int, dtype: torch.dtype, layout: torch.memory_format, how: How
+) -> tuple[Callable[[], object], int]:
+    """A 3x3 convolution that keeps the size, and its FLOPs as if each product were computed."""
+    x = torch.randn(batch, channels, side, side, device=how.device).to(dtype=dtype, memory_format=layout)
+    layer = conv(channels, channels).to(device=how.device, dtype=dtype, memory_format=layout)  # type: ignore[call-overload]
+    return lambda: layer(x), 2 * 9 * batch * channels**2 * side**2

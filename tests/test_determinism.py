@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from multiblock.networks import registry, zoo
-from multiblock.runtime import device
+from multiblock.runtime import precision
 from multiblock.runtime.device import make_deterministic, random_states, set_random_states
 from test_training import same
 
@@ -88,9 +88,23 @@ def test_random_numbers_go_on():
     assert torch.equal(torch.rand(3), first)
 
 
+def test_random_numbers_of_a_gpu_go_on_under_another_number(monkeypatch):
+    """A job that goes on may get another GPU than it began on: the state is that of the one in use."""
+    held = {0: torch.tensor([1], dtype=torch.uint8), 1: torch.tensor([2], dtype=torch.uint8)}
+    current = 0
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda: held[current])
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state: held.__setitem__(current, state))
+    monkeypatch.setattr(torch.cuda, "get_rng_state_all", lambda: list(held.values()))
+    states = random_states()
+    current = 1
+    set_random_states(states)
+    assert held[1].item() == 1
+
+
 def test_the_choice_of_a_number_format_is_the_same_each_time():
     chosen = set()
     for _ in range(20):
-        device._bfloat16_pays.cache_clear()
-        chosen.add(device._bfloat16_pays("cpu"))
+        precision.bfloat16_pays.cache_clear()
+        chosen.add(precision.bfloat16_pays("cpu"))
     assert len(chosen) == 1

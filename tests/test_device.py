@@ -4,27 +4,27 @@ import pytest
 import torch
 
 from multiblock.errors import UserError
-from multiblock.runtime import device
+from multiblock.files import lock
+from multiblock.runtime import gpus, lease, precision
 from multiblock.runtime.device import choose
 
 
 @pytest.fixture(autouse=True)
 def anew():
     """Nothing that an earlier test found out is remembered."""
-    device._bfloat16_pays.cache_clear()
+    precision.bfloat16_pays.cache_clear()
     yield
-    device._bfloat16_pays.cache_clear()
+    precision.bfloat16_pays.cache_clear()
 
 
-def test_a_gpu_that_is_not_there(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+def test_a_gpu_that_is_not_there(pretended, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match="device: found cuda, but PyTorch sees no GPU here"):
         choose("cuda", "auto", gpus=1, threads=1)
-    assert choose("auto", "auto", gpus=1, threads=1).device.type == "cpu"
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert choose("auto", "auto", gpus=1, threads=1).device_reason == "no GPU here"
+    pretended(None)
     assert choose("auto", "auto", gpus=0, threads=1).device_reason == "the job has no gpu resource"
-    assert choose("auto", "auto", gpus=1, threads=1).device.type == "cuda"
+    assert choose("auto", "auto", gpus=1, threads=1).device == torch.device("cuda", 0)
 
 
 @pytest.mark.parametrize(
@@ -38,18 +38,137 @@ def test_a_gpu_that_is_not_there(monkeypatch):
 )
 def test_bfloat16_where_it_is_faster(monkeypatch, has, ratio, dtype, reason):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
-    monkeypatch.setattr(device, "_seconds", lambda: {torch.float32: ratio, torch.bfloat16: 1.0})
+    monkeypatch.setattr(precision, "_seconds", lambda: {torch.float32: ratio, torch.bfloat16: 1.0})
     chosen = choose("cpu", "auto", gpus=0, threads=1)
     assert (chosen.dtype, chosen.dtype_reason) == (dtype, reason)
     assert choose("cpu", "float32", gpus=0, threads=1).dtype_reason == "configured"
 
 
-def test_a_gpu_without_bfloat16_trains_in_float32(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+def test_a_gpu_without_bfloat16_trains_in_float32(pretended, monkeypatch):
+    pretended(None)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation)
     chosen = choose("cuda", "auto", gpus=1, threads=1)
     assert (chosen.dtype, chosen.dtype_reason) == (torch.float32, "the GPU has no bfloat16")
 
 
 def test_the_probe_takes_no_time():
-    assert all(0 < value < 0.1 for value in device._seconds().values())
+    assert all(0 < value < 0.1 for value in precision._seconds().values())
+
+
+class Pretended:
+    """GPUs that are not there: each with a name, a capability, and what a convolution on it raises."""
+
+    def __init__(self, monkeypatch, *problems: str | None, capability=(9, 0)):
+        self.current = None
+        cuda = {
+            "is_available": lambda: True,
+            "device_count": lambda: len(problems),
+            "get_device_name": lambda number: f"GPU of type {number}",
+            "get_device_capability": lambda _: capability,
+            "is_bf16_supported": lambda including_emulation: True,
+            "set_device": self.set_device,
+        }
+        for name, function in cuda.items():
+            monkeypatch.setattr(torch.cuda, name, function)
+        monkeypatch.setattr(gpus, "_identity", lambda number: f"uuid-{number}")
+        monkeypatch.setattr(gpus, "_problem", lambda number: problems[number])
+
+    def set_device(self, number):
+        self.current = number
+
+
+@pytest.fixture
+def pretended(monkeypatch, tmp_path):
+    monkeypatch.setattr(lease, "folder", lambda: tmp_path / "gpus")
+    monkeypatch.setattr(lease, "_held", {})
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    yield lambda *problems, **options: Pretended(monkeypatch, *problems, **options)
+    for gpu in list(lease._held):
+        lease.give_back(gpu)
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+
+
+def test_a_gpu_that_the_wheel_has_no_kernels_for_is_left_out_with_the_reason(pretended):
+    no_kernel = "CUDA error: no kernel image is available for execution on the device"
+    here = pretended(no_kernel, None)
+    chosen = choose("auto", "auto", gpus=1, threads=1)
+    assert chosen.device == torch.device("cuda", 1) and here.current == 1
+    assert list(lease._held) == ["uuid-1"]
+
+    lease.give_back("uuid-1")
+    pretended(no_kernel)
+    chosen = choose("auto", "float32", gpus=1, threads=1)
+    assert chosen.device.type == "cpu"
+    assert chosen.device_reason == f"GPU 0 (GPU of type 0) does not work: {no_kernel}"
+    assert not lease._held
+    with pytest.raises(UserError, match=r"device: found cuda, but GPU 0 .* no kernel image .*; allowed are auto, cpu"):
+        choose("cuda", "auto", gpus=1, threads=1)
+
+
+def test_the_probe_says_what_a_gpu_that_cannot_run_says():
+    """PyTorch without CUDA stands for a wheel without the kernels."""
+    if not torch.cuda.is_available():
+        assert "CUDA" in gpus._problem(0) and "\n" not in gpus._problem(0)
+    else:
+        assert gpus._problem(0) is None
+
+
+def test_a_gpu_that_another_job_uses_is_shared_with_a_word(pretended, tmp_path, caplog):
+    pretended(None)
+    with lock(tmp_path / "gpus" / "uuid-0" / "0", "another job"):
+        chosen = choose("cuda", "float32", gpus=1, threads=1)
+    assert chosen.device_reason == "configured, shared with 1 other job, as every GPU is in use"
+    assert "GPU 0 is shared" in caplog.text
+    lease.give_back("uuid-0")
+    pretended(None, None)
+    with lock(tmp_path / "gpus" / "uuid-0" / "0", "another job"):
+        assert choose("cuda", "float32", gpus=1, threads=1).device.index == 1
+
+
+def test_float32_is_not_tf32(pretended):
+    pretended(None)
+    torch.backends.cudnn.allow_tf32 = True  # PyTorch's default
+    chosen = choose("cuda", "float32", gpus=1, threads=1)
+    assert not torch.backends.cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32
+    assert (chosen.precision, chosen.tf32) == ("float32", False)
+    choose("cuda", "bfloat16", gpus=1, threads=1)
+    assert not torch.backends.cudnn.allow_tf32
+
+
+def test_tf32_is_a_precision_of_its_own_and_inference_never_has_it(pretended):
+    pretended(None)
+    chosen = choose("cuda", "tf32", gpus=1, threads=3)
+    assert torch.backends.cudnn.allow_tf32 and torch.backends.cuda.matmul.allow_tf32
+    assert chosen.fields() == {
+        "device": "cuda:0",
+        "name": "GPU of type 0",
+        "device_reason": "configured",
+        "precision": "tf32",
+        "dtype": "float32",
+        "tf32": True,
+        "precision_reason": "configured",
+        "threads": 3,
+    }
+    with precision.full_precision():
+        assert not torch.backends.cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32
+    assert torch.backends.cudnn.allow_tf32 and torch.backends.cuda.matmul.allow_tf32
+    again = chosen.with_precision("float32", "as it was begun")
+    assert again.precision == "float32" and not torch.backends.cudnn.allow_tf32
+
+
+@pytest.mark.parametrize("kind", ["cpu", "cuda"])
+def test_what_has_no_tf32_says_so(pretended, kind):
+    pretended(None, capability=(7, 5))
+    chosen = choose(kind, "tf32", gpus=1, threads=1)
+    assert chosen.precision == "float32" and not torch.backends.cudnn.allow_tf32
+    assert chosen.dtype_reason == f"configured, but {'CPU' if kind == 'cpu' else 'GPU of type 0'} has no TF32"
+
+
+def test_a_gpu_is_waited_for(pretended, monkeypatch):
+    pretended(None)
+    waited = []
+    monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
+    choose("cpu", "float32", gpus=0, threads=1).synchronise()
+    assert waited == []
+    choose("cuda", "float32", gpus=1, threads=1).synchronise()
+    assert waited == [torch.device("cuda", 0)]

@@ -1,14 +1,21 @@
 """Whole images and tiles."""
 
+import logging
+import re
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from conftest import picture
 from multiblock.data.imageset import SPLITS, ImageSet
+from multiblock.errors import UserError
 from multiblock.inference import tiles
 from multiblock.inference.cache import generate
+from multiblock.inference.evaluation import evaluate
 from multiblock.model.chain import Chain
+from multiblock.networks.spec import NetworkSpec, describe
 from multiblock.plan import Block
 from multiblock.runtime import memory
 from multiblock.training.start import _initialise
@@ -22,7 +29,7 @@ def chain(*specs: Block, clamp: bool = True) -> Chain:
     torch.manual_seed(0)
     made = Chain.build(specs, [clamp] * len(specs))
     for block in made.blocks.values():
-        _initialise(block, "normal")
+        _initialise(block, lambda weight: torch.nn.init.normal_(weight, std=0.1))
     return made
 
 
@@ -113,4 +120,172 @@ def test_tiles_of_a_network_that_halves_its_maps_begin_on_its_grid(monkeypatch):
     image = torch.rand(1, 3, 90, 77)
     whole = block(image)
     monkeypatch.setattr(memory, "per_pixel", lambda _: 2**30 / 1000)
-    assert torch.allclose(tiles._in_tiles(block, image, 1.0), whole, atol=1e-6)
+    made, tiling = tiles._through(block, image, 1.0)
+    assert torch.allclose(made, whole, atol=1e-6) and tiling.tiles > 1
+
+
+def test_sets_and_measurements_say_what_was_made_in_tiles(tmp_path, caplog):
+    gated = chain(Block(network="mcan", options={"channels": 4, "residual_blocks": 1}))
+    gated.save(tmp_path / "weights.safetensors")
+    for split in SPLITS:
+        write(tmp_path / "LR" / f"{split}.npy", [picture(70, 60), picture(20, 20)])
+    room = 1000 * memory.per_pixel(gated.blocks["1"]) / 2**30
+    common = {"device": CPU, "memory_gib": room}
+    with caplog.at_level(logging.INFO):
+        weights = {1: tmp_path / "weights.safetensors"}
+        generate(files=weights, inputs=tmp_path / "LR", out=tmp_path / "LR_1", cache="uint8", **common)
+    wanted = (
+        r"LR_1/test: made in tiles for want of memory, overlap \d pixels: image0 \(\d+\); warning: ChannelGate saw a"
+    )
+    assert re.search(wanted, caplog.text)
+    lr = tmp_path / "LR" / "test.npy"
+    evaluate(
+        **common,
+        phase=1,
+        first=1,
+        last=1,
+        weights=tmp_path / "weights.safetensors",
+        lr=lr,
+        cached=lr,
+        hr=lr,
+        border=0,
+        table=tmp_path / "psnr.csv",
+        pictures=tmp_path / "images",
+    )
+    counts = pd.read_csv(tmp_path / "psnr.csv").tiles.tolist()
+    assert counts[:2] == [1, 1] and counts[2] > 1 and counts[3] == 1
+
+
+RCAN = Block(network="rcan", options={"scale": 2, "channels": 4, "groups": 8, "blocks": 8, "reduction": 2})
+"""A receptive field of hundreds of pixels: half of it is more than a tile that memory holds."""
+
+
+def sizes_of_tiles(network: Chain, monkeypatch) -> list[int]:
+    """Pixels of each image that a block is run on."""
+    seen = []
+    for block in network.blocks.values():
+        forward = block.forward
+        monkeypatch.setattr(
+            block, "forward", lambda x, forward=forward: seen.append(x.shape[2] * x.shape[3]) or forward(x)
+        )
+    return seen
+
+
+@pytest.mark.parametrize("pixels", [500, 2000, 5000])
+def test_tiles_never_need_more_memory_than_is_allowed_nor_much_more_work(pixels, monkeypatch):
+    network = chain(RCAN)
+    assert describe(network.blocks["1"]).receptive_field // 2 == 140
+    allowed = pixels * memory.per_pixel(network.blocks["1"]) / 2**30
+    seen = sizes_of_tiles(network, monkeypatch)
+    made, tiling = tiles.infer(network, picture(120, 100), CPU, allowed)
+    assert made.shape == (240, 200, 3)
+    assert max(seen) <= pixels and tiling.tiles == len(seen) > 1
+    assert sum(seen) <= 4 * 120 * 100
+    assert tiling.overlap == min(tiles.OVERLAP, int(pixels**0.5) // 4)
+
+
+def test_how_a_picture_was_made_is_known():
+    gated = chain(Block(network="mcan", options={"channels": 4, "residual_blocks": 1}), TOY)
+    room = 1000 * memory.per_pixel(gated.blocks["1"]) / 2**30
+    _, tiling = tiles.infer(gated, picture(60, 50), CPU, room)
+    assert tiling.tiles > 1 and tiling.pools == ("ChannelGate",)
+    assert str(
+        tiling
+    ) == f"{tiling.tiles} tiles, overlap {tiling.overlap} pixels; ChannelGate saw a tile in place of " + ("the image")
+    assert "ChannelGate saw a tile in place of the image" in tiles.said({"a": tiling})
+    _, plain = tiles.infer(chain(TOY), picture(60, 50), CPU, room)
+    assert plain.tiles > 1 and plain.pools == () and "saw" not in tiles.said({"a": plain, "b": tiles.Tiling()})
+    _, whole = tiles.infer(gated, picture(60, 50), CPU, 4)
+    assert str(whole) == "whole image" and tiles.said({"a": whole}) is None
+
+
+def test_instance_norm_is_named_too():
+    block = torch.nn.Sequential(torch.nn.Conv2d(3, 3, 1), torch.nn.InstanceNorm2d(3))
+    block.scale, block.receptive_field, block.output_layer = 1, 1, "0"
+    with torch.inference_mode():
+        _, tiling = tiles._through(block.eval(), torch.rand(1, 3, 80, 80), 0.00001)
+    assert tiling.tiles > 1 and tiling.pools == ("InstanceNorm2d",)
+
+
+class Full(torch.nn.Module):
+    """A block that a device's memory holds up to so many pixels, whatever was counted."""
+
+    scale, receptive_field, output_layer = 1, 3, "c"
+
+    def __init__(self, holds: int):
+        super().__init__()
+        self.c, self.holds, self.tried = torch.nn.Conv2d(3, 3, 3, padding=1), holds, []
+
+    def forward(self, x):
+        self.tried.append(x.shape[2] * x.shape[3])
+        if 64 * 64 != self.tried[-1] > self.holds:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        return self.c(x)
+
+
+def test_out_of_memory_halves_the_tile_and_goes_on(caplog):
+    block, image = Full(3000), torch.rand(1, 3, 100, 100)
+    with torch.inference_mode():
+        made, tiling = tiles._through(block, image, 4)
+        assert torch.allclose(made, block.c(image), atol=1e-6)
+    assert block.tried[1] == 10_000 and max(block.tried[3:]) <= 3000 and tiling.tiles > 1
+    assert "out of memory with tiles of 10000 pixels: tried again with half" in caplog.text
+
+
+def test_where_nothing_fits_one_line_says_so():
+    with pytest.raises(UserError, match="out of memory: not even a tile of 16 x 16 pixels of an image of 90 x 100"):
+        tiles._through(Full(10), torch.rand(1, 3, 100, 90), 4)
+
+
+def test_other_errors_are_no_want_of_memory():
+    class Broken(Full):
+        def forward(self, x):
+            if x.shape[2] != 64:
+                raise RuntimeError("sizes differ")
+            return self.c(x)
+
+    with pytest.raises(RuntimeError, match="sizes differ"):
+        tiles._through(Broken(10), torch.rand(1, 3, 100, 90), 4)
+
+
+def test_a_gpu_holds_what_is_free(monkeypatch):
+    gpu = torch.device("cuda", 1)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (70 * 2**30, 80 * 2**30))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 8 * 2**30)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 2 * 2**30)
+    assert memory.room(gpu, 2.5) == 38 * 2**30
+    assert memory.room(gpu, 60) == 60 * 2**30
+    assert memory.room(CPU, 2.5) == 2.5 * 2**30
+
+
+def test_training_that_runs_out_of_memory_ends_in_one_line(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2**30, 80 * 2**30))
+    with pytest.raises(UserError) as said, memory.enough("batch 16 and patch 48", torch.device("cuda", 1)):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+    assert str(said.value) == (
+        "out of memory: GPU 1, of whose 80.0 GiB 1.0 are free, cannot train with batch 16 and patch 48; a smaller "
+        "batch or patch takes less"
+    )
+    with pytest.raises(UserError, match="this machine cannot train with a"), memory.enough("a", CPU):
+        torch.empty(2**50)
+    with pytest.raises(RuntimeError, match="shapes"), memory.enough("a", CPU):
+        raise RuntimeError("shapes")
+
+
+def test_images_are_made_in_full_precision(monkeypatch):
+    """Also where training is in TF32, which only a GPU computes."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    network, seen = chain(TOY), []
+    network.blocks["1"].register_forward_hook(lambda *_: seen.append(torch.backends.cudnn.allow_tf32))
+    tiles.run(network, picture(), CPU, 4)
+    assert set(seen) == {False} and torch.backends.cudnn.allow_tf32
+
+
+def test_a_network_with_coarse_maps_overlaps_by_more():
+    """It sees far through them; yet at most by a quarter of the tile, so that memory holds."""
+    spec = NetworkSpec(scale=1, receptive_field=761, output_layer="c", grid=16)
+    plain = NetworkSpec(scale=1, receptive_field=761, output_layer="c")
+    assert tiles.Grid.of(plain, 3000, 3000, 2000**2).margin == tiles.OVERLAP
+    assert tiles.Grid.of(spec, 3000, 3000, 2000**2).margin == 384
+    small = tiles.Grid.of(spec, 3000, 3000, 900**2)
+    assert small.margin == 224 and small.pixels <= 900**2

@@ -6,47 +6,181 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
+from multiblock.errors import UserError
 from multiblock.model.chain import Chain
 from multiblock.networks import zoo
 from multiblock.plan import Block, Plan
 from multiblock.runtime import compilation
+from multiblock.runtime.compilation import Execution
 from multiblock.runtime.device import choose
 from multiblock.training import checkpoint
 from test_plan import phase, stage
-from test_training import SETTINGS, run, same
+from test_training import SETTINGS, run, same, task
 
 SMALL = Block(network="mcan", options={"channels": 8, "residual_blocks": 1})
 MCAN = Block(network="mcan", options={})
 CPU = choose("cpu", "float32", gpus=0, threads=1)
 
 
-def picked(spec: Block, layout: str = "auto", compile: str = "auto", **changes) -> compilation.Kernels:
+def picked(spec: Block, layout: str = "auto", compile: str = "auto", **changes) -> tuple[Execution, compilation.Ran]:
     long = Plan(blocks=(spec,), phases=(replace(phase("1"), stages=(stage(**changes),)),)).task(1, seed=1)
     with torch.device("meta"):
         span = Chain.build([spec], [True])
-    return compilation.choose(span, long, CPU, layout, compile)
+    how = compilation.choose(span, long, CPU, layout, compile)
+    return how, how.plan(span, CPU, long.stages[0])
 
 
 def test_what_pays_is_compiled():
-    short = picked(SMALL, iterations=1000, batch=8, patch=32)
-    long = picked(MCAN, iterations=15000, batch=16, patch=48)
-    assert not short.compile and short.compile_reason.startswith("does not pay for stages of about")
-    assert long.compile and long.compile_reason.startswith("pays for stages of about")
+    _, short = picked(SMALL, iterations=1000, batch=8, patch=32)
+    _, long = picked(MCAN, iterations=15000, batch=16, patch=48)
+    assert not short.compiled and short.reason.startswith("does not pay for a stage of about")
+    assert long.compiled and long.reason.startswith("pays for a stage of about")
 
 
 def test_channels_last_unless_the_network_is_slower_with_it():
-    assert picked(SMALL).layout == torch.channels_last
+    assert picked(SMALL)[0].layout == torch.channels_last
     dense = zoo.sample("sr_resunet_2")
-    assert picked(dense).layout == torch.contiguous_format
-    assert picked(dense).layout_reason == "faster for sr_resunet"
+    assert picked(dense)[0].layout == torch.contiguous_format
+    assert picked(dense)[0].layout_reason == "faster for sr_resunet"
 
 
 def test_the_config_has_the_last_word():
-    how = picked(MCAN, "contiguous", "never", iterations=15000, batch=16, patch=48)
-    assert (how.layout, how.compile) == (torch.contiguous_format, False)
-    assert str(how) == "layout contiguous (configured), not compiled (configured)"
-    assert picked(SMALL, compile="always").compile
+    how, plan = picked(MCAN, "contiguous", "never", iterations=15000, batch=16, patch=48)
+    assert (how.layout, plan.compiled) == (torch.contiguous_format, False)
+    assert (str(how), str(plan)) == ("layout contiguous (configured), compile never", "not compiled (configured)")
+    assert picked(SMALL, compile="always")[1].compiled
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("imdn_rtc", {"scale": 4}), ("srresnet", {"scale": 4, "blocks": 2}), ("mcan", {})]
+)
+def test_the_expected_time_is_that_of_the_work(name, options):
+    """As PyTorch counts forward and backward pass; in a network that enlarges most layers see the small image."""
+    spec, work = zoo.block(name, options, "b"), stage(iterations=10, batch=2, patch=12)
+    span = Chain.build([spec], [True])
+    counter = FlopCounterMode(display=False)
+    with counter:
+        span(torch.rand(2, 3, 12, 12)).mean().backward()
+    assert compilation.flops(span, work) == pytest.approx(counter.get_total_flops(), rel=0.1)
+    two = choose("cpu", "float32", gpus=0, threads=2)
+    seconds = [compilation.estimate(span, work, device) for device in (CPU, two)]
+    launched = 10 * compilation._LAUNCH_SECONDS["cpu"]
+    assert seconds[0] - launched == pytest.approx(2 * (seconds[1] - launched))
+    assert seconds[0] - launched == pytest.approx(10 * counter.get_total_flops() / 1e11, rel=0.1)
+    torch.set_num_threads(1)
+
+
+class NoMeta(torch.nn.Module):
+    """A network that cannot be counted without values."""
+
+    output_layer, receptive_field, scale = "c", 3, 1
+
+    def __init__(self):
+        super().__init__()
+        self.c = torch.nn.Conv2d(3, 3, 3, padding=1)
+        self.c.weight.sum().item()
+
+    def forward(self, x):
+        return self.c(x)
+
+
+def test_a_network_that_cannot_be_counted_has_an_expected_time(monkeypatch):
+    monkeypatch.setattr(compilation.complexity.registry, "build", lambda *_: NoMeta())
+    span = Chain([SMALL], [True], [NoMeta()])
+    assert compilation.flops(span, stage(batch=2, patch=10)) == 3 * 2 * 2 * 84 * 100
+
+
+# -- The trial ---------------------------------------------------------------------------------------------------------
+
+
+class Normed(torch.nn.Module):
+    """A network with buffers that a forward pass changes, and random numbers that it takes."""
+
+    output_layer, receptive_field, scale = "c", 3, 1
+
+    def __init__(self):
+        super().__init__()
+        self.c, self.norm = torch.nn.Conv2d(3, 3, 3, padding=1), torch.nn.BatchNorm2d(3)
+
+    def forward(self, x):
+        return self.norm(self.c(x)) + torch.rand_like(x)
+
+
+class Graph:
+    """Stands for a CUDA graph: its gradients lie in its own memory, so that one that is there cannot be added to."""
+
+    def __init__(self, span, fails_in: int = 0):
+        self.span, self.fails_in, self.passes, self.seen = span, fails_in, 0, []
+
+    def __call__(self, x):
+        assert all(parameter.grad is None for parameter in self.span.parameters()), "a gradient of the pass before"
+        self.passes += 1
+        self.seen.append((tuple(self.span.clamped), self.span.blocks["1"].c.weight.requires_grad))
+        result = self.span(x)
+        if self.passes == self.fails_in:
+            raise RuntimeError("no C++ compiler\nmore")
+        return result
+
+
+@pytest.fixture
+def trial(monkeypatch):
+    """A span, how it is run, the stage, and the graphs that were made of it."""
+    made = []
+    span = Chain([SMALL], [False], [Normed()]).train()
+    span.blocks["1"].c.weight.requires_grad_(False)
+
+    def prepared(compile: str = "always", fails_in: int = 0):
+        monkeypatch.setattr(torch, "compile", lambda chain, **_: made.append(Graph(chain, fails_in)) or made[-1])
+        how = Execution(torch.channels_last, "configured", compile)
+        return how, lambda: how.forward(span, CPU, stage(iterations=10**6, batch=2, patch=8))
+
+    return span, made, prepared
+
+
+@pytest.mark.parametrize("fails_in", [0, 1, 2, 3])
+def test_a_trial_clears_gradients_and_leaves_the_rest_as_it_was(trial, fails_in):
+    span, made, prepared = trial
+    for parameter in span.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    before, random = {name: tensor.clone() for name, tensor in span.state_dict().items()}, torch.get_rng_state()
+    how, forward = prepared("always", fails_in)
+    if fails_in:
+        with pytest.raises(UserError, match="compile: found always, but .*: no C.. compiler; allowed are auto, never"):
+            forward()
+        assert how.ran == []
+    else:
+        forward()
+        assert how.ran == [compilation.Ran(True, "configured")]
+    assert made[0].passes == (fails_in or 3)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in span.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), random)
+    assert all(parameter.grad is None for parameter in span.parameters())
+
+
+def test_a_trial_is_of_the_stage_as_it_will_run(trial):
+    span, made, prepared = trial
+    how, forward = prepared()
+    forward()
+    span.clamped = [True]
+    span.blocks["1"].c.weight.requires_grad_(True)
+    forward()
+    assert made[0].seen == [((False,), False)] * 3
+    assert made[1].seen == [((True,), True)] * 3
+    assert len(how.ran) == 2
+
+
+def test_what_ran_is_recorded(trial, caplog):
+    span, _, prepared = trial
+    how, forward = prepared("auto", fails_in=2)
+    how = replace(how)
+    with caplog.at_level(logging.INFO), pytest.MonkeyPatch.context() as patched:
+        patched.setattr(compilation, "estimate", lambda *_: 1e4)
+        assert forward() is span
+    assert "not compiled after all: no C++ compiler" in caplog.text
+    assert how.fields()["stages"] == [{"compiled": False, "reason": "it was tried: no C++ compiler"}]
+    assert str(how).endswith("not compiled (it was tried: no C++ compiler)")
 
 
 def losses(folder) -> list[float]:
@@ -81,7 +215,34 @@ def test_a_compiler_that_fails_leaves_the_training_as_it_was(arrays, tmp_path, m
         return compiled
 
     monkeypatch.setattr(torch, "compile", failing)
+    monkeypatch.setattr(compilation, "estimate", lambda *_: 1e4)
     with caplog.at_level(logging.INFO):
-        made = run(arrays, tmp_path / "fallen_back", settings=replace(SETTINGS, compile="always"))
+        made = run(arrays, tmp_path / "fallen_back", settings=replace(SETTINGS, compile="auto"))
     assert "not compiled after all: no C++ compiler" in caplog.text
+    with pytest.raises(UserError, match="compile: found always, but the network cannot be compiled"):
+        run(arrays, tmp_path / "refused", settings=replace(SETTINGS, compile="always"))
     assert same(made, run(arrays, tmp_path / "eager"))
+
+
+def test_each_stage_and_each_change_of_what_is_frozen_is_prepared_for_itself(arrays, tmp_path, monkeypatch):
+    prepared, forward = [], Execution.forward
+
+    def noted(how, span, device, stage):
+        frozen = [name for name, parameter in span.blocks["1"].named_parameters() if not parameter.requires_grad]
+        prepared.append((stage.clamp, sorted(frozen)))
+        return forward(how, span, device, stage)
+
+    monkeypatch.setattr(Execution, "forward", noted)
+    made = run(arrays, tmp_path / "made", task(12, parts={"head": {"freeze": 3}}))
+    head = ["head.bias", "head.weight"]
+    assert prepared == [(False, head), (False, []), (True, head), (True, [])]
+    assert same(made, run(arrays, tmp_path / "again", task(12, parts={"head": {"freeze": 3}})))
+
+
+def test_training_beyond_memory_ends_in_one_line_that_names_batch_and_patch(arrays, tmp_path, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+    monkeypatch.setattr(Execution, "to_layout", full)
+    with pytest.raises(UserError, match="out of memory: this machine cannot train with batch 4 of patches of 16 x 16"):
+        run(arrays, tmp_path / "full", task(12, batch=4))

@@ -21,8 +21,8 @@ from test_imageset import write
 
 def psnr_csv(file, before: dict[str, float], after: dict[str, float], phase: int = 1):
     """An evaluation CSV with the same figure in all columns."""
-    rows = [("input", name, *[value] * len(VALUES)) for name, value in before.items()]
-    rows += [(str(phase), name, *[value] * len(VALUES)) for name, value in after.items()]
+    rows = [("input", name, *[value] * len(VALUES), 1) for name, value in before.items()]
+    rows += [(str(phase), name, *[value] * len(VALUES), 1) for name, value in after.items()]
     with file.open("w", newline="") as opened:
         csv.writer(opened).writerows([COLUMNS, *rows])
     return file
@@ -310,8 +310,8 @@ def test_a_table_of_single_blocks_survives_its_file(measured, tmp_path):
 def test_the_budget_is_the_studys(tmp_path):
     # The study's first listing: IMDN_RTC 12 x 5, trained on two sets.
     psnr = {"baby": 33.896461, "bird": 34.132751, "butterfly": 27.678921, "head": 30.755369, "woman": 30.907375}
-    rows = [("1", name, *[value] * len(VALUES)) for name, value in psnr.items()]
-    rows += [("input", name, *[28.0] * len(VALUES)) for name in psnr]
+    rows = [("1", name, *[value] * len(VALUES), 1) for name, value in psnr.items()]
+    rows += [("input", name, *[28.0] * len(VALUES), 1) for name in psnr]
     pd.DataFrame(rows, columns=COLUMNS).to_csv(tmp_path / "psnr.csv", index=False)
     spec = zoo.sample("imdn_rtc")
     figures_of = budget.budget([tmp_path / "psnr.csv"], [asdict(spec)], 11.1)

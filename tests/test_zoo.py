@@ -253,6 +253,15 @@ def test_it_overfits_one_batch(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_the_image_is_not_rounded_to_bfloat16(name):
+    network, image = small(name).eval(), torch.rand(1, 3, 16, 16)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        made = network(image)
+    assert made.dtype == torch.float32
+    assert (made != made.bfloat16()).float().mean() > 0.9
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_the_receptive_field_holds_what_a_pixel_sees(name):
     network = small(name).eval()
     for parent in list(network.modules()):

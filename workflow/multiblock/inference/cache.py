@@ -39,7 +39,10 @@ def generate(
         source = ImageSet(inputs / f"{split}.npy")
         sizes = [(entry.height * network.scale, entry.width * network.scale) for entry in source.entries]
         with write_set(out / f"{split}.npy", sizes, cache) as target:
+            tilings = {}
             for name, image in zip(source.names, source, strict=True):
-                result = tiles.run(network, image, device, memory_gib)
+                result, tilings[name] = tiles.infer(network, image, device, memory_gib)
                 target.add(name, to_bytes(result) if cache == "uint8" else result.astype(np.float16))
         log.info("%s: %d images", out / split, len(source))
+        if line := tiles.said(tilings):
+            log.info("%s: %s", out / split, line)

@@ -20,7 +20,8 @@ from multiblock.model import chain as chains
 
 log = logging.getLogger(__name__)
 
-COLUMNS = ("phase", "image", *VALUES)
+COLUMNS = ("phase", "image", *VALUES, "tiles")
+"""``tiles``: in how many the composed picture was made; 1 is the whole image."""
 
 Figures = Mapping[str, float]
 
@@ -67,22 +68,25 @@ def evaluate(
     before: dict[str, Figures] = {}
     composed: dict[str, Figures] = {}
     staged: dict[str, Figures] = {}
+    tilings: dict[str, tiles.Tiling] = {}
     for number, name in enumerate(references.names):
         reference = as_float(references[number])
         before[name] = measure(_no_network(inputs[number], reference.shape[0]), reference, border, f"LR of {name}")
-        result = tiles.run(network, inputs[number], device, memory_gib)
+        result, tilings[name] = tiles.infer(network, inputs[number], device, memory_gib)
         made = f"{name}, as {weights} makes it"
         composed[name] = staged[name] = measure(result, reference, border, made)
         images.write(pictures / f"{name}.png", to_bytes(result))
         if len(span.specs) < len(network.specs):
             alone = tiles.run(span, staged_inputs[number], device, memory_gib)
             staged[name] = measure(alone, reference, border, f"{made} of its cached image")
-    rows = [("input", name, *_doubled(figures, figures)) for name, figures in before.items()]
-    rows += [(str(phase), name, *_doubled(composed[name], staged[name])) for name in composed]
+    rows = [("input", name, *_doubled(figures, figures), 1) for name, figures in before.items()]
+    rows += [(str(phase), name, *_doubled(composed[name], staged[name]), tilings[name].tiles) for name in composed]
     with atomic_write(table) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows(rows)
+    if line := tiles.said(tilings):
+        log.info("phase %d: %s", phase, line)
     _log_gain(phase, before, composed)
 
 

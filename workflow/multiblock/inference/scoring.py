@@ -67,7 +67,7 @@ def _score(
     plain = enlarge(low, scale) if scale > 1 else low
     reference = as_float(full)
     before = measure(as_float(plain), reference, border, str(item.hr))
-    result = tiles.run(network, plain if network.scale == 1 else low, device, memory_gib)
+    result = tiles.run(network, plain if network.scale == 1 else low, device, memory_gib, str(item.hr))
     after = measure(result, reference, border, f"{item.hr}, as the network makes it")
     return [{"image": item.name, "what": what, **figures} for what, figures in (("input", before), ("network", after))]
 

@@ -129,7 +129,7 @@ def upscaled(
     white = np.iinfo(pixels.dtype).max
     given = enlarged_by_bicubic(pixels, enlarge) if enlarge > 1 else pixels
     colours = np.repeat(given, 3, axis=2) if given.shape[2] == 1 else given
-    result = tiles.run(network, colours if white == 255 else colours / np.float32(white), device, memory_gib)
+    result = tiles.run(network, colours if white == 255 else colours / np.float32(white), device, memory_gib, str(file))
     if not np.isfinite(result).all():
         raise UserError(f"{file}: the network makes values of it that are not finite; nothing is written")
     if pixels.shape[2] == 1:

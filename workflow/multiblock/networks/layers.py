@@ -32,6 +32,23 @@ def receptive_field(*reaches: tuple[float, float]) -> int:
     return 1 + 2 * math.ceil(sum(pixels / enlarged for pixels, enlarged in reaches))
 
 
+def in_float32(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """``layer`` in float32 where other layers run in bfloat16, for what makes the image itself.
+
+    bfloat16 has eight bits: near white its steps are 1/256. A network that adds its input image to what it computes
+    rounds a small difference; one that does not would round the picture.
+
+    Args:
+        layer: whose weights are float32.
+        x: (N, C, H, W) of any precision.
+    """
+    kind = "cuda" if x.is_cuda else "cpu"  # autocast knows no device meta
+    if not torch.is_autocast_enabled(kind):
+        return layer(x)
+    with torch.autocast(kind, enabled=False):
+        return layer(x.float())
+
+
 class Upsampler(nn.Sequential):
     """Pixel shuffle in stages of 2, or one of 3: a 3x3 convolution to r*r times the channels, shuffle by r.
 
@@ -97,7 +114,7 @@ class ChannelAttention(nn.Module):
 
 
 class MeanShift(nn.Conv2d):
-    """Take the mean colour of DIV2K away, or give it back: a frozen 1x1 convolution (EDSR, RCAN, DRLN).
+    """Take the mean colour of DIV2K away, or give it back: a frozen 1x1 convolution, in float32 (EDSR, RCAN, DRLN).
 
     Args:
         sign: -1 takes it away from images in [0, 1] and goes over to the network's range; +1 is the way back.
@@ -113,6 +130,9 @@ class MeanShift(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) to the same shape."""
+        return in_float32(self._shift, x)
+
+    def _shift(self, x: Tensor) -> Tensor:
         if self.sign < 0:
             return super().forward(x * self.peak)
         return super().forward(x) / self.peak

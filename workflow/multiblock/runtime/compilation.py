@@ -5,12 +5,16 @@ training that was interrupted ends with the same bytes.
 """
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from multiblock.errors import UserError
+from multiblock.model import complexity
 from multiblock.model.chain import Chain
 from multiblock.networks.spec import describe
 from multiblock.plan import Stage, Task
@@ -18,7 +22,7 @@ from multiblock.runtime.device import Device, memory_format
 
 log = logging.getLogger(__name__)
 
-_FLOPS = {"cpu": 1e11, "cuda": 1e14}
+_FLOPS = {"cpu": 1e11, "cuda": 3e13}
 """What a CPU thread, or a GPU, does in a second, roughly."""
 
 _LAUNCH_SECONDS = {"cpu": 2e-3, "cuda": 5e-3}
@@ -27,52 +31,99 @@ _LAUNCH_SECONDS = {"cpu": 2e-3, "cuda": 5e-3}
 _PAYS_SECONDS = {"cpu": 600, "cuda": 180}
 """Expected time of a stage above which compiling pays. It takes about 25 s, and on a CPU a tenth is won."""
 
+_PASSES = 3
+"""Forward passes that an iteration costs: the backward pass computes two products for each one of the forward pass."""
+
 
 @dataclass(frozen=True)
-class Kernels:
-    """Memory layout of feature maps and compilation, each with why it was chosen."""
+class Ran:
+    """Whether a stage was compiled, and why."""
+
+    compiled: bool
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{'' if self.compiled else 'not '}compiled ({self.reason})"
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Memory layout of feature maps with why it was chosen, whether stages are compiled, and what really ran.
+
+    Args:
+        compile: ``auto``, ``always`` or ``never``.
+        ran: what became of each stage that was prepared, in order.
+    """
 
     layout: torch.memory_format
     layout_reason: str
-    compile: bool
-    compile_reason: str
+    compile: str
+    ran: list[Ran] = field(default_factory=list)
 
     def __str__(self) -> str:
-        layout = "channels_last" if self.layout == torch.channels_last else "contiguous"
-        return (
-            f"layout {layout} ({self.layout_reason}), {'' if self.compile else 'not '}compiled ({self.compile_reason})"
+        return f"layout {self._layout} ({self.layout_reason}), " + (
+            "; ".join(dict.fromkeys(map(str, self.ran))) or f"compile {self.compile}"
         )
+
+    @property
+    def _layout(self) -> str:
+        return "channels_last" if self.layout == torch.channels_last else "contiguous"
+
+    def fields(self) -> dict[str, Any]:
+        """All there is to know of it, for records."""
+        return {
+            "layout": self._layout,
+            "layout_reason": self.layout_reason,
+            "stages": [{"compiled": ran.compiled, "reason": ran.reason} for ran in self.ran],
+        }
 
     def to_layout(self, batch: Tensor) -> Tensor:
         """A batch (N, 3, H, W) in the layout; it is copied only if it has another one."""
         return batch.contiguous(memory_format=self.layout)
 
+    def plan(self, span: Chain, device: Device, stage: Stage) -> Ran:
+        """Whether a stage is to be compiled. ``auto`` compiles where it takes long enough to win more than it costs."""
+        if self.compile != "auto":
+            return Ran(self.compile == "always", "configured")
+        seconds = estimate(span, stage, device)
+        pays = seconds > _PAYS_SECONDS[device.device.type]
+        return Ran(pays, f"{'pays' if pays else 'does not pay'} for a stage of about {seconds:.0f} s")
+
     def forward(self, span: Chain, device: Device, stage: Stage) -> Callable[[Tensor], Tensor]:
-        """The span for the iterations of a stage, as it is or compiled; the same up to rounding."""
-        if not self.compile:
-            return span
-        compiled = torch.compile(span, dynamic=False, mode="reduce-overhead" if device.device.type == "cuda" else None)
-        try:
-            _try(
-                span,
-                compiled,
-                device,
-                self.to_layout(torch.zeros(stage.batch, 3, stage.patch, stage.patch, device=device.device)),
-            )
-        except Exception as error:  # whatever compilers say
-            log.info("not compiled after all: %s", str(error).strip().splitlines()[0])
-            return span
-        return compiled
+        """The span for one stage, as it is or compiled; what it computes is the same up to rounding.
+
+        To be called with the clamps and the frozen weights of the stage, and anew whenever they change: what is
+        compiled is made for them. Weights, buffers and random numbers stay as they are; gradients are cleared.
+
+        Raises:
+            UserError: it cannot be compiled, though the config says ``always``.
+        """
+        plan = self.plan(span, device, stage)
+        if plan.compiled:
+            try:
+                compiled = _compiled(span, device, self.to_layout(_batch(stage, device)))
+            except Exception as error:  # whatever compilers say
+                why = (str(error).strip() or type(error).__name__).splitlines()[0]
+                if self.compile == "always":
+                    raise UserError(
+                        f"compile: found always, but the network cannot be compiled: {why}; allowed are auto, never"
+                    ) from error
+                log.info("not compiled after all: %s", why)
+                plan = Ran(False, f"it was tried: {why}")
+            else:
+                self.ran.append(plan)
+                return compiled
+        self.ran.append(plan)
+        return span
 
 
-def choose(span: Chain, task: Task, device: Device, layout: str, compile: str) -> Kernels:
-    """Pick layout and compilation.
+def choose(span: Chain, task: Task, device: Device, layout: str, compile: str) -> Execution:
+    """Pick the layout of a phase; whether it is compiled is decided for each stage.
 
     Args:
         layout: ``auto``, ``channels_last`` or ``contiguous``. ``auto`` is channels_last, unless a network of the span
             says that it is faster without.
-        compile: ``auto``, ``always`` or ``never``. ``auto`` compiles where a stage takes long enough to win more than
-            compiling costs.
+        compile: ``auto``, ``always`` or ``never``.
     """
     if layout == "auto":
         blocks = zip(span.specs, span.blocks.values(), strict=True)
@@ -81,33 +132,70 @@ def choose(span: Chain, task: Task, device: Device, layout: str, compile: str) -
         layout_reason = f"faster for {', '.join(sorted(slower))}" if slower else "faster for convolutions"
     else:
         layout_reason = "configured"
-    if compile == "auto":
-        kind = device.device.type
-        seconds = expected_seconds(span, task, device) / len(task.stages)
-        wanted = seconds > _PAYS_SECONDS[kind]
-        compile_reason = f"{'pays' if wanted else 'does not pay'} for stages of about {seconds:.0f} s"
-    else:
-        wanted, compile_reason = compile == "always", "configured"
-    return Kernels(memory_format(layout), layout_reason, wanted, compile_reason)
+    return Execution(memory_format(layout), layout_reason, compile)
 
 
-def expected_seconds(span: Chain, task: Task, device: Device) -> float:
-    """Roughly what the phase's iterations take: each weight meets each pixel once forward and twice backward."""
+def estimate(span: Chain, stage: Stage, device: Device) -> float:
+    """Seconds that a stage's iterations take, roughly: its counted work at a rate that such devices reach.
+
+    To be corrected by what is measured, with :meth:`Device.synchronise` before the clock is read.
+    """
     kind = device.device.type
-    speed = _FLOPS[kind] * (torch.get_num_threads() if kind == "cpu" else 1)
-    work = 6 * span.parameters_count * task.block_pixels / len(span.specs)
-    return work / speed + task.iterations * _LAUNCH_SECONDS[kind]
+    speed = _FLOPS[kind] * (device.threads if kind == "cpu" else 1)
+    return stage.iterations * (flops(span, stage) / speed + _LAUNCH_SECONDS[kind])
 
 
-def _try(span: Chain, compiled: Callable[[Tensor], Tensor], device: Device, batch: Tensor) -> None:
-    """Forward and backward several times, as CUDA graphs are recorded on the second; the span stays as it was."""
-    kept = {name: buffer.clone() for name, buffer in span.named_buffers()}
-    with torch.random.fork_rng():
+def flops(span: Chain, stage: Stage) -> float:
+    """Floating-point operations of one iteration, forward and backward: twice the multiply-adds."""
+    side, forward = stage.patch, 0.0
+    for spec, block in zip(span.specs, span.blocks.values(), strict=True):
+        try:
+            forward += 1e9 * complexity.of(spec.network, spec.options, side).gflops
+        except Exception:  # a network of the user's own that needs values: as if each weight met each pixel once
+            forward += 2 * sum(parameter.numel() for parameter in block.parameters()) * side**2
+        side *= spec.scale
+    return _PASSES * stage.batch * forward
+
+
+def _batch(stage: Stage, device: Device) -> Tensor:
+    return torch.zeros(stage.batch, 3, stage.patch, stage.patch, device=device.device)
+
+
+def _compiled(span: Chain, device: Device, batch: Tensor) -> Callable[[Tensor], Tensor]:
+    """The span compiled for batches like ``batch``, and tried: CUDA graphs are recorded in the second pass."""
+    _clear(span)
+    torch.compiler.reset()  # else other stages count towards a limit, beyond which nothing is compiled
+    graphs = device.device.type == "cuda"
+    compiled = torch.compile(span, dynamic=False, mode="reduce-overhead" if graphs else None)
+
+    def forward(x: Tensor) -> Tensor:
+        if graphs:
+            torch.compiler.cudagraph_mark_step_begin()  # results of the iteration before are no longer needed
+        return compiled(x)
+
+    with _untouched(span, device):
         for _ in range(3):
+            _clear(span)  # a gradient that is there lies in the graph's memory, and would be added to
             with device.autocast():
-                output = compiled(batch)
+                output = forward(batch)
             output.mean().backward()
-    for name, buffer in span.named_buffers():
-        buffer.copy_(kept[name])
+    return forward
+
+
+@contextmanager
+def _untouched(span: Chain, device: Device) -> Iterator[None]:
+    """Leave a span and the random numbers as they were, save for gradients, however the block ends."""
+    kept = {name: buffer.clone() for name, buffer in span.named_buffers()}
+    try:
+        with torch.random.fork_rng([device.device] if device.device.type == "cuda" else []):
+            yield
+    finally:
+        with torch.no_grad():
+            for name, buffer in span.named_buffers():
+                buffer.copy_(kept[name])
+        _clear(span)
+
+
+def _clear(span: Chain) -> None:
     for parameter in span.parameters():
         parameter.grad = None

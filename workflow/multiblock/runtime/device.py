@@ -1,73 +1,109 @@
 """Where and how precisely a phase is trained: derived, with the reason, never guessed silently."""
 
-import math
 import os
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 
 from multiblock.errors import UserError
 from multiblock.runtime import memory
+from multiblock.runtime.gpus import take_gpu
+from multiblock.runtime.precision import bfloat16_pays, has_tf32, set_tf32
 
 
 @dataclass(frozen=True)
 class Device:
-    """A device and a number format for convolutions, each with why it was chosen."""
+    """A device and a number format for convolutions, each with why it was chosen.
+
+    Args:
+        tf32: whether the products of float32 convolutions are rounded to TF32's ten bits, which only GPUs do.
+        name: the device as its maker calls it.
+        threads: CPU threads.
+    """
 
     device: torch.device
     device_reason: str
     dtype: torch.dtype
     dtype_reason: str
-
-    @property
-    def name(self) -> str:
-        """The name of the hardware."""
-        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "CPU"
+    tf32: bool = False
+    name: str = "CPU"
+    threads: int = 1
 
     def __str__(self) -> str:
-        precision = str(self.dtype).removeprefix("torch.")
         return (
-            f"device {self.device} ({self.name}; {self.device_reason}), precision {precision} ({self.dtype_reason}), "
-            f"{torch.get_num_threads()} threads"
+            f"device {self.device} ({self.name}; {self.device_reason}), precision {self.precision} "
+            f"({self.dtype_reason}), {self.threads} threads"
         )
+
+    @property
+    def precision(self) -> str:
+        """``float32``, ``tf32`` or ``bfloat16``, as the config calls it."""
+        return "tf32" if self.tf32 else str(self.dtype).removeprefix("torch.")
+
+    def fields(self) -> dict[str, Any]:
+        """All there is to know of it, for records."""
+        return {
+            "device": str(self.device),
+            "name": self.name,
+            "device_reason": self.device_reason,
+            "precision": self.precision,
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "tf32": self.tf32,
+            "precision_reason": self.dtype_reason,
+            "threads": self.threads,
+        }
+
+    def with_precision(self, precision: str, reason: str) -> "Device":
+        """The same device with another precision, which holds from now on; one that it lacks becomes float32."""
+        tf32 = precision == "tf32" and has_tf32(self.device)
+        if precision == "tf32" and not tf32:
+            reason += f", but {self.name} has no TF32"
+        set_tf32(tf32)
+        dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+        return replace(self, dtype=dtype, dtype_reason=reason, tf32=tf32)
 
     def autocast(self) -> torch.autocast:
         """Convolutions in ``dtype`` within this context; everything else stays float32."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
+    def synchronise(self) -> None:
+        """Wait for what the device was told to do, so that a clock that is read now counts it."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
 
 def choose(device: str, precision: str, gpus: int, threads: int) -> Device:
     """Pick device and precision.
 
+    A GPU is taken until the process ends: the first that no other process has, or else the one that the fewest have.
+
     Args:
         device: ``auto``, ``cpu`` or ``cuda``.
-        precision: ``auto`` (bfloat16 where it is faster), ``float32`` or ``bfloat16``.
+        precision: ``auto`` (bfloat16 where it is faster), ``float32``, ``tf32`` or ``bfloat16``.
         gpus: the GPUs that the job was given; with 0, ``auto`` is the CPU.
         threads: CPU threads to use.
 
     Raises:
-        UserError: a GPU is asked for and there is none.
+        UserError: a GPU is asked for and there is none, or none that works.
     """
     torch.set_num_threads(threads)
     memory.reuse()
-    there = torch.cuda.is_available()
-    if device == "cuda" and not there:
-        raise UserError("device: found cuda, but PyTorch sees no GPU here; allowed are auto, cpu")
-    if device == "auto":
-        reason = "no GPU here" if not there else "a GPU is here" if gpus else "the job has no gpu resource"
-        device = "cuda" if there and gpus else "cpu"
-    else:
-        reason = "configured"
+    place, name, reason = torch.device("cpu"), "CPU", "configured"
+    if device == "cuda" or (device == "auto" and gpus and torch.cuda.is_available()):
+        gpu, reason = take_gpu("configured" if device == "cuda" else "a GPU is here")
+        if gpu is not None:
+            place, name = torch.device("cuda", gpu), torch.cuda.get_device_name(gpu)
+        elif device == "cuda":
+            raise UserError(f"device: found cuda, but {reason}; allowed are auto, cpu")
+    elif device == "auto":
+        reason = "the job has no gpu resource" if torch.cuda.is_available() else "no GPU here"
+    chosen = Device(place, reason, torch.float32, "configured", name=name, threads=threads)
     if precision == "auto":
-        pays, dtype_reason = _bfloat16_pays(device)
-        precision = "bfloat16" if pays else "float32"
-    else:
-        dtype_reason = "configured"
-    return Device(torch.device(device), reason, getattr(torch, precision), dtype_reason)
+        pays, why = bfloat16_pays(place.type)
+        return chosen.with_precision("bfloat16" if pays else "float32", why)
+    return chosen.with_precision(precision, "configured")
 
 
 def memory_format(layout: str) -> torch.memory_format:
@@ -79,56 +115,18 @@ def make_deterministic(strict: bool) -> None:
     """The same bytes each time: always so on a CPU with the same threads; ``strict`` also on a GPU."""
     if strict:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it starts
-    if strict != torch.are_deterministic_algorithms_enabled():  # the call imports the compiler: a second for nothing
+    if strict != torch.are_deterministic_algorithms_enabled():  # the call imports the compiler: 2 s
         torch.use_deterministic_algorithms(strict)
     torch.backends.cudnn.benchmark = not strict
 
 
 def random_states() -> list[torch.Tensor]:
-    """The states of PyTorch's random numbers, of the CPU and of each GPU."""
-    return [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]
+    """The states of PyTorch's random numbers, of the CPU and of the GPU in use."""
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state()] if torch.cuda.is_initialized() else [])]
 
 
 def set_random_states(states: Sequence[torch.Tensor]) -> None:
-    """Go on with the random numbers as they were; states of GPUs that are not here are left out."""
+    """Go on with the random numbers as they were, whatever number the GPU has now; without one it is left out."""
     torch.set_rng_state(states[0])
-    torch.cuda.set_rng_state_all(states[1 : 1 + torch.cuda.device_count()])
-
-
-_WORTH_IT = 1.25
-"""How many times as fast bfloat16 must be. What CPUs reach lies far from it on both sides: 0.5, or 2 and more."""
-
-
-@cache
-def _bfloat16_pays(device: str) -> tuple[bool, str]:
-    """Whether convolutions run faster in bfloat16, and why so.
-
-    AMX and GPUs have units for it. avx512_bf16 alone says little: some CPUs run it twice as fast as float32, others
-    half as fast. So there a convolution is timed.
-    """
-    if device == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-        return native, "the GPU computes in it" if native else "the GPU has no bfloat16"
-    has = torch.cpu.get_capabilities()
-    if has.get("amx_bf16"):
-        return True, "the CPU has amx_bf16"
-    if not has.get("avx512_bf16"):
-        return False, "the CPU has no bfloat16 instructions"
-    seconds = _seconds()
-    ratio = seconds[torch.float32] / seconds[torch.bfloat16]
-    if ratio > _WORTH_IT:
-        return True, "the CPU has avx512_bf16"
-    return False, "the CPU has avx512_bf16, but no faster than float32"
-
-
-def _seconds() -> dict[torch.dtype, float]:
-    """The least of several times of a convolution like those of MCAN; the two take turns."""
-    times: dict[torch.dtype, float] = {}
-    for _ in range(12):
-        for dtype in (torch.float32, torch.bfloat16):
-            x, weight = torch.zeros(1, 64, 48, 48, dtype=dtype), torch.zeros(64, 64, 3, 3, dtype=dtype)
-            begun = time.perf_counter()
-            with torch.inference_mode():
-                F.conv2d(x, weight, padding=1)
-            times[dtype] = min(times.get(dtype, math.inf), time.perf_counter() - begun)
-    return times
+    if len(states) > 1 and torch.cuda.is_initialized():
+        torch.cuda.set_rng_state(states[1])

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from multiblock.model.chain import Chain
 from multiblock.plan import Stage
-from multiblock.runtime.compilation import Kernels
+from multiblock.runtime.compilation import Execution
 from multiblock.runtime.device import Device
 from multiblock.training import optimisers
 from multiblock.training.objective import Loss
@@ -22,11 +22,11 @@ class Step:
     """
 
     def __init__(
-        self, span: Chain, stage: Stage, device: Device, kernels: Kernels, forward: Callable[[Tensor], Tensor]
+        self, span: Chain, stage: Stage, device: Device, execution: Execution, forward: Callable[[Tensor], Tensor]
     ) -> None:
         self.span, self.forward = span, forward
         self.optimiser = optimisers.make(stage, span)
-        self._device, self._kernels = device, kernels
+        self._device, self._execution = device, execution
         self._loss = Loss(stage).to(device.device)
 
     def gradients(self, batch: Tensor, target: Tensor) -> Tensor:
@@ -39,10 +39,10 @@ class Step:
         Returns:
             The loss and the norm of the gradient, (2,), on the device.
         """
+        self.optimiser.zero_grad(set_to_none=True)  # a CUDA graph's next pass takes their memory
         with self._device.autocast():
-            output = self.forward(self._kernels.to_layout(batch))
-        loss = self._loss(output, self._kernels.to_layout(target))
-        self.optimiser.zero_grad(set_to_none=True)
+            output = self.forward(self._execution.to_layout(batch))
+        loss = self._loss(output, self._execution.to_layout(target))
         loss.backward()
         norm = torch.nn.utils.get_total_norm([p.grad for p in self.span.parameters() if p.grad is not None])
         return torch.stack([loss.detach(), norm])

@@ -7,7 +7,7 @@ import math
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from multiblock.files import lock, write_text
 from multiblock.model.metadata import VALIDATION_PSNR, Provenance
 from multiblock.model.state_dict import check_finite
 from multiblock.plan import Stage, Task
-from multiblock.runtime import compilation
+from multiblock.runtime import compilation, memory
 from multiblock.runtime.device import Device, make_deterministic, random_states, set_random_states
 from multiblock.training import checkpoint, schedules
 from multiblock.training.freezing import Trained
@@ -113,8 +113,8 @@ class Trainer:
         make_deterministic(settings.deterministic)
         self.chain = starting_chain(task, weights)
         self.span = self.chain.part(task.first, task.last).train()
-        self.kernels = compilation.choose(self.span, task, device, settings.layout, settings.compile)
-        self.span.to(device.device, memory_format=self.kernels.layout)  # type: ignore[call-overload]
+        self.execution = compilation.choose(self.span, task, device, settings.layout, settings.compile)
+        self.span.to(device.device, memory_format=self.execution.layout)  # type: ignore[call-overload]
 
     def read(self, inputs: Path, targets: Path, lr: Path | None, memory_gib: float) -> None:
         """Open the image sets."""
@@ -136,9 +136,10 @@ class Trainer:
             set_random_states(state.random)
         self.history = History(self.working / "history.csv", state.history)
         self.step: Step | None = None
+        self.frozen: list[str] = []
         self.trained = Trained(self.span)
         self.pending: list[torch.Tensor] = []  # losses and gradient norms that are not checked yet
-        log.info("%s; %s; %s", self.device, self.kernels, self.sampler.about)
+        log.info("%s; %s; %s", self.device, self.execution, self.sampler.about)
         log.info(
             "%s parameters, %d iterations in %d stages, %.3g block-pixels",
             f"{self.span.parameters_count:,}",
@@ -197,34 +198,47 @@ class Trainer:
         task, state = self.task, self.state
         number, inside = task.place(state.step)
         stage = task.stages[number]
-        self._freeze(stage, inside)
+        frozen = self._freeze(stage, inside)
         if self.step is None or state.stage != number:
             self._begin_stage(number, stage, inside)
+        elif frozen != self.frozen:
+            self._prepare(stage)
         assert self.step
+        self.frozen = frozen
         batch, target = self.sampler.batch(state.step, stage.batch, stage.patch, stage.augment)
-        self.pending.append(self.step.gradients(batch, target))
+        with memory.enough(
+            f"batch {stage.batch} of patches of {stage.patch} x {stage.patch} pixels", self.device.device
+        ):
+            self.pending.append(self.step.gradients(batch, target))
         if len(self.pending) == _PENDING[self.device.device.type]:
             self._check_pending(state.step + 1)
         self.step.apply(schedules.factor(stage, inside, state.plateau))
         state.step += 1
 
-    def _freeze(self, stage: Stage, inside: int) -> None:
+    def _freeze(self, stage: Stage, inside: int) -> list[str]:
+        """Set clamps and frozen parts as they are at an iteration of a stage; the frozen parts."""
         self.span.clamped = [stage.clamp] * len(self.span.clamped)
-        self.trained.apart_from([name for name, part in stage.parts.items() if inside < part.get("freeze", 0)])
+        frozen = [name for name, part in stage.parts.items() if inside < part.get("freeze", 0)]
+        self.trained.apart_from(frozen)
+        return frozen
 
     def _begin_stage(self, number: int, stage: Stage, inside: int) -> None:
         """A new optimiser for the stage, or the one of the checkpoint."""
         self.trained.all()
         self.step = None  # the memory of the stage before
-        step = Step(self.span, stage, self.device, self.kernels, self.span)
+        self.step = Step(self.span, stage, self.device, self.execution, self.span)
         self._freeze(stage, inside)
-        step.forward = self.kernels.forward(self.span, self.device, stage)
+        self._prepare(stage)
         if self.state.stage == number:
-            step.optimiser.load_state_dict(self.state.optimiser)
+            self.step.optimiser.load_state_dict(self.state.optimiser)
         else:
             self.state.stage, self.state.plateau = number, schedules.Plateau()
-        self.step = step
-        self.state.segments[-1]["compiled"] = step.forward is not self.span
+
+    def _prepare(self, stage: Stage) -> None:
+        """Compile, or not, for the clamps and frozen parts that are set."""
+        assert self.step
+        self.step.forward = self.execution.forward(self.span, self.device, stage)
+        self.state.segments[-1]["compiled"] = self.execution.ran[-1].compiled
 
     def _bookkeeping(self, stop: StopRequest, progress: Progress) -> bool:
         """A row of the history, and a look at the validation images if one is due; whether no stop came between."""
@@ -289,8 +303,8 @@ class Trainer:
             "to": state.step,
             "device": str(self.device.device),
             "name": self.device.name,
-            "precision": str(self.device.dtype).removeprefix("torch."),
-            "layout": "channels_last" if self.kernels.layout == torch.channels_last else "contiguous",
+            "precision": self.device.precision,
+            "layout": "channels_last" if self.execution.layout == torch.channels_last else "contiguous",
             "compiled": False,
             "threads": torch.get_num_threads(),
             "versions": versions(),
@@ -309,7 +323,7 @@ class Trainer:
         state.about = {
             "task": asdict(self.task),
             "settings": asdict(self.settings),
-            "dtype": str(self.device.dtype),
+            "precision": self.device.precision,
         }
 
     def finish(self, origin: Provenance) -> None:
@@ -350,9 +364,9 @@ class Trainer:
 
 def _as_begun(device: Device, about: Mapping[str, Any]) -> Device:
     """The device with the number format that an interrupted training began with, so that it ends alike."""
-    if not about or about["dtype"] == str(device.dtype):
+    if not about or about["precision"] == device.precision:
         return device
-    return replace(device, dtype=getattr(torch, about["dtype"].removeprefix("torch.")), dtype_reason="as it was begun")
+    return device.with_precision(about["precision"], "as it was begun")
 
 
 def _blocks(task: Task) -> str:

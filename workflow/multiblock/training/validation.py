@@ -1,7 +1,7 @@
 """Looks at the validation images: PSNR of a span on whole images, and of no network at all."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -35,7 +35,7 @@ class Validation:
         self.inputs, self.targets = inputs, targets
         self._lr = lr
         self._memory_gib = memory_gib
-        self._said = False
+        self._said = self._said_tiles = False
 
     def psnr(self, span: Chain, device: Device) -> float:
         """Mean PSNR RGB in dB of the span on whole images.
@@ -46,11 +46,20 @@ class Validation:
         training = [module for module in span.modules() if module.training]
         span.eval()
         try:
-            outputs = (tiles.run(span, image, device.device, self._memory_gib) for image in self.inputs)
-            return self._mean(self._measured(outputs))
+            tilings: dict[str, tiles.Tiling] = {}
+            score = self._mean(self._measured(self._outputs(span, device, tilings)))
+            if (line := tiles.said(tilings)) and not self._said_tiles:
+                log.info("validation images %s", line)
+                self._said_tiles = True
+            return score
         finally:
             for module in training:  # one by one: frozen parts are never in training mode
                 module.training = True
+
+    def _outputs(self, span: Chain, device: Device, tilings: dict[str, tiles.Tiling]) -> Iterator[np.ndarray]:
+        for name, image in zip(self.inputs.names, self.inputs, strict=True):
+            output, tilings[name] = tiles.infer(span, image, device.device, self._memory_gib)
+            yield output
 
     def psnr_without_network(self) -> float | None:
         """The same of LR_0 itself, enlarged by bicubic interpolation where HR is larger; None where it is not known."""

@@ -17,7 +17,7 @@ _SAYS = frozenset({"what", "wrong"})
 """What an entry of a registry says of itself, and what it refuses, computes nothing."""
 
 _NETWORK = ("model.chain:Chain.forward", "networks.layers", "networks.attention")
-_INFERENCE = (*_NETWORK, "inference.tiles", "data.tensors", "data.pixels")
+_INFERENCE = (*_NETWORK, "inference.tiles", "runtime.precision:full_precision", "data.tensors", "data.pixels")
 _TABLE = ("report.measured", "report.markdown", "inference.metrics:means")
 
 PARTS: dict[str, tuple[str, ...]] = {
@@ -36,6 +36,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "training": (
         *_NETWORK,
         "training.step",
+        "runtime.precision:set_tf32",
         "training.losses",
         "training.objective",
         "training.vgg16",

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from multiblock.errors import UserError
-from multiblock.networks.layers import MeanShift, Upsampler, conv, receptive_field
+from multiblock.networks.layers import MeanShift, Upsampler, conv, in_float32, receptive_field
 
 
 class PartialConv2d(nn.Conv2d):
@@ -241,7 +241,7 @@ class CARN(nn.Module):
         steps = self.body.steps(self.entry(self.subtract_mean(x)))
         features = self.upsampler(steps[-1] if self.join is None else self.join(torch.cat(steps, dim=1)))
         late = self.late(features)
-        image = self.add_mean(self.exit(late + features if self.late_skip else late))
+        image = self.add_mean(in_float32(self.exit, late + features if self.late_skip else late))
         if self.bilinear:
             image = image + F.interpolate(x, scale_factor=self.scale, mode="bilinear", align_corners=False)
         return image

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from multiblock.networks.layers import MeanShift, Upsampler, conv, receptive_field, separable
+from multiblock.networks.layers import MeanShift, Upsampler, conv, in_float32, receptive_field, separable
 
 
 class LaplacianAttention(nn.Module):
@@ -151,7 +151,7 @@ class DRLN(nn.Module):
             fused = torch.relu(fusion(seen))
             if step == self.groups[group] - 1:
                 total, seen = fused + total, fused
-        return self.add_mean(self.to_rgb(self.upsampler(total + features)))
+        return self.add_mean(in_float32(self.to_rgb, self.upsampler(total + features)))
 
     def _steps(self) -> Iterator[tuple[int, int, nn.Module, nn.Module]]:
         """Group, place in the group, module and fusion, in order."""

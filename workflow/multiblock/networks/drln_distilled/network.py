@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from multiblock.networks.drln.network import LaplacianAttention
-from multiblock.networks.layers import MeanShift, conv, receptive_field, separable
+from multiblock.networks.layers import MeanShift, conv, in_float32, receptive_field, separable
 
 _SLOPE = 0.01
 
@@ -75,4 +75,5 @@ class DRLNDistilled(nn.Module):
             fused = self.fusions[step - 2](joined)
             out = self.fusions[step - 1](torch.cat([joined, self.body[step + 1](fused)], dim=1))
             total = start = total + out
-        return self.add_mean(self.to_rgb(self.upsampler(total + features)))
+        image = in_float32(self.upsampler, total + features)
+        return self.add_mean(in_float32(self.to_rgb, image))

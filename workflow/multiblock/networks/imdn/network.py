@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from multiblock.networks.layers import ChannelAttention, conv, receptive_field, separable
+from multiblock.networks.layers import ChannelAttention, conv, in_float32, receptive_field, separable
 
 
 class DistillationModule(nn.Module):
@@ -97,4 +97,5 @@ class IMDN(nn.Module):
         for module in self.body:
             y = module(y)
             outputs.append(y)
-        return self.upsampler(features + self.join(torch.cat(outputs, dim=1) if self.aggregate else y))
+        joined = self.join(torch.cat(outputs, dim=1) if self.aggregate else y)
+        return in_float32(self.upsampler, features + joined)

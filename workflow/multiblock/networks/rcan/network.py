@@ -5,7 +5,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from multiblock.networks.attention import SelfAttention
-from multiblock.networks.layers import ChannelAttention, MeanShift, Upsampler, conv, receptive_field
+from multiblock.networks.layers import ChannelAttention, MeanShift, Upsampler, conv, in_float32, receptive_field
 
 
 class ResidualGroup(nn.Sequential):
@@ -100,4 +100,4 @@ class RCAN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, 3, H, W) in [0, 1] to (N, 3, scale*H, scale*W), not clamped."""
         features = self.head(self.subtract_mean(x))
-        return self.add_mean(self.to_rgb(self.upsampler(features + self.body(features))))
+        return self.add_mean(in_float32(self.to_rgb, self.upsampler(features + self.body(features))))

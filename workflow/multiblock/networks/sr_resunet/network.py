@@ -14,7 +14,7 @@ from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
 from multiblock.errors import UserError, listed
 from multiblock.networks.attention import SelfAttention
-from multiblock.networks.layers import ChannelAttention, conv, receptive_field
+from multiblock.networks.layers import ChannelAttention, conv, in_float32, receptive_field
 from multiblock.networks.sr_resunet.resnet import ENCODERS, Encoder
 from multiblock.plan import RANDOM
 
@@ -331,4 +331,7 @@ class SRResUNet(nn.Module):
         skips = maps[::-1] + [skip(view) for skip, view in zip(self.skips, views, strict=False)]
         for stage, skip in zip(self.stages, skips, strict=True):
             x = stage(x, skip)
-        return self.output(x)[:, :, :height, :width]
+        *inner, last = self.output if self.scale == 4 else [self.output]  # the blocks that end x2 pass the image on
+        for layer in inner:
+            x = layer(x)
+        return in_float32(last, x)[:, :, :height, :width]

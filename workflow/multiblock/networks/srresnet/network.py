@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from multiblock.networks.layers import Upsampler, conv, receptive_field
+from multiblock.networks.layers import Upsampler, conv, in_float32, receptive_field
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -53,5 +53,5 @@ class SRResNet(nn.Module):
         if self.tanh:
             x = (x - x.new_tensor(IMAGENET_MEAN)[:, None, None]) / x.new_tensor(IMAGENET_STD)[:, None, None]
         features = self.activation(self.head(x))
-        image = self.tail(self.upsampler(features + self.norm(self.closing(self.body(features)))))
+        image = in_float32(self.tail, self.upsampler(features + self.norm(self.closing(self.body(features)))))
         return (torch.tanh(image) + 1) / 2 if self.tanh else image
