@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -143,10 +143,12 @@ class Digests:
 
     Args:
         memory: the file (JSON) to keep them in; one that cannot be read is begun anew.
+        digest: makes the digest of a file.
     """
 
-    def __init__(self, memory: Path) -> None:
+    def __init__(self, memory: Path, digest: Callable[[Path], str] = digest_of) -> None:
         self._memory = memory
+        self._digest = digest
         try:
             self._known: dict[str, list[Any]] = dict(json.loads(memory.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
@@ -166,7 +168,7 @@ class Digests:
         stamp = self._stamp(file)
         known = self._known.get(str(file))
         if not known or known[:4] != stamp:
-            known = self._known[str(file)] = [*stamp, [digest_of(file)]]
+            known = self._known[str(file)] = [*stamp, [self._digest(file)]]
             self._learnt = True
         return known[4]
 

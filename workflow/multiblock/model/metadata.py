@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from types import UnionType
@@ -17,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 
 from multiblock import __version__
 from multiblock.errors import UserError
+from multiblock.files import digest_of
 from multiblock.networks import registry
 from multiblock.plan import Block
 
@@ -259,6 +261,14 @@ def read(file: Path) -> Metadata:
         ) from None
     except (OSError, SafetensorError) as error:
         raise UserError(f"{file}: cannot be read as weights: {error}") from None
+
+
+def digest_of_result(file: Path) -> str:
+    """A digest of what a file holds; of weights without where they come from, so that the same weights are the same."""
+    if file.suffix == ".safetensors":
+        with suppress(UserError):  # weights of others
+            return digest_of_weights(file)
+    return digest_of(file)
 
 
 def digest_of_weights(file: Path) -> str:

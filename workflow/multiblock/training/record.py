@@ -67,15 +67,16 @@ def versions() -> dict[str, str]:
 
 @cache
 def commit() -> str | None:
-    """The commit of the project that this package lies in, with ``-dirty`` where files were changed; None outside."""
-    folder = Path(__file__).parent
+    """The commit of the project that this package lies in; None where it is installed elsewhere."""
+    if _git("ls-files", Path(__file__).name) is None:  # the repository around may be another one
+        return None
+    return _git("rev-parse", "--short=12", "HEAD")
+
+
+def _git(*words: str) -> str | None:
+    """What git says in the package's folder; None where it says nothing."""
     try:
-        done = subprocess.run(
-            ["git", "-C", folder, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-        )
+        done = subprocess.run(["git", "-C", Path(__file__).parent, *words], capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() or None

@@ -7,7 +7,7 @@ import math
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from multiblock.data.imageset import ImageSet
 from multiblock.data.sampler import Sampler
 from multiblock.errors import UserError
 from multiblock.files import lock, write_text
-from multiblock.model.metadata import VALIDATION_PSNR, Provenance
+from multiblock.model.metadata import VALIDATION_PSNR, Provenance, digest_of_result
 from multiblock.model.state_dict import check_finite
 from multiblock.plan import Stage, Task
 from multiblock.runtime import compilation, memory
@@ -238,7 +238,7 @@ class Trainer:
         """Compile, or not, for the clamps and frozen parts that are set."""
         assert self.step
         self.step.forward = self.execution.forward(self.span, self.device, stage)
-        self.state.segments[-1]["compiled"] = self.execution.ran[-1].compiled
+        self.state.segments[-1].update(self.execution.fields())
 
     def _bookkeeping(self, stop: StopRequest, progress: Progress) -> bool:
         """A row of the history, and a look at the validation images if one is due; whether no stop came between."""
@@ -301,12 +301,8 @@ class Trainer:
         segment = {
             "from": state.step,
             "to": state.step,
-            "device": str(self.device.device),
-            "name": self.device.name,
-            "precision": self.device.precision,
-            "layout": "channels_last" if self.execution.layout == torch.channels_last else "contiguous",
-            "compiled": False,
-            "threads": torch.get_num_threads(),
+            **self.device.fields(),
+            **self.execution.fields(),
             "versions": versions(),
         }
         for what in ("device", "threads", "versions"):
@@ -378,5 +374,5 @@ def _key(task: Task, settings: Settings, data: list[str], weights: Mapping[int, 
     numeric = {name: value for name, value in asdict(settings).items() if name != "history_every"}
     parts = [json.dumps([asdict(task), numeric], sort_keys=True), *data]
     files = [file for _, file in sorted(weights.items())] + [Path(file) for file in task.files]
-    parts += [hashlib.blake2b(file.read_bytes()).hexdigest() for file in files]
+    parts += [digest_of_result(file) for file in files]
     return hashlib.blake2b("\n".join(parts).encode(), digest_size=8).hexdigest()

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from multiblock.files import Digests, digest_of, write_text
+from multiblock.files import Digests, write_text
+from multiblock.model.metadata import digest_of_result
 
 _LONG_AGO = 1
 """A time in seconds, older than every result."""
@@ -111,4 +112,4 @@ def _digests(folder: Path, files: Iterable[str]) -> dict[str, str]:
     Arrays are left out, as the index beside each holds digests of its pixels; so are folders.
     """
     plain = (Path(file) for file in files if not file.endswith(".npy"))
-    return {os.path.relpath(file, folder): digest_of(file) for file in plain if file.is_file()}
+    return {os.path.relpath(file, folder): digest_of_result(file) for file in plain if file.is_file()}

@@ -18,6 +18,7 @@ from multiblock.data.dataset import left_out
 from multiblock.data.inspection import Inspection, inspect
 from multiblock.errors import UserError
 from multiblock.files import Digests, lock, write_text
+from multiblock.model.metadata import digest_of_result
 from multiblock.workflow.dependencies import Dependencies
 from multiblock.workflow.jobs import start_jobs
 from multiblock.workflow.layout import Layout
@@ -64,7 +65,7 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
         _look_around(study, call)
         for line in (line for data in study.data.values() for line in left_out(data)):
             say(line)
-    digests = Digests(layout.digests)
+    digests = Digests(layout.digests, digest_of_result)
     inspection = Inspection(digests)
     if not call.looks:  # all are checked before anything runs
         images = {name: inspect(data, inspection, study.largest_patch(name)) for name, data in study.data.items()}
