@@ -12,7 +12,7 @@ import yaml
 
 from conftest import ROOT, picture
 from multiblock.data import images
-from test_workflow import REPORT, finish, jobs
+from test_workflow import REPORT, finish, jobs, snakemake
 
 PACKAGE = Path("workflow", "multiblock")
 
@@ -336,6 +336,13 @@ def test_forcing_a_rule_reruns_it_and_what_depends_on_it(study, rule, rerun):
 
 def test_targets_by_phase(study):
     assert of(study, "phase2", "--forcerun", "phase2_1") == {"phase2_1": 1, "evaluate": 1, "phase2": 1}
+
+
+def test_other_versions_are_said(study):
+    other_versions(study)
+    done = snakemake(study, "--dry-run", "--snakefile", str(study / "Snakefile"))
+    said = [line for line in done.stderr.splitlines() if "there are results that were made with" in line]
+    assert len(said) == 2 and "torch 1.0" in said[0] and "numpy 1.0" in said[1]
 
 
 def trains(name: str) -> bool:

@@ -9,7 +9,8 @@ from multiblock.errors import UserError
 from multiblock.training import checkpoint, progress
 from multiblock.training.progress import Progress
 from multiblock.workflow import jobs, start
-from multiblock.workflow.start import Call, called_for, threads_of_a_job
+from multiblock.workflow.call import Call, called_for
+from multiblock.workflow.start import threads_of_a_job
 from test_training import run, task
 
 

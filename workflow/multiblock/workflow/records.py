@@ -10,6 +10,7 @@ and results that were copied without Snakemake's own notes are still known for w
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,12 @@ class Records:
     Args:
         digests: of files, by content.
         write: whether the files may be written; a report, for example, leaves them as they are.
+        say: tells the user a line.
     """
 
-    def __init__(self, digests: Digests, write: bool) -> None:
-        self._digests, self._write = digests, write
+    def __init__(self, digests: Digests, write: bool, say: Callable[[str], None]) -> None:
+        self._digests, self._write, self._say = digests, write, say
+        self._other_versions: set[str] = set()
         self._seen: set[Path] = set()
 
     def depends(self, folder: Path, name: str, on: Callable[[], Mapping[str, Any]]) -> str:
@@ -44,7 +47,16 @@ class Records:
                 write_text(file, json.dumps(plain, indent=2, sort_keys=True) + "\n")
             if stands:
                 os.utime(file, (_LONG_AGO, _LONG_AGO))
+                self._compare_versions(made)
         return str(file)
+
+    def _compare_versions(self, made: Mapping[str, Any]) -> None:
+        """Say, once, where results were made with other versions of what computes; they are kept."""
+        for package in ("torch", "numpy"):
+            before, now = made.get("versions", {}).get(package), version(package)
+            if before and before != now and (text := f"{package} {before}") not in self._other_versions:
+                self._other_versions.add(text)
+                self._say(f"there are results that were made with {text}; {now} is here; they are kept as they are")
 
     def _unchanged(self, folder: Path, made: Mapping[str, Any]) -> bool:
         """Whether inputs and outputs are what they were; one that is missing is Snakemake's to notice."""

@@ -1,25 +1,26 @@
 """What the workflow does before it plans its jobs: what it was called for, its lock, what it finds in its folder."""
 
 import atexit
-import json
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from multiblock import config as configuration
-from multiblock.config import Run, Study
+from multiblock.config import Study
 from multiblock.data.dataset import left_out
 from multiblock.data.inspection import Inspection, inspect
 from multiblock.errors import UserError
-from multiblock.files import Digests, lock, write_text
+from multiblock.files import Digests, lock
 from multiblock.model.metadata import digest_of_result
+from multiblock.workflow.call import Call, called_for
 from multiblock.workflow.dependencies import Dependencies
+from multiblock.workflow.experiments import left_phases, note_experiments, other_experiments, set_aside
 from multiblock.workflow.jobs import start_jobs
 from multiblock.workflow.layout import Layout
 from multiblock.workflow.records import Records
@@ -61,15 +62,14 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
         hold(Path(study.results))
     if call.works or not main:
         _one_line_for_a_stop()
-    if not call.looks:
-        _look_around(study, call)
-        for line in (line for data in study.data.values() for line in left_out(data)):
-            say(line)
     digests = Digests(layout.digests, digest_of_result)
     inspection = Inspection(digests)
     if not call.looks:  # all are checked before anything runs
+        for line in (line for data in study.data.values() for line in left_out(data)):
+            say(line)
         images = {name: inspect(data, inspection, study.largest_patch(name)) for name, data in study.data.items()}
-    records = Records(digests, write=not call.looks)
+        _look_around(study, call)
+    records = Records(digests, write=not call.looks, say=say)
     on = Dependencies(study, layout, lambda data: "" if call.looks else images[data], digests.of)
     if not call.looks:
         digests.save()
@@ -125,54 +125,6 @@ def _look_around(study: Study, call: "Call") -> None:
 _HELD = ExitStack()
 """Holds the lock until the process ends."""
 
-_LOOKING: tuple[str, ...] = (
-    "report",
-    "list_rules",
-    "list_target_rules",
-    "lint",
-    "dag",
-    "rulegraph",
-    "filegraph",
-    "d3dag",
-    "summary",
-)
-_LOOKING += ("detailed_summary", "list_changes", "list_input_changes", "list_params_changes", "containerize")
-
-
-@dataclass(frozen=True)
-class Call:
-    """What Snakemake was called for.
-
-    Args:
-        looks: only to look at what is there, as for a report; nothing is written, and the images may be elsewhere.
-        plans: to say what would run.
-        forced: names of rules and files that are to run in any case; ``*`` for all.
-    """
-
-    looks: bool = False
-    plans: bool = False
-    forced: tuple[str, ...] = ()
-
-    @property
-    def works(self) -> bool:
-        """Whether jobs will run."""
-        return not (self.looks or self.plans)
-
-
-def called_for(arguments: Sequence[str]) -> Call:
-    """What the command line of Snakemake, without the program's name, asks for."""
-    from snakemake.cli import get_argument_parser
-
-    try:
-        options, _ = get_argument_parser().parse_known_args(list(arguments))
-    except SystemExit:  # not called by its command
-        return Call()
-    looks = any(getattr(options, name, None) for name in _LOOKING)
-    forced = ("*",) if options.forceall else tuple(map(str, options.forcerun or ()))
-    if options.force:
-        forced += tuple(map(str, options.targets or ()))
-    return Call(looks=looks, plans=bool(options.dryrun), forced=forced)
-
 
 def hold(results: Path) -> None:
     """Keep other workflows out of the folder ``results`` until this process ends.
@@ -181,62 +133,6 @@ def hold(results: Path) -> None:
         UserError: another workflow is at work there.
     """
     _HELD.enter_context(lock(results, "running the workflow"))
-
-
-def other_experiments(study: Study) -> list[Path]:
-    """The folders of runs that hold finished weights of another chain or of another data set.
-
-    A chain that was grown or shortened is the same experiment, and so is one whose images or recipes have changed.
-    """
-    return [folder for run in study.runs.values() if _is_other(folder := Path(study.results, run.name), run)]
-
-
-def _is_other(folder: Path, run: Run) -> bool:
-    before = _read(folder / "experiment.json")
-    if not before or not any(folder.glob("seed*/phase*/weights.safetensors")):
-        return False
-    now = _experiment(run)
-    common = min(len(before.get("chain", [])), len(now["chain"]))
-    return before.get("data") != now["data"] or before["chain"][:common] != now["chain"][:common]
-
-
-def set_aside(folder: Path) -> Path:
-    """Rename the folder of a run, so that another experiment of that name loses nothing; its new name."""
-    number = 1
-    while (aside := folder.with_name(f"{folder.name}.before{number}")).exists():
-        number += 1
-    folder.rename(aside)
-    return aside
-
-
-def note_experiments(study: Study) -> None:
-    """Write down which experiment each run is."""
-    for run in study.runs.values():
-        file = Path(study.results, run.name, "experiment.json")
-        if _read(file) != _experiment(run):
-            write_text(file, json.dumps(_experiment(run), indent=2) + "\n")
-
-
-def _experiment(run: Run) -> dict[str, Any]:
-    return json.loads(json.dumps({"data": run.data.name, "chain": [asdict(block) for block in run.plan.blocks]}))
-
-
-def _read(file: Path) -> Mapping[str, Any]:
-    try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return {}
-
-
-def left_phases(study: Study) -> list[Path]:
-    """Folders of phases that the plan no longer has."""
-    found = []
-    for run in study.runs.values():
-        for folder in sorted(Path(study.results, run.name).glob("seed*/phase*")):
-            number = folder.name.removeprefix("phase")
-            if number.isdecimal() and int(number) > len(run.plan.phases):
-                found.append(folder)
-    return found
 
 
 def _one_line_for_a_stop() -> None:

@@ -1,0 +1,66 @@
+"""Which experiment the folder of a run holds, so that one never replaces another."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from multiblock.config import Run, Study
+from multiblock.files import write_text
+
+
+def other_experiments(study: Study) -> list[Path]:
+    """The folders of runs that hold finished weights of another chain or of another data set.
+
+    A chain that was grown or shortened is the same experiment, and so is one whose images or recipes have changed.
+    """
+    return [folder for run in study.runs.values() if _is_other(folder := Path(study.results, run.name), run)]
+
+
+def _is_other(folder: Path, run: Run) -> bool:
+    before = _read(folder / "experiment.json")
+    if not before or not any(folder.glob("seed*/phase*/weights.safetensors")):
+        return False
+    now = _experiment(run)
+    common = min(len(before.get("chain", [])), len(now["chain"]))
+    return before.get("data") != now["data"] or before["chain"][:common] != now["chain"][:common]
+
+
+def set_aside(folder: Path) -> Path:
+    """Rename the folder of a run, so that another experiment of that name loses nothing; its new name."""
+    number = 1
+    while (aside := folder.with_name(f"{folder.name}.before{number}")).exists():
+        number += 1
+    folder.rename(aside)
+    return aside
+
+
+def note_experiments(study: Study) -> None:
+    """Write down which experiment each run is."""
+    for run in study.runs.values():
+        file = Path(study.results, run.name, "experiment.json")
+        if _read(file) != _experiment(run):
+            write_text(file, json.dumps(_experiment(run), indent=2) + "\n")
+
+
+def _experiment(run: Run) -> dict[str, Any]:
+    return json.loads(json.dumps({"data": run.data.name, "chain": [asdict(block) for block in run.plan.blocks]}))
+
+
+def _read(file: Path) -> Mapping[str, Any]:
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def left_phases(study: Study) -> list[Path]:
+    """Folders of phases that the plan no longer has."""
+    found = []
+    for run in study.runs.values():
+        for folder in sorted(Path(study.results, run.name).glob("seed*/phase*")):
+            number = folder.name.removeprefix("phase")
+            if number.isdecimal() and int(number) > len(run.plan.phases):
+                found.append(folder)
+    return found
