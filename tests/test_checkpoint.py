@@ -109,18 +109,18 @@ def test_a_damaged_checkpoint_costs_no_byte(arrays, tmp_path, monkeypatch, after
 
 @pytest.mark.parametrize(("at", "look"), [(20, 1), (30, 2), (60, 4)])  # looks: every 20, and at the end of a stage
 def test_a_stop_does_not_wait_for_the_validation_images(arrays, tmp_path, monkeypatch, at, look):
-    real, out = tiles.run, tmp_path / "out"
+    real, out = tiles.infer, tmp_path / "out"
     seen = []
 
-    def asked(*arguments):
+    def asked(*arguments, **named):
         seen.append(1)
         if len(seen) == look:
             signal.raise_signal(signal.SIGTERM)
             pytest.fail("the signal was to end this")
-        return real(*arguments)
+        return real(*arguments, **named)
 
     with monkeypatch.context() as patched, pytest.raises(SystemExit) as left:
-        patched.setattr(tiles, "run", asked)
+        patched.setattr(tiles, "infer", asked)
         run(arrays, out)
     assert left.value.code == 1 and len(seen) == look
     assert states(next(out.glob("working-*")))[-1].name.startswith(f"{at:09d}")

@@ -64,7 +64,13 @@ def test_every_part_that_is_named_is_there():
 
 
 def test_a_kind_of_result_depends_on_what_makes_it_and_not_on_more():
-    for numeric in ("training.step", "training.losses", "training.optimisers", "data.sampler", "networks.layers"):
+    for numeric in (
+        "training.step",
+        "training.objective",
+        "training.optimisers:make",
+        "data.sampler",
+        "networks.layers",
+    ):
         assert numeric in PARTS["training"]
     named = {name.partition(":")[0] for name in PARTS["training"]}
     assert not named & {"training.trainer", "training.progress", "training.history", "plan", "files", "errors"}

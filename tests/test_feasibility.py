@@ -127,8 +127,8 @@ def test_files_that_do_not_fit(tmp_path, monkeypatch):
     Chain.build([Block(network="toy", options={"depth": 3})], [True]).save(Path("w.safetensors"))
     plan = [{"span": 1, "start": "w.safetensors", "stages": [{"iterations": 1, "patch": 16}]}]
     assert check(study({"network": "toy", "depth": 3}, plan=plan))
-    message = refused(study({"network": "toy", "depth": 2}, plan=plan))
-    assert message.startswith("runs.one.plan, phase 1, start: w.safetensors: ")
+    with pytest.raises(UserError, match=r"^runs\.one\.plan, phase 1, start: w\.safetensors: .* depth is 3"):
+        study({"network": "toy", "depth": 2}, plan=plan)
     torch.save({"features.0.weight": torch.zeros(3)}, "vgg16.pth")
     made = config.checked({})
     made["training"]["vgg16"] = "vgg16.pth"
@@ -155,24 +155,18 @@ def test_files_that_do_not_fit(tmp_path, monkeypatch):
     ],
 )
 def test_networks_of_ones_own(tmp_path, monkeypatch, changes, says):
-    from multiblock.networks import registry
 
     monkeypatch.chdir(tmp_path)
     plain = {"padding": 1, "line": "pass", "receptive_field": 3, "output_layer": "layer"}
     Path("own.py").write_text(OWN.format(**{**plain, **changes}))
-    registry._class.cache_clear()
-    registry._options.cache_clear()
     made = study({"network": "own.py"})
     assert says in refused(made) if says else check(made)
 
 
 def test_the_last_convolution_has_to_be_there_to_be_zeroed(tmp_path, monkeypatch):
-    from multiblock.networks import registry
 
     monkeypatch.chdir(tmp_path)
     Path("own.py").write_text(OWN.format(padding=1, line="pass", receptive_field=3, output_layer="gone"))
-    registry._class.cache_clear()
-    registry._options.cache_clear()
     stages = [{"iterations": 1, "patch": 16, "batch": 2}]
     plan = [{"span": 1, "stages": stages}, {"span": 2, "start": "inherit_zeroed", "stages": stages}]
     assert "phase 2: blocks.b (own.py)" in refused(study({"network": "own.py"}, chain=("b", "b"), plan=plan))

@@ -1,11 +1,10 @@
 """A loss, optimiser, schedule, degradation or start is one entry in one file; the rest is read from there."""
 
-import ast
 import re
 
 import pytest
 
-from multiblock import config
+from multiblock import config, source
 from multiblock.config import schema
 from multiblock.config.reference import reference
 from multiblock.data.degradations import DEGRADATIONS, Degradation
@@ -129,10 +128,49 @@ def test_options_that_do_not_go_together(stage, says):
         config.load(changed("recipes.single", [{"iterations": 1}, {"iterations": 1, **stage}]))
 
 
-def test_what_an_entry_says_of_itself_computes_nothing():
-    def digest(text: str) -> str:
-        return code_digest._normal(ast.parse(text))
+TABLE = """
+LOSSES = {"l1": LossTerm(what="is a", of=_l1), "style": LossTerm(what="is b", of=_style)}
 
-    entry = 'LOSSES = {"l1": LossTerm(what="is a", of=f)}'
-    assert digest(entry) == digest(entry.replace("is a", "is the mean of"))
-    assert digest(entry) != digest(entry.replace("of=f", "of=g"))
+def _l1(output, target):
+    return (output - target).abs().mean()
+
+def _style(output, target):
+    return _l1(_gram(output), _gram(target))
+
+def _gram(features):
+    return features @ features.T
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "changed"),
+    [
+        ("is a", "is the mean of", ()),
+        ("features @ features.T", "features.T @ features", ("style",)),
+        (".abs().mean()", ".square().mean()", ("l1", "style")),
+        ('"style": ', '"l2": LossTerm(what="is c", of=_l2), "style": ', ()),
+        ("of=_style", "of=_style, on_features=True", ("style",)),
+    ],
+)
+def test_entries_of_a_table_count_one_by_one(old, new, changed):
+    def digest(text: str, name: str) -> str:
+        return source.digest_of_code(text, f"LOSSES[{name}]", frozenset({"what"}))
+
+    assert old in TABLE
+    for name in ("l1", "style"):
+        same = digest(TABLE, name) == digest(TABLE.replace(old, new), name)
+        assert same == (name not in changed), name
+
+
+def test_every_entry_of_every_table_has_a_digest():
+    tables = {
+        "loss": LOSSES,
+        "optimiser": OPTIMISERS,
+        "schedule": SCHEDULES,
+        "start": STARTS,
+        "degradation": DEGRADATIONS,
+    }
+    assert tables.keys() == code_digest.TABLES.keys()
+    for kind, entries in tables.items():
+        digests = {code_digest.of("training", entries=frozenset({(kind, name)})) for name in entries}
+        assert len(digests) == len(entries)

@@ -212,7 +212,7 @@ def test_training_starts_from_torchvisions_file_and_only_then(tmp_path):
     weights = {name: torch.rand(shape) if shape else torch.tensor(5) for name, shape in shapes.items()}
     torch.save(weights, tmp_path / "resnet34-b627a593.pth")
     spec = zoo.block("sr_resunet_7", {"encoder_weights": str(tmp_path / "resnet34-b627a593.pth")}, "b")
-    task = Task(seed=1, phase=1, first=1, blocks=(spec,), starts=("default",), stages=())
+    task = Task(seed=1, phase=1, first=1, last=1, blocks=(spec,), starts=("default",), stages=())
     assert task.files == (str(tmp_path / "resnet34-b627a593.pth"),)
     encoder = starting_chain(task, {}).blocks["1"].encoder.state_dict()
     assert all(torch.equal(value, weights[name]) for name, value in encoder.items())

@@ -302,7 +302,7 @@ class TestNames:
             ("imdn", {"scale": 7}, "b.scale: found 7; imdn allows 2, 3, 4"),
             ("carn", {"gate": "bth"}, "b.gate: found 'bth'; did you mean 'both'?; allowed are none, channel"),
             ("carn", {"dilations": 2}, "b.dilations: found 2; allowed is a list of whole numbers"),
-            ("carn", {"dilations": [1, "2", 1]}, "b.dilations.1: found '2'; allowed is a value of type int"),
+            ("carn", {"dilations": [1, "2", 1]}, "b.dilations, entry 2: found '2'; allowed is a value of type int"),
             ("sr_resunet_2", {}, "b.encoder_weights: is missing; sr_resunet needs it: file of the encoder's weights"),
         ],
     )

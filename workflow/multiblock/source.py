@@ -30,7 +30,8 @@ def digest_of_code(text: str, part: str = "", beside: frozenset[str] = frozenset
 
     Args:
         beside: names of arguments that compute nothing where they are given, such as what a registry's entry says.
-        part: a class or function of it, as in ``Chain.forward``; the whole module if none is named.
+        part: a class or function of it, as in ``Chain.forward``; or an entry of a table of it, as in ``LOSSES[l1]``,
+            with all that the entry names in the module; the whole module if none is named.
 
     Raises:
         SyntaxError: it is no Python.
@@ -40,13 +41,45 @@ def digest_of_code(text: str, part: str = "", beside: frozenset[str] = frozenset
     for call in ast.walk(tree):
         if isinstance(call, ast.Call):
             call.keywords = [keyword for keyword in call.keywords if keyword.arg not in beside]
-    node: ast.AST = tree
+    table, _, key = part.removesuffix("]").partition("[")
+    nodes = _entry(tree, table, key) if key else [_part(tree, part)]
+    names = _imported_names(tree)
+    return digest_of_text("\n".join(_written(node, names) for node in nodes))
+
+
+def _part(tree: ast.AST, part: str) -> ast.AST:
+    """A class or function of a module."""
     for name in filter(None, part.split(".")):
-        found = [child for child in getattr(node, "body", []) if getattr(child, "name", None) == name]
+        found = [child for child in getattr(tree, "body", []) if getattr(child, "name", None) == name]
         if not found:
             raise ValueError(f"{part}: there is no {name}")
-        node = found[0]
-    return digest_of_text(_written(node, _imported_names(tree)))
+        tree = found[0]
+    return tree
+
+
+def _entry(tree: ast.Module, table: str, key: str) -> list[ast.AST]:
+    """An entry of a table, and what it names in the module, directly or not, by name; other entries do not count."""
+    defined: dict[str, ast.AST] = {}
+    for child in tree.body:
+        if isinstance(child, ast.FunctionDef | ast.ClassDef):
+            defined[child.name] = child
+        elif isinstance(child, ast.Assign) and isinstance(child.targets[0], ast.Name):
+            defined[child.targets[0].id] = child.value
+    entries = defined.get(table)
+    if not isinstance(entries, ast.Dict):
+        raise ValueError(f"{table}: there is no table of that name")
+    found = [value for k, value in zip(entries.keys, entries.values, strict=True) if getattr(k, "value", k) == key]
+    if not found:
+        raise ValueError(f"{table}: there is no {key}")
+    named: dict[str, ast.AST] = {}
+    waiting: list[ast.AST] = [found[0]]
+    while waiting:
+        for node in ast.walk(waiting.pop()):
+            name = getattr(node, "id", None)
+            if name in defined and name not in named and name != table:
+                named[name] = defined[name]
+                waiting.append(defined[name])
+    return [found[0], *(node for _, node in sorted(named.items()))]
 
 
 def digest_of_files(files: Iterable[Path], root: Path) -> str:

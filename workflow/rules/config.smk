@@ -4,6 +4,10 @@ from pathlib import Path
 
 # The package is found without being installed; the jobs find it through the link beside the scripts.
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
+# The profile may have read files by another copy that is installed.
+for name in [name for name in sys.modules if name.partition(".")[0] == "multiblock"]:
+    if not str(sys.modules[name].__file__).startswith(sys.path[0]):
+        del sys.modules[name]
 
 from multiblock.config import load
 from multiblock.errors import UserError, one_line

@@ -23,7 +23,6 @@ _TABLE = ("report.measured", "report.markdown", "inference.metrics:means")
 PARTS: dict[str, tuple[str, ...]] = {
     "conversion": (
         "data.convert",
-        "data.degradations",
         "data.reader",
         "data.images",
         "data.colour",
@@ -37,14 +36,17 @@ PARTS: dict[str, tuple[str, ...]] = {
         *_NETWORK,
         "training.step",
         "runtime.precision:set_tf32",
-        "training.losses",
+        "training.losses:total",
         "training.objective",
         "training.vgg16",
-        "training.optimisers",
-        "training.schedules",
+        "training.optimisers:make",
+        "training.optimisers:build",
+        "training.optimisers:groups",
+        "training.optimisers:filled",
+        "training.schedules:factor",
+        "training.schedules:filled",
         "training.freezing",
         "training.start",
-        "training.starts",
         "data.sampler",
         "data.tensors",
     ),
@@ -60,10 +62,26 @@ PARTS: dict[str, tuple[str, ...]] = {
 """Modules, or parts of modules (``module:Class.method``), by the kind of result that they make."""
 
 
+TABLES = {
+    "loss": "training.losses:LOSSES",
+    "optimiser": "training.optimisers:OPTIMISERS",
+    "schedule": "training.schedules:SCHEDULES",
+    "start": "training.starts:STARTS",
+    "degradation": "data.degradations:DEGRADATIONS",
+}
+"""The tables whose entries count one by one, where a result is made with them."""
+
+
 @cache
-def of(part: str, *networks: str) -> str:
-    """The digest of the code of a kind of result, and of the networks (families or files) that take part in it."""
+def of(part: str, *networks: str, entries: frozenset[tuple[str, str]] = frozenset()) -> str:
+    """The digest of the code of a kind of result.
+
+    Args:
+        networks: families or files of the networks that take part in it.
+        entries: what is used of the tables, as in ``("loss", "l1")``.
+    """
     digests = [_digest(name) for name in PARTS[part]] + [registry.digest(network) for network in sorted(set(networks))]
+    digests += [f"{kind} {name} {_digest(f'{TABLES[kind]}[{name}]')}" for kind, name in sorted(entries)]
     return source.digest_of_text("\n".join(digests))
 
 

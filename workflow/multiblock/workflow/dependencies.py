@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from multiblock.config import Study
-from multiblock.plan import Task
+from multiblock.plan import Task, is_file
 from multiblock.workflow import code_digest
 from multiblock.workflow.layout import Layout
 
@@ -31,7 +31,8 @@ class Dependencies:
 
     def conversion(self, wildcards: Any) -> dict[str, Any]:
         """Of HR and LR."""
-        return {"images": self._images(wildcards.data), "code": code_digest.of("conversion")}
+        used = frozenset({("degradation", self._study.data[wildcards.data].degradation)})
+        return {"images": self._images(wildcards.data), "code": code_digest.of("conversion", entries=used)}
 
     def enlargement(self, wildcards: Any) -> dict[str, Any]:
         """Of LR at the size of HR."""
@@ -43,12 +44,13 @@ class Dependencies:
 
     def settings(self, wildcards: Any) -> dict[str, Any]:
         """The settings of training, for its script."""
+        task = self.task(wildcards)
         names = ("device", "precision", "layout", "compile", "deterministic")
         keys = ("keep", "history_every", "validate_every")
         return {
             **{name: getattr(self._study, name) for name in names},
             **{key: getattr(self._study.training, key) for key in keys},
-            "source": code_digest.of("training", *_networks(self.task(wildcards))),
+            "source": code_digest.of("training", *_networks(task), entries=_entries(task)),
         }
 
     def training(self, wildcards: Any) -> dict[str, Any]:
@@ -139,6 +141,15 @@ class Dependencies:
 
     def _chain(self, wildcards: Any) -> list[str]:
         return _networks(self.task(wildcards))
+
+
+def _entries(task: Task) -> frozenset[tuple[str, str]]:
+    """What a phase uses of the tables of losses, optimisers, schedules and ways to start."""
+    used = {("start", start) for start in task.starts if isinstance(start, str) and not is_file(start)}
+    for stage in task.stages:
+        used |= {("loss", term) for term in stage.loss} | {("optimiser", stage.optimiser)}
+        used |= {("schedule", stage.schedule["kind"])} if stage.schedule else set()
+    return frozenset(used)
 
 
 def _networks(task: Task) -> list[str]:
