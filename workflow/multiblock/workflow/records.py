@@ -69,6 +69,8 @@ class Records:
         if not made:
             return ["nothing says what it was made of"]
         found = list(differences(made.get("depends"), json.loads(json.dumps(on()))))
+        # Another loss or network is other code too, which needs no words of its own.
+        found = [reason for reason in found if reason != _DIGESTS["code"]] or found
         read, noted = {os.path.relpath(file, folder) for file in _known(inputs)}, set(made.get("inputs", {}))
         found += [f"reads {name}, now" for name in sorted(read - noted)]
         found += [f"no longer reads {name}" for name in sorted(noted - read)]
