@@ -50,6 +50,8 @@ QUICK = (
     "model.metadata",
     "config",
     "config.reference",
+    "workflow.status",
+    "workflow.clean",
     "cli",
 )
 """Imported without PyTorch: Snakemake's start and ``multiblock plan`` stay quick."""

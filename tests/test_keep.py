@@ -173,7 +173,9 @@ def test_a_phase_that_the_plan_no_longer_has_is_named(pairs):
     study(pairs)
     finish(pairs)
     study(pairs, PLAN[:1])
-    assert "results/one/seed1/phase2 is of a phase that the plan no longer has" in snakemake(pairs, "--dry-run").stderr
+    said = snakemake(pairs, "--dry-run").stderr
+    assert "results/one/seed1/phase2 is of a phase that the plan no longer has" in said
+    assert "it is left as it is; `multiblock clean` removes it\n" in said
 
 
 def test_looking_at_results_needs_no_images(pairs):

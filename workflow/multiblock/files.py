@@ -6,7 +6,7 @@ import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +120,33 @@ def lock(folder: Path, doing: str, wait: float = 0) -> Iterator[None]:
         yield
     finally:
         held.release()
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process, this one too, holds ``folder``; nothing is written where none ever has."""
+    file = folder / ".lock"
+    if not file.exists():
+        return False
+    probe = FileLock(file)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            probe.acquire(timeout=0)
+        except Timeout:
+            return True
+    probe.release()
+    return False
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder; links count as such, and what is not there as none."""
+    inside = os.walk(path) if path.is_dir() and not path.is_symlink() else [("", [], [str(path)])]
+    total = 0
+    for folder, _, names in inside:
+        for name in names:
+            with suppress(OSError):  # others may be at work there
+                total += os.lstat(os.path.join(folder, name)).st_size
+    return total
 
 
 def write_text(file: Path, text: str) -> None:

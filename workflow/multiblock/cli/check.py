@@ -2,10 +2,9 @@
 
 import argparse
 import math
-from pathlib import Path
 from typing import Any
 
-from multiblock import config
+from multiblock.cli.configs import add_config_argument, study_of
 from multiblock.cli.printing import print_table
 from multiblock.errors import UserError, one_line
 
@@ -18,7 +17,7 @@ def add(commands: Any) -> None:
         description="Read all images of the data sets of a config, measure each pair of LR and HR, and say what is "
         "doubtful. Exit status 1 where a pair is wrong or a test image is a training image too.",
     )
-    parser.add_argument("config", nargs="*", type=Path, default=[Path("config.yaml")], help="files, merged in order")
+    add_config_argument(parser)
     parser.set_defaults(run=run)
 
 
@@ -26,7 +25,7 @@ def run(options: argparse.Namespace) -> None:
     """Print what is found in each data set, then the verdict."""
     from multiblock.data.check import check
 
-    study = config.load(config.read(options.config))
+    study, _ = study_of(options)
     bad = [data.name for data in study.data.values() if not _fine(check(data))]
     if bad:
         raise UserError(f"data {', '.join(bad)}: cannot be trained on as it is; see above")

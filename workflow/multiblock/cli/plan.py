@@ -1,31 +1,25 @@
 """``multiblock plan``: print the phases of a config, what it left at its default, and whether it can be trained."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from multiblock import config
+from multiblock.cli.configs import add_config_argument, study_of
 from multiblock.cli.printing import print_table
 from multiblock.config.defaults import defaults
-from multiblock.config.reading import check_whole
 from multiblock.plan import INPUT, Plan, format_span
 from multiblock.workflow.check import check
-from multiblock.workflow.given import DEFAULT
 
 
 def add(commands: Any) -> None:
     """Add the subcommand to the parser."""
     parser = commands.add_parser("plan", help="check a config and print its phases")
-    parser.add_argument("config", nargs="*", type=Path, default=[DEFAULT], help="files, merged in order")
+    add_config_argument(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
     """Print a table of phases for each run, and the defaults that the files got; then check all phases."""
-    given = config.read(options.config)
-    study = config.load(given)
-    if options.config != [DEFAULT]:
-        check_whole(given, options.config)
+    study, given = study_of(options)
     for run in study.runs.values():
         seeds = ", ".join(map(str, study.seeds))
         print(f"run {run.name}: {len(run.plan.blocks)} blocks on {run.data.name}, seeds {seeds}")

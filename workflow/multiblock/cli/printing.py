@@ -13,6 +13,14 @@ def print_table(rows: Sequence[Sequence[str]], indent: str = "") -> None:
         print((indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip())
 
 
+def in_bytes(size: int) -> str:
+    """What files take, in a unit that a person reads: ``1.2 MiB``."""
+    if size < 1000:
+        return f"{size} bytes"
+    power = next(power for power in (1, 2, 3, 4) if size < 1000 * 1024**power or power == 4)
+    return f"{size / 1024**power:.1f} {('KiB', 'MiB', 'GiB', 'TiB')[power - 1]}"
+
+
 def add_device_arguments(command: argparse.ArgumentParser) -> None:
     """Where a network runs, and in how much memory."""
     command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")

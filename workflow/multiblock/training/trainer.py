@@ -1,6 +1,5 @@
 """One phase, from the weights that it starts from to the weights that it leaves."""
 
-import hashlib
 import json
 import logging
 import math
@@ -17,7 +16,7 @@ from multiblock.data.imageset import ImageSet
 from multiblock.data.sampler import Sampler
 from multiblock.errors import UserError
 from multiblock.files import lock, write_text
-from multiblock.model.metadata import VALIDATION_PSNR, Provenance, digest_of_result
+from multiblock.model.metadata import VALIDATION_PSNR, Provenance
 from multiblock.model.state_dict import check_finite
 from multiblock.plan import Stage, Task
 from multiblock.runtime import compilation, memory
@@ -25,6 +24,7 @@ from multiblock.runtime.device import Device, make_deterministic, random_states,
 from multiblock.training import checkpoint, schedules
 from multiblock.training.freezing import Trained
 from multiblock.training.history import History
+from multiblock.training.key import key
 from multiblock.training.progress import Progress, duration
 from multiblock.training.record import below_input, record, versions
 from multiblock.training.signals import Stopped, StopRequest
@@ -128,7 +128,7 @@ class Trainer:
     def resume(self, out: Path, weights: Mapping[int, Path]) -> None:
         """Go on from the checkpoint of the same training, if there is one; say what was derived."""
         self.out = out
-        self.working = checkpoint.working_folder(out, _key(self.task, self.settings, self.data, weights))
+        self.working = checkpoint.working_folder(out, key(self.task, asdict(self.settings), self.data, weights))
         self.state = state = checkpoint.load(self.working)
         self.device = _as_begun(self.device, state.about)
         if state.step:
@@ -367,12 +367,3 @@ def _as_begun(device: Device, about: Mapping[str, Any]) -> Device:
 
 def _blocks(task: Task) -> str:
     return f"block {task.first}" if task.first == task.last else f"blocks {task.first} to {task.last}"
-
-
-def _key(task: Task, settings: Settings, data: list[str], weights: Mapping[int, Path]) -> str:
-    """A digest of everything that the weights depend on."""
-    numeric = {name: value for name, value in asdict(settings).items() if name != "history_every"}
-    parts = [json.dumps([asdict(task), numeric], sort_keys=True), *data]
-    files = [file for _, file in sorted(weights.items())] + [Path(file) for file in task.files]
-    parts += [digest_of_result(file) for file in files]
-    return hashlib.blake2b("\n".join(parts).encode(), digest_size=8).hexdigest()

@@ -1,6 +1,7 @@
 """Which experiment the folder of a run holds, so that one never replaces another."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -56,11 +57,42 @@ def _read(file: Path) -> Mapping[str, Any]:
 
 
 def left_phases(study: Study) -> list[Path]:
-    """Folders of phases that the plan no longer has."""
-    found = []
+    """Folders of phases that the plan no longer has; those of another experiment are not this plan's."""
+    found, others = [], other_experiments(study)
     for run in study.runs.values():
+        if Path(study.results, run.name) in others:
+            continue
         for folder in sorted(Path(study.results, run.name).glob("seed*/phase*")):
             number = folder.name.removeprefix("phase")
-            if number.isdecimal() and int(number) > len(run.plan.phases):
+            if number.isdecimal() and int(number) > len(run.plan.phases) and not folder.is_symlink():
                 found.append(folder)
     return found
+
+
+def runs_set_aside(study: Study) -> list[Path]:
+    """Folders that :func:`set_aside` renamed."""
+    found = []
+    for folder in _folders(study):
+        run, _, number = folder.name.rpartition(".before")
+        if run in study.runs and number.isdecimal():
+            found.append(folder)
+    return found
+
+
+def not_named(study: Study) -> list[Path]:
+    """Folders of other runs, and of other seeds of the study's runs; they may be another config's."""
+    known = {*runs_set_aside(study), *(Path(study.results, run) for run in study.runs)}
+    found = [folder for folder in _folders(study) if folder not in known and _is_run(folder)]
+    seeds = {f"seed{seed}" for seed in study.seeds}
+    for run in study.runs:
+        folders = sorted(Path(study.results, run).glob("seed*"))
+        found += [folder for folder in folders if re.fullmatch(r"seed\d+", folder.name) and folder.name not in seeds]
+    return found
+
+
+def _folders(study: Study) -> list[Path]:
+    return [folder for folder in sorted(Path(study.results).glob("*")) if folder.is_dir() and not folder.is_symlink()]
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / "experiment.json").is_file() or any(folder.glob("seed*/phase*/weights.safetensors"))

@@ -9,7 +9,7 @@ and results that were copied without Snakemake's own notes are still known for w
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ class Records:
             self._seen.add(file)
             plain = json.loads(json.dumps(on()))  # tuples are lists, as they are when they are read again
             made = _read(made_file(file))
-            stands = made.get("depends") == plain and self._unchanged(folder, made)
+            stands = made.get("depends") == plain and not any(self._changed(folder, made))
             if _read(file) != plain or not stands:
                 write_text(file, json.dumps(plain, indent=2, sort_keys=True) + "\n")
             if stands:
@@ -58,14 +58,57 @@ class Records:
                 self._other_versions.add(text)
                 self._say(f"there are results that were made with {text}; {now} is here; they are kept as they are")
 
-    def _unchanged(self, folder: Path, made: Mapping[str, Any]) -> bool:
-        """Whether inputs and outputs are what they were; one that is missing is Snakemake's to notice."""
+    def reasons(self, folder: Path, name: str, on: Callable[[], Mapping[str, Any]], inputs: Iterable[str]) -> list[str]:
+        """Why the result ``name`` in ``folder`` is to be made anew, in words; nothing where it stands.
+
+        Args:
+            on: gives what it depends on.
+            inputs: the files that its job reads.
+        """
+        made = _read(made_file(folder / ".depends" / f"{name}.json"))
+        if not made:
+            return ["nothing says what it was made of"]
+        found = list(differences(made.get("depends"), json.loads(json.dumps(on()))))
+        # Another loss or network is other code too, which needs no words of its own.
+        found = [reason for reason in found if reason != _DIGESTS["code"]] or found
+        read, noted = {os.path.relpath(file, folder) for file in _known(inputs)}, set(made.get("inputs", {}))
+        found += [f"reads {name}, now" for name in sorted(read - noted)]
+        found += [f"no longer reads {name}" for name in sorted(noted - read)]
+        return found + [f"{name} has changed" for name in self._changed(folder, made)]
+
+    def _changed(self, folder: Path, made: Mapping[str, Any]) -> Iterator[str]:
+        """Inputs and outputs that are not what they were; one that is missing is Snakemake's to notice."""
         for noted in (made.get("inputs", {}), made.get("outputs", {})):
             for name, digest in noted.items():
                 file = Path(os.path.normpath(folder / name))
                 if file.is_file() and self._digests.of(file) != digest:
-                    return False
-        return True
+                    yield name
+
+
+def differences(before: Any, now: Any, place: str = "") -> Iterator[str]:
+    """What differs between two plain values, in words: ``stage 2 lr: 0.001, now 0.002``."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for name in dict.fromkeys([*before, *now]):
+            below = name if place in ("", "task", "settings") else f"{place} {name}"
+            yield from differences(before.get(name), now.get(name), below)
+    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        for number, pair in enumerate(zip(before, now, strict=True), 1):
+            yield from differences(*pair, f"{place.removesuffix('s')} {number}")
+    elif before != now:
+        what = place.split()[0] if place else ""
+        if what in _DIGESTS:  # digests say nothing to anyone
+            yield _DIGESTS[what].format(place.removeprefix("files "))
+        else:
+            yield f"{place}: {_shown(before)}, now {_shown(now)}"
+
+
+_DIGESTS = {"code": "the code has changed", "images": "the images have changed", "files": "{} has changed"}
+"""What is known by a digest, and how its change is said."""
+
+
+def _shown(value: Any) -> str:
+    text = "nothing" if value is None else f"{len(value)} of them" if isinstance(value, list) else str(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 class Record:
@@ -119,9 +162,16 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _digests(folder: Path, files: Iterable[str]) -> dict[str, str]:
-    """Digests by path from ``folder``, so that results can be moved.
-
-    Arrays are left out, as the index beside each holds digests of its pixels; so are folders.
-    """
-    plain = (Path(file) for file in files if not file.endswith(".npy"))
+    """Digests by path from ``folder``, so that results can be moved; folders are left out."""
+    plain = (Path(file) for file in _known(files))
     return {os.path.relpath(file, folder): digest_of_result(file) for file in plain if file.is_file()}
+
+
+def _known(files: Iterable[str]) -> Iterator[str]:
+    """The files that are known by their digest: not arrays, as the index beside each holds digests of its pixels."""
+    return (file for file in files if not file.endswith(".npy"))
+
+
+def made_of(folder: Path, name: str) -> dict[str, Any]:
+    """What the result ``name`` in ``folder`` was made of, beside files; empty where nothing says so."""
+    return dict(_read(made_file(folder / ".depends" / f"{name}.json")).get("depends", {}))

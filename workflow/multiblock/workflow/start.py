@@ -117,7 +117,7 @@ def _look_around(study: Study, call: "Call") -> None:
         else:
             say(f"{what}; it is kept as {set_aside(folder)}")
     for folder in left_phases(study):
-        say(f"{folder} is of a phase that the plan no longer has; it is left as it is")
+        say(f"{folder} is of a phase that the plan no longer has; it is left as it is; `multiblock clean` removes it")
     if call.works:
         note_experiments(study)
 

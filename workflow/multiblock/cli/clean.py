@@ -1,0 +1,58 @@
+"""``multiblock clean``: list what the plan of a config does not need, and remove it where it is told to."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from multiblock.cli.configs import add_config_argument, study_of
+from multiblock.cli.printing import in_bytes, print_table
+from multiblock.files import lock
+
+_ARRAYS = (
+    "The next run makes the arrays again, and measures and draws again. Trainings find that they stand, by content, "
+    "where the arrays come out the same; LR_k made on another kind of machine may differ, and what follows is then "
+    "trained again."
+)
+
+
+def add(commands: Any) -> None:
+    """Add the subcommand to the parser."""
+    parser = commands.add_parser(
+        "clean",
+        help="list or remove what the plan of a config does not need",
+        description="List what could be removed from the results folder, and what each takes: phases that the plan no "
+        "longer has, checkpoints that no unfinished phase goes on from, runs that were set aside. Weights, histories, "
+        "records and measurements of phases that the plan has always stay. Nothing is removed without --yes.",
+    )
+    add_config_argument(parser)
+    parser.add_argument("--arrays", action="store_true", help="also arrays of images and LR_k, which can be made again")
+    parser.add_argument("--yes", action="store_true", help="remove it")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print what could be removed, and remove it with ``--yes``; no workflow may be at work meanwhile."""
+    from multiblock.workflow.clean import removable, remove
+    from multiblock.workflow.status import status
+
+    study, _ = study_of(options)
+    results = Path(study.results)
+    if not results.is_dir():
+        print(f"{results}: is not there, so that there is nothing to remove")
+        return
+    with lock(results, "running the workflow"):
+        found = status(study)
+        items = removable(found, options.arrays)
+        sizes = [item.size for item in items]
+        rows = [(str(item.folder), in_bytes(size), item.what) for item, size in zip(items, sizes, strict=True)]
+        print_table([("in", "takes", "is"), *rows] if rows else [("there is nothing to remove",)])
+        for data in found.data if options.arrays else ():
+            if data.unseen:
+                print(f"{data.folder}: its arrays stay, as they could not be made again: {data.unseen}")
+        if options.yes:
+            remove(items)
+    if items:
+        total = in_bytes(sum(sizes))
+        print(f"removed {total}" if options.yes else f"{total} in all; nothing is removed without --yes")
+    if items and options.arrays:
+        print(_ARRAYS)
