@@ -1,17 +1,20 @@
 # make run   the environment and the default run
-# make test  the environment and the tests
+# make test  the environment and the tests; make test-slow the slow ones (whole workflows, kills, benchmarks)
 # make env   the environment in .venv alone
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: run test env lint format docs lock benchmark full-size kill-test
+.PHONY: run test test-slow env lint format docs lock benchmark full-size kill-test
 
 run: env
 	$(BIN)/snakemake --cores 1 --resources gpu=1
 
 test: env
 	$(BIN)/pytest
+
+test-slow: env
+	$(BIN)/pytest -m slow
 
 env: .venv/ready
 

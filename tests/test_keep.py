@@ -19,6 +19,8 @@ from multiblock.model.chain import Chain
 from multiblock.plan import Block
 from test_workflow import command, jobs, snakemake, write_config
 
+pytestmark = pytest.mark.slow
+
 STAGES = [{"iterations": 150, "batch": 2, "patch": 16, "lr": 1e-4}]
 PLAN = [{"span": 1, "stages": STAGES}, {"span": 2, "start": "inherit_zeroed", "stages": STAGES}]
 

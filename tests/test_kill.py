@@ -1,7 +1,11 @@
 """Killed at random moments and started again, the workflow ends with the bytes of a run never disturbed."""
 
+import pytest
+
 import kill
 from conftest import ROOT
+
+pytestmark = pytest.mark.slow
 
 
 def test_killed_at_random_moments(tmp_path):

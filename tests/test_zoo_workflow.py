@@ -13,6 +13,8 @@ from multiblock.model import chain, metadata
 from published import PUBLISHED
 from test_workflow import jobs, snakemake
 
+pytestmark = pytest.mark.slow
+
 DATA = {
     "name": "made",
     "scale": 2,
