@@ -171,6 +171,28 @@ def test_another_experiment_of_the_same_name_is_kept(pairs):
     assert files(pairs / "results/one/seed1/phase1") != before
 
 
+def test_other_images_under_the_same_name_are_another_experiment(pairs):
+    def replaced(numbers) -> None:
+        for number in numbers:
+            for kind in ("HR", "LR"):
+                images.write(
+                    pairs / f"train/{kind}/image{number}.png", picture(seed=900 + number) // (1 + (kind == "LR"))
+                )
+
+    study(pairs, PLAN[:1])
+    finish(pairs)
+    before = files(pairs / "results/one/seed1/phase1")
+    replaced([1, 2, 3])  # one is left
+    assert "another chain or data set" not in snakemake(pairs, "--dry-run").stderr
+    replaced([4])
+    said = snakemake(pairs, "--dry-run").stderr
+    assert "results/one holds weights of another chain or data set; it will be renamed and kept" in said
+    finish(pairs)
+    assert files(pairs / "results/one.before1/seed1/phase1") == before
+    assert files(pairs / "results/one/seed1/phase1") != before
+    assert jobs(pairs) == {}
+
+
 def test_a_phase_that_the_plan_no_longer_has_is_named(pairs):
     study(pairs)
     finish(pairs)

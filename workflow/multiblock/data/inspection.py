@@ -88,3 +88,9 @@ def inspect(data: DatasetConfig, inspection: Inspection, patch: int) -> str:
     inspection.close()
     leaks.check_files(files, data.name)
     return digest.hexdigest()
+
+
+def trained_images(data: DatasetConfig, inspection: Inspection) -> list[str]:
+    """Digests of the HR images that are trained with: those of the train and validation splits."""
+    found = find(data, lambda file: inspection.look(file)[1:])
+    return [inspection.look(item.hr)[0] for split in ("train", "validation") for item in found[split]]

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,21 +11,32 @@ from multiblock.config import Run, Study
 from multiblock.files import write_text
 
 
-def other_experiments(study: Study) -> list[Path]:
+def other_experiments(study: Study, images: Mapping[str, Sequence[str]] | None = None) -> list[Path]:
     """The folders of runs that hold finished weights of another chain or of another data set.
 
-    A chain that was grown or shortened is the same experiment, and so is one whose images or recipes have changed.
+    A chain that was grown or shortened is the same experiment, and so is one whose recipes or some of whose images
+    have changed. A data set none of whose images is left is another one, whatever it is called.
+
+    Args:
+        images: digests of the images that each data set trains with; without them chain and name alone decide.
     """
-    return [folder for run in study.runs.values() if _is_other(folder := Path(study.results, run.name), run)]
+    folders = {run.name: Path(study.results, run.name) for run in study.runs.values()}
+    return [
+        folders[run.name]
+        for run in study.runs.values()
+        if _is_other(folders[run.name], _experiment(run, (images or {}).get(run.data.name, ())))
+    ]
 
 
-def _is_other(folder: Path, run: Run) -> bool:
+def _is_other(folder: Path, now: Mapping[str, Any]) -> bool:
     before = _read(folder / "experiment.json")
     if not before or not any(folder.glob("seed*/phase*/weights.safetensors")):
         return False
-    now = _experiment(run)
     common = min(len(before.get("chain", [])), len(now["chain"]))
-    return before.get("data") != now["data"] or before["chain"][:common] != now["chain"][:common]
+    if before.get("data") != now["data"] or before["chain"][:common] != now["chain"][:common]:
+        return True
+    known = before.get("images", [])
+    return bool(known and now["images"]) and set(known).isdisjoint(now["images"])
 
 
 def set_aside(folder: Path) -> Path:
@@ -37,16 +48,17 @@ def set_aside(folder: Path) -> Path:
     return aside
 
 
-def note_experiments(study: Study) -> None:
+def note_experiments(study: Study, images: Mapping[str, Sequence[str]]) -> None:
     """Write down which experiment each run is."""
     for run in study.runs.values():
-        file = Path(study.results, run.name, "experiment.json")
-        if _read(file) != _experiment(run):
-            write_text(file, json.dumps(_experiment(run), indent=2) + "\n")
+        file, now = Path(study.results, run.name, "experiment.json"), _experiment(run, images[run.data.name])
+        if _read(file) != now:
+            write_text(file, json.dumps(now, indent=2) + "\n")
 
 
-def _experiment(run: Run) -> dict[str, Any]:
-    return json.loads(json.dumps({"data": run.data.name, "chain": [asdict(block) for block in run.plan.blocks]}))
+def _experiment(run: Run, images: Sequence[str]) -> dict[str, Any]:
+    chain = [asdict(block) for block in run.plan.blocks]
+    return json.loads(json.dumps({"data": run.data.name, "chain": chain, "images": sorted(images)}))
 
 
 def _read(file: Path) -> Mapping[str, Any]:

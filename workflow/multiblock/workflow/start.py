@@ -4,7 +4,7 @@ import atexit
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 from multiblock import config as configuration
 from multiblock.config import Study
 from multiblock.data.dataset import left_out
-from multiblock.data.inspection import Inspection, inspect
+from multiblock.data.inspection import Inspection, inspect, trained_images
 from multiblock.errors import UserError
 from multiblock.files import Digests, lock
 from multiblock.model.metadata import digest_of_result
@@ -68,7 +68,8 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
         for line in (line for data in study.data.values() for line in left_out(data)):
             say(line)
         images = {name: inspect(data, inspection, study.largest_patch(name)) for name, data in study.data.items()}
-        _look_around(study, call)
+        trained_with = {name: trained_images(data, inspection) for name, data in study.data.items()}
+        _look_around(study, call, trained_with)
     records = Records(digests, write=not call.looks, say=say)
     on = Dependencies(study, layout, lambda data: "" if call.looks else images[data], digests.of)
     if not call.looks:
@@ -108,9 +109,9 @@ def _check_paths(workflow: Any) -> None:
             )
 
 
-def _look_around(study: Study, call: "Call") -> None:
+def _look_around(study: Study, call: Call, images: Mapping[str, Sequence[str]]) -> None:
     """Say what results of other plans and experiments there are; those of another experiment are set aside."""
-    for folder in other_experiments(study):
+    for folder in other_experiments(study, images):
         what = f"{folder} holds weights of another chain or data set"
         if call.plans:
             say(f"{what}; it will be renamed and kept")
@@ -119,7 +120,7 @@ def _look_around(study: Study, call: "Call") -> None:
     for folder in left_phases(study):
         say(f"{folder} is of a phase that the plan no longer has; it is left as it is; `multiblock clean` removes it")
     if call.works:
-        note_experiments(study)
+        note_experiments(study, images)
 
 
 _HELD = ExitStack()
