@@ -102,7 +102,8 @@ def test_an_edited_default_is_seen(tmp_path):
     [
         ({"parts": "import nowhere_at_all\n"}, r"my_block\.py: cannot be imported: ModuleNotFoundError: .*nowhere.*"),
         ({"parts": "x = 1\ny = x / 0\n"}, r"my_block\.py: cannot be .*ZeroDivisionError.*\(line 2 of parts\.py\)"),
-        ({"parts": "def f(:\n"}, r"my_block\.py: is no Python file: .*parts\.py, line 1"),
+        ({"parts": "def f(:\n"}, r"my_block\.py: is no Python file: parts\.py, line 1: "),
+        ({"my_block": "x = 1\ny = (\n"}, r"my_block\.py: is no Python file: line 2: '\(' was never closed; "),
     ],
 )
 def test_code_that_ends_in_an_error_is_named(tmp_path, change, says):

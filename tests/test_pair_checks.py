@@ -1,5 +1,6 @@
 """What is measured of pairs of LR and HR, and the command that prints it."""
 
+import re
 from importlib.resources import files
 from pathlib import Path
 
@@ -143,6 +144,7 @@ def test_the_command_says_that_all_is_fine(photographs, capsys):
     assert main(["check", str(photographs / "c.yaml")]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == "data mine" and printed[-1] == "  all fine: 5 pairs"
+    assert not re.search(r"[-+]?-0\.0+ ", "\n".join(printed))  # what rounds to zero has no minus sign
     assert {line.split()[1] for line in printed[2:-1]} == {"astronaut", "rocket", "coffee", "chelsea", "ihc"}
 
 

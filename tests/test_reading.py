@@ -12,7 +12,7 @@ from multiblock.cli import main
 from multiblock.config.bounds import argument, choices
 from multiblock.config.reading import overrides
 from multiblock.errors import UserError, nearest
-from multiblock.workflow.given import configuration
+from multiblock.workflow.given import check, configuration
 from test_workflow import command, jobs, snakemake, write_config
 
 WRONG = {
@@ -78,6 +78,25 @@ def test_snakemake_says_so_too(tmp_path, name, given):
     assert done.returncode == 1 and len(lines) == 1, printed
     assert lines[0] == f"multiblock: error: {file if given else 'config.yaml'}: {lines[0].partition('.yaml: ')[2]}"
     assert lines[0].partition(".yaml: ")[2].startswith(says)
+
+
+@pytest.mark.parametrize("content", ["", "# nothing yet\n", "---\n"])
+def test_a_file_without_keys_is_named(tmp_path, content):
+    mine, empty = tmp_path / "mine.yaml", tmp_path / "empty.yaml"
+    mine.write_text("seeds: [1]\n")
+    empty.write_text(content)
+    for given in ([empty], [mine, empty]):
+        with pytest.raises(SystemExit) as end:
+            check(["snakemake", "-n", "--configfile", *map(str, given)])
+        assert str(end.value).startswith(f"multiblock: error: {empty}: holds no keys; allowed is a mapping of keys")
+
+
+def test_what_is_to_be_made_is_not_taken_for_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").write_text("seeds: [1]\n")
+    check(["snakemake", "phase2", "--configfile", "mine.yaml"])
+    with pytest.raises(SystemExit, match="found phase2, and there is no such file; what is to be made stands before"):
+        check(["snakemake", "--configfile", "mine.yaml", "phase2"])
 
 
 # -- Several files, and what is laid over them -----------------------------------------------------------------

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from multiblock.data.imageset import ImageSet
@@ -85,9 +86,9 @@ def damaged(file: Path, **changes) -> Path:
             "runs only if it is trusted: by --trust-code nowhere.py",
         ),
         ({"blocks": [{"network": "mcan", "options": {"chanels": 8}}]}, "did you mean 'channels'"),
-        ({"blocks": [{"network": "mcan"}]}, "is damaged: KeyError"),
+        ({"blocks": [{"network": "mcan"}]}, "is damaged: it lacks 'options'"),
         ({"blocks": [{"network": 3, "options": {}}]}, "is damaged"),
-        ({"blocks": "mcan"}, "is damaged"),
+        ({"blocks": "mcan"}, "is damaged: a part of it is of another kind than it should be"),
         ({"blocks": []}, "names 0 blocks"),
         ({"clamped": []}, "names 1 blocks and 0 clamps"),
         ({"clamped": None}, "is damaged"),
@@ -101,6 +102,17 @@ def test_a_description_that_is_not_true_costs_neither_time_nor_memory(tmp_path, 
         chain.load(file)
     assert says in str(error.value) and "\n" not in str(error.value)
     assert time.monotonic() - begun < 5
+
+
+def test_weights_that_are_missing_are_said_to_be(tmp_path):
+    file = damaged(tmp_path / "w.safetensors")
+    with safe_open(file, "pt") as opened:
+        tensors, about = {name: opened.get_tensor(name) for name in opened.offset_keys()}, opened.metadata()
+    bias = next(name for name in tensors if name.endswith("bias"))
+    size = tensors.pop(bias).shape[0]
+    save_file(tensors, file, metadata=about)
+    with pytest.raises(UserError, match=rf"the blocks it names: {bias}: found nothing, needed shape {size}$"):
+        chain.load(file)
 
 
 def test_what_is_not_changed_is_read(tmp_path):

@@ -61,7 +61,9 @@ def _fine(found: Any) -> bool:
 
 
 def _row(split: str, name: str, check: Any) -> tuple[str, ...]:
-    numbers = {"correlation": ".3f", "down": "+.1f", "right": "+.1f", "zoom": ".3f", "turn": "+.1f", "stops": "+.2f"}
+    # With "z" what rounds to zero has no minus sign.
+    shift = {"down": "+z.1f", "right": "+z.1f", "zoom": ".3f", "turn": "+z.1f"}
+    numbers = {"correlation": "z.3f", **shift, "stops": "+z.2f"}
     cells = [_number(getattr(check, key), form) for key, form in numbers.items()]
     verdict = ": ".join(filter(None, (check.verdict, "; ".join(check.reasons))))
     return (split, name, *cells, check.order, _number(check.detail, ".2f"), verdict)

@@ -41,7 +41,8 @@ def run(options: argparse.Namespace) -> None:
     network = chain.load(options.weights, options.trust_code).to(device)
     asked = options.enlarge
     unknown = asked is None and network.scale == 1 and network.about.enlarge is None
-    if unknown and (network.about.stated or options.scale in (None, 1)):
+    of_one_size = options.scale == 1 or (options.scale is None and options.lr is not None)
+    if unknown and (network.about.stated or of_one_size):
         asked = options.scale or 1  # it takes what it is given, which has to have the size of HR
     scale = network.scale * network.enlargement(options.weights, asked)
     if options.scale not in (None, scale):

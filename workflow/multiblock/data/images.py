@@ -31,7 +31,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from multiblock.data import colour, depth
 from multiblock.data.remarks import Remark, at_once
-from multiblock.errors import UserError
+from multiblock.errors import UserError, listed
 from multiblock.files import atomic_write
 
 HEIC = (".heic", ".heif")
@@ -66,7 +66,10 @@ def opened(file: Path) -> Iterator[Image.Image]:
     except UserError:
         raise
     except UnidentifiedImageError:
-        raise UserError(f"{file}: cannot be read as an image: its content is of no known kind") from None
+        raise UserError(
+            f"{file}: cannot be read as an image: its content is of no kind that is read; allowed are "
+            f"{listed(_FORMATS)}{' and HEIC' if READS_HEIC else ''}"
+        ) from None
     except Exception as error:  # decoders raise whatever a damaged file leads them to
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise UserError(f"{file}: cannot be read as an image: {reason or type(error).__name__}") from None

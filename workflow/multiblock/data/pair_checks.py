@@ -140,7 +140,7 @@ def _against(
 ) -> tuple[list[str], list[str]]:
     """What makes a pair wrong, and what makes it doubtful."""
     if correlation < NO_CORRELATION:
-        return [f"correlation {correlation:.2f}: they do not show the same"], []
+        return [f"correlation {correlation:z.2f}: they do not show the same"], []
     wrong, doubtful = [], []
     if order not in ("RGB", "-"):
         what = "red and blue are swapped" if order == "BGR" else f"the channels of LR are HR's {order}"
@@ -148,11 +148,11 @@ def _against(
     if correlation < LEAST_CORRELATION:
         doubtful.append(f"correlation {correlation:.2f}; below {LEAST_CORRELATION} they may not show the same")
     if max(abs(down), abs(right)) > MOST_SHIFT:
-        doubtful.append(f"LR is shifted by {down:+.1f} pixels down and {right:+.1f} to the right")
+        doubtful.append(f"LR is shifted by {down:+z.1f} pixels down and {right:+z.1f} to the right")
     if abs(zoom - 1) > MOST_ZOOM:
         doubtful.append(f"LR shows things {zoom:.3f} times as large as HR does, the scale taken off")
     if abs(turn) > MOST_TURN:
-        doubtful.append(f"LR is turned by {turn:+.1f} degrees")
+        doubtful.append(f"LR is turned by {turn:+z.1f} degrees")
     if abs(stops) > MOST_STOPS:
         doubtful.append(f"LR is {abs(stops):.2f} stops {'brighter' if stops > 0 else 'darker'} than HR")
     if scale == 1 and detail > MOST_DETAIL:

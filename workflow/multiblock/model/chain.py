@@ -195,7 +195,9 @@ def _trusted(network: str, code: str | None, file: Path, trusted: Sequence[Path 
     if code is None:
         log.warning("%s: does not say which version of %s it was trained with", file, name)
     elif not same:
-        raise UserError(f"{file}: was trained with another version of {name} than {' or '.join(ours)}")
+        raise UserError(
+            f"{file}: was trained with another version of {name} than {' or '.join(ours)}, or of a file it imports"
+        )
     return (same or list(ours))[0]
 
 
@@ -224,7 +226,13 @@ def _check_shapes(specs: Sequence[Block], first: int, shapes: Mapping[str, tuple
     for name in named.keys() | shapes.keys():
         wanted, found = (tuple(named[name].shape) if name in named else None), shapes.get(name)
         if wanted != found:
-            raise UserError(f"{file}: weights do not fit the blocks it names: {name} is {found}, needed is {wanted}")
+            raise UserError(
+                f"{file}: weights do not fit the blocks it names: {name}: found {_shape(found)}, needed {_shape(wanted)}"
+            )
+
+
+def _shape(shape: tuple[int, ...] | None) -> str:
+    return "nothing" if shape is None else f"shape {' x '.join(map(str, shape)) or '()'}"
 
 
 def assemble(files: Mapping[int, Path], trusted: Iterable[Path | str] = ()) -> Chain:

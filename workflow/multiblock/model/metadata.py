@@ -225,7 +225,8 @@ def from_text(text: str, file: Path) -> Metadata:
             version=str(content.get("multiblock")),
         )
     except (KeyError, TypeError, AttributeError, RecursionError, ValueError) as error:
-        reason = error if isinstance(error, ValueError) else repr(error)
+        reason = str(error) if isinstance(error, ValueError) else "a part of it is of another kind than it should be"
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else reason
         raise UserError(f"{file}: its description of its blocks is damaged: {reason}") from None
 
 

@@ -96,6 +96,10 @@ def _readable(file: Path) -> Iterator[None]:
         yield
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
         reason = str(error) or type(error).__name__
+        if isinstance(error, SyntaxError):
+            where = Path(error.filename or file).name  # of the file itself Python knows no name
+            other = "" if where in ("<unknown>", file.name) else f"{where}, "
+            reason = f"{other}line {error.lineno}: {error.msg}"
         raise UserError(f"{file}: is no Python file: {reason}; one with a class named like it is needed") from None
 
 

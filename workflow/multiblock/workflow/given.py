@@ -61,7 +61,14 @@ def check(arguments: Sequence[str]) -> None:
                     f"--config: found {setting!r}; allowed are settings such as seeds=[2]; what is to be made stands "
                     "before --config"
                 )
-        read(given.configfile)
+        for file in given.configfile:
+            if not file.exists() and file.suffix not in (".yaml", ".yml", ".json"):
+                raise UserError(
+                    f"--configfile: found {file}, and there is no such file; what is to be made stands before "
+                    "--configfile"
+                )
+            if not read([file]):
+                raise UserError(f"{file}: holds no keys; allowed is a mapping of keys, as in config.yaml")
     except UserError as error:
         sys.exit(f"multiblock: error: {one_line(error)}")
 
