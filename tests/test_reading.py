@@ -230,3 +230,12 @@ def test_hints():
     assert nearest("L1", ["l1"]) == "; did you mean 'l1'? Capitals count"
     assert nearest("u\u0308ber", ["\u00fcber"]).endswith("The letters are the same, composed otherwise")
     assert nearest("ptach", ["patch", "batch"]) == "; did you mean 'patch'?"
+
+
+def test_no_cores_are_refused(tmp_path):
+    """Snakemake would wait for them."""
+    write_config(tmp_path)
+    words = [*command(tmp_path, "--configfile", str(tmp_path / "config.yaml")), "--cores", "0"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "multiblock: error: --cores: found 0; allowed are 1 or more, or all" in done.stderr

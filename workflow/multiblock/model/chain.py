@@ -226,9 +226,8 @@ def _check_shapes(specs: Sequence[Block], first: int, shapes: Mapping[str, tuple
     for name in named.keys() | shapes.keys():
         wanted, found = (tuple(named[name].shape) if name in named else None), shapes.get(name)
         if wanted != found:
-            raise UserError(
-                f"{file}: weights do not fit the blocks it names: {name}: found {_shape(found)}, needed {_shape(wanted)}"
-            )
+            both = f"found {_shape(found)}, needed {_shape(wanted)}"
+            raise UserError(f"{file}: weights do not fit the blocks it names: {name}: {both}")
 
 
 def _shape(shape: tuple[int, ...] | None) -> str:
