@@ -55,6 +55,8 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
     cores, gpus = workflow.cores or 1, _gpus(workflow)
     threads = threads_of_a_job(study.threads, cores, gpus)
     if main:
+        if call.works and workflow.cores == 0:  # Snakemake would wait for ever
+            raise UserError("--cores: found 0; allowed are 1 or more, or all")
         _check_paths(workflow)
         several = len(study.runs) * len(study.seeds) > 1
         start_jobs(call.forced, parallel=several and threads < cores and gpus != 1)
