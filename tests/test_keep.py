@@ -169,6 +169,11 @@ def test_another_experiment_of_the_same_name_is_kept(pairs):
     assert done.returncode == 0 and "it is kept as results/one.before1" in done.stderr
     assert files(pairs / "results/one.before1/seed1/phase1") == before
     assert files(pairs / "results/one/seed1/phase1") != before
+    study(pairs, PLAN[:1])  # back to the first one
+    done = snakemake(pairs)
+    assert done.returncode == 0 and "results/one.before1 holds weights of this chain and data set" in done.stderr
+    assert files(pairs / "results/one/seed1/phase1") == before and "phase1_1" not in done.stderr
+    assert sorted(folder.name for folder in (pairs / "results").glob("one*")) == ["one", "one.before2"]
 
 
 def test_other_images_under_the_same_name_are_another_experiment(pairs):

@@ -99,7 +99,8 @@ def test_another_seed_gives_other_weights(arrays, tmp_path):
 SCRIPT = """
 import sys, time
 from pathlib import Path
-from multiblock.training import checkpoint
+from multiblock.training import checkpoint, trainer
+trainer._SAVING_SHARE = 1  # a checkpoint after each iteration
 save = checkpoint.save
 def slow(file, state):
     save(file, state)

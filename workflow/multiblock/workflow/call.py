@@ -46,7 +46,7 @@ def called_for(arguments: Sequence[str]) -> Call:
     except SystemExit:  # not called by its command
         return Call()
     looks = any(getattr(options, name, None) for name in _LOOKING)
-    forced = ("*",) if options.forceall else tuple(map(str, options.forcerun or ()))
+    forced = ("*",) if options.forceall else tuple(sorted(map(str, options.forcerun or ())))
     if options.force:
         forced += tuple(map(str, options.targets or ()))
     return Call(looks=looks, plans=bool(options.dryrun), forced=forced)

@@ -28,9 +28,37 @@ def other_experiments(study: Study, images: Mapping[str, Sequence[str]] | None =
     ]
 
 
+def comes_back(study: Study, images: Mapping[str, Sequence[str]]) -> dict[Path, Path]:
+    """The folders that were set aside and hold what a run is now again, each with the run's folder.
+
+    The newest counts; a run whose own folder has finished weights of this experiment already needs none.
+    """
+    found = {}
+    for run in study.runs.values():
+        folder, now = Path(study.results, run.name), _experiment(run, images.get(run.data.name, ()))
+        if _has_weights(folder) and not _is_other(folder, now):
+            continue
+        aside = [other for other in runs_set_aside(study) if other.name.rpartition(".before")[0] == run.name]
+        same = [other for other in aside if _has_weights(other) and not _is_other(other, now)]
+        if same:
+            found[max(same, key=lambda other: int(other.name.rpartition(".before")[2]))] = folder
+    return found
+
+
+def bring_back(aside: Path, folder: Path) -> None:
+    """Give a folder that was set aside its name again; what has that name by now is set aside."""
+    if folder.exists():
+        set_aside(folder)
+    aside.rename(folder)
+
+
+def _has_weights(folder: Path) -> bool:
+    return any(folder.glob("seed*/phase*/weights.safetensors"))
+
+
 def _is_other(folder: Path, now: Mapping[str, Any]) -> bool:
     before = _read(folder / "experiment.json")
-    if not before or not any(folder.glob("seed*/phase*/weights.safetensors")):
+    if not before or not _has_weights(folder):
         return False
     common = min(len(before.get("chain", [])), len(now["chain"]))
     if before.get("data") != now["data"] or before["chain"][:common] != now["chain"][:common]:
@@ -107,4 +135,4 @@ def _folders(study: Study) -> list[Path]:
 
 
 def _is_run(folder: Path) -> bool:
-    return (folder / "experiment.json").is_file() or any(folder.glob("seed*/phase*/weights.safetensors"))
+    return (folder / "experiment.json").is_file() or _has_weights(folder)

@@ -20,7 +20,14 @@ from multiblock.files import Digests, lock
 from multiblock.model.metadata import digest_of_result
 from multiblock.workflow.call import Call, called_for
 from multiblock.workflow.dependencies import Dependencies
-from multiblock.workflow.experiments import left_phases, note_experiments, other_experiments, set_aside
+from multiblock.workflow.experiments import (
+    bring_back,
+    comes_back,
+    left_phases,
+    note_experiments,
+    other_experiments,
+    set_aside,
+)
 from multiblock.workflow.jobs import start_jobs
 from multiblock.workflow.layout import Layout
 from multiblock.workflow.records import Records
@@ -113,6 +120,12 @@ def _check_paths(workflow: Any) -> None:
 
 def _look_around(study: Study, call: Call, images: Mapping[str, Sequence[str]]) -> None:
     """Say what results of other plans and experiments there are; those of another experiment are set aside."""
+    for aside, folder in comes_back(study, images).items():
+        if call.plans:
+            say(f"{aside} holds weights of this chain and data set; it will be {folder} again")
+        else:
+            bring_back(aside, folder)
+            say(f"{aside} holds weights of this chain and data set; it is {folder} again")
     for folder in other_experiments(study, images):
         what = f"{folder} holds weights of another chain or data set"
         if call.plans:
