@@ -1,7 +1,18 @@
-"""``python -m multiblock`` is ``multiblock``."""
+"""``multiblock`` on the command line, and ``python -m multiblock``."""
 
 import sys
 
-from multiblock.cli import main
 
-sys.exit(main())
+def main() -> int:
+    """Run the command; Ctrl-C ends it in one line, also while it is still being loaded."""
+    try:
+        from multiblock import cli
+
+        return cli.main()
+    except KeyboardInterrupt:
+        print("multiblock: stopped", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -62,7 +62,7 @@ def removed_on_failure(file: Path) -> Iterator[Path]:
     except BaseException as error:
         part.unlink(missing_ok=True)
         disk = error.__context__ if isinstance(error, RuntimeError) else error  # PyTorch's error covers the disk's
-        if isinstance(disk, OSError) and disk.errno and not disk.filename:
+        if isinstance(disk, OSError) and disk.errno and disk.filename in (None, "", str(part)):
             raise OSError(disk.errno, disk.strerror, str(file)) from error
         raise
 
