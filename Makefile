@@ -14,7 +14,7 @@ test: env
 	$(BIN)/pytest
 
 test-slow: env
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m slow --dist load
 
 env: .venv/ready
 
