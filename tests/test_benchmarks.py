@@ -50,4 +50,4 @@ def test_the_full_study_is_kept_with_its_header(pairs, tmp_path):
     text = (tmp_path / "out" / "mcan_pairs.md").read_text()
     for wanted in ("python benchmarks/full_size.py pairs=FOLDER", "Machine: ", "# mcan: what", "# mcan_one_go: what"):
         assert wanted in text
-    assert re.search(r"^\| mcan_one_go +\|", text, re.M)
+    assert re.search(r"^\| mcan_one_go .*\|", text, re.M)

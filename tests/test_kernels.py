@@ -32,10 +32,17 @@ def picked(spec: Block, layout: str = "auto", compile: str = "auto", **changes) 
     return how, how.plan(span, CPU, long.stages[0])
 
 
+@pytest.mark.parametrize("name", ["mcan", "carn", "carn_m", "imdn_rtc", "pan", "srresnet", "drln_lite1", "rcan_6"])
+def test_the_bound_that_needs_no_counting_is_a_bound(name):
+    work = stage(iterations=100, batch=2, patch=24)
+    span = Chain.build([zoo.sample(name)], [True])
+    assert compilation.at_most(span, work, CPU) >= compilation.estimate(span, work, CPU)
+
+
 def test_what_pays_is_compiled():
     _, short = picked(SMALL, iterations=1000, batch=8, patch=32)
     _, long = picked(MCAN, iterations=15000, batch=16, patch=48)
-    assert not short.compiled and short.reason.startswith("does not pay for a stage of about")
+    assert not short.compiled and short.reason == "does not pay for a stage of less than 600 s"
     assert long.compiled and long.reason.startswith("pays for a stage of about")
 
 
@@ -176,7 +183,8 @@ def test_what_ran_is_recorded(trial, caplog):
     how, forward = prepared("auto", fails_in=2)
     how = replace(how)
     with caplog.at_level(logging.INFO), pytest.MonkeyPatch.context() as patched:
-        patched.setattr(compilation, "estimate", lambda *_: 1e4)
+        for bound in ("at_most", "estimate"):
+            patched.setattr(compilation, bound, lambda *_: 1e4)
         assert forward() is span
     assert "not compiled after all: no C++ compiler" in caplog.text
     assert how.fields()["stages"] == [{"compiled": False, "reason": "it was tried: no C++ compiler"}]
@@ -215,7 +223,8 @@ def test_a_compiler_that_fails_leaves_the_training_as_it_was(arrays, tmp_path, m
         return compiled
 
     monkeypatch.setattr(torch, "compile", failing)
-    monkeypatch.setattr(compilation, "estimate", lambda *_: 1e4)
+    for bound in ("at_most", "estimate"):
+        monkeypatch.setattr(compilation, bound, lambda *_: 1e4)
     with caplog.at_level(logging.INFO):
         made = run(arrays, tmp_path / "fallen_back", settings=replace(SETTINGS, compile="auto"))
     assert "not compiled after all: no C++ compiler" in caplog.text

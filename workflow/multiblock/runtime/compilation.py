@@ -85,8 +85,11 @@ class Execution:
         """Whether a stage is to be compiled. ``auto`` compiles where it takes long enough to win more than it costs."""
         if self.compile != "auto":
             return Ran(self.compile == "always", "configured")
+        least = _PAYS_SECONDS[device.device.type]
+        if at_most(span, stage, device) <= least:  # counting would import the compiler: a second for nothing
+            return Ran(False, f"does not pay for a stage of less than {least} s")
         seconds = estimate(span, stage, device)
-        pays = seconds > _PAYS_SECONDS[device.device.type]
+        pays = seconds > least
         return Ran(pays, f"{'pays' if pays else 'does not pay'} for a stage of about {seconds:.0f} s")
 
     def forward(self, span: Chain, device: Device, stage: Stage) -> Callable[[Tensor], Tensor]:
@@ -143,6 +146,14 @@ def estimate(span: Chain, stage: Stage, device: Device) -> float:
     kind = device.device.type
     speed = _FLOPS[kind] * (device.threads if kind == "cpu" else 1)
     return stage.iterations * (flops(span, stage) / speed + _LAUNCH_SECONDS[kind])
+
+
+def at_most(span: Chain, stage: Stage, device: Device) -> float:
+    """A bound on :func:`estimate` that needs no counting: each weight meets each output pixel, twice where shared."""
+    kind = device.device.type
+    speed = _FLOPS[kind] * (device.threads if kind == "cpu" else 1)
+    pixels = stage.batch * (stage.patch * span.scale) ** 2
+    return stage.iterations * (4 * _PASSES * span.parameters_count * pixels / speed + _LAUNCH_SECONDS[kind])
 
 
 def flops(span: Chain, stage: Stage) -> float:
