@@ -26,7 +26,7 @@ def atomic_write(file: Path) -> Iterator[Path]:
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     for other in file.parent.glob(_part_name(file, "*")):
-        if not _runs(other.name.split("-")[1]):
+        if not is_running(other.name.split("-")[1]):
             other.unlink(missing_ok=True)
     with removed_on_failure(file) as part:
         yield part
@@ -43,7 +43,8 @@ def _part_name(file: Path, process: object) -> str:
     return f".part-{process}-{hashlib.blake2b(os.fsencode(file.name), digest_size=6).hexdigest()}{file.suffix}"
 
 
-def _runs(process: str) -> bool:
+def is_running(process: int | str) -> bool:
+    """Whether there is a process of that number on this machine."""
     try:
         os.kill(int(process), 0)
     except (ValueError, ProcessLookupError):
@@ -155,6 +156,14 @@ def write_text(file: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
+def read_json(file: Path) -> dict[str, Any]:
+    """What a JSON file of keys holds; nothing where it cannot be read as one."""
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
 def digest_of(file: Path) -> str:
     """A digest of what a file holds, read piece by piece."""
     with file.open("rb") as opened:
@@ -176,10 +185,7 @@ class Digests:
     def __init__(self, memory: Path, digest: Callable[[Path], str] = digest_of) -> None:
         self._memory = memory
         self._digest = digest
-        try:
-            self._known: dict[str, list[Any]] = dict(json.loads(memory.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
-            self._known = {}
+        self._known: dict[str, list[Any]] = read_json(memory)
         self._learnt = False
 
     def of(self, file: Path) -> str:

@@ -143,17 +143,20 @@ def estimate(span: Chain, stage: Stage, device: Device) -> float:
 
     To be corrected by what is measured, with :meth:`Device.synchronise` before the clock is read.
     """
-    kind = device.device.type
-    speed = _FLOPS[kind] * (device.threads if kind == "cpu" else 1)
-    return stage.iterations * (flops(span, stage) / speed + _LAUNCH_SECONDS[kind])
+    return _seconds(flops(span, stage), stage, device)
 
 
 def at_most(span: Chain, stage: Stage, device: Device) -> float:
     """A bound on :func:`estimate` that needs no counting: each weight meets each output pixel, twice where shared."""
+    pixels = stage.batch * (stage.patch * span.scale) ** 2
+    return _seconds(4 * _PASSES * span.parameters_count * pixels, stage, device)
+
+
+def _seconds(work: float, stage: Stage, device: Device) -> float:
+    """What the iterations of a stage take at so many floating-point operations each."""
     kind = device.device.type
     speed = _FLOPS[kind] * (device.threads if kind == "cpu" else 1)
-    pixels = stage.batch * (stage.patch * span.scale) ** 2
-    return stage.iterations * (4 * _PASSES * span.parameters_count * pixels / speed + _LAUNCH_SECONDS[kind])
+    return stage.iterations * (work / speed + _LAUNCH_SECONDS[kind])
 
 
 def flops(span: Chain, stage: Stage) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from multiblock.config import Run, Study
-from multiblock.files import write_text
+from multiblock.files import read_json, write_text
 
 
 def other_experiments(study: Study, images: Mapping[str, Sequence[str]] | None = None) -> list[Path]:
@@ -57,7 +57,7 @@ def _has_weights(folder: Path) -> bool:
 
 
 def _is_other(folder: Path, now: Mapping[str, Any]) -> bool:
-    before = _read(folder / "experiment.json")
+    before = read_json(folder / "experiment.json")
     if not before or not _has_weights(folder):
         return False
     common = min(len(before.get("chain", [])), len(now["chain"]))
@@ -80,20 +80,13 @@ def note_experiments(study: Study, images: Mapping[str, Sequence[str]]) -> None:
     """Write down which experiment each run is."""
     for run in study.runs.values():
         file, now = Path(study.results, run.name, "experiment.json"), _experiment(run, images[run.data.name])
-        if _read(file) != now:
+        if read_json(file) != now:
             write_text(file, json.dumps(now, indent=2) + "\n")
 
 
 def _experiment(run: Run, images: Sequence[str]) -> dict[str, Any]:
     chain = [asdict(block) for block in run.plan.blocks]
     return json.loads(json.dumps({"data": run.data.name, "chain": chain, "images": sorted(images)}))
-
-
-def _read(file: Path) -> Mapping[str, Any]:
-    try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return {}
 
 
 def left_phases(study: Study) -> list[Path]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multiblock.errors import UserError, one_line
+from multiblock.files import is_running
 from multiblock.workflow.records import Record
 
 if TYPE_CHECKING:
@@ -126,19 +127,9 @@ def _watch(process: int) -> None:
     try:
         select.select([os.pidfd_open(process)], [], [])  # readable once the process has ended
     except (OSError, AttributeError):
-        while _is_there(process):
+        while is_running(process):
             time.sleep(1)
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _is_there(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 def _ancestors() -> list[int]:

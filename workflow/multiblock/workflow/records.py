@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from multiblock.files import Digests, write_text
+from multiblock.files import Digests, read_json, write_text
 from multiblock.model.metadata import digest_of_result
 
 _LONG_AGO = 1
@@ -41,9 +41,9 @@ class Records:
         if self._write and file not in self._seen:
             self._seen.add(file)
             plain = json.loads(json.dumps(on()))  # tuples are lists, as they are when they are read again
-            made = _read(made_file(file))
+            made = read_json(made_file(file))
             stands = made.get("depends") == plain and not any(self._changed(folder, made))
-            if _read(file) != plain or not stands:
+            if read_json(file) != plain or not stands:
                 write_text(file, json.dumps(plain, indent=2, sort_keys=True) + "\n")
             if stands:
                 os.utime(file, (_LONG_AGO, _LONG_AGO))
@@ -65,7 +65,7 @@ class Records:
             on: gives what it depends on.
             inputs: the files that its job reads.
         """
-        made = _read(made_file(folder / ".depends" / f"{name}.json"))
+        made = read_json(made_file(folder / ".depends" / f"{name}.json"))
         if not made:
             return ["nothing says what it was made of"]
         found = list(differences(made.get("depends"), json.loads(json.dumps(on()))))
@@ -123,11 +123,11 @@ class Record:
         self._depends = depends
         self._outputs = list(outputs)
         self._folder = depends.parent.parent
-        self._now = {"depends": _read(depends), "inputs": _digests(self._folder, inputs)}
+        self._now = {"depends": read_json(depends), "inputs": _digests(self._folder, inputs)}
 
     def stands(self) -> bool:
         """Whether the result is there, and was made of what it is to be made of."""
-        made = _read(made_file(self._depends))
+        made = read_json(made_file(self._depends))
         return (
             all(os.path.exists(file) for file in self._outputs)
             and {key: made.get(key) for key in self._now} == self._now
@@ -154,13 +154,6 @@ def made_file(depends: Path) -> Path:
     return depends.parent.with_name(".made") / depends.name
 
 
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return {}
-
-
 def _digests(folder: Path, files: Iterable[str]) -> dict[str, str]:
     """Digests by path from ``folder``, so that results can be moved; folders are left out."""
     plain = (Path(file) for file in _known(files))
@@ -174,4 +167,4 @@ def _known(files: Iterable[str]) -> Iterator[str]:
 
 def made_of(folder: Path, name: str) -> dict[str, Any]:
     """What the result ``name`` in ``folder`` was made of, beside files; empty where nothing says so."""
-    return dict(_read(made_file(folder / ".depends" / f"{name}.json")).get("depends", {}))
+    return dict(read_json(made_file(folder / ".depends" / f"{name}.json")).get("depends", {}))
