@@ -45,6 +45,7 @@ def job(snakemake: Any) -> Iterator[bool]:
     """One job of the workflow, see :func:`logged`.
 
     Yields whether there is work to do: not where the result is there already, made of just what it is to be made of.
+    The process ends with the job.
     """
     with logged(Path(snakemake.log[0]), _label(snakemake.wildcards)):
         depends = snakemake.input.depends
@@ -52,13 +53,22 @@ def job(snakemake: Any) -> Iterator[bool]:
         forced = not {"*", snakemake.rule}.isdisjoint(os.environ.get(_FORCED, "").split())
         if forced:
             record.withdraw()
-        elif record.stands():
+        if record.stands():
             log.info("stands as it is: it was made of the same")
             record.touch()
             yield False
-            return
-        yield True
-        record.note(_versions())
+        else:
+            yield True
+            record.note(_versions())
+    _leave()
+
+
+def _leave() -> None:
+    """End this process without taking its modules apart, which takes PyTorch 0.4 s a job; all files are closed."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _label(wildcards: Any) -> str:
