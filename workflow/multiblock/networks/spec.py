@@ -17,7 +17,7 @@ class NetworkSpec:
         scale: how many times the network enlarges; its option ``scale``, or 1.
         receptive_field: side in input pixels of what one output pixel sees, layers that pool over the image not
             counted.
-        output_layer: name of the last convolution, which the start ``inherit_zeroed`` zeroes.
+        output_layer: name of the last convolution, which starts called ``..._zeroed`` zero.
         grid: tiles of an image begin at multiples of so many pixels.
         layout: memory layout of feature maps in which the network is faster.
         pretrained: parts that start from published weights, each with their file.

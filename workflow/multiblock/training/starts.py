@@ -41,10 +41,13 @@ def _normal(weight: "Tensor") -> None:
 STARTS: dict[str, Start] = {
     "default": Start(what="as its network is built"),
     "orthogonal": Start(what="gain 1, every convolution", draw=_orthogonal),
+    "orthogonal_zeroed": Start(
+        what="the same with the last convolution zeroed, so that the block begins as a plain copy of its input",
+        draw=_orthogonal,
+        zeroed=True,
+    ),
     "normal": Start(what="standard deviation 0.1, the toy model's", draw=_normal),
     "inherit": Start(what="the weights of the block before"),
-    "inherit_zeroed": Start(
-        what="the same with the last convolution zeroed, so that it begins as a plain copy of its input", zeroed=True
-    ),
+    "inherit_zeroed": Start(what="the same with the last convolution zeroed", zeroed=True),
 }
 """All ways by name; beside them a block can start from a file of weights."""
