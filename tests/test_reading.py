@@ -184,7 +184,7 @@ def test_arguments_within_the_bounds(key, text, value):
         ("inference.memory_gib", ".nan", "found '.nan'; allowed is a number from 0.05"),
         ("inference.memory_gib", "[", "found '['; allowed is a number from 0.05"),
         ("data.scale", "-2", "found -2; did you mean '2'?; allowed are 1, 2, 3, 4"),
-        ("data.test.lr_name", "x2", "found 'x2'; allowed is what matches"),
+        ("data.test.lr_name", "x2", "found 'x2'; allowed is a name with {name} in it"),
     ],
 )
 def test_arguments_beyond_the_bounds(key, text, says):

@@ -106,7 +106,7 @@ def explain(error: jsonschema.ValidationError) -> str:
         case "anyOf":
             return _explain_choice(error, place)
         case "pattern":
-            return f"{place}: found {shown(found)}; allowed is what matches {rule}"
+            return f"{place}: found {shown(found)}; allowed is {error.schema.get('x-allowed', f'what matches {rule}')}"
         case _:
             return f"{place}: {error.message}"
 
