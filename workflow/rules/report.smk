@@ -78,13 +78,41 @@ rule compare:
         tables=[f"{RESULTS}/{run}/psnr_by_phase.csv" for run in study.runs],
         times=[f"{RESULTS}/{run}/times.csv" for run in study.runs],
         measured=[layout.of_last_phase(run, "psnr.csv") for run in study.runs],
+        phases=[layout.of_phases(run, name) for run in study.runs for name in ("history.csv", "training.json")],
         depends=depends(RESULTS, f"{study.name}_comparison", on.comparison),
     output:
         csv=report(
             f"{RESULTS}/{study.name}_comparison.csv",
             caption="../report/comparison.rst",
             category="Comparison",
+            labels={"what": "runs", "form": "table"},
         ),
+        differences=report(
+            f"{RESULTS}/{study.name}_differences.csv",
+            caption="../report/comparison.rst",
+            category="Comparison",
+            labels={"what": "differences", "form": "table"},
+        ),
+        plot=report(
+            f"{RESULTS}/{study.name}_comparison.png",
+            caption="../report/comparison.rst",
+            category="Comparison",
+            labels={"what": "differences", "form": "plot"},
+        ),
+        curves=report(
+            f"{RESULTS}/{study.name}_curves.png",
+            caption="../report/comparison_curves.rst",
+            category="Comparison",
+            labels={"what": "validation PSNR against block-pixels", "form": "plot"},
+        ),
+        curves_times=report(
+            f"{RESULTS}/{study.name}_curves_times.png",
+            caption="../report/comparison_curves.rst",
+            category="Comparison",
+            labels={"what": "validation PSNR against time", "form": "plot"},
+        ),
+        looks=f"{RESULTS}/{study.name}_curves.csv",
+        looks_times=f"{RESULTS}/{study.name}_curves_times.csv",
         times=f"{RESULTS}/{study.name}_times.csv",
         markdown=f"{RESULTS}/{study.name}_comparison.md",
     log:
@@ -92,8 +120,9 @@ rule compare:
     conda:
         ENVIRONMENT
     params:
-        runs=list(study.runs),
+        seeds=study.seeds,
         measured={run: layout.of_last_phase(run, "psnr.csv") for run in study.runs},
+        phases={run: layout.phases_by_seed(run) for run in study.runs},
         baseline=study.baseline,
     script:
         "../scripts/compare.py"

@@ -1,66 +1,115 @@
-"""The runs of a study side by side."""
+"""The runs of a study side by side: what each reached and spent, and how sure it is that it differs."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from multiblock.report import markdown
-from multiblock.report.measured import INPUT, about_left_out, means, of_phase
+from multiblock.report import compute
+from multiblock.report.compute import Spent
+from multiblock.report.curves import reach
+from multiblock.report.differences import differences
+from multiblock.report.measured import INPUT, means, of_phase
 from multiblock.report.measured import read as read_measured
-from multiblock.report.tables import BELOW, COMPUTE, ONE_SEED, REMEDY
+
+MEANS = {"psnr_rgb": "psnr_rgb_composed", "psnr_y": "psnr_y_composed", "ssim_y": "ssim_y_composed"}
+"""The means of the table of runs, and the measurements that they are of."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """The tables of a comparison.
+
+    Args:
+        runs: one row a run: means, standard deviations over the seeds, compute and times.
+        differences: one row a run and metric, see :func:`multiblock.report.differences.differences`.
+        reach: one row a run, see :func:`multiblock.report.curves.reach`.
+        spent: what each run spent, see :func:`multiblock.report.compute.of_run`.
+        baseline: the run that all others are held against.
+        validation_input: PSNR RGB in dB of its validation images without any network; None where not recorded.
+    """
+
+    runs: pd.DataFrame
+    differences: pd.DataFrame
+    reach: pd.DataFrame
+    spent: Mapping[str, Spent]
+    baseline: str
+    validation_input: float | None
 
 
 def comparison(
-    tables: Mapping[str, pd.DataFrame], measured: Mapping[str, Sequence[Path]], baseline: str
-) -> pd.DataFrame:
-    """One row a run: its last phase, with a 95 % confidence interval over the seeds, and the compute it took.
+    tables: Mapping[str, pd.DataFrame],
+    measured: Mapping[str, Mapping[int, Path]],
+    looks: pd.DataFrame,
+    baseline: str,
+) -> Comparison:
+    """Compare the last phases of runs, composed, as their last iterations left them.
 
     Args:
         tables: the per-phase table of each run.
-        measured: the evaluation CSVs of each run's last phase, one a seed.
-        baseline: the run that the time of an iteration is put in relation to.
+        measured: the evaluation CSV of each run's last phase, by seed.
+        looks: at the validation images, as :func:`multiblock.report.curves.looks` gives them.
+        baseline: the run that all others are held against.
     """
-    figures: dict[tuple[str, int, str], pd.DataFrame] = {}
-    for run, files in measured.items():
-        last = str(tables[run].phase.iloc[-1])
-        for seed, file in enumerate(files):
-            images = read_measured(file)
-            figures |= {(run, seed, place): of_phase(images, place) for place in (INPUT, last)}
+    last = {run: str(table.phase.iloc[-1]) for run, table in tables.items()}
+    images = {run: {seed: read_measured(file) for seed, file in files.items()} for run, files in measured.items()}
+    figures = {
+        (run, seed, place): of_phase(rows, place)
+        for run, seeds in images.items()
+        for seed, rows in seeds.items()
+        for place in (INPUT, last[run])
+    }
     found, left_out = means(figures)
+    spent = {run: compute.of_run(table) for run, table in tables.items()}
     rows = []
     for run, table in tables.items():
-        seeds, last = len(measured[run]), str(table.phase.iloc[-1])
-        before = pd.DataFrame([found[run, seed, INPUT] for seed in range(seeds)])
-        after = pd.DataFrame([found[run, seed, last] for seed in range(seeds)])
-        psnr, size = after.psnr_rgb_composed, table.parameters_chain.iloc[-1]
-        rows.append(
-            {
-                "run": run,
-                "seeds": seeds,
-                "psnr_rgb_input": round(before.psnr_rgb_composed.mean(), 4),
-                "psnr_rgb": round(psnr.mean(), 4),
-                "psnr_rgb_ci95": round(_half_interval(psnr), 4) if seeds > 1 and psnr.max() < float("inf") else None,
-                "psnr_y": round(after.psnr_y_composed.mean(), 4),
-                "ssim_y": round(after.ssim_y_composed.mean(), 4),
-                "parameters": None if pd.isna(size) else int(size),
-                "block_pixels": int(table.block_pixels.sum() // seeds),
-                "seconds": round(float(table.seconds.sum() / seeds), 1),
-                "iteration_seconds": _iteration_seconds(table),
-                "relative_time": round(_iteration_seconds(table) / (_iteration_seconds(tables[baseline]) or 1), 2),
-                "generation_block_pixels": int(table.generation_block_pixels.sum() // seeds),
-                "below_no_network": _below(table),
-                "left_out": json.dumps(left_out, ensure_ascii=False) if left_out else "",
-            }
-        )
-    return pd.DataFrame(rows).astype({"parameters": "Int64"})
+        before = pd.DataFrame([found[run, seed, INPUT] for seed in measured[run]])
+        after = pd.DataFrame([found[run, seed, last[run]] for seed in measured[run]])
+        row = {"run": run, "seeds": len(after), "psnr_rgb_input": round(before.psnr_rgb_composed.mean(), 4)}
+        row |= {name: round(after[column].mean(), 4) for name, column in MEANS.items()}
+        row |= {f"{name}_sd": _deviation(after[column]) for name, column in MEANS.items()}
+        row |= _spent(spent[run], spent[baseline], baseline) | _times(table, tables[baseline])
+        row["below_no_network"] = _below(table)
+        row["left_out"] = json.dumps(left_out, ensure_ascii=False) if left_out else ""
+        rows.append(row)
+    whole = ("parameters", "iterations", "block_pixels", "generation_block_pixels")
+    same = looks[looks.run.isin(_same_validation(tables, baseline))]
+    reached = reach(same, baseline, spent[baseline]["block_pixels"] or 0)
+    return Comparison(
+        runs=pd.DataFrame(rows).astype(dict.fromkeys(whole, "Int64")).merge(reached, how="left", on="run"),
+        differences=differences(
+            {run: {seed: figures[run, seed, last[run]] for seed in measured[run]} for run in tables}, baseline, left_out
+        ),
+        reach=reached,
+        spent=spent,
+        baseline=baseline,
+        validation_input=next(iter(tables[baseline].psnr_rgb_validation_input.dropna()), None),
+    )
 
 
-def _below(table: pd.DataFrame) -> str:
-    """The phases that ended below no network, with their seeds."""
-    below = table[table.below_no_network != ""]
-    return "; ".join(f"phase {row.phase}, seed {row.seed} ({row.below_no_network})" for row in below.itertuples())
+def _deviation(values: pd.Series) -> float | None:
+    """Standard deviation over the seeds, where there are several and all are finite."""
+    return round(float(values.std(ddof=1)), 4) if len(values) > 1 and values.max() < float("inf") else None
+
+
+def _spent(run: Spent, base: Spent, baseline: str) -> dict[str, object]:
+    """The columns of compute that are the same each time, and how they relate to the baseline's."""
+    amounts = ("parameters", "iterations", "block_pixels", "generation_block_pixels", "training_flops")
+    row: dict[str, object] = {name: None if (amount := run[name]) is None else round(amount) for name in amounts}
+    for name in ("block_pixels", "with_generation", "training_flops"):
+        relation = compute.ratio(run, base, name)
+        row[f"{name}_ratio"] = None if relation is None else round(relation, 4)
+    return {**row, "compute_warning": compute.warning(run, base, baseline)}
+
+
+def _times(table: pd.DataFrame, base: pd.DataFrame) -> dict[str, float | None]:
+    spent = compute.of_run(table)
+    parts = {name: spent[name] for name in ("seconds", *compute.PARTS_OF_TIME) if spent[name] is not None}
+    relative = _iteration_seconds(table) / (_iteration_seconds(base) or 1)
+    times = {name: round(seconds, 1) for name, seconds in parts.items() if seconds is not None}
+    return {**times, "iteration_seconds": _iteration_seconds(table), "relative_time": round(relative, 2)}
 
 
 def _iteration_seconds(table: pd.DataFrame) -> float:
@@ -69,57 +118,13 @@ def _iteration_seconds(table: pd.DataFrame) -> float:
     return round(float(spent / max(table.iterations.sum(), 1)), 5)
 
 
-def _half_interval(values: pd.Series) -> float:
-    """Half the width of the 95 % confidence interval of a mean (Student's t)."""
-    from scipy.stats import t
+def _below(table: pd.DataFrame) -> str:
+    """The phases that ended below no network, with their seeds."""
+    below = table[table.below_no_network != ""]
+    return "; ".join(f"phase {row.phase}, seed {row.seed} ({row.below_no_network})" for row in below.itertuples())
 
-    return float(t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5)
 
-
-def as_markdown(table: pd.DataFrame) -> str:
-    """The comparison as Markdown."""
-    columns = [
-        "run",
-        "PSNR RGB of the input",
-        "PSNR RGB",
-        "PSNR-Y",
-        "SSIM-Y",
-        "parameters of the whole network",
-        "block-pixels of training",
-        "block-pixels of LR_k",
-        "seconds",
-        "relative time of an iteration",
-        "seeds",
-    ]
-    rows = []
-    for row in table.itertuples():
-        interval = "" if pd.isna(row.psnr_rgb_ci95) else f" ± {row.psnr_rgb_ci95:.3f}"
-        figures = [markdown.psnr(row.psnr_rgb_input), markdown.psnr(row.psnr_rgb) + interval, markdown.psnr(row.psnr_y)]
-        size = "not recorded" if pd.isna(row.parameters) else f"{row.parameters:,}"
-        spent = [f"{row.block_pixels:.3g}", f"{row.generation_block_pixels:.3g}", f"{row.seconds:.0f}"]
-        rows.append(
-            [
-                row.run + (f" **{BELOW}**" if row.below_no_network else ""),
-                *figures,
-                f"{row.ssim_y:.4f}",
-                size,
-                *spent,
-                f"{row.relative_time:.2f}",
-                row.seeds,
-            ]
-        )
-    found = "; ".join(f"run {row.run}: {row.below_no_network}" for row in table.itertuples() if row.below_no_network)
-    below = f"**{BELOW}: {found}. {REMEDY}**" if found else ""
-    noise = ONE_SEED if table.seeds.max() == 1 else "± is the 95 % confidence interval over the seeds."
-    notes = "Last phase of each run, composed, last iteration, means over the test images. "
-    notes += f"PSNR RGB in dB: floats, no rounding, no border cut; PSNR-Y and SSIM-Y: 8 bits, a border cut. {noise}"
-    compute = f"{COMPUTE} All of them are sums over the phases, means over the seeds."
-    parts = [
-        markdown.table(columns, rows),
-        markdown.NOTES,
-        below,
-        about_left_out(table.left_out.unique()),
-        notes,
-        compute,
-    ]
-    return "\n\n".join(filter(None, parts)) + "\n"
+def _same_validation(tables: Mapping[str, pd.DataFrame], baseline: str) -> list[str]:
+    """The runs that look at the baseline's validation images, by the PSNR that these have without any network."""
+    plain = {run: set(table.psnr_rgb_validation_input.dropna()) for run, table in tables.items()}
+    return [run for run, seen in plain.items() if seen == plain[baseline]]

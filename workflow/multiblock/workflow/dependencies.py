@@ -117,7 +117,11 @@ class Dependencies:
 
     def comparison(self, _: Any) -> dict[str, Any]:
         """Of the comparison of a study's runs."""
-        return {"runs": list(self._study.runs), "baseline": self._study.baseline, "code": code_digest.of("comparison")}
+        return {
+            "of": {run: self._layout.seeds_and_phases(run) for run in self._study.runs},
+            "baseline": self._study.baseline,
+            "code": code_digest.of("comparison"),
+        }
 
     def losses(self, _: Any) -> dict[str, Any]:
         """Of the table and the figures of training losses."""

@@ -106,7 +106,9 @@ class Layout:
         name = self.study.name
         files = []
         if len(self.study.runs) > 1:
-            files += [f"{name}_comparison.csv", f"{name}_comparison.md", f"{name}_times.csv"]
+            files += [f"{name}_comparison.{ending}" for ending in ("csv", "md", "png")]
+            files += [f"{name}_{table}.csv" for table in ("differences", "times", "curves", "curves_times")]
+            files += [f"{name}_curves.png", f"{name}_curves_times.png"]
             files += [f"{name}_losses.csv", f"{name}_losses"]
         if self.study.report.budget_gflops is not None:
             files += [f"{name}_budget.csv", f"{name}_budget.md"]

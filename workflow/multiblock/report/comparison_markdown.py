@@ -1,0 +1,178 @@
+"""A comparison as Markdown: its tables, and the sentences that say what they mean."""
+
+import pandas as pd
+
+from multiblock.report import compute, markdown, sentences
+from multiblock.report.comparison import Comparison
+from multiblock.report.differences import COMPARED
+from multiblock.report.measured import about_left_out
+from multiblock.report.tables import BELOW, COMPUTE, ONE_SEED, REMEDY
+
+INTERVAL = (
+    "The 95 % interval is that of the paired difference, same seed number against same seed number, for other seeds "
+    "and other images: seeds and images are crossed, every seed being measured on every image, and the half-widths of "
+    "Student's t intervals over the seeds and over the images are added as the sides of a right angle (Banerjee 1960). "
+    "It is never narrower than either. *Over seeds* holds for these images alone, *over images* for these networks "
+    "alone. Pairing takes out what the images share, and of the seeds only what both runs draw alike."
+)
+
+MEANS = (
+    "Last phase of each run, composed, last iteration, means over the test images. PSNR RGB in dB: floats, no "
+    "rounding, no border cut; PSNR-Y and SSIM-Y: 8 bits, a border cut. sd: standard deviation over the seeds."
+)
+
+REACH = (
+    "Reach: block-pixels of training until the validation PSNR, mean over the seeds, first comes to the baseline's "
+    "last; looks at a span with trained blocks after it do not count, and nothing is chosen on test images. A curve "
+    "that wavers comes there early: hold a run against what the baseline itself took."
+)
+
+NOT_RECORDED = "not recorded"
+
+
+def as_markdown(found: Comparison) -> str:
+    """Tables, then sentences and notes."""
+    several = len(found.runs) > 1
+    tables = [_means(found), _differences(found), _spent(found), _reach(found)]
+    runs = found.runs[found.runs.below_no_network != ""]
+    below = "; ".join(f"run {row.run}: {row.below_no_network}" for row in runs.itertuples())
+    notes = [
+        *(_sentences(found) if several else []),
+        f"**{BELOW}: {below}. {REMEDY}**" if below else "",
+        about_left_out(found.runs.left_out.unique()),
+        MEANS + (f" {ONE_SEED}" if found.runs.seeds.max() == 1 else ""),
+        INTERVAL if found.differences.ci95_low.notna().any() else "",
+        f"{COMPUTE} All of them are sums over the phases, means over the seeds.",
+        _equal_means(found) if several else "",
+        REACH if several and len(found.reach) else "",
+    ]
+    return "\n\n".join(filter(None, [*tables, markdown.NOTES, *notes])) + "\n"
+
+
+def _means(found: Comparison) -> str:
+    columns = ["run", "PSNR RGB of the input", "PSNR RGB", "sd", "PSNR-Y", "sd", "SSIM-Y", "sd", "seeds", "compute"]
+    rows = []
+    for row in found.runs.itertuples():
+        named = row.run + (f" **{BELOW}**" if row.below_no_network else "")
+        psnr = [markdown.psnr(row.psnr_rgb_input), markdown.psnr(row.psnr_rgb), markdown.psnr(row.psnr_rgb_sd)]
+        luma = [markdown.psnr(row.psnr_y), markdown.psnr(row.psnr_y_sd), f"{row.ssim_y:.4f}"]
+        rows.append([named, *psnr, *luma, markdown.psnr(row.ssim_y_sd, digits=4), row.seeds, _compute(found, row.run)])
+    if len(found.runs) == 1:
+        return markdown.table(columns[:-1], [row[:-1] for row in rows])
+    return markdown.table(columns, rows)
+
+
+def _compute(found: Comparison, run: str) -> str:
+    """What a run spent in relation to the baseline, in a cell."""
+    if run == found.baseline:
+        return "baseline"
+    if said := compute.warning(found.spent[run], found.spent[found.baseline], found.baseline):
+        return f"**{said}**"
+    return f"equal block-pixels{' and training FLOPs' if _flops_equal(found, run) else ''}"
+
+
+def _flops_equal(found: Comparison, run: str) -> bool:
+    return compute.is_equal(compute.ratio(found.spent[run], found.spent[found.baseline], "training_flops"))
+
+
+def _differences(found: Comparison) -> str:
+    table = found.differences
+    if table.empty:
+        return ""
+    columns = [f"over {found.baseline}", "PSNR RGB", "sd", "95 % interval", "over seeds", "over images"]
+    columns += ["PSNR-Y", "95 % interval", "SSIM-Y", "95 % interval", "seeds x images"]
+    rows = []
+    for run, of_run in table.groupby("run", sort=False):
+        rgb, luma, ssim = (next(of_run[of_run.metric == metric].itertuples()) for metric in COMPARED)
+        row = [run, _number(rgb.difference), markdown.psnr(rgb.sd_over_seeds), _interval(rgb, "ci95")]
+        row += [_interval(rgb, "over_seeds"), _interval(rgb, "over_images"), _number(luma.difference)]
+        row += [_interval(luma, "ci95"), _number(ssim.difference, 4), _interval(ssim, "ci95", 4)]
+        rows.append([*row, rgb.why_not or f"{rgb.seeds} x {rgb.images}"])
+    return markdown.table(columns, rows)
+
+
+def _number(value: float, digits: int = 3) -> str:
+    return "" if pd.isna(value) else f"{value:+.{digits}f}"
+
+
+def _interval(row: object, name: str, digits: int = 3) -> str:
+    low, high = (getattr(row, f"{name}_{end}") for end in ("low", "high"))
+    return "none" if pd.isna(low) else f"{low:+.{digits}f} to {high:+.{digits}f}"
+
+
+def _spent(found: Comparison) -> str:
+    columns = [
+        "run",
+        "parameters of the whole network",
+        "iterations",
+        "block-pixels of training",
+        "block-pixels of LR_k",
+    ]
+    columns += ["training FLOPs", "seconds", "relative time of an iteration"]
+    relations = [f"equal to {found.baseline}", f"not equal to {found.baseline}"] if len(found.runs) > 1 else []
+    rows = []
+    for row in found.runs.itertuples():
+        spent, base = found.spent[row.run], found.spent[found.baseline]
+        amounts = [f"{row.block_pixels:.3g}", f"{row.generation_block_pixels:.3g}", _amount(spent["training_flops"])]
+        whole = NOT_RECORDED if pd.isna(row.parameters) else f"{row.parameters:,}"
+        cells = [row.run, whole, f"{row.iterations:,}", *amounts, f"{row.seconds:.0f}", f"{row.relative_time:.2f}"]
+        if relations and row.run == found.baseline:
+            cells += ["baseline", ""]
+        elif relations:
+            cells += [", ".join(compute.equal(spent, base)) or "in nothing", ", ".join(compute.unequal(spent, base))]
+        rows.append([*cells, *(_seconds(spent[name]) for name in _parts(found))])
+    return markdown.table([*columns, *relations, *_parts(found).values()], rows)
+
+
+def _parts(found: Comparison) -> dict[str, str]:
+    """The columns of where the time went, if a table says it."""
+    named = dict(zip(compute.PARTS_OF_TIME, ("iterations", "validation", "making LR_k", "start"), strict=True))
+    known = {name for spent in found.spent.values() for name in named if spent[name] is not None}
+    return {name: f"seconds of {words}" for name, words in named.items() if name in known}
+
+
+def _seconds(value: float | None) -> str:
+    return NOT_RECORDED if value is None else f"{value:.1f}"
+
+
+def _amount(value: float | None) -> str:
+    return NOT_RECORDED if value is None else f"{value:.3g}"
+
+
+def _reach(found: Comparison) -> str:
+    if found.reach.empty or len(found.runs) == 1:
+        return ""
+    base = found.baseline
+    columns = ["run", f"block-pixels to the last validation PSNR of {base}", f"in relation to all of {base}", "by seed"]
+    rows = []
+    for row in found.reach.itertuples():
+        never = pd.isna(row.reach_ratio)
+        cells = ["never reached", ""] if never else [f"{row.reach_block_pixels:.3g}", f"{row.reach_ratio:.3f}"]
+        span = f", {row.reach_ratio_least:.3f} to {row.reach_ratio_most:.3f}" if row.reach_seeds else ""
+        rows.append([row.run, *cells, f"{row.reach_seeds} of {row.reach_of}{span}"])
+    return markdown.table(columns, rows)
+
+
+def _sentences(found: Comparison) -> list[str]:
+    """A sentence a run on the test images, then one a run on the way there."""
+    rgb = found.differences[found.differences.metric == "psnr_rgb"]
+    base = found.spent[found.baseline]
+    lines = [sentences.of_difference(row, found.spent[row.run], base) for row in rgb.itertuples()]
+    lines += [sentences.of_reach(row, found.baseline) for row in found.reach.itertuples()]
+    lines += [
+        f"{run} looks at other validation images than {found.baseline}, or at none: what it takes cannot be compared."
+        for run in found.runs.run
+        if len(found.reach) and run not in set(found.reach.run)
+    ]
+    warned = [f"{run} {said}" for run, said in zip(found.runs.run, found.runs.compute_warning, strict=True) if said]
+    unequal = f"**Compute is not equal: {'; '.join(warned)}.**" if warned else ""
+    return [line for line in (unequal, "\n".join(f"- {line}" for line in lines)) if line]
+
+
+def _equal_means(found: Comparison) -> str:
+    said = (
+        f"Equal: within {100 * compute.TOLERANCE:.0f} % of {found.baseline}. What differs in block-pixels of training or in "
+        "training FLOPs is warned of, by themselves and with the making of LR_k, a block-pixel of which counts as a third."
+    )
+    unknown = [run for run, spent in found.spent.items() if spent["training_flops"] is None]
+    return said + (" Training FLOPs are not recorded for all runs." if unknown else "")
