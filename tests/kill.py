@@ -54,7 +54,7 @@ def made(folder: Path) -> dict[str, str]:
     return {
         str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
         for file in files
-        if not file.name.endswith("times.csv") and not any(part.startswith("working-") for part in file.parts)
+        if not file.stem.endswith("times") and not any(part.startswith("working-") for part in file.parts)
     }
 
 

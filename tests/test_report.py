@@ -13,9 +13,9 @@ from multiblock.errors import UserError
 from multiblock.inference.evaluation import COLUMNS
 from multiblock.inference.metrics import METRICS, VALUES
 from multiblock.networks import zoo
-from multiblock.report import budget, figures, markdown, tables
+from multiblock.report import budget, comparison, curves, figures, markdown, tables
 from multiblock.report import measured as measurements
-from multiblock.report.comparison import as_markdown, comparison
+from multiblock.report.comparison_markdown import as_markdown
 from test_imageset import write
 
 
@@ -60,6 +60,12 @@ def tabled(measured, generated=None, pixels=0):
     return tables.psnr_by_phase(*measured, generated or {}, pixels)
 
 
+def compare(of, files, baseline):
+    """The comparison of runs: the table of each, and the last evaluation CSVs, one a seed."""
+    by_seed = {run: dict(zip(of[run].seed.unique(), files[run], strict=True)) for run in of}
+    return comparison.comparison(of, by_seed, curves.looks({}, {}), baseline)
+
+
 def one_image_set(tmp_path, before, after, **fields):
     """The table of one seed and one phase."""
     csvs = {(1, 1): psnr_csv(tmp_path / "psnr.csv", before, after)}
@@ -89,20 +95,20 @@ def test_markdown_says_gains_and_convention(measured):
     assert "distinguishable" not in text and "BELOW" not in text
 
 
-def test_comparison_has_compute_and_an_interval(measured):
+def test_comparison_has_compute_and_deviations(measured):
     table = tabled(measured)
     files = [measured[0][seed, 2] for seed in (1, 2)]
-    compared = comparison({"demo": table, "slow": table.assign(seconds=4.6)}, {"demo": files, "slow": files}, "demo")
-    assert compared.relative_time.tolist() == [1, 2]
-    row = compared.iloc[0]
+    compared = compare({"demo": table, "slow": table.assign(seconds=4.6)}, {"demo": files, "slow": files}, "demo")
+    assert compared.runs.relative_time.tolist() == [1, 2]
+    row = compared.runs.iloc[0]
     assert row.iteration_seconds == pytest.approx(2.1 / 7, abs=1e-4)
     assert (row.run, row.seeds, row.block_pixels) == ("demo", 2, 200)
     assert row.psnr_rgb == pytest.approx(22.65)
-    assert row.psnr_rgb_ci95 == pytest.approx(12.706 * 0.0707 / 2**0.5, rel=1e-2)
+    assert row.psnr_rgb_sd == pytest.approx(0.0707, rel=1e-2)
     text = as_markdown(compared)
-    assert "22.650 ± 0.635" in text and "distinguishable" not in text
-    expected = ["run", "seeds", "psnr_rgb_input", "psnr_rgb", "psnr_rgb_ci95", "psnr_y", "ssim_y", "parameters"]
-    assert list(compared.columns[:8]) == expected
+    assert cells(text)[2][:4] == ["demo", "20.500", "22.650", "0.071"] and "distinguishable" not in text
+    expected = ["run", "seeds", "psnr_rgb_input", "psnr_rgb", "psnr_y", "ssim_y", "psnr_rgb_sd"]
+    assert list(compared.runs.columns[:7]) == expected
 
 
 # -- What a run takes --------------------------------------------------------------------------------------------------
@@ -120,10 +126,10 @@ def test_a_comparison_tells_of_the_whole_network_and_of_all_compute(tmp_path):
     tables.write(table, ["seed", "phase"], tmp_path / "table.csv", tmp_path / "times.csv")
     again = tables.read(tmp_path / "table.csv", tmp_path / "times.csv")
     for given in (table, again):
-        row = comparison({"run": given}, {"run": [csvs[1, 4]]}, "run").iloc[0]
+        row = compare({"run": given}, {"run": [csvs[1, 4]]}, "run").runs.iloc[0]
         assert (row.parameters, row.block_pixels, row.generation_block_pixels) == (10, 400, 14_000)
-    text = as_markdown(comparison({"run": table}, {"run": [csvs[1, 4]]}, "run"))
-    heads, values = cells(text)[0], cells(text)[2]
+    text = as_markdown(compare({"run": table}, {"run": [csvs[1, 4]]}, "run"))
+    heads, values = cells(text)[3], cells(text)[5]
     found = dict(zip(heads, values, strict=True))
     assert found["parameters of the whole network"] == "10" and found["block-pixels of LR_k"] == "1.4e+04"
     assert "forward only" in text
@@ -133,7 +139,7 @@ def test_a_size_that_no_record_tells_is_not_guessed(tmp_path):
     csvs = {(1, 1): psnr_csv(tmp_path / "psnr.csv", {"a": 20.0}, {"a": 21.0})}
     for span, size in (((1, 2), "5"), ((2, 2), "not recorded")):
         table = tabled((csvs, {(1, 1): record(tmp_path / "r.json", span)}))
-        assert cells(as_markdown(comparison({"run": table}, {"run": [csvs[1, 1]]}, "run")))[2][5] == size
+        assert cells(as_markdown(compare({"run": table}, {"run": [csvs[1, 1]]}, "run")))[5][1] == size
 
 
 def test_pixels_are_those_of_all_images(tmp_path):
@@ -179,8 +185,8 @@ def test_runs_are_compared_on_the_same_images(tmp_path):
     worse = psnr_csv(tmp_path / "worse.csv", {"flat": 30.0, "a": 20.0}, {"flat": 32.0, "a": 21.5})
     runs = {"better": better, "worse": worse}
     each = {run: tabled(({(1, 1): file}, {(1, 1): record(tmp_path / "r.json")})) for run, file in runs.items()}
-    table = comparison(each, {run: [file] for run, file in runs.items()}, "better")
-    assert table.psnr_rgb.tolist() == [21.0, 21.5] and table.psnr_rgb_input.tolist() == [20.0, 20.0]
+    table = compare(each, {run: [file] for run, file in runs.items()}, "better")
+    assert table.runs.psnr_rgb.tolist() == [21.0, 21.5] and table.runs.psnr_rgb_input.tolist() == [20.0, 20.0]
     assert "`flat` (of PSNR RGB" in as_markdown(table)
 
 
@@ -189,7 +195,7 @@ def test_where_all_images_equal_hr_it_says_so(tmp_path):
     assert table.psnr_rgb_composed.tolist() == [INF, INF]
     assert cells(tables.as_markdown(table, "demo", 2, TITLES))[3][2:4] == ["identical", ""]
     assert not table.below_no_network.any()
-    compared = comparison({"demo": table}, {"demo": [tmp_path / "psnr.csv"]}, "demo")
+    compared = compare({"demo": table}, {"demo": [tmp_path / "psnr.csv"]}, "demo")
     assert cells(as_markdown(compared))[2][1:3] == ["identical", "identical"]
     figures.psnr_by_phase(table, tmp_path / "psnr.png")
     worse = one_image_set(tmp_path, {"black": INF}, {"black": 40.0})
@@ -220,7 +226,7 @@ def test_captions_say_what_the_tables_say(tmp_path, monkeypatch, seeds, noise):
     table = tabled((csvs, {key: record(tmp_path / "training.json") for key in csvs}))
     (tmp_path / "psnr_by_phase.md").write_text(tables.as_markdown(table, "demo", 2, TITLES))
     (tmp_path / "comparison.md").write_text(
-        as_markdown(comparison({"demo": table}, {"demo": list(csvs.values())}, "demo"))
+        as_markdown(compare({"demo": table}, {"demo": list(csvs.values())}, "demo"))
     )
     from_table = {"output": {"csv": "psnr_by_phase.csv"}, "wildcards": {"run": "demo"}}
     from_figures = {"output": {}, "input": {"table": "psnr_by_phase.csv"}, "wildcards": {"run": "demo"}}
@@ -275,7 +281,7 @@ def test_a_phase_below_no_network_is_loud(tmp_path, validation, after, below):
     assert table.below_no_network.tolist() == ["", below]
     tables.write(table, ["seed", "phase"], tmp_path / "table.csv", tmp_path / "times.csv")
     table = tables.read(tmp_path / "table.csv", tmp_path / "times.csv")
-    compared = comparison({"demo": table}, {"demo": [tmp_path / "psnr.csv"]}, "demo")
+    compared = compare({"demo": table}, {"demo": [tmp_path / "psnr.csv"]}, "demo")
     both = tables.as_markdown(table, "demo", 2, TITLES), as_markdown(compared)
     for text in both:
         assert text.count("BELOW NO NETWORK") == (2 if below else 0)
@@ -290,7 +296,7 @@ def test_a_phase_below_no_network_is_loud(tmp_path, validation, after, below):
 
 def test_with_one_seed_noise_is_named(tmp_path):
     table = one_image_set(tmp_path, {"a": 20.0}, {"a": 20.05})
-    compared = comparison({"demo": table}, {"demo": [tmp_path / "psnr.csv"]}, "demo")
+    compared = compare({"demo": table}, {"demo": [tmp_path / "psnr.csv"]}, "demo")
     for text in (tables.as_markdown(table, "demo", 2, TITLES), as_markdown(compared)):
         assert "differences under about 0.1 dB are not distinguishable" in text and "±" not in text
 

@@ -111,7 +111,7 @@ class Study:
 
     @property
     def baseline(self) -> str:
-        """The run that times are put in relation to."""
+        """The run that all others are held against."""
         return self.report.baseline or next(iter(self.runs))
 
     @property

@@ -90,17 +90,17 @@ def of_curves(looks: pd.DataFrame, found: Comparison, against: str, file: Path) 
         for axes in (whole, near):
             _curve(axes, means[means.run == run], against, COLOURS[number % len(COLOURS)])
     target = curves.final(means[means.run == found.baseline])
-    plain = found.validation_input
     if target is not None:
         for axes in (whole, near):
             axes.axhline(target, color="0.4", lw=1, ls=(0, (1, 3)), zorder=0)
         highest = max(means.high.max(), target)
         near.set_ylim(target - NEAR, highest + 0.1 * (highest - target + NEAR))
         near.set_title(f"near the last PSNR of {found.baseline}, {target:.3f} dB", fontsize=9)
-    if plain is not None and len(means):
+    plain = found.validation_input
+    if plain is not None and target is not None:
         whole.axhline(plain, color="0.6", lw=1, ls=":", zorder=0)
-        lowest = min(max(means.low.min(), plain - NEAR), plain)
-        whole.set_ylim(lowest - 0.1, None)
+        lowest = max(means.low.min(), min(plain, target) - NEAR)
+        whole.set_ylim(min(lowest, plain) - 0.1, None)
         whole.set_title(f"all looks from {lowest:.2f} dB on; dotted: no network, {plain:.2f} dB", fontsize=9)
     whole.set_ylabel("validation PSNR RGB [dB]\nfloats, no border cut")
     figure.supxlabel(AXES[against], fontsize=10)
@@ -116,7 +116,7 @@ def _curve(axes: Axes, means: pd.DataFrame, against: str, colour: Any) -> None:
     for phase, rows in means.groupby("phase", sort=False):
         x, style = rows[against], STYLES[rows.network.iloc[0]]
         marker = "." if len(rows) < 12 else None
-        axes.plot(x, rows.psnr_rgb_validation, color=colour, lw=1.4, ls=style, marker=marker)
+        axes.plot(x, rows.psnr_rgb_validation, color=colour, lw=1.4, ls=style, marker=marker, ms=4)
         if (rows.seeds > 1).any():
             axes.fill_between(x, rows.low, rows.high, color=colour, alpha=0.18, lw=0)
         end = (x.iloc[-1], rows.psnr_rgb_validation.iloc[-1])

@@ -158,7 +158,8 @@ def _sentences(found: Comparison) -> list[str]:
     rgb = found.differences[found.differences.metric == "psnr_rgb"]
     base = found.spent[found.baseline]
     lines = [sentences.of_difference(row, found.spent[row.run], base) for row in rgb.itertuples()]
-    lines += [sentences.of_reach(row, found.baseline) for row in found.reach.itertuples()]
+    itself = found.reach[found.reach.run == found.baseline].reach_ratio
+    lines += [sentences.of_reach(row, found.baseline, itself.iloc[0]) for row in found.reach.itertuples()]
     lines += [
         f"{run} looks at other validation images than {found.baseline}, or at none: what it takes cannot be compared."
         for run in found.runs.run
@@ -171,8 +172,9 @@ def _sentences(found: Comparison) -> list[str]:
 
 def _equal_means(found: Comparison) -> str:
     said = (
-        f"Equal: within {100 * compute.TOLERANCE:.0f} % of {found.baseline}. What differs in block-pixels of training or in "
-        "training FLOPs is warned of, by themselves and with the making of LR_k, a block-pixel of which counts as a third."
+        f"Equal: within {100 * compute.TOLERANCE:.0f} % of {found.baseline}. What differs in block-pixels of training, "
+        "by themselves or with the making of LR_k (a block-pixel of it counts as a third), or in training FLOPs, is "
+        "warned of."
     )
     unknown = [run for run, spent in found.spent.items() if spent["training_flops"] is None]
     return said + (" Training FLOPs are not recorded for all runs." if unknown else "")

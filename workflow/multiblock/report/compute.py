@@ -57,7 +57,7 @@ def ratio(run: Spent, base: Spent, name: str) -> float | None:
 
 def is_equal(relation: float | None) -> bool:
     """Whether a ratio is that of equal amounts."""
-    return relation is not None and abs(relation - 1) <= TOLERANCE
+    return relation is not None and abs(relation - 1) <= TOLERANCE + 1e-9
 
 
 def equal(run: Spent, base: Spent) -> list[str]:

@@ -38,11 +38,12 @@ def of_difference(row: Any, run: Spent, base: Spent) -> str:
     return f"{row.run} is {_above(row)}, {interval}, {measured}, {spent}."
 
 
-def of_reach(row: Any, baseline: str) -> str:
+def of_reach(row: Any, baseline: str, itself: float) -> str:
     """What a run took to come to the baseline's last PSNR of the validation images.
 
     Args:
         row: of the table that :func:`multiblock.report.curves.reach` gives.
+        itself: ``reach_ratio`` of the baseline, which may waver around its last PSNR for long.
     """
     goal = f"the last validation PSNR of {baseline} ({row.reach_psnr:.3f} dB)"
     if pd.isna(row.reach_ratio):
@@ -53,7 +54,8 @@ def of_reach(row: Any, baseline: str) -> str:
     each = f"; seed by seed, {row.reach_seeds} of {row.reach_of} reach it"
     if row.reach_seeds:
         each += f", at {times(row.reach_ratio_least)} x to {times(row.reach_ratio_most)} x"
-    return f"{row.run} reaches {goal} {way}{each if row.reach_of > 1 else ''}."
+    own = f" (where {baseline} itself first came there at {times(itself)} x)"
+    return f"{row.run} reaches {goal} {way}{own}{each if row.reach_of > 1 else ''}."
 
 
 def _above(row: Any) -> str:
@@ -73,7 +75,8 @@ def _interval(row: Any, name: str) -> str:
 
 def _digits(row: Any) -> int:
     """So many that neither the difference nor an end of an interval is rounded to nothing."""
-    shown = (row.difference, row.ci95_low, row.ci95_high, row.over_images_low, row.over_images_high)
+    interval = "over_images" if row.method == differences.ONE_SEED else "ci95"
+    shown = (row.difference, *(getattr(row, f"{interval}_{end}") for end in ("low", "high")))
     values = [abs(value) for value in shown if not pd.isna(value) and value]
     return next((n for n in DIGITS if all(value >= 0.5 * 10**-n for value in values)), DIGITS[-1])
 

@@ -1,0 +1,400 @@
+"""The comparison of a study's runs: intervals, compute, curves, and what is said of them in words."""
+
+import json
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from multiblock.data import images
+from multiblock.report import comparison_figures, compute, curves, differences, sentences, tables
+from multiblock.report.comparison import comparison
+from multiblock.report.comparison_markdown import as_markdown
+from multiblock.report.statistics import half_width, paired
+from test_report import INF, cells, psnr_csv, record
+
+BASE = {"i0": 20.0, "i1": 24.0, "i2": 22.0, "i3": 26.0, "i4": 21.0}
+BATCH, PATCH = 4, 10
+"""Of the trainings below: 400 pixels an iteration and block."""
+
+
+def run(folder, psnr, spans=((1, 2),), iterations=(10,), looks=None, *, plain=19.0, seconds=2.0, **extra):
+    """A finished run of hand: its table, the last CSVs by seed, and the folders of its phases.
+
+    Args:
+        psnr: of each seed, PSNR of each image after the last phase.
+        looks: of each phase, (iteration, validation PSNR); the same for all seeds, or a list a seed.
+        extra: columns of the table, one figure for every phase.
+    """
+    csvs, records, phases = {}, {}, {}
+    for seed, figures in psnr.items():
+        for phase, (span, many) in enumerate(zip(spans, iterations, strict=True), 1):
+            made = folder / f"seed{seed}" / f"phase{phase}"
+            made.mkdir(parents=True)
+            csvs[seed, phase] = psnr_csv(made / "psnr.csv", dict.fromkeys(figures, 19.0), figures, phase)
+            seen = looks[seed] if isinstance(looks, dict) else looks
+            rows = [(i, 1, 1e-3, 0.1, value) for i, value in (seen[phase - 1] if seen else [(many, 20.0)])]
+            columns = ["iteration", "stage", "lr", "loss", "psnr_rgb_validation"]
+            pd.DataFrame(rows, columns=columns).to_csv(made / "history.csv", index=False)
+            stages = [{"loss": {"l1": 1}, "iterations": many, "batch": BATCH, "patch": PATCH}]
+            pixels = many * BATCH * PATCH**2 * (span[1] - span[0] + 1)
+            fields = {"iterations": many, "block_pixels": pixels, "parameters_chain": 1000, "stages": stages}
+            fields |= {"blocks": max(last for _, last in spans[:phase]), "seconds": seconds}
+            fields |= {"psnr_rgb_validation": rows[-1][-1], "psnr_rgb_validation_input": plain}
+            records[seed, phase] = record(made / "training.json", span, **fields)
+            phases.setdefault(seed, []).append(made)
+    table = tables.psnr_by_phase(csvs, records, {}, 0).assign(**extra)
+    return SimpleNamespace(table=table, last={seed: csvs[seed, len(spans)] for seed in psnr}, phases=phases)
+
+
+def compared(baseline, **runs):
+    """The comparison of runs of hand, and their looks."""
+    each = {name: one.table for name, one in runs.items()}
+    seen = curves.looks({name: one.phases for name, one in runs.items()}, each)
+    return comparison(each, {name: one.last for name, one in runs.items()}, seen, baseline), seen
+
+
+def shifted(by, seeds=(1, 2, 3), images=BASE):
+    """PSNR by seed: the baseline's, and so much more for a seed and image."""
+    return {s: {name: value + by(k, i) for i, (name, value) in enumerate(images.items())} for k, s in enumerate(seeds)}
+
+
+def plain(folder, seeds=(1, 2, 3), **how):
+    """The baseline, whose seeds differ by 0.1 dB, which pairing takes out."""
+    return run(folder / "plain", shifted(lambda k, i: 0.1 * k, seeds), **how)
+
+
+def said(found):
+    """The sentences on PSNR RGB."""
+    rows = found.differences[found.differences.metric == "psnr_rgb"]
+    base = found.spent[found.baseline]
+    return [sentences.of_difference(row, found.spent[row.run], base) for row in rows.itertuples()]
+
+
+# -- Statistics --------------------------------------------------------------------------------------------------------
+
+TABLE = np.array([[0.10, 0.16, 0.07, 0.12, 0.15], [0.05, 0.09, 0.04, 0.11, 0.06], [0.14, 0.21, 0.09, 0.20, 0.11]])
+"""Differences of three seeds on five images."""
+
+
+def test_intervals_are_scipys():
+    found = paired(TABLE)
+    for axis, ours in ((1, found.over_seeds), (0, found.over_images)):
+        assert ours == pytest.approx(stats.ttest_1samp(TABLE.mean(axis=axis), 0).confidence_interval(0.95))
+    assert found.mean == pytest.approx(TABLE.mean())
+    assert found.sd == pytest.approx(np.std([0.12, 0.07, 0.15], ddof=1))
+
+
+def test_a_crossed_example_by_hand():
+    # Seeds -1, 1 and images -2, 0, 2 around 10 without a rest: means of the seeds 9, 11, of the images 8, 10, 12.
+    found = paired(10 + np.array([[-1.0], [1.0]]) + np.array([[-2.0, 0.0, 2.0]]))
+    seeds, images = 12.7062 * 1, 4.30265 * 2 / math.sqrt(3)
+    assert found.over_seeds == pytest.approx((10 - seeds, 10 + seeds), rel=1e-5)
+    assert found.over_images == pytest.approx((10 - images, 10 + images), rel=1e-5)
+    both = math.sqrt(seeds**2 + images**2)
+    assert found.over_both == found.headline == pytest.approx((10 - both, 10 + both), rel=1e-5)
+
+
+def test_one_level_alone_is_left_where_the_other_does_not_scatter():
+    same_images = paired(np.array([[0.1] * 5, [0.3] * 5, [0.2] * 5]))
+    assert same_images.over_both == pytest.approx(same_images.over_seeds)
+    same_seeds = paired(np.array([[0.1, 0.3, 0.2]] * 3))
+    assert same_seeds.over_both == pytest.approx(same_seeds.over_images)
+
+
+def test_few_seeds_and_few_images():
+    one_seed = paired(TABLE[:1])
+    assert one_seed.headline is one_seed.over_seeds is one_seed.sd is None and one_seed.over_images
+    one_image = paired(TABLE[:, :1])
+    assert one_image.over_images is one_image.over_both is None and one_image.headline == one_image.over_seeds
+    two = paired(TABLE[:2])
+    assert two.over_seeds == pytest.approx(stats.ttest_1samp([0.12, 0.07], 0).confidence_interval(0.95))
+
+
+@pytest.mark.parametrize("seed", [1, 0, 2])
+@pytest.mark.parametrize("of", [(1, 0, 0), (0, 1, 0), (1, 1, 0), (1, 1, 1), (1, 3, 1), (0, 0, 1)])
+def test_the_interval_covers_the_truth_as_often_as_it_says(of, seed):
+    """Three seeds on five images, whatever scatters: seeds, images, or the rest."""
+    rng, studies = np.random.default_rng(seed), 4000
+    scatter = (rng.normal(size=(studies, *shape)) for shape in ((3, 1), (1, 5), (3, 5)))
+    made = sum(size * one for size, one in zip(of, scatter, strict=True))
+    widths = [
+        stats.t.ppf(0.975, n - 1) * stats.sem(made.mean(axis=axis), axis=1) for axis, n in ((2, 3), (1, 5))
+    ]  # as half_width does, for all studies at once
+    assert widths[0][0] == pytest.approx(half_width(made[0].mean(axis=1)), abs=1e-12)
+    covered = (np.abs(made.mean(axis=(1, 2))) <= np.hypot(*widths) + 1e-12).mean()
+    assert covered > 0.95 - 3 * math.sqrt(0.95 * 0.05 / studies)
+    first = paired(made[0])
+    assert first.over_both[1] - first.mean == pytest.approx(np.hypot(*widths)[0])
+
+
+# -- Differences -------------------------------------------------------------------------------------------------------
+
+
+def test_a_cell_is_recomputed_from_the_tables_of_the_images(tmp_path):
+    found, _ = compared(
+        "plain", plain=plain(tmp_path), phased=run(tmp_path / "phased", shifted(lambda k, i: 0.1 * k + TABLE[k, i]))
+    )
+    row = found.differences[found.differences.metric == "psnr_rgb"].iloc[0]
+    apart = []
+    for seed in (1, 2, 3):
+        one, other = (
+            pd.read_csv(tmp_path / name / f"seed{seed}" / "phase1" / "psnr.csv", dtype={"phase": str})
+            .query("phase == '1'")
+            .set_index("image")
+            .psnr_rgb_composed
+            for name in ("phased", "plain")
+        )
+        apart.append((one - other).to_numpy())
+    means = np.array(apart).mean(axis=1)
+    expected = stats.ttest_rel(np.array(apart).mean(axis=1), np.zeros(3)).confidence_interval(0.95)
+    assert (row.over_seeds_low, row.over_seeds_high) == pytest.approx(expected, abs=1e-5)
+    assert row.difference == pytest.approx(np.mean(apart), abs=1e-5) == pytest.approx(TABLE.mean(), abs=1e-5)
+    assert json.loads(row.by_seed) == pytest.approx({"1": means[0], "2": means[1], "3": means[2]}, abs=1e-5)
+    assert row.sd_over_seeds == pytest.approx(means.std(ddof=1), abs=1e-5)
+    # Without pairing, the 0.1 dB between the baseline's seeds would count.
+    assert found.runs.set_index("run").psnr_rgb_sd["plain"] == pytest.approx(0.1)
+    assert (row.seeds, row.images, row.method) == (3, 5, differences.BOTH)
+
+
+def test_sentences_of_what_is_above_below_and_neither(tmp_path):
+    found, _ = compared(
+        "plain",
+        plain=plain(tmp_path),
+        above=run(tmp_path / "above", shifted(lambda k, i: 0.1 * k + TABLE[k, i] + 0.1)),
+        below=run(tmp_path / "below", shifted(lambda k, i: 0.1 * k - TABLE[k, i] - 0.1)),
+        neither=run(tmp_path / "neither", shifted(lambda k, i: 0.1 * k + TABLE[k, i] - 0.1)),
+        same=run(tmp_path / "same", shifted(lambda k, i: 0.1 * k)),
+    )
+    assert said(found) == [
+        "above is 0.21 dB above plain, 95 % interval 0.10 to 0.32, 3 seeds x 5 images, at equal block-pixels.",
+        "below is 0.21 dB below plain, 95 % interval -0.32 to -0.10, 3 seeds x 5 images, at equal block-pixels.",
+        "neither cannot be told apart from plain: difference +0.01 dB, 95 % interval -0.10 to 0.12, "
+        "3 seeds x 5 images, at equal block-pixels.",
+        "same has the same figures as plain, 3 seeds x 5 images, at equal block-pixels.",
+    ]
+    text = as_markdown(found)
+    assert all(f"- {sentence}" in text for sentence in said(found))
+
+
+def test_an_end_of_an_interval_is_not_rounded_to_nothing(tmp_path):
+    close = run(tmp_path / "close", shifted(lambda k, i: 0.1 * k + 0.003 + 0.0005 * (i - 2)))
+    found, _ = compared("plain", plain=plain(tmp_path), close=close)
+    assert said(found)[0].startswith("close is 0.003 dB above plain, 95 % interval 0.002 to 0.004, ")
+
+
+def test_with_one_seed_there_is_no_interval_over_seeds(tmp_path):
+    other = run(tmp_path / "other", shifted(lambda k, i: TABLE[k, i], seeds=(7,)))
+    found, _ = compared("plain", plain=plain(tmp_path, (7,)), other=other)
+    row = found.differences.iloc[0]
+    assert pd.isna(row.ci95_low) and pd.isna(row.sd_over_seeds) and row.over_images_low > 0
+    assert row.method == differences.ONE_SEED
+    assert said(found) == [
+        "other is 0.12 dB above plain, 1 seed x 5 images: with one seed no interval over seeds can be given, and "
+        "differences under about 0.1 dB are not distinguishable (over the images alone: 0.07 to 0.17); "
+        "at equal block-pixels."
+    ]
+    text = as_markdown(found)
+    assert "One seed: no interval can be given" in text and "| none " in text and "Banerjee" not in text
+
+
+def test_with_one_image_it_is_the_interval_over_seeds(tmp_path):
+    only = {"i0": 20.0}
+    base = run(tmp_path / "plain", shifted(lambda k, i: 0.0, images=only))
+    other = run(tmp_path / "other", shifted(lambda k, i: 0.2 + 0.01 * k, images=only))
+    found, _ = compared("plain", plain=base, other=other)
+    assert said(found) == [
+        "other is 0.21 dB above plain, 95 % interval on this one image 0.19 to 0.23, 3 seeds x 1 image, at equal "
+        "block-pixels."
+    ]
+
+
+def test_seeds_and_images_that_do_not_count_are_named(tmp_path):
+    values = shifted(lambda k, i: TABLE[k, i], seeds=(3, 1))
+    values[1]["i4"] = INF
+    other = run(tmp_path / "other", values)
+    found, _ = compared("plain", plain=plain(tmp_path, (1, 2, 3)), other=other)
+    row = found.differences.iloc[0]
+    # Seeds are paired by their number, whatever their order.
+    assert json.loads(row.by_seed) == pytest.approx(
+        {"1": TABLE[1, :4].mean(), "3": TABLE[0, :4].mean() - 0.2}, abs=1e-5
+    )
+    assert (
+        "2 seeds x 4 images (seeds of one of them alone left out: 2; 1 image left out, equal to HR)" in said(found)[0]
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ({9: BASE}, "no seed in common with plain"),
+        ({1: {"elsewhere": 20.0}}, "other test images than plain"),
+        ({1: dict.fromkeys(BASE, INF)}, "no test image that does not equal HR in one of them"),
+    ],
+)
+def test_where_there_is_no_difference_it_says_why(tmp_path, values, why):
+    found, _ = compared("plain", plain=plain(tmp_path), other=run(tmp_path / "other", values))
+    assert said(found) == [f"other: no difference from plain can be given: {why}."]
+    assert why in as_markdown(found)
+    comparison_figures.of_differences(found, tmp_path / "f.png")
+
+
+def test_one_run_has_no_differences(tmp_path):
+    found, _ = compared("plain", plain=plain(tmp_path))
+    assert found.differences.empty
+    text = as_markdown(found)
+    assert len([row for row in cells(text) if row[0] == "plain"]) == 2 and "interval" not in text
+
+
+# -- Compute -----------------------------------------------------------------------------------------------------------
+
+
+def test_unequal_compute_is_warned_of_in_the_table(tmp_path):
+    more = run(tmp_path / "more", shifted(lambda k, i: 0.1 * k + 0.2), iterations=(137,))
+    nearly = run(tmp_path / "nearly", shifted(lambda k, i: 0.1 * k), iterations=(101,))
+    found, _ = compared("plain", plain=plain(tmp_path, iterations=(100,)), more=more, nearly=nearly)
+    assert said(found)[0].endswith(", 3 seeds x 5 images, but it spent 1.37 x the block-pixels of plain.")
+    text = as_markdown(found)
+    rows = {row[0]: row for row in cells(text)[:5]}
+    assert rows["more"][-1] == "**spent 1.37 x the block-pixels of plain**"
+    assert rows["nearly"][-1] == "equal block-pixels" and rows["plain"][-1] == "baseline"
+    assert "**Compute is not equal: more spent 1.37 x the block-pixels of plain.**" in text
+    assert found.runs.block_pixels_ratio.tolist() == [1, 1.37, 1.01]
+    spent = next(row for row in cells(text) if row[0] == "more" and "parameters, seconds" in row)
+    assert "block-pixels 1.37 x, iterations 1.37 x" in spent and "not recorded" in spent
+
+
+def test_making_lr_k_and_flops_count_where_block_pixels_of_training_are_equal(tmp_path):
+    base = plain(tmp_path, training_flops=1e9, seconds_generation=3.0)
+    lr_k = run(tmp_path / "lr_k", shifted(lambda k, i: 0), training_flops=1e9, generation_block_pixels=1200)
+    flops = run(tmp_path / "flops", shifted(lambda k, i: 0), training_flops=1.2e9)
+    equal = run(tmp_path / "equal", shifted(lambda k, i: 0), training_flops=1e9)
+    found, _ = compared("plain", plain=base, lr_k=lr_k, flops=flops, equal=equal)
+    assert [sentence.split("images, ")[1] for sentence in said(found)] == [
+        "but it spent 1.00 x the block-pixels of plain (1.05 x with the making of LR_k).",
+        "but it spent 1.00 x the block-pixels of plain and 1.20 x its training FLOPs.",
+        "at equal block-pixels and training FLOPs.",
+    ]
+    text = as_markdown(found)
+    assert "equal block-pixels and training FLOPs" in text and "seconds of making LR_k" in text
+    assert found.runs.training_flops_ratio.tolist() == [1, 1, 1.2, 1]
+    assert "Training FLOPs are not recorded" not in text
+
+
+def test_amounts_are_sums_over_phases_and_means_over_seeds(tmp_path):
+    one = run(tmp_path / "a", shifted(lambda k, i: 0), spans=((1, 1), (1, 2)), iterations=(10, 5), training_flops=7)
+    spent = compute.of_run(one.table)
+    assert spent["block_pixels"] == 10 * 400 + 5 * 400 * 2 and spent["iterations"] == 15
+    assert spent["training_flops"] == 14 and spent["seconds"] == 4 and spent["seconds_start"] is None
+    part = one.table.assign(training_flops=[7, 7, None] * 3)
+    assert compute.of_run(part)["training_flops"] is None
+
+
+# -- Curves ------------------------------------------------------------------------------------------------------------
+
+PHASES = {"spans": ((1, 1), (2, 2), (1, 2)), "iterations": (10, 10, 20)}
+LOOKS = [[(5, 20.0), (10, 21.0)], [(10, 22.0)], [(10, 24.0), (20, 25.0)]]
+
+
+def test_looks_stand_at_what_was_spent(tmp_path):
+    one = run(tmp_path / "a", {1: BASE}, **PHASES, looks=LOOKS, seconds_generation=1.0)
+    _, seen = compared("a", a=one)
+    assert seen.block_pixels.tolist() == [2000, 4000, 8000, 16000, 24000]
+    # A phase takes 2 s, 0.4 of them for validation, and LR_k another second.
+    assert seen.seconds.tolist() == pytest.approx([0.8, 1.6, 4.2, 6.0, 6.8])
+    assert seen.network.tolist() == ["composed"] * 2 + ["staged"] + ["composed"] * 2
+    assert seen.phase.tolist() == [1, 1, 2, 3, 3]
+
+
+def test_stages_cost_what_their_patches_hold(tmp_path):
+    one = run(tmp_path / "a", {1: BASE}, looks=[[(5, 20.0), (10, 21.0), (15, 22.0)]], iterations=(15,))
+    file = tmp_path / "a/seed1/phase1/training.json"
+    stages = [
+        {"loss": {"l1": 1}, "iterations": n, "batch": b, "patch": p} for n, b, p in ((5, 4, 10), (0, 9, 9), (10, 2, 30))
+    ]
+    file.write_text(json.dumps({**json.loads(file.read_text()), "stages": stages, "block_pixels": 40_000}))
+    _, seen = compared("a", a=one)
+    assert seen.block_pixels.tolist() == [4000, 22_000, 40_000]
+
+
+def test_a_span_with_trained_blocks_after_it_says_nothing_of_the_network(tmp_path):
+    looks = [[(10, 20.0)], [(5, 30.0), (10, 31.0)], [(20, 25.0)]]
+    spans = ((1, 2), (1, 1), (1, 2))
+    again = run(tmp_path / "again", {1: BASE}, spans=spans, iterations=(10, 10, 20), looks=looks)
+    found, seen = compared("plain", plain=plain(tmp_path, (1,), looks=[[(10, 24.0)]]), again=again)
+    assert seen[seen.run == "again"].network.tolist() == ["composed", "part", "part", "composed"]
+    row = found.reach.set_index("run").loc["again"]
+    assert row.reach_block_pixels == 8000 + (28_000 - 8000) * 0.8
+
+
+def test_bands_are_means_and_extremes_of_the_seeds(tmp_path):
+    looks = {seed: [[(5, 20.0 + seed), (10, 22.0)]] for seed in (1, 2, 3)}
+    _, seen = compared("a", a=run(tmp_path / "a", shifted(lambda k, i: 0), looks=looks))
+    band = curves.bands(seen)
+    assert band.psnr_rgb_validation.tolist() == [22, 22] and band.low.tolist() == [21, 22]
+    assert band.high.tolist() == [23, 22] and band.seeds.tolist() == [3, 3]
+    assert band.block_pixels.tolist() == [4000, 8000]
+
+
+def test_what_it_takes_to_reach_the_baseline(tmp_path):
+    found, _ = compared(
+        "plain",
+        plain=plain(tmp_path, looks=[[(5, 23.0), (10, 24.0)]]),
+        fast=run(
+            tmp_path / "fast",
+            shifted(lambda k, i: 0),
+            looks={s: [[(2, 22.5 + s / 2), (4, 25.5), (10, 26.0)]] for s in (1, 2, 3)},
+        ),
+        slow=run(tmp_path / "slow", shifted(lambda k, i: 0), looks=[[(5, 22.0), (10, 23.5)]]),
+        late=run(tmp_path / "late", shifted(lambda k, i: 0), looks=[[(10, 25.0)]]),
+        other=run(tmp_path / "other", shifted(lambda k, i: 0), plain=18.0),
+    )
+    reach = found.reach.set_index("run")
+    # From 23.5 dB at 1,600 block-pixels to 25.5 dB at 3,200.
+    assert reach.reach_block_pixels["fast"] == 2000 and reach.reach_ratio["fast"] == 0.25
+    assert reach.reach_ratio["plain"] == 1 and reach.reach_ratio["late"] == 1 and pd.isna(reach.reach_ratio["slow"])
+    assert (reach.reach_ratio_least["fast"], reach.reach_ratio_most["fast"]) == pytest.approx((0.2, 0.28))
+    assert "other" not in reach.index and found.runs.run.tolist()[-1] == "other"
+    text = as_markdown(found)
+    for sentence in (
+        "- fast reaches the last validation PSNR of plain (24.000 dB) after 2e+03 block-pixels, 0.25 x all that plain "
+        "spent (where plain itself first came there at 1.00 x); seed by seed, 3 of 3 reach it, at 0.20 x to 0.28 x.",
+        "- plain itself first comes to its last validation PSNR (24.000 dB) after 8e+03 block-pixels, 1.00 x all that "
+        "plain spent.",
+        "- slow never reaches the last validation PSNR of plain (24.000 dB): its highest is 23.500 dB.",
+        "- other looks at other validation images than plain, or at none: what it takes cannot be compared.",
+    ):
+        assert sentence in text, sentence
+    assert ["slow", "never reached", "", "0 of 3"] in cells(text)
+
+
+def test_looks_without_a_finite_psnr_are_left_out(tmp_path):
+    one = run(tmp_path / "a", {1: BASE}, looks=[[(2, None), (5, INF), (10, 21.0)]])
+    _, seen = compared("a", a=one)
+    assert seen.iteration.tolist() == [10]
+
+
+# -- Figures -----------------------------------------------------------------------------------------------------------
+
+
+def test_figures_are_drawn(tmp_path):
+    phased = run(tmp_path / "phased", shifted(lambda k, i: 0.1 * k + TABLE[k, i]), **PHASES, looks=LOOKS)
+    found, seen = compared("plain", plain=plain(tmp_path, looks=[[(5, 23.0), (10, 24.0)]]), phased=phased)
+    comparison_figures.of_differences(found, tmp_path / "differences.png")
+    for against in ("block_pixels", "seconds"):
+        comparison_figures.of_curves(seen, found, against, tmp_path / f"{against}.png")
+    drawn = images.read(tmp_path / "differences.png").astype(int)
+    red = ((drawn[..., 0] > 180) & (drawn[..., 1] < 90) & (drawn[..., 2] < 90)).sum()
+    assert red > 50  # the warning of unequal compute
+    for name in ("block_pixels", "seconds"):
+        assert images.read(tmp_path / f"{name}.png").std() > 10
+
+
+def test_curves_of_nothing_are_drawn_too(tmp_path):
+    one = run(tmp_path / "a", {1: BASE}, looks=[[(10, None)]])
+    found, seen = compared("a", a=one)
+    comparison_figures.of_curves(seen, found, "seconds", tmp_path / "f.png")
+    assert (tmp_path / "f.png").exists() and "Reach" not in as_markdown(found)
