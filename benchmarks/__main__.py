@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import coverage
 import default_run
 import feeding
 import seams
@@ -32,6 +33,7 @@ PARTS: Mapping[str, Callable[[How], Table]] = {
     "seams": seams.measure,
     "whole_images": whole_images.measure,
     "carn": steps.measure_carn,
+    "coverage": coverage.measure,
 }
 
 

@@ -16,7 +16,6 @@ that draws seeds and images anew is not used: with three seeds it covers less th
 """
 
 from dataclasses import dataclass
-from math import hypot
 from typing import NamedTuple
 
 import numpy as np
@@ -55,13 +54,12 @@ class Paired:
 
 def paired(differences: np.ndarray) -> Paired:
     """Mean and intervals of differences (seeds, images)."""
-    seeds, images = differences.mean(axis=1), differences.mean(axis=0)
-    mean, of_seeds, of_images = float(differences.mean()), half_width(seeds), half_width(images)
-    both = hypot(of_seeds, of_images) if of_seeds is not None and of_images is not None else None
+    mean, seeds = float(differences.mean()), differences.mean(axis=1)
 
-    def around(half: float | None) -> Interval | None:
-        return None if half is None else Interval(mean - half, mean + half)
+    def around(half: np.ndarray | None) -> Interval | None:
+        return None if half is None else Interval(mean - float(half), mean + float(half))
 
+    of_seeds, of_images, both = half_widths(differences)
     return Paired(
         mean=mean,
         sd=float(seeds.std(ddof=1)) if len(seeds) > 1 else None,
@@ -71,10 +69,15 @@ def paired(differences: np.ndarray) -> Paired:
     )
 
 
-def half_width(values: np.ndarray) -> float | None:
-    """Half the width of Student's t interval of the mean of independent values; None for fewer than two."""
+def half_widths(differences: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+    """Half the widths of the intervals over seeds, over images and over both, of differences (..., seeds, images)."""
+    seeds, images = student(differences.mean(axis=-1)), student(differences.mean(axis=-2))
+    return seeds, images, None if seeds is None or images is None else np.hypot(seeds, images)
+
+
+def student(values: np.ndarray) -> np.ndarray | None:
+    """Half the width of Student's t interval of the mean of independent values (..., n); None for fewer than two."""
     from scipy.stats import sem, t
 
-    if len(values) < 2:
-        return None
-    return float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * sem(values))
+    count = values.shape[-1]
+    return t.ppf((1 + CONFIDENCE) / 2, count - 1) * sem(values, axis=-1) if count > 1 else None
