@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from conftest import ROOT
 from multiblock.data import images
 from multiblock.report import comparison_figures, compute, curves, differences, sentences, tables
 from multiblock.report.comparison import comparison
@@ -394,3 +396,21 @@ def test_curves_of_nothing_are_drawn_too(tmp_path):
     found, seen = compared("a", a=one)
     comparison_figures.of_curves(seen, found, "seconds", tmp_path / "f.png")
     assert (tmp_path / "f.png").exists() and "Reach" not in as_markdown(found)
+
+
+def test_captions_say_it_too(tmp_path, monkeypatch):
+    """Snakemake fills a caption in and reads it as reStructuredText, in the folder of the run."""
+    jinja2, docutils = pytest.importorskip("jinja2"), pytest.importorskip("docutils.core")  # it brings both
+    monkeypatch.chdir(tmp_path)
+    more = run(tmp_path / "more", shifted(lambda k, i: 0.1 * k + 0.2), iterations=(137,))
+    found, _ = compared("plain", plain=plain(tmp_path, iterations=(100,)), more=more)
+    (tmp_path / "comparison.md").write_text(as_markdown(found))
+    given = {"output": {"markdown": "comparison.md"}}
+    pages = {}
+    for name in ("comparison", "comparison_curves"):
+        caption = (ROOT / "workflow" / "report" / f"{name}.rst").read_text()
+        pages[name] = docutils.publish_parts(jinja2.Template(caption).render(snakemake=given), writer="html")["body"]
+        assert "system-message" not in pages[name]
+    items = re.findall(r"<li>(?:<p>)?(.*?)(?:</p>)?\s*</li>", pages["comparison"], re.S)
+    assert items[0].replace("\n", " ") == said(found)[0] and len(items) == 3
+    assert "<strong>Compute is not equal" in pages["comparison"] and "staged" in pages["comparison_curves"]

@@ -114,7 +114,7 @@ def _times(table: pd.DataFrame, base: pd.DataFrame) -> dict[str, float | None]:
 
 def _iteration_seconds(table: pd.DataFrame) -> float:
     """Mean time of a training iteration, without looks at the validation images."""
-    spent = (table.seconds - table.validation_seconds).sum()
+    spent = compute.iteration_seconds(table).sum()
     return round(float(spent / max(table.iterations.sum(), 1)), 5)
 
 

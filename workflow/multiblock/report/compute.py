@@ -47,6 +47,13 @@ def of_run(table: pd.DataFrame) -> dict[str, float | None]:
     return found
 
 
+def iteration_seconds(rows: pd.DataFrame) -> pd.Series:
+    """Seconds of the training iterations of phases: as recorded, else all but the looks at the validation images."""
+    looks = rows["seconds_validation"] if "seconds_validation" in rows else rows["validation_seconds"]
+    rest = rows.seconds - looks
+    return rows["seconds_iterations"].fillna(rest) if "seconds_iterations" in rows else rest
+
+
 def ratio(run: Spent, base: Spent, name: str) -> float | None:
     """A run's amount in relation to the baseline's; None where one of them is not recorded."""
     own, other = run.get(name), base.get(name)

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from multiblock.report import compute
+
 COMPOSED, STAGED, PART = "composed", "staged", "part"
 
 COLUMNS = ("run", "seed", "phase", "iteration", "block_pixels", "seconds", "psnr_rgb_validation", "network")
@@ -48,21 +50,23 @@ def _of_seed(folders: Sequence[Path], table: pd.DataFrame) -> pd.DataFrame:
         rows = pd.read_csv(folder / "history.csv")
         rows = rows[np.isfinite(rows.psnr_rgb_validation)]
         share = _share(record["stages"], rows.iteration)
-        spent = table[table.phase == str(number)].iloc[0]
+        spent = table[table.phase == str(number)]
+        training = float(compute.iteration_seconds(spent).iloc[0])
         parts.append(
             pd.DataFrame(
                 {
                     "phase": number,
                     "iteration": rows.iteration,
                     "block_pixels": pixels + np.rint(share * record["block_pixels"]).astype(np.int64),
-                    "seconds": (seconds + share * _iterations(spent)).round(1),
+                    "seconds": (seconds + share * training).round(1),
                     "psnr_rgb_validation": rows.psnr_rgb_validation.astype(float),
                     "network": _network(record),
                 }
             )
         )
         pixels += record["block_pixels"]
-        seconds += _iterations(spent) + _known(spent, "seconds_generation")
+        made = spent.get("seconds_generation", pd.Series(dtype=float)).fillna(0).sum()
+        seconds += training + float(made)
     return pd.concat(parts)
 
 
@@ -72,15 +76,6 @@ def _share(stages: Sequence[Mapping[str, Any]], iterations: pd.Series) -> np.nda
     done = np.cumsum([0, *(stage["iterations"] for stage in stages)])
     work = np.cumsum([0, *(stage["iterations"] * stage["batch"] * stage["patch"] ** 2 for stage in stages)])
     return np.interp(iterations, done, work / max(work[-1], 1))
-
-
-def _iterations(spent: pd.Series) -> float:
-    """Seconds of a phase's training iterations alone."""
-    return _known(spent, "seconds_iterations") or spent.seconds - spent.validation_seconds
-
-
-def _known(spent: pd.Series, name: str) -> float:
-    return float(spent[name]) if name in spent and pd.notna(spent[name]) else 0.0
 
 
 def _network(record: Mapping[str, Any]) -> str:
