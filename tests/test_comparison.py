@@ -199,6 +199,12 @@ def test_with_one_seed_there_is_no_interval_over_seeds(tmp_path):
     assert "One seed: no interval can be given" in text and "| none " in text and "Banerjee" not in text
 
 
+def test_one_seed_of_the_same_figures(tmp_path):
+    same = run(tmp_path / "same", {7: BASE})
+    found, _ = compared("plain", plain=plain(tmp_path, (7,)), same=same)
+    assert said(found) == ["same has the same figures as plain, 1 seed x 5 images, at equal block-pixels."]
+
+
 def test_with_one_image_it_is_the_interval_over_seeds(tmp_path):
     only = {"i0": 20.0}
     base = run(tmp_path / "plain", shifted(lambda k, i: 0.0, images=only))

@@ -281,6 +281,13 @@ CODE = {
     "losses": (code("report/losses.py"), {"figures": 2, "losses": 1}),
     "tables": (code("report/tables.py"), {"table": 2, "figures": 2, "compare": 1}),
     "comparison": (code("report/comparison.py"), {"compare": 1}),
+    "statistics, curves and words of a comparison": (
+        code(
+            *(f"report/{name}.py" for name in ("statistics", "differences", "compute", "curves", "sentences")),
+            *("report/comparison_markdown.py", "report/comparison_figures.py"),
+        ),
+        {"compare": 1},
+    ),
     "means": (code("report/measured.py", "report/markdown.py"), {"table": 2, "figures": 2, "compare": 1, "budget": 1}),
     "budget": (code("report/budget.py", "model/complexity.py"), {"budget": 1}),
     "evaluation": (code("inference/evaluation.py"), MEASURED),

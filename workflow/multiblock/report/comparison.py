@@ -126,5 +126,5 @@ def _below(table: pd.DataFrame) -> str:
 
 def _same_validation(tables: Mapping[str, pd.DataFrame], baseline: str) -> list[str]:
     """The runs that look at the baseline's validation images, by the PSNR that these have without any network."""
-    plain = {run: set(table.psnr_rgb_validation_input.dropna()) for run, table in tables.items()}
+    plain = {run: set(table.psnr_rgb_validation_input.dropna().round(3)) for run, table in tables.items()}
     return [run for run, seen in plain.items() if seen == plain[baseline]]

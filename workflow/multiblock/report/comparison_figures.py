@@ -1,15 +1,17 @@
 """The figures of a comparison: differences with their intervals, and what was reached for what was spent."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from matplotlib import color_sequences
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from multiblock.report import curves
+from multiblock.report import curves, sentences
 from multiblock.report.comparison import Comparison
 from multiblock.report.figures import COLOURS, save
 
@@ -32,6 +34,9 @@ AXES = {
     "seconds": "seconds of training iterations, and of LR_k if recorded",
 }
 
+COLUMNS = 4
+"""Of the legend."""
+
 NEAR = 0.5
 """How far below the baseline's last PSNR the second panel begins, in dB."""
 
@@ -48,7 +53,7 @@ def of_differences(found: Comparison, file: Path) -> None:
         if warnings[row.run]:
             style: dict[str, Any] = {"color": "tab:red", "fontsize": 8, "ha": "right"}
             axes.annotate(warnings[row.run], (1, place - 0.3), xycoords=("axes fraction", "data"), **style)
-    names = [f"{row.run}\n{row.why_not or f'{row.seeds} seeds x {row.images} images'}" for row in rows.itertuples()]
+    names = [f"{row.run}\n{row.why_not or sentences.size(row)}" for row in rows.itertuples()]
     axes.set_yticks(range(len(rows)), names, fontsize=9)
     axes.set(ylim=(len(rows) - 0.4, -0.6), xlabel=f"PSNR RGB over {found.baseline} [dB], floats, no border cut")
     handles = [Line2D([], [], lw=width, color=colour, label=words) for words, _, width, colour in INTERVALS.values()]
@@ -82,13 +87,14 @@ def of_curves(looks: pd.DataFrame, found: Comparison, against: str, file: Path) 
         looks: as :func:`multiblock.report.curves.looks` gives them.
         against: ``block_pixels`` or ``seconds``.
     """
-    figure = Figure(figsize=(11, 4.8), layout="constrained")
+    means, runs = curves.bands(looks), list(found.runs.run)
+    many = COLOURS if len(runs) <= len(COLOURS) else color_sequences["tab20"]
+    colours = {run: many[number % len(many)] for number, run in enumerate(runs)}
+    figure = Figure(figsize=(11, 4.2 + 0.2 * math.ceil((len(runs) + len(STYLES)) / COLUMNS)), layout="constrained")
     whole, near = figure.subplots(1, 2, sharex=True)
-    means = curves.bands(looks)
-    runs = list(found.runs.run)
-    for number, run in enumerate(runs):
+    for run, colour in colours.items():
         for axes in (whole, near):
-            _curve(axes, means[means.run == run], against, COLOURS[number % len(COLOURS)])
+            _curve(axes, means[means.run == run], against, colour)
     target = curves.final(means[means.run == found.baseline])
     if target is not None:
         for axes in (whole, near):
@@ -105,9 +111,9 @@ def of_curves(looks: pd.DataFrame, found: Comparison, against: str, file: Path) 
     whole.set_ylabel("validation PSNR RGB [dB]\nfloats, no border cut")
     figure.supxlabel(AXES[against], fontsize=10)
     styles = [how for how in STYLES if how in set(means.network)]
-    handles = [Line2D([], [], color=COLOURS[n % len(COLOURS)], lw=2, label=run) for n, run in enumerate(runs)]
+    handles = [Line2D([], [], color=colour, lw=2, label=run) for run, colour in colours.items()]
     handles += [Line2D([], [], color="0.3", ls=STYLES[how], lw=1, label=WORDS[how]) for how in styles]
-    figure.legend(handles=handles, frameon=False, loc="outside upper center", ncols=3, fontsize=8)
+    figure.legend(handles=handles, frameon=False, loc="outside upper center", ncols=COLUMNS, fontsize=8)
     save(figure, file)
 
 

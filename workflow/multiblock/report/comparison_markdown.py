@@ -17,8 +17,9 @@ INTERVAL = (
 )
 
 MEANS = (
-    "Last phase of each run, composed, last iteration, means over the test images. PSNR RGB in dB: floats, no "
-    "rounding, no border cut; PSNR-Y and SSIM-Y: 8 bits, a border cut. sd: standard deviation over the seeds."
+    "Last phase of each run, composed, means over the test images. Weights are those of the last iteration, or, where "
+    "`training.keep` says so, those of the best look at the validation images. PSNR RGB in dB: floats, no rounding, no "
+    "border cut; PSNR-Y and SSIM-Y: 8 bits, a border cut. sd: standard deviation over the seeds."
 )
 
 REACH = (

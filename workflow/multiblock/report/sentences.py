@@ -20,8 +20,10 @@ def of_difference(row: Any, run: Spent, base: Spent) -> str:
     """
     if row.why_not:
         return f"{row.run}: no difference from {row.baseline} can be given: {row.why_not}."
-    measured = f"{_count(row.seeds, 'seed')} x {_count(row.images, 'image')}{_left_out(row)}"
+    measured = f"{size(row)}{_left_out(row)}"
     spent = _spent(run, base, row.baseline)
+    if not any(json.loads(row.by_seed).values()) and not any(json.loads(row.by_image).values()):
+        return f"{row.run} has the same figures as {row.baseline}, {measured}, {spent}."
     if row.method == differences.ONE_SEED:
         alone = "" if pd.isna(row.over_images_low) else f" (over the images alone: {_interval(row, 'over_images')})"
         return (
@@ -31,8 +33,6 @@ def of_difference(row: Any, run: Spent, base: Spent) -> str:
     about = " on this one image" if row.method == differences.SEEDS_ALONE else ""
     interval = f"95 % interval{about} {_interval(row, 'ci95')}"
     if row.ci95_low <= 0 <= row.ci95_high:
-        if row.ci95_low == row.ci95_high:
-            return f"{row.run} has the same figures as {row.baseline}, {measured}, {spent}."
         apart = f"difference {_signed(row)} dB"
         return f"{row.run} cannot be told apart from {row.baseline}: {apart}, {interval}, {measured}, {spent}."
     return f"{row.run} is {_above(row)}, {interval}, {measured}, {spent}."
@@ -88,7 +88,13 @@ def _spent(run: Spent, base: Spent, baseline: str) -> str:
     return f"at equal block-pixels{' and training FLOPs' if flops else ''}"
 
 
-def _count(number: int, what: str) -> str:
+def size(row: Any) -> str:
+    """``3 seeds x 5 images``."""
+    return f"{count(row.seeds, 'seed')} x {count(row.images, 'image')}"
+
+
+def count(number: int, what: str) -> str:
+    """``1 seed``, ``3 seeds``."""
     return f"{number} {what}{'s' if number != 1 else ''}"
 
 
@@ -98,5 +104,5 @@ def _left_out(row: Any) -> str:
     if row.seeds_left_out:
         found.append(f"seeds of one of them alone left out: {', '.join(map(str, json.loads(row.seeds_left_out)))}")
     if row.images_left_out:
-        found.append(f"{_count(len(json.loads(row.images_left_out)), 'image')} left out, equal to HR")
+        found.append(f"{count(len(json.loads(row.images_left_out)), 'image')} left out, equal to HR")
     return f" ({'; '.join(found)})" if found else ""
