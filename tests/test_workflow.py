@@ -82,17 +82,10 @@ def test_every_file_is_where_it_should_be(finished):
                 assert (folder / name).exists(), folder / name
     assert (results / "phased" / "seed1" / "phase1" / "LR_1" / "test.npy").exists()
     assert not list(results.rglob("working-*")) and not list(results.rglob(".part-*"))
-    for name in ("tiny_comparison.csv", "tiny_comparison.png", "tiny_differences.csv", "tiny_curves.csv"):
-        assert (results / name).exists(), name
-    for name in (
-        "tiny_curves.png",
-        "tiny_curves_times.csv",
-        "tiny_curves_times.png",
-        "tiny_losses.csv",
-        "tiny_losses/all.png",
-        "tiny_budget.md",
-    ):
-        assert (results / name).exists(), name
+    compared = ("comparison.csv", "comparison.md", "comparison.png", "differences.csv", "times.csv")
+    curves = ("curves.csv", "curves.png", "curves_times.csv", "curves_times.png")
+    for name in (*compared, *curves, "losses.csv", "losses/all.png", "budget.md"):
+        assert (results / f"tiny_{name}").exists(), name
 
 
 def test_the_table_names_what_others_rely_on(finished):
