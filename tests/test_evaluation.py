@@ -61,7 +61,7 @@ def overflowing(file) -> Chain:
     return chain
 
 
-def run_evaluate(folder, *, first, last, lr, hr, cached=None, phase=2) -> pd.DataFrame:
+def run_evaluate(folder, *, first, last, lr, hr, cached=None, phase=2, measures=()) -> pd.DataFrame:
     write(folder / "hr.npy", hr)
     write(folder / "lr.npy", lr)
     if cached:
@@ -79,6 +79,7 @@ def run_evaluate(folder, *, first, last, lr, hr, cached=None, phase=2) -> pd.Dat
         memory_gib=4,
         table=folder / "psnr.csv",
         pictures=folder / "images",
+        measures=measures,
     )
     return pd.read_csv(folder / "psnr.csv", dtype={"phase": str})
 

@@ -22,5 +22,6 @@ rule evaluate:
         first=lambda wildcards: layout.run(wildcards).plan.phase(int(wildcards.phase)).first,
         last=lambda wildcards: layout.run(wildcards).plan.phase(int(wildcards.phase)).last,
         border=lambda wildcards: study.border(layout.run(wildcards)),
+        measures=study.evaluation.measures,
     script:
         "../scripts/evaluate.py"

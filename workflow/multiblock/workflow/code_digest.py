@@ -68,6 +68,7 @@ TABLES = {
     "schedule": "training.schedules:SCHEDULES",
     "start": "training.starts:STARTS",
     "degradation": "data.degradations:DEGRADATIONS",
+    "measure": "inference.measures:MEASURES",
 }
 """The tables whose entries count one by one, where a result is made with them."""
 

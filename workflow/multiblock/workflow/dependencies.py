@@ -84,10 +84,22 @@ class Dependencies:
         return {
             "first": run.plan.phase(int(wildcards.phase)).first,
             "last": run.plan.phase(int(wildcards.phase)).last,
-            "border": self._study.border(run),
-            "memory_gib": self._study.inference.memory_gib,
-            "code": code_digest.of("evaluation", *self._chain(wildcards)),
+            **self._measured(wildcards),
+            "code": code_digest.of("evaluation", *self._chain(wildcards), entries=self._measures),
         }
+
+    def _measured(self, wildcards: Any) -> dict[str, Any]:
+        """How pictures are made and measured."""
+        measures = self._study.evaluation.measures
+        return {
+            "border": self._study.border(self._layout.run(wildcards)),
+            "memory_gib": self._study.inference.memory_gib,
+            **({"measures": list(measures)} if measures else {}),
+        }
+
+    @property
+    def _measures(self) -> frozenset[tuple[str, str]]:
+        return frozenset(("measure", name) for name in self._study.evaluation.measures)
 
     def table(self, wildcards: Any) -> dict[str, Any]:
         """Of a run's tables."""
