@@ -22,8 +22,8 @@ STATES = ("before", "after")
 
 CONVENTION = (
     "Means over the test images. PSNR in dB. PSNR RGB: floats as the network gives them, no rounding, no border cut; "
-    "what lies beyond [0, 1] counts where a block is not clamped. PSNR-Y and SSIM-Y: cut to [0, 1], 8 bits, a border of "
-    "{border} pixels cut. After: the blocks as the phase has trained them together, all on LR, one after another. "
+    "what lies beyond [0, 1] counts where a block is not clamped. PSNR-Y and SSIM-Y: cut to [0, 1], 8 bits, a border "
+    "of {border} pixels cut. After: the blocks as the phase has trained them together, all on LR, one after another. "
     "Clamped: whether the block's output is cut to [0, 1] before the next block reads it; pictures are always cut."
 )
 

@@ -85,9 +85,8 @@ class Layout:
 
     def of_joint_phases(self, run: str, name: str) -> list[str]:
         """One file of each of those phases."""
-        return [
-            f"{self.phase.format(run=run, seed=seed, phase=phase)}/{name}" for seed, phase in self.joint_phases(run)
-        ]
+        files = dict(zip(self.seeds_and_phases(run), self.of_phases(run, name), strict=True))
+        return [files[key] for key in self.joint_phases(run)]
 
     def of_last_phase(self, run: str, name: str) -> list[str]:
         """One file of the last phase of each seed."""
