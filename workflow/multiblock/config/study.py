@@ -10,7 +10,7 @@ from multiblock.config.datasets import dataset
 from multiblock.config.schema import checked
 from multiblock.data.dataset import DatasetConfig
 from multiblock.errors import UserError, listed, nearest
-from multiblock.inference.measures import MEASURES
+from multiblock.inference.measures import measures_in
 from multiblock.model.metadata import Provenance
 from multiblock.plan import Plan, format_span
 
@@ -178,7 +178,7 @@ def _run(name: str, full: Mapping[str, Any]) -> Run:
 
 def _evaluation(border: int | str, measures: Sequence[str]) -> Evaluation:
     # In the order of the registry: the same measures in another order are the same.
-    return Evaluation(border=border, measures=tuple(name for name in MEASURES if name in measures))
+    return Evaluation(border=border, measures=tuple(measures_in(measures)))
 
 
 def _check_names(study: str, runs: Mapping[str, Run]) -> None:

@@ -3,7 +3,7 @@
 They need no trained network. All of them take two images (H, W, 3), uint8, RGB, of equal size, and give one value.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +29,11 @@ class Measure:
     what: str
     higher: bool
     of: Callable[[np.ndarray, np.ndarray], float]
+
+    @property
+    def headed(self) -> str:
+        """Its title with an arrow to where better is."""
+        return f"{self.title} {'↑' if self.higher else '↓'}"
 
 
 def gray(image: np.ndarray) -> np.ndarray:
@@ -130,3 +135,8 @@ MEASURES: dict[str, Measure] = {
     ),
 }
 """All measures by name."""
+
+
+def measures_in(names: Container[str]) -> list[str]:
+    """The measures that are among ``names``, such as the columns of a table, in the order of the registry."""
+    return [name for name in MEASURES if name in names]

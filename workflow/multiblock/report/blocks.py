@@ -10,7 +10,7 @@ import pandas as pd
 from multiblock.data.images import read
 from multiblock.data.imageset import ImageSet
 from multiblock.inference import metrics
-from multiblock.inference.measures import MEASURES
+from multiblock.inference.measures import measures_in
 from multiblock.inference.metrics import METRICS
 from multiblock.plan import through
 from multiblock.report import markdown
@@ -39,14 +39,10 @@ def by_block(measured: Mapping[tuple[int, int], Path]) -> pd.DataFrame:
     parts = []
     for (seed, phase), file in measured.items():
         rows = pd.read_csv(file, dtype=str, keep_default_na=False).astype({"block": int})
-        rows = rows.astype(dict.fromkeys((*METRICS, *_measures(rows)), float))
+        rows = rows.astype(dict.fromkeys((*METRICS, *measures_in(rows)), float))
         parts.append(rows.assign(seed=seed, phase=phase))
     table = pd.concat(parts, ignore_index=True)
     return table[["seed", "phase", *(name for name in table if name not in ("seed", "phase"))]]
-
-
-def _measures(table: pd.DataFrame) -> list[str]:
-    return [name for name in MEASURES if name in table]
 
 
 def means(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, list[str]]]:
@@ -55,7 +51,7 @@ def means(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, list[str]]]:
     Returns:
         The means, and for each metric the images that are left out, where there are any.
     """
-    names, left_out = (*METRICS, *_measures(table)), {}
+    names, left_out = (*METRICS, *measures_in(table)), {}
     groups = {key: rows.set_index("image") for key, rows in table.groupby(["when", "block", "seed"], sort=False)}
     found = pd.DataFrame(index=pd.MultiIndex.from_tuples(groups, names=["when", "block", "seed"]), columns=names)
     for name in names:
@@ -68,7 +64,7 @@ def means(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, list[str]]]:
 
 def as_markdown(table: pd.DataFrame, run: str, border: int) -> str:
     """A table a phase, means over the test images, and PSNR RGB of each image."""
-    names = _measures(table)
+    names = measures_in(table)
     parts, left_out = [f"# {run}: networks taken apart"], []
     for phase, rows in table.groupby("phase"):
         found, without = means(rows)

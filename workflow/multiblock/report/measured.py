@@ -98,8 +98,8 @@ def about_left_out(texts: Iterable[str]) -> str:
 
 
 def titles_of(measures: Iterable[str]) -> list[str]:
-    """Measures as the heads of a table name them, each with an arrow to where better is."""
-    return [f"{MEASURES[name].title} {'↑' if MEASURES[name].higher else '↓'}" for name in measures]
+    """Measures as the heads of a table name them."""
+    return [MEASURES[name].headed for name in measures]
 
 
 def about_measures(measures: Iterable[str]) -> str:

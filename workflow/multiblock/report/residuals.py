@@ -83,11 +83,8 @@ def residuals(
                 maps[phase] = found, f"mean {mean:.3f}, like HR {alike:.2f}"
         if maps:
             _draw(maps, sharp, zoom, out / f"{name}.png")
-    return pd.DataFrame(rows, columns=COLUMNS).sort_values(["seed", "phase"], kind="stable", key=_order)
-
-
-def _order(column: pd.Series) -> pd.Series:
-    return column.replace(INPUT, "0").astype(int)
+    rows.sort(key=lambda row: (row[0], 0 if row[1] == INPUT else int(row[1])))
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _pictures(
@@ -98,9 +95,8 @@ def _pictures(
     plain = enlarge(low, scale) if scale > 1 else low
     for seed in seeds:
         yield seed, INPUT, plain
-        for key, folder in pictures.items():
-            if key[0] == seed:
-                yield seed, str(key[1]), read(folder / f"{name}.png")
+        for phase in sorted(phase for one, phase in pictures if one == seed):
+            yield seed, str(phase), read(pictures[seed, phase] / f"{name}.png")
 
 
 def _draw(maps: Mapping[str, tuple[np.ndarray, str]], sharp: np.ndarray, zoom: int, file: Path) -> None:
