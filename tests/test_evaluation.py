@@ -5,6 +5,7 @@ import csv
 import json
 import logging
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ from multiblock.data.pixels import as_float
 from multiblock.errors import UserError
 from multiblock.inference import scoring
 from multiblock.inference.evaluation import evaluate
+from multiblock.inference.measures import gmsd, haarpsi
 from multiblock.inference.metrics import psnr_rgb
 from multiblock.model.chain import Chain
 from multiblock.model.metadata import KEY
@@ -61,7 +63,7 @@ def overflowing(file) -> Chain:
     return chain
 
 
-def run_evaluate(folder, *, first, last, lr, hr, cached=None, phase=2) -> pd.DataFrame:
+def run_evaluate(folder, *, first, last, lr, hr, cached=None, phase=2, measures=()) -> pd.DataFrame:
     write(folder / "hr.npy", hr)
     write(folder / "lr.npy", lr)
     if cached:
@@ -79,6 +81,7 @@ def run_evaluate(folder, *, first, last, lr, hr, cached=None, phase=2) -> pd.Dat
         memory_gib=4,
         table=folder / "psnr.csv",
         pictures=folder / "images",
+        measures=measures,
     )
     return pd.read_csv(folder / "psnr.csv", dtype={"phase": str})
 
@@ -215,6 +218,18 @@ def test_the_good_images_are_kept_where_one_is_bad(folders, capsys):
     rows = list(csv.DictReader((folders / "out" / "scores.csv").open()))
     assert [(row["image"], row["what"]) for row in rows] == [("a", "input"), ("a", "network")]
     assert list(rows[0]) == ["image", "what", "psnr_rgb", "psnr_y", "ssim_y", "psnr_rgb8"]
+
+
+def test_measures_of_perceived_quality_are_taken_where_asked(folders, capsys):
+    assert score(folders, "--measures", "haarpsi", "gmsd", "haarpsi", "-o", str(folders / "scores.csv")) == 0
+    rows = list(csv.DictReader((folders / "scores.csv").open()))
+    assert list(rows[0])[-3:] == ["psnr_rgb8", "gmsd", "haarpsi"] and len(rows) == 4
+    cut = [image[1:-1, 1:-1] for image in (soften(picture(seed=2)), picture(seed=2))]
+    for row in rows[2:]:  # the network copies its input
+        assert float(row["gmsd"]) == pytest.approx(gmsd(*cut)) and float(row["haarpsi"]) == pytest.approx(haarpsi(*cut))
+    shown = capsys.readouterr().out
+    mean = sum(float(row["haarpsi"]) for row in rows[::2]) / 2
+    assert re.search(rf"HaarPSI ↑, 8 bits, border 1 +{mean:.4f} +{mean:.4f}", shown) and "GMSD ↓" in shown
 
 
 @pytest.mark.parametrize(("out", "says"), [("hr/a.png", "names that end in .csv"), ("w.safetensors/x.csv", "exists")])

@@ -1,4 +1,4 @@
-"""A loss, optimiser, schedule, degradation or start is one entry in one file; the rest is read from there."""
+"""A loss, optimiser, schedule, degradation, measure or start is one entry in one file; the rest is read from there."""
 
 import re
 
@@ -9,6 +9,7 @@ from multiblock.config import schema
 from multiblock.config.reference import reference
 from multiblock.data.degradations import DEGRADATIONS, Degradation
 from multiblock.errors import UserError
+from multiblock.inference.measures import MEASURES, Measure
 from multiblock.training import schedules
 from multiblock.training.losses import LOSSES, LossTerm
 from multiblock.training.optimisers import OPTIMISERS, Optimiser, build
@@ -32,6 +33,15 @@ ADDED = {
         Degradation(what="is made up", make=lambda full, scale, item: full[::scale, ::scale]),
     ),
     "start": (STARTS, Start(what="is made up", draw=lambda weight: weight.zero_())),
+    "measure": (
+        MEASURES,
+        Measure(
+            title="Madeup",
+            what="is made up",
+            higher=True,
+            of=lambda image, reference: 0.5,
+        ),
+    ),
 }
 PLACES = {
     "loss": ("recipes.single.0.loss", lambda name: name),
@@ -39,6 +49,7 @@ PLACES = {
     "schedule": ("recipes.single.0.schedule", lambda name: {"kind": name, "share": 0.5}),
     "degradation": ("data.degradation", lambda name: name),
     "start": ("runs.default.plan.0.start", lambda name: name),
+    "measure": ("evaluation.measures", lambda name: [name]),
 }
 
 
@@ -169,6 +180,7 @@ def test_every_entry_of_every_table_has_a_digest():
         "schedule": SCHEDULES,
         "start": STARTS,
         "degradation": DEGRADATIONS,
+        "measure": MEASURES,
     }
     assert tables.keys() == code_digest.TABLES.keys()
     for kind, entries in tables.items():

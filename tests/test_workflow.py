@@ -112,6 +112,22 @@ def test_a_second_run_has_nothing_to_do(finished):
     assert done.returncode == 0 and "Nothing to be done" in done.stdout + done.stderr
 
 
+def test_a_joint_phase_is_taken_apart_and_residuals_are_mapped(finished):
+    folder = finished / "results" / "phased"
+    report = "report={blocks: true, residuals: true, budget_gflops: 0.1}"
+    wanted = [f"results/phased/{name}" for name in ("psnr_by_block.md", "residuals.csv")]
+    done = snakemake(finished, *wanted, "--config", report)
+    assert done.returncode == 0, done.stdout + done.stderr
+    table = pd.read_csv(folder / "psnr_by_block.csv")
+    for when, phase in (("after", 3), ("before", 2)):
+        composed = pd.read_csv(folder / "seed1" / f"phase{phase}" / "psnr.csv", dtype={"phase": str})
+        composed = composed[composed.phase == str(phase)].psnr_rgb_composed
+        last = table[(table.when == when) & (table.block == 2)].psnr_rgb
+        assert last.tolist() == composed.tolist() and len(last) == 2
+    for name in ("blocks/phase3_image0.png", "residuals/image0.png"):
+        assert images.read(folder / name).std() > 10
+
+
 REPORT = {"table": 1, "figures": 1, "compare": 1, "losses": 1, "budget": 1}
 
 

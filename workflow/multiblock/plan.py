@@ -271,11 +271,7 @@ class Plan:
         whole = "N" if reach == len(self.blocks) else f"N_1..{reach}"
         if reach > phase.last or 1 < phase.first < phase.last:
             return f"{whole} (N_{format_span(phase.first, phase.last).replace('-', '..')} anew)"
-        if phase.last == phase.first > 3:
-            return f"N_{phase.last}(N_1..{phase.last - 1})"
-        if phase.last == phase.first:
-            return "(".join(f"N_{block}" for block in range(phase.last, 0, -1)) + ")" * (phase.last - 1)
-        return whole
+        return through(phase.last) if phase.last == phase.first else whole
 
     def task(self, number: int, seed: int) -> "Task":
         """What phase ``number`` has to do for ``seed``."""
@@ -289,6 +285,13 @@ class Plan:
             starts=tuple(self.owner(block, number - 1) or phase.start for block in range(1, self.reach(number) + 1)),
             stages=phase.stages,
         )
+
+
+def through(block: int) -> str:
+    """The blocks 1 to ``block``, one after another, as the study writes it: ``N_3(N_2(N_1))``."""
+    if block > 3:
+        return f"N_{block}(N_1..{block - 1})"
+    return "(".join(f"N_{number}" for number in range(block, 0, -1)) + ")" * (block - 1)
 
 
 _FILE = re.compile(r"(.+\.safetensors)(?:#([1-9]\d{0,5}))?", re.DOTALL)

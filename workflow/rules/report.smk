@@ -72,6 +72,77 @@ rule figures:
         "../scripts/figures.py"
 
 
+rule by_block:
+    """What each block does of networks that a phase has trained over several blocks: table and strips of pictures."""
+    input:
+        measured=lambda wildcards: layout.of_joint_phases(wildcards.run, "psnr_by_block.csv"),
+        pictures=lambda wildcards: layout.of_joint_phases(wildcards.run, "blocks"),
+        lr=lambda wildcards: image_set(layout.input(wildcards), ["test"]),
+        hr=lambda wildcards: image_set(layout.hr(wildcards), ["test"]),
+        depends=depends(f"{RESULTS}/{{run}}", "by_block", on.by_block),
+    output:
+        csv=report(
+            f"{RESULTS}/{{run}}/psnr_by_block.csv",
+            caption="../report/psnr_by_block.rst",
+            category="PSNR by block",
+            labels={"run": "{run}", "form": "table"},
+        ),
+        markdown=f"{RESULTS}/{{run}}/psnr_by_block.md",
+        strips=report(
+            directory(f"{RESULTS}/{{run}}/blocks"),
+            patterns=["{image}.png"],
+            caption="../report/blocks.rst",
+            category="PSNR by block",
+            labels={"run": "{run}", "form": "{image}"},
+        ),
+    log:
+        f"{RESULTS}/{{run}}/logs/by_block.log",
+    conda:
+        ENVIRONMENT
+    params:
+        of=lambda wildcards: layout.joint_phases(wildcards.run),
+        border=lambda wildcards: study.border(layout.run(wildcards)),
+        images=study.report.images,
+        zoom=study.report.zoom,
+    script:
+        "../scripts/by_block.py"
+
+
+rule residuals:
+    """Where what HR has and a picture lacks changes from pixel to pixel, before the last phase and after it."""
+    input:
+        pictures=lambda wildcards: layout.of_phases(wildcards.run, "images"),
+        # The pictures are those of these measurements.
+        measured=lambda wildcards: layout.of_phases(wildcards.run, "psnr.csv"),
+        lr=lambda wildcards: image_set(layout.input(wildcards), ["test"]),
+        hr=lambda wildcards: image_set(layout.hr(wildcards), ["test"]),
+        depends=depends(f"{RESULTS}/{{run}}", "residuals", on.residuals),
+    output:
+        csv=report(
+            f"{RESULTS}/{{run}}/residuals.csv",
+            caption="../report/residuals.rst",
+            category="Residuals",
+            labels={"run": "{run}", "form": "table"},
+        ),
+        maps=report(
+            directory(f"{RESULTS}/{{run}}/residuals"),
+            patterns=["{image}.png"],
+            caption="../report/residuals.rst",
+            category="Residuals",
+            labels={"run": "{run}", "form": "{image}"},
+        ),
+    log:
+        f"{RESULTS}/{{run}}/logs/residuals.log",
+    conda:
+        ENVIRONMENT
+    params:
+        of=lambda wildcards: layout.seeds_and_phases(wildcards.run),
+        images=study.report.images,
+        zoom=study.report.zoom,
+    script:
+        "../scripts/residuals.py"
+
+
 rule compare:
     """The runs of a study side by side."""
     input:

@@ -15,6 +15,7 @@ with job(snakemake) as needed:
             cached=Path(snakemake.input.cached[0]),
             hr=Path(snakemake.input.hr[0]),
             border=snakemake.params.border,
+            measures=snakemake.params.measures,
             device=device_of(snakemake).device,
             memory_gib=snakemake.config["inference"]["memory_gib"],
             trusted=trusted_code(snakemake),

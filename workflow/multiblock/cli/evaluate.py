@@ -8,6 +8,7 @@ from multiblock.cli.printing import add_device_arguments, print_table, template,
 from multiblock.cli.weights import add_weights_arguments
 from multiblock.errors import UserError
 from multiblock.files import write_text
+from multiblock.inference.measures import MEASURES
 
 
 def add(commands: Any) -> None:
@@ -20,6 +21,9 @@ def add(commands: Any) -> None:
     parser.add_argument("--scale", type=whole(1, 4), help="HR over LR; what the weights make of it")
     parser.add_argument(
         "--border", type=whole(0, 8), help="pixels cut for PSNR-Y and SSIM-Y; the scale if none is named"
+    )
+    parser.add_argument(
+        "--measures", nargs="+", choices=MEASURES, default=[], help="measures of perceived quality to take beside"
     )
     parser.add_argument("-o", "--out", type=Path, help="CSV to write, a row an image")
     add_device_arguments(parser)
@@ -52,7 +56,8 @@ def run(options: argparse.Namespace) -> None:
     rows: list[scoring.Row] = []
     problems: list[str] = []
     try:
-        for row in scoring.score(network, items, scale, border, device, options.memory_gib, problems):
+        measures = list(dict.fromkeys(options.measures))
+        for row in scoring.score(network, items, scale, border, device, options.memory_gib, problems, measures):
             rows.append(row)
     finally:  # what is done is kept, however it ends
         if rows:

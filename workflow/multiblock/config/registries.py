@@ -1,5 +1,5 @@
 """What the schema says of networks' trainings is read from the registries: a new loss, optimiser, schedule,
-degradation or way to start is one entry there, and is allowed, listed and explained here.
+degradation, measure or way to start is one entry there, and is allowed, listed and explained here.
 """
 
 import json
@@ -8,6 +8,7 @@ from typing import Any
 
 from multiblock.config.explain import allowed
 from multiblock.data.degradations import DEGRADATIONS
+from multiblock.inference.measures import MEASURES
 from multiblock.training.losses import LOSSES
 from multiblock.training.optimisers import OPTIMISERS
 from multiblock.training.schedules import SCHEDULES
@@ -22,6 +23,9 @@ def fill(schema: Schema) -> None:
     degradation = definitions["data"]["properties"]["degradation"]
     degradation["enum"] = list(DEGRADATIONS)
     _describe(degradation, (f"`{name}` {entry.what}" for name, entry in DEGRADATIONS.items()))
+    measures = schema["properties"]["evaluation"]["properties"]["measures"]
+    measures["items"]["enum"] = list(MEASURES)
+    _describe(measures, (f"`{name}` {entry.what}" for name, entry in MEASURES.items()))
     start = definitions["phase"]["properties"]["start"]
     _describe(start, (f"`{name}`: {entry.what}" for name, entry in STARTS.items()))
     stage = definitions["stage"]

@@ -1,6 +1,6 @@
 """The study that a configuration says: its settings and its runs, each with data and plan."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from multiblock.config.datasets import dataset
 from multiblock.config.schema import checked
 from multiblock.data.dataset import DatasetConfig
 from multiblock.errors import UserError, listed, nearest
+from multiblock.inference.measures import measures_in
 from multiblock.model.metadata import Provenance
 from multiblock.plan import Plan, format_span
 
@@ -71,6 +72,7 @@ class Evaluation:
     """How results are measured; see the keys of ``evaluation``."""
 
     border: int | str
+    measures: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +81,8 @@ class Report:
 
     images: int
     zoom: int
+    blocks: bool
+    residuals: bool
     baseline: str | None = None
     losses: Mapping[str, list[str]] | None = None
     reference_losses: str | None = None
@@ -156,7 +160,7 @@ def load(config: Mapping[str, Any]) -> Study:
         runs=runs,
         training=Training(**full["training"]),
         inference=Inference(**full["inference"]),
-        evaluation=Evaluation(**full["evaluation"]),
+        evaluation=_evaluation(**full["evaluation"]),
         report=report,
         **{key: full[key] for key in ("device", "precision", "layout", "compile", "deterministic", "threads")},
     )
@@ -170,6 +174,11 @@ def _run(name: str, full: Mapping[str, Any]) -> Run:
     enlarged = plan.scale == 1 and data.scale > 1
     start_files.check(plan, data.scale if enlarged else 1, name)
     return Run(name=name, chain=tuple(run["chain"]), data=data, plan=plan, input="LR_enlarged" if enlarged else "LR")
+
+
+def _evaluation(border: int | str, measures: Sequence[str]) -> Evaluation:
+    # In the order of the registry: the same measures in another order are the same.
+    return Evaluation(border=border, measures=tuple(measures_in(measures)))
 
 
 def _check_names(study: str, runs: Mapping[str, Run]) -> None:

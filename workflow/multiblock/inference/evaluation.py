@@ -2,7 +2,8 @@
 
 import csv
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,13 @@ from multiblock.data.resize import enlarge
 from multiblock.errors import listed
 from multiblock.files import atomic_write
 from multiblock.inference import tiles
-from multiblock.inference.metrics import METRICS, VALUES, means, measure
+from multiblock.inference.metrics import HOW, METRICS, VALUES, columns, means, measure
 from multiblock.model import chain as chains
 
 log = logging.getLogger(__name__)
 
 COLUMNS = ("phase", "image", *VALUES, "tiles")
-"""``tiles``: in how many the composed picture was made; 1 is the whole image."""
+"""``tiles``: in how many the composed picture was made; 1 is the whole image. Measures that are asked for follow."""
 
 Figures = Mapping[str, float]
 
@@ -41,6 +42,7 @@ def evaluate(
     table: Path,
     pictures: Path,
     trusted: Iterable[Path] = (),
+    measures: Sequence[str] = (),
 ) -> None:
     """Write one row an image: first the input itself, phase ``input``, then what phase ``phase`` makes of it.
 
@@ -52,10 +54,11 @@ def evaluate(
         lr: test set of LR_0.
         cached: test set that the span reads, LR_{first-1}.
         hr: test set of HR.
-        border: pixels cut at each side for PSNR-Y and SSIM-Y.
+        border: pixels cut at each side for PSNR-Y, SSIM-Y and measures.
         table: CSV to write; PSNR is ``inf`` for an image that equals HR.
         pictures: folder to write the composed results into, as PNG.
         trusted: Python files of blocks whose code may run.
+        measures: names of measures of perceived quality to take beside PSNR and SSIM.
 
     Raises:
         UserError: the network makes pixels that are not finite, or an image is too small to measure.
@@ -65,25 +68,29 @@ def evaluate(
     inputs, references = ImageSet(lr), ImageSet(hr)
     staged_inputs = ImageSet(cached) if first > 1 else inputs
     pictures.mkdir(parents=True, exist_ok=True)
+    measured = partial(measure, border=border, measures=measures)
     before: dict[str, Figures] = {}
     composed: dict[str, Figures] = {}
     staged: dict[str, Figures] = {}
     tilings: dict[str, tiles.Tiling] = {}
     for number, name in enumerate(references.names):
         reference = as_float(references[number])
-        before[name] = measure(_no_network(inputs[number], reference.shape[0]), reference, border, f"LR of {name}")
+        before[name] = measured(no_network(inputs[number], len(reference)), reference, what=f"LR of {name}")
         result, tilings[name] = tiles.infer(network, inputs[number], device, memory_gib)
         made = f"{name}, as {weights} makes it"
-        composed[name] = staged[name] = measure(result, reference, border, made)
+        composed[name] = staged[name] = measured(result, reference, what=made)
         images.write(pictures / f"{name}.png", to_bytes(result))
         if len(span.specs) < len(network.specs):
             alone = tiles.run(span, staged_inputs[number], device, memory_gib)
-            staged[name] = measure(alone, reference, border, f"{made} of its cached image")
-    rows = [("input", name, *_doubled(figures, figures), 1) for name, figures in before.items()]
-    rows += [(str(phase), name, *_doubled(composed[name], staged[name]), tilings[name].tiles) for name in composed]
+            staged[name] = measured(alone, reference, what=f"{made} of its cached image")
+    rows = [_row("input", name, figures, figures, 1, measures) for name, figures in before.items()]
+    rows += [
+        _row(str(phase), name, figures, staged[name], tilings[name].tiles, measures)
+        for name, figures in composed.items()
+    ]
     with atomic_write(table) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        writer.writerow((*COLUMNS, *columns(measures)))
         writer.writerows(rows)
     if line := tiles.said(tilings):
         log.info("phase %d: %s", phase, line)
@@ -105,11 +112,17 @@ def _log_gain(phase: int, before: Mapping[str, Figures], composed: Mapping[str, 
         log.warning("phase %d: BELOW NO NETWORK: %.3f dB RGB, the input itself has %.3f dB", phase, psnr, plain)
 
 
-def _no_network(low: np.ndarray, height: int) -> np.ndarray:
+def no_network(low: np.ndarray, height: int) -> np.ndarray:
     """The input at the size of HR: as it is, or enlarged by bicubic interpolation."""
     scale = height // low.shape[0]
     return as_float(enlarge(low, scale) if scale > 1 else low)
 
 
-def _doubled(composed: Figures, staged: Figures) -> list[float]:
-    return [round(how[metric], 5) for metric in METRICS for how in (composed, staged)]
+def _row(
+    phase: str, image: str, composed: Figures, staged: Figures, in_tiles: int, measures: Sequence[str]
+) -> list[object]:
+    made = dict(zip(HOW, (composed, staged), strict=True))
+    values, more = (
+        [round(made[how][metric], 5) for metric in metrics for how in HOW] for metrics in (METRICS, measures)
+    )
+    return [phase, image, *values, in_tiles, *more]

@@ -5,6 +5,8 @@
 - *RGB8* (the lightweight x3 study): the same on images rounded to 8 bits.
 - *Y* (the benchmarks): cut to [0, 1], rounded to 8 bits, the luma of MATLAB's ``rgb2ycbcr``, a border cut at
   each side.
+- The measures of perceived quality that are asked for (:mod:`multiblock.inference.measures`): cut to [0, 1], rounded to
+  8 bits, the same border cut.
 
 The same network reads 2 to 2.3 dB higher under Y. Arrays are (H, W, 3); a mean over images is a mean of their
 PSNRs in dB. PSNR of an image that equals its reference is infinite: see :func:`means`. What is not finite in an image
@@ -12,17 +14,27 @@ has no PSNR: it is an error, never a figure.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean
 
 import numpy as np
 
 from multiblock.data.pixels import strips, to_bytes
 from multiblock.errors import UserError
+from multiblock.inference.measures import MEASURES
 
 METRICS = ("psnr_rgb", "psnr_y", "ssim_y", "psnr_rgb8")
-VALUES = tuple(f"{metric}_{how}" for metric in METRICS for how in ("composed", "staged"))
-"""The columns of a phase's measurements: composed, by the network on LR; staged, by the phase on its cached images."""
+HOW = ("composed", "staged")
+"""By the network on LR; by the phase on its cached images."""
+
+
+def columns(metrics: Iterable[str]) -> tuple[str, ...]:
+    """The columns of a phase's measurements for these metrics."""
+    return tuple(f"{metric}_{how}" for metric in metrics for how in HOW)
+
+
+VALUES = columns(METRICS)
+"""The columns that all measurements have; those of measures that were asked for come after them."""
 
 WINDOW = 11
 """Side in pixels of the window of SSIM."""
@@ -100,12 +112,15 @@ def ssim_y(image: np.ndarray, reference: np.ndarray, border: int) -> float:
     return total / inner
 
 
-def measure(image: np.ndarray, reference: np.ndarray, border: int, what: str = "the image") -> dict[str, float]:
+def measure(
+    image: np.ndarray, reference: np.ndarray, border: int, what: str = "the image", measures: Iterable[str] = ()
+) -> dict[str, float]:
     """All figures for floats ``image`` and ``reference`` with 1.0 as peak.
 
     Args:
-        border: pixels cut at each side for PSNR-Y and SSIM-Y.
+        border: pixels cut at each side for PSNR-Y, SSIM-Y and measures.
         what: names the image, and whose work it is, in errors.
+        measures: names of measures of perceived quality to take beside.
 
     Raises:
         UserError: a pixel is not finite, or the border leaves less than the window of SSIM.
@@ -118,11 +133,13 @@ def measure(image: np.ndarray, reference: np.ndarray, border: int, what: str = "
         )
     plain = psnr_rgb(image, reference, what=what)
     image8, reference8 = to_bytes(image), to_bytes(reference)
+    inner = _cut(image8, border), _cut(reference8, border)
     return {
         "psnr_rgb": plain,
         "psnr_y": psnr_y(image8, reference8, border, what),
         "ssim_y": ssim_y(image8, reference8, border),
         "psnr_rgb8": psnr_rgb(image8, reference8, 255, what),
+        **{name: MEASURES[name].of(*inner) for name in measures},
     }
 
 

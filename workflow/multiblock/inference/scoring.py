@@ -2,7 +2,8 @@
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from multiblock.data.resize import enlarge, shrink
 from multiblock.errors import UserError, listed, one_line
 from multiblock.files import part_of
 from multiblock.inference import tiles
+from multiblock.inference.measures import MEASURES, measures_in
 from multiblock.inference.metrics import METRICS, means, measure
 from multiblock.model.chain import Chain
 
 COLUMNS = ("image", "what", *METRICS)
 
 Row = dict[str, Any]
+Measured = Callable[..., dict[str, float]]
 
 
 def score(
@@ -31,6 +34,7 @@ def score(
     device: torch.device,
     memory_gib: float,
     problems: list[str],
+    measures: Sequence[str] = (),
 ) -> Iterator[Row]:
     """Measure ``network`` on image files; one that cannot be measured does not stop those after it.
 
@@ -38,21 +42,23 @@ def score(
         items: HR files, cut (top left) to a multiple of ``scale``, with their LR files; LR is made by MATLAB's
             bicubic where there is none.
         scale: how many times HR is as large as LR. A network that keeps the size gets LR enlarged first.
-        border: pixels cut at each side for PSNR-Y and SSIM-Y.
+        border: pixels cut at each side for PSNR-Y, SSIM-Y and measures.
         problems: gets a line for each image that cannot be measured.
+        measures: names of measures of perceived quality to take beside PSNR and SSIM.
 
     Yields:
         Two rows an image, ``input`` and ``network``.
     """
+    measured = partial(measure, border=border, measures=measures)
     for item in items:
         try:
-            yield from _score(network, item, scale, border, device, memory_gib)
+            yield from _score(network, item, scale, measured, device, memory_gib)
         except (UserError, OSError) as error:
             problems.append(one_line(error))
 
 
 def _score(
-    network: Chain, item: ImagePair, scale: int, border: int, device: torch.device, memory_gib: float
+    network: Chain, item: ImagePair, scale: int, measured: Measured, device: torch.device, memory_gib: float
 ) -> list[Row]:
     full = images.read(item.hr)
     height, width = (side // scale for side in full.shape[:2])
@@ -66,16 +72,16 @@ def _score(
         )
     plain = enlarge(low, scale) if scale > 1 else low
     reference = as_float(full)
-    before = measure(as_float(plain), reference, border, str(item.hr))
+    before = measured(as_float(plain), reference, what=str(item.hr))
     result = tiles.run(network, plain if network.scale == 1 else low, device, memory_gib, str(item.hr))
-    after = measure(result, reference, border, f"{item.hr}, as the network makes it")
+    after = measured(result, reference, what=f"{item.hr}, as the network makes it")
     return [{"image": item.name, "what": what, **figures} for what, figures in (("input", before), ("network", after))]
 
 
 def as_csv(rows: Sequence[Row]) -> str:
     """The rows as CSV; PSNR is ``inf`` where an image equals HR."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, (*COLUMNS, *measures_in(rows[0])), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
@@ -88,6 +94,7 @@ def summary(rows: Sequence[Row], border: int) -> tuple[list[tuple[str, str, str]
         "psnr_rgb8": "PSNR RGB, 8 bits, whole image",
         "psnr_y": f"PSNR-Y, 8 bits, border {border}",
         "ssim_y": f"SSIM-Y, 8 bits, border {border}",
+        **{name: f"{MEASURES[name].headed}, 8 bits, border {border}" for name in measures_in(rows[0])},
     }
     count = len({row["image"] for row in rows})
     table = [(f"mean of {count} image{'s' if count != 1 else ''}", "no network", "network")]

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -44,45 +43,53 @@ def strips(
     scores = scores.drop_duplicates(["phase", "image"]).set_index(["phase", "image"]).psnr_rgb_composed
     out.mkdir(parents=True, exist_ok=True)
     for number, name in enumerate(references.names[:count]):
-        row = [(f"input\n{_score(scores[INPUT, name])}", np.asarray(inputs[number]))]
+        row = [(f"input\n{score(scores[INPUT, name])}", np.asarray(inputs[number]))]
         for phase, title in titles.items():
             made = read(pictures[seed, phase] / f"{name}.png")
-            row.append((f"phase {phase}: {title}\n{_score(scores[str(phase), name])}", made))
+            row.append((f"phase {phase}: {title}\n{score(scores[str(phase), name])}", made))
         row.append(("HR\n", np.asarray(references[number])))
         strip(row, zoom, out / f"{name}.png")
 
 
-def _score(psnr: float) -> str:
+def score(psnr: float) -> str:
     """PSNR RGB (floats, no border cut) for a title."""
     return "identical to HR" if np.isinf(psnr) else f"{markdown.psnr(psnr, digits=2)} dB RGB"
 
 
 def strip(pictures: Sequence[tuple[str, np.ndarray]], zoom: int, file: Path) -> None:
-    """Pictures side by side, each above its enlarged detail.
+    """Pictures side by side, see :func:`grid`."""
+    grid([pictures], zoom, file)
+
+
+def grid(rows: Sequence[Sequence[tuple[str, np.ndarray | None]]], zoom: int, file: Path) -> None:
+    """Rows of pictures side by side, each above its enlarged detail.
 
     Args:
-        pictures: title and pixels (H, W, 3), uint8; the last is HR. Smaller ones are shown at HR's size.
+        rows: of equal length; title and pixels (H, W, 3), uint8, or None where there is no picture; the last of each is
+            HR. Smaller ones are shown at HR's size.
         zoom: side in pixels of the detail, which is the place of HR with the strongest edges.
     """
-    height, width = pictures[-1][1].shape[:2]
+    whole = rows[0][-1][1]
+    assert whole is not None
+    height, width = whole.shape[:2]
     side = min(zoom, height, width)
-    top, left = busiest(pictures[-1][1], side)
-    size = (2.4 * len(pictures), 2.4 * (height / width + 1) + 0.5)
+    top, left = busiest(whole, side)
+    size = (2.4 * len(rows[0]), len(rows) * (2.4 * (height / width + 1) + 0.5))
     figure = Figure(figsize=size, layout="constrained")
-    axes = figure.subplots(2, len(pictures))
-    for (title, pixels), entire, detail in zip(pictures, axes[0], axes[1], strict=True):
-        scale = height // pixels.shape[0]
-        y, x, small = top // scale, left // scale, side // scale
-        _show(entire, pixels)
-        entire.set_title(title, fontsize=9)
-        entire.add_patch(Rectangle((x, y), small, small, fill=False, color="yellow", lw=1))
-        _show(detail, pixels[y : y + small, x : x + small])
+    panels = figure.subplots(2 * len(rows), len(rows[0]))
+    for axes in panels.flat:
+        axes.axis("off")
+    for row, entires, details in zip(rows, panels[::2], panels[1::2], strict=True):
+        for (title, pixels), entire, detail in zip(row, entires, details, strict=True):
+            entire.set_title(title, fontsize=9)
+            if pixels is None:
+                continue
+            scale = height // pixels.shape[0]
+            y, x, small = top // scale, left // scale, side // scale
+            entire.imshow(pixels)  # one that is shown smaller is smoothed
+            entire.add_patch(Rectangle((x, y), small, small, fill=False, color="yellow", lw=1))
+            detail.imshow(pixels[y : y + small, x : x + small], interpolation="nearest")
     save(figure, file, dpi=110)
-
-
-def _show(axes: Axes, pixels: np.ndarray) -> None:
-    axes.imshow(pixels, interpolation="nearest")
-    axes.axis("off")
 
 
 def busiest(pixels: np.ndarray, side: int) -> tuple[int, int]:

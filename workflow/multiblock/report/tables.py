@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from multiblock.files import write_text
-from multiblock.inference.metrics import VALUES
+from multiblock.inference.metrics import VALUES, columns
 from multiblock.report import markdown
-from multiblock.report.measured import INPUT, about_left_out, means, of_phase
+from multiblock.report.measured import INPUT, about_left_out, about_measures, means, measures_in, of_phase, titles_of
 from multiblock.report.measured import read as read_measured
 
 TIMES = ("seconds", "validation_seconds", "iteration_seconds", "relative_time")
@@ -43,7 +43,7 @@ COLUMNS = (
     *("parameters_chain", "generation_block_pixels", "psnr_rgb_validation", "psnr_rgb_validation_input"),
     *("below_no_network", "left_out"),
 )
-"""Of the per-phase table; new ones come at the end, as others read it."""
+"""Of the per-phase table; new ones come at the end, as others read it, and after them measures of perceived quality."""
 
 _TEXTS = ("phase", "span", "below_no_network", "left_out")
 
@@ -78,7 +78,8 @@ def psnr_by_phase(
             row["below_no_network"] = _below(row, found[seed, INPUT])
         rows.append({**row, "left_out": json.dumps(left_out, ensure_ascii=False) if left_out else ""})
     whole = ("parameters", "iterations", "block_pixels", "parameters_chain", "generation_block_pixels")
-    return pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(whole, "Int64")).fillna(dict.fromkeys(_TEXTS, ""))
+    names = (*COLUMNS, *columns(measures_in(pd.DataFrame(rows))))
+    return pd.DataFrame(rows, columns=names).astype(dict.fromkeys(whole, "Int64")).fillna(dict.fromkeys(_TEXTS, ""))
 
 
 def _of_training(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,7 +134,8 @@ def as_markdown(table: pd.DataFrame, run: str, border: int, titles: Mapping[int,
     """
     means = mean_over_seeds(table)
     psnr, below = means.psnr_rgb_composed, set(table[table.below_no_network != ""].phase)
-    columns = [
+    measures = measures_in(table)
+    heads = [
         "phase",
         "blocks",
         "PSNR RGB composed",
@@ -142,6 +144,7 @@ def as_markdown(table: pd.DataFrame, run: str, border: int, titles: Mapping[int,
         "PSNR RGB staged",
         "PSNR-Y composed",
         "SSIM-Y composed",
+        *(f"{title} composed" for title in titles_of(measures)),
         "block-pixels of training",
         "block-pixels of LR_k",
         "seconds",
@@ -151,6 +154,7 @@ def as_markdown(table: pd.DataFrame, run: str, border: int, titles: Mapping[int,
     for i, row in means.iterrows():
         first = row.phase == INPUT
         figures = [markdown.psnr(row.psnr_rgb_staged), markdown.psnr(row.psnr_y_composed), f"{row.ssim_y_composed:.4f}"]
+        figures += [f"{row[f'{name}_composed']:.4f}" for name in measures]
         if first:
             rows.append(["no network", "", markdown.psnr(psnr[i]), "", "", *figures, "", "", "", ""])
             continue
@@ -160,9 +164,9 @@ def as_markdown(table: pd.DataFrame, run: str, border: int, titles: Mapping[int,
         rows.append([row.phase, row.span, markdown.psnr(psnr[i]), *gains, *figures, *spent, titles[int(row.phase)]])
     seeds = list(map(str, table.seed.unique()))
     about = f"Seeds: {', '.join(seeds)}; figures are means over the seeds." if len(seeds) > 1 else ONE_SEED
-    parts = [f"# {run}: what each phase brought", markdown.table(columns, rows), markdown.NOTES, warning(table)]
+    parts = [f"# {run}: what each phase brought", markdown.table(heads, rows), markdown.NOTES, warning(table)]
     parts += [about_left_out(table.left_out.unique())]
-    parts += [f"PSNR in dB. {CONVENTION.format(border=border)} {about}", COMPUTE]
+    parts += [f"PSNR in dB. {CONVENTION.format(border=border)} {about}", about_measures(measures), COMPUTE]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 

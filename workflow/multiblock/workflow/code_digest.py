@@ -53,6 +53,14 @@ PARTS: dict[str, tuple[str, ...]] = {
     "validation": (*_INFERENCE, "inference.metrics:psnr_rgb", "inference.metrics:_psnr"),
     "generation": (*_INFERENCE, "inference.cache", "data.imageset:Writer"),
     "evaluation": (*_INFERENCE, "inference.evaluation", "inference.metrics", "data.resize"),
+    "apart": (
+        *_INFERENCE,
+        "inference.apart",
+        "inference.evaluation:no_network",
+        "inference.metrics",
+        "data.resize",
+    ),
+    "by_block": ("report.blocks", "report.strips", *_TABLE),
     "table": ("report.tables", *_TABLE),
     "figures": ("report.figures", "report.strips", "report.losses", *_TABLE),
     "comparison": (
@@ -68,6 +76,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "report.tables",
         *_TABLE,
     ),
+    "residuals": ("report.residuals", "report.strips", "inference.measures:gray", "data.resize"),
     "losses": ("report.losses", "report.figures"),
     "budget": ("report.budget", "model.complexity", *_TABLE),
 }
@@ -80,6 +89,7 @@ TABLES = {
     "schedule": "training.schedules:SCHEDULES",
     "start": "training.starts:STARTS",
     "degradation": "data.degradations:DEGRADATIONS",
+    "measure": "inference.measures:MEASURES",
 }
 """The tables whose entries count one by one, where a result is made with them."""
 

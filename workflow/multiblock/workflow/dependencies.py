@@ -84,9 +84,40 @@ class Dependencies:
         return {
             "first": run.plan.phase(int(wildcards.phase)).first,
             "last": run.plan.phase(int(wildcards.phase)).last,
-            "border": self._study.border(run),
+            **self._measured(wildcards),
+            "code": code_digest.of("evaluation", *self._chain(wildcards), entries=self._measures),
+        }
+
+    def _measured(self, wildcards: Any) -> dict[str, Any]:
+        """How pictures are made and measured."""
+        measures = self._study.evaluation.measures
+        return {
+            "border": self._study.border(self._layout.run(wildcards)),
             "memory_gib": self._study.inference.memory_gib,
-            "code": code_digest.of("evaluation", *self._chain(wildcards)),
+            **({"measures": list(measures)} if measures else {}),
+        }
+
+    @property
+    def _measures(self) -> frozenset[tuple[str, str]]:
+        return frozenset(("measure", name) for name in self._study.evaluation.measures)
+
+    def apart(self, wildcards: Any) -> dict[str, Any]:
+        """Of a network taken apart after a joint phase."""
+        return {
+            "last": self._layout.run(wildcards).plan.phase(int(wildcards.phase)).last,
+            "images": self._study.report.images,
+            **self._measured(wildcards),
+            "code": code_digest.of("apart", *self._chain(wildcards), entries=self._measures),
+        }
+
+    def by_block(self, wildcards: Any) -> dict[str, Any]:
+        """Of the table and the strips of a run's networks taken apart."""
+        return {
+            "of": self._layout.joint_phases(wildcards.run),
+            "border": self._study.border(self._layout.run(wildcards)),
+            "images": self._study.report.images,
+            "zoom": self._study.report.zoom,
+            "code": code_digest.of("by_block"),
         }
 
     def table(self, wildcards: Any) -> dict[str, Any]:
@@ -113,6 +144,15 @@ class Dependencies:
             "images": report.images,
             "zoom": report.zoom,
             "code": code_digest.of("figures"),
+        }
+
+    def residuals(self, wildcards: Any) -> dict[str, Any]:
+        """Of the maps of a run's residuals."""
+        return {
+            "of": self._layout.seeds_and_phases(wildcards.run),
+            "images": self._study.report.images,
+            "zoom": self._study.report.zoom,
+            "code": code_digest.of("residuals"),
         }
 
     def comparison(self, _: Any) -> dict[str, Any]:

@@ -58,6 +58,11 @@ class Layout:
         """The weights files that a phase starts from."""
         return self.weights(wildcards, self.run(wildcards).plan.reads_weights(int(wildcards.phase)))
 
+    def before_and_after(self, wildcards: Any) -> dict[str, int]:
+        """The phases whose weights are the network before a phase, if one was trained, and after it."""
+        phase = int(wildcards.phase)
+        return {"before": phase - 1, "after": phase} if phase > 1 else {"after": phase}
+
     def set_blocks(self, wildcards: Any) -> dict[int, int]:
         """The blocks that make LR_k of a phase, each with the phase whose weights it has."""
         made = CachedSet(phase=int(wildcards.phase), block=int(wildcards.block))
@@ -72,6 +77,16 @@ class Layout:
         """One file of each phase of each seed."""
         pairs = self.seeds_and_phases(run, upto)
         return [f"{self.phase.format(run=run, seed=seed, phase=phase)}/{name}" for seed, phase in pairs]
+
+    def joint_phases(self, run: str) -> list[tuple[int, int]]:
+        """The (seed, phase) of a run that train several blocks together."""
+        plan = self.study.runs[run].plan
+        return [(seed, phase) for seed, phase in self.seeds_and_phases(run) if len(plan.phase(phase).span) > 1]
+
+    def of_joint_phases(self, run: str, name: str) -> list[str]:
+        """One file of each of those phases."""
+        files = dict(zip(self.seeds_and_phases(run), self.of_phases(run, name), strict=True))
+        return [files[key] for key in self.joint_phases(run)]
 
     def of_last_phase(self, run: str, name: str) -> list[str]:
         """One file of the last phase of each seed."""
@@ -98,7 +113,17 @@ class Layout:
             made = self.phase.format(run=run, seed=seed, phase=phase)
             sets += [file for k in planned.plan.makes_sets(phase) for file in image_set(f"{made}/LR_{k}")]
         phases = [file for name in (*TRAINED, "psnr.csv", "images") for file in self.of_phases(run, name)]
-        endings = ("psnr_by_phase.csv", "psnr_by_phase.md", "psnr_by_phase.png", "times.csv", "learning_curves.png")
+        endings: tuple[str, ...] = (
+            "psnr_by_phase.csv",
+            "psnr_by_phase.md",
+            "psnr_by_phase.png",
+            "times.csv",
+            "learning_curves.png",
+        )
+        if self.study.report.blocks and self.joint_phases(run):
+            endings += ("psnr_by_block.csv", "psnr_by_block.md", "blocks")
+        if self.study.report.residuals:
+            endings += ("residuals.csv", "residuals")
         return [*sets, *phases, *(f"{tables}/{name}" for name in (*endings, "strips"))]
 
     def study_reports(self) -> Sequence[str]:

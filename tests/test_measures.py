@@ -1,0 +1,197 @@
+"""Measures of perceived quality, against their papers' formulas written down a second time."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.signal import convolve2d
+
+from conftest import picture
+from multiblock import config
+from multiblock.errors import UserError
+from multiblock.inference.evaluation import COLUMNS
+from multiblock.inference.measures import MEASURES, gmsd, haarpsi
+from multiblock.inference.metrics import METRICS, columns
+from multiblock.report import tables
+from multiblock.report.measured import means, of_phase
+from test_evaluation import copying, run_evaluate
+from test_report import cells, record, tabled
+
+NAMES = sorted(MEASURES)
+
+
+def conv2(plane: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """MATLAB's ``conv2(plane, kernel, 'same')``, whose middle of an even kernel is the later one."""
+    height, width = plane.shape
+    top, left = (side // 2 for side in kernel.shape)
+    return convolve2d(plane, kernel)[top : top + height, left : left + width]
+
+
+def halved(plane: np.ndarray) -> np.ndarray:
+    return conv2(plane, np.ones((2, 2)) / 4)[::2, ::2]
+
+
+def yiq(image: np.ndarray) -> list[np.ndarray]:
+    matrix = [[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]]
+    return [sum(factor * image[..., c].astype(float) for c, factor in enumerate(row)) for row in matrix]
+
+
+def gmsd_directly(image: np.ndarray, reference: np.ndarray) -> float:
+    """As the authors' MATLAB code computes it, line by line."""
+    dx = np.array([[1, 0, -1]] * 3) / 3
+    gradients = []
+    for each in (reference, image):
+        plane = halved(yiq(each)[0])
+        gradients.append(np.sqrt(conv2(plane, dx) ** 2 + conv2(plane, dx.T) ** 2))
+    one, other = gradients
+    return ((2 * one * other + 170) / (one**2 + other**2 + 170)).std()
+
+
+def haarpsi_directly(image: np.ndarray, reference: np.ndarray) -> float:
+    """As the authors' MATLAB code computes it, line by line."""
+    planes = [[halved(plane) for plane in yiq(each)] for each in (reference, image)]
+
+    def similar(a, b):
+        return (2 * abs(a) * abs(b) + 30) / (a**2 + b**2 + 30)
+
+    def coefficients(plane, scale, across):
+        side = 2**scale
+        kernel = 2.0**-scale * np.ones((side, side))
+        kernel[: side // 2] *= -1
+        return conv2(plane, kernel.T if across else kernel)
+
+    maps, weights = [], []
+    for across in (False, True):
+        found = [[coefficients(each[0], scale, across) for scale in (1, 2, 3)] for each in planes]
+        maps.append((similar(found[0][0], found[1][0]) + similar(found[0][1], found[1][1])) / 2)
+        weights.append(np.maximum(abs(found[0][2]), abs(found[1][2])))
+    chroma = [[conv2(plane, np.ones((2, 2)) / 4) for plane in each[1:]] for each in planes]
+    maps.append(sum(similar(chroma[0][c], chroma[1][c]) for c in (0, 1)) / 2)
+    weights.append((weights[0] + weights[1]) / 2)
+    share = (np.stack(weights) / (1 + np.exp(-4.2 * np.stack(maps)))).sum() / np.stack(weights).sum()
+    return (np.log(share / (1 - share)) / 4.2) ** 2
+
+
+DIRECTLY = {"gmsd": gmsd_directly, "haarpsi": haarpsi_directly}
+
+
+def noisy(image: np.ndarray, sigma: float, seed: int = 0) -> np.ndarray:
+    noise = np.random.default_rng(seed).normal(0, sigma, image.shape)
+    return np.clip(image + noise, 0, 255).round().astype(np.uint8)
+
+
+def softened(image: np.ndarray, times: int) -> np.ndarray:
+    result = image.astype(float)
+    for _ in range(times):
+        result = (result + np.roll(result, 1, 0) + np.roll(result, 1, 1) + np.roll(result, 1, (0, 1))) / 4
+    return result.round().astype(np.uint8)
+
+
+@pytest.mark.parametrize("size", [(48, 56), (37, 51), (11, 11), (40, 33)])
+@pytest.mark.parametrize("name", NAMES)
+def test_against_the_papers_formulas(name, size):
+    reference = picture(*size)
+    for image in (noisy(reference, 20), softened(reference, 3), reference // 2, 255 - reference):
+        measured = MEASURES[name].of(image, reference)
+        assert measured == pytest.approx(DIRECTLY[name](image, reference), abs=1e-9)
+        assert isinstance(measured, float)
+
+
+@pytest.mark.parametrize("image", [picture(), np.zeros((30, 20, 3), np.uint8), np.full((31, 20, 3), 90, np.uint8)])
+def test_equal_images(image):
+    assert gmsd(image, image) == pytest.approx(0, abs=1e-12)
+    assert haarpsi(image, image) == pytest.approx(1, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_which_of_the_two_is_the_reference_makes_no_difference(name):
+    reference = picture()
+    of = MEASURES[name].of
+    assert of(noisy(reference, 9), reference) == pytest.approx(of(reference, noisy(reference, 9)), abs=1e-12)
+
+
+@pytest.mark.parametrize("spoil", [lambda image, much: noisy(image, 8 * much), softened])
+@pytest.mark.parametrize("name", NAMES)
+def test_worse_images_measure_worse(name, spoil):
+    reference = picture(64, 80)
+    values = [MEASURES[name].of(spoil(reference, much), reference) for much in (0, 1, 2, 4)]
+    assert values == sorted(values, reverse=MEASURES[name].higher) and len(set(values)) == 4
+    assert all(-1e-12 <= value <= 1 + 1e-12 for value in values)
+
+
+def test_gmsd_of_one_edge():
+    """A bright rectangle on black against plain black, derived by hand; black at the sides, as zeros lie beyond."""
+    height, width, bright = 40, 60, 100
+    image, plain = np.zeros((height, width, 3), np.uint8), np.zeros((height, width, 3), np.uint8)
+    image[8:32, 20:40] = bright
+    small = np.zeros((height // 2, width // 2))
+    small[4:16, 10:20] = bright
+    similarity = np.ones_like(small)
+    for y in range(1, small.shape[0] - 1):
+        for x in range(1, small.shape[1] - 1):
+            around = small[y - 1 : y + 2, x - 1 : x + 2]
+            across = (around[:, 2].sum() - around[:, 0].sum()) / 3
+            down = (around[2].sum() - around[0].sum()) / 3
+            similarity[y, x] = 170 / (across**2 + down**2 + 170)
+    assert similarity[10, 10] == pytest.approx(170 / (100**2 + 170))
+    assert gmsd(image, plain) == pytest.approx(similarity.std(), abs=1e-12)
+
+
+def test_haarpsi_sees_colour_and_gmsd_does_not():
+    reference = picture()
+    without = np.repeat(np.round(reference.astype(float) @ [0.299, 0.587, 0.114])[..., None], 3, axis=2)
+    assert gmsd(without.astype(np.uint8), reference) < 1e-3
+    assert haarpsi(without.astype(np.uint8), reference) < 0.999
+
+
+# -- In the tables -----------------------------------------------------------------------------------------------------
+
+
+def test_measures_have_their_columns_and_only_where_asked(tmp_path):
+    sharp = [picture(seed=seed) for seed in (1, 2)]
+    copying(tmp_path / "weights.safetensors")
+    soft = [softened(image, 1) for image in sharp]
+    plain = run_evaluate(tmp_path, first=1, last=1, lr=soft, hr=sharp, phase=1)
+    asked = run_evaluate(tmp_path, first=1, last=1, lr=soft, hr=sharp, phase=1, measures=("gmsd", "haarpsi"))
+    new = ["gmsd_composed", "gmsd_staged", "haarpsi_composed", "haarpsi_staged"]
+    assert list(plain.columns) == list(COLUMNS) and list(asked.columns) == [*COLUMNS, *new]
+    assert asked[list(COLUMNS)].equals(plain)
+    cut = [image[1:-1, 1:-1] for image in (soft[1], sharp[1])]  # run_evaluate's border
+    for row in asked[asked.image == "image1"].itertuples():  # the network copies its input
+        for name in MEASURES:
+            expected = MEASURES[name].of(*cut)
+            assert (
+                getattr(row, f"{name}_composed") == getattr(row, f"{name}_staged") == pytest.approx(expected, abs=5e-6)
+            )
+
+
+def test_the_table_of_a_run_shows_the_measures(tmp_path):
+    copying(tmp_path / "weights.safetensors")
+    sharp = [picture(seed=seed) for seed in (1, 2)]
+    soft = [softened(image, 1) for image in sharp]
+    measured = run_evaluate(tmp_path, first=1, last=1, lr=soft, hr=sharp, phase=1, measures=["haarpsi"])
+    csvs = {(1, 1): tmp_path / "psnr.csv"}
+    table = tabled((csvs, {(1, 1): record(tmp_path / "training.json")}))
+    assert table.haarpsi_composed.tolist() == [pytest.approx(measured.haarpsi_composed.mean(), abs=1e-5)] * 2
+    tables.write(table, ["seed", "phase"], tmp_path / "table.csv", tmp_path / "times.csv")
+    table = tables.read(tmp_path / "table.csv", tmp_path / "times.csv")
+    text = tables.as_markdown(table, "demo", 1, {1: "N_1"})
+    heads, _, before, after = cells(text)
+    place = heads.index("HaarPSI ↑ composed")
+    assert before[place] == after[place] == f"{measured.haarpsi_composed.mean():.4f}"
+    assert "HaarPSI is the Haar wavelet-based similarity" in text and "GMSD" not in text
+
+
+def test_runs_of_which_one_was_not_measured_so_are_compared_by_the_rest():
+    rows = {"phase": "1", "image": ["a", "b"], **{name: [20.0, 21.0] for name in columns(METRICS)}}
+    without, having = pd.DataFrame(rows), pd.DataFrame({**rows, "gmsd_composed": 0.1, "gmsd_staged": 0.1})
+    found, _ = means({"without": of_phase(without, 1), "having": of_phase(having, 1)})
+    assert found["without"].keys() == found["having"].keys() == set(columns(METRICS))
+    assert means({"having": of_phase(having, 1)})[0]["having"]["gmsd_composed"] == 0.1
+
+
+def test_the_order_in_the_config_makes_no_difference():
+    first, other = (config.load({"evaluation": {"measures": order}}).evaluation for order in (NAMES, NAMES[::-1]))
+    assert first == other and first.measures == tuple(MEASURES)
+    assert config.load({}).evaluation.measures == ()
+    with pytest.raises(UserError, match="evaluation.measures, entry 1: found 'gsmd'.*did you mean 'gmsd'"):
+        config.load({"evaluation": {"measures": ["gsmd"]}})
