@@ -9,13 +9,16 @@ import pandas as pd
 from multiblock.report import markdown
 from multiblock.report.measured import INPUT, about_left_out, means, of_phase
 from multiblock.report.measured import read as read_measured
-from multiblock.report.tables import BELOW, COMPUTE, ONE_SEED, REMEDY
+from multiblock.report.tables import BELOW, COMPUTE, ONE_SEED, REMEDY, portion
 
 
 def comparison(
     tables: Mapping[str, pd.DataFrame], measured: Mapping[str, Sequence[Path]], baseline: str
 ) -> pd.DataFrame:
     """One row a run: its last phase, with a 95 % confidence interval over the seeds, and the compute it took.
+
+    What a run took is what it would take alone; what was *spent* on it counts a phase that n runs share as 1/n, so that
+    the sum over the runs is what the study took.
 
     Args:
         tables: the per-phase table of each run.
@@ -50,6 +53,8 @@ def comparison(
                 "iteration_seconds": _iteration_seconds(table),
                 "relative_time": round(_iteration_seconds(table) / (_iteration_seconds(tables[baseline]) or 1), 2),
                 "generation_block_pixels": int(table.generation_block_pixels.sum() // seeds),
+                "block_pixels_spent": round(float((table.block_pixels * portion(table)).sum() / seeds)),
+                "seconds_spent": round(float((table.seconds * portion(table)).sum() / seeds), 1),
                 "below_no_network": _below(table),
                 "left_out": json.dumps(left_out, ensure_ascii=False) if left_out else "",
             }
@@ -74,6 +79,18 @@ def _half_interval(values: pd.Series) -> float:
     from scipy.stats import t
 
     return float(t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5)
+
+
+def _about_shared(table: pd.DataFrame) -> str:
+    """What the study really took, where its runs share phases."""
+    took, spent = table.block_pixels.sum(), table.block_pixels_spent.sum()
+    if spent >= took:
+        return ""
+    return (
+        f"Phases that runs share are trained once: the study took {spent:.3g} block-pixels and "
+        f"{table.seconds_spent.sum():.0f} seconds of training a seed, where its runs sum up to {took:.3g} and "
+        f"{table.seconds.sum():.0f}."
+    )
 
 
 def as_markdown(table: pd.DataFrame) -> str:
@@ -121,5 +138,6 @@ def as_markdown(table: pd.DataFrame) -> str:
         about_left_out(table.left_out.unique()),
         notes,
         compute,
+        _about_shared(table),
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
