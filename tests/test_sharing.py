@@ -415,7 +415,7 @@ def test_a_second_run_has_nothing_to_do_nor_has_one_on_a_copy(finished, tmp_path
 def test_a_shared_phase_has_the_bytes_of_one_that_was_trained_alone(finished, tmp_path):
     alone = in_copy(finished, tmp_path / "alone", True)
     write_config(alone, runs={"c": RUNS["c"]}, results="alone")
-    done = snakemake(alone)
+    done = snakemake(alone, "--rerun-incomplete", "phase3")
     assert done.returncode == 0, done.stdout + done.stderr
     for phase in (1, 2, 3):
         for name in ("weights.safetensors", "history.csv", "psnr.csv", "images/image0.png"):
@@ -450,13 +450,14 @@ def test_forced_and_changed(finished, tmp_path):
     changed = {"phase2_1": 1, "phase3_1": 1, "evaluate": 2, **reports}
     assert jobs(folder) == changed
     kept = (folder / "results/b/seed1/phase2/weights.safetensors").read_bytes()
-    done = snakemake(folder)
+    done = snakemake(folder, "--rerun-incomplete", "phase2")
     assert done.returncode == 0, done.stdout + done.stderr
     assert (folder / "results/b/seed1/phase2/weights.safetensors").read_bytes() == kept
+    assert (folder / "results/a/seed1/phase2/weights.safetensors").read_bytes() != kept
     assert os.readlink(folder / "results/c/seed1/phase2") == "../../b/seed1/phase2"
-    assert "Nothing to be done" in snakemake(folder).stderr
+    assert jobs(folder) == {"phase3_1": 1, "evaluate": 1, **reports}
     # A file that a run shows can be asked for under its name.
     asked = "results/c/seed1/phase3/psnr.csv"
     (folder / asked).unlink()
-    done = snakemake(folder, asked)
+    done = snakemake(folder, "--rerun-incomplete", asked)
     assert done.returncode == 0 and (folder / "results/b/seed1/phase3/psnr.csv").exists(), done.stdout + done.stderr
