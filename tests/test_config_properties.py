@@ -373,7 +373,11 @@ RUN = {"chain": ["small"], "plan": [{"span": 1, "stages": "single"}]}
         ("data.train", None, "data.train: found None; allowed is a mapping"),
         ("data.train", 5, "data.train: found 5; allowed is a mapping"),
         ("data.train.crops", 10**9, "data.train.crops: found 1000000000; allowed is at most 1000"),
-        ("data.train.lr_name", "{name}{0}", "data.train.lr_name: found '{name}{0}'; allowed is a name with {name} in it once"),
+        (
+            "data.train.lr_name",
+            "{name}{0}",
+            "data.train.lr_name: found '{name}{0}'; allowed is a name with {name} in it once",
+        ),
         ("results", "", "results: found ''; allowed is a path"),
         ("results", "{run}", "results: found '{run}'; allowed is a path"),
         ("results", "x" * 300, "results: xxx"),

@@ -131,7 +131,7 @@ def notes(choice: Choice, layout: Layout) -> Iterator[str]:
     """What is to be said before :func:`settle` does it."""
     for key in sorted(choice.copied):
         folder = layout.own_folder(*key)
-        yield f"{folder} was equal to {target(folder)}, which goes another way; it gets a copy of that"
+        yield f"{folder} shows {target(folder)}, which is no longer the same phase of this study; it gets a copy"
     for key, owner in choice.owners.items():
         folder = layout.own_folder(*key)
         if key[0] != owner and not target(folder) and _has_something(folder):
