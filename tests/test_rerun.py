@@ -35,6 +35,7 @@ JOINT = [
     }
 ]
 ONE = {"chain": ["tiny"], "plan": [{"span": 1, "stages": "few"}]}
+OTHER = {"chain": ["tiny"], "plan": [{"span": 1, "stages": "joint"}]}
 
 
 def of(study: Path, *arguments: str) -> dict[str, int]:
@@ -228,7 +229,9 @@ CONFIGURATION = {
     ),
     "a block's option": (config(blocks__tiny__channels=6), TRAINED),
     "a seed added": (config(seeds=[1, 2]), TRAINED),
-    "a run added": (config(runs__third=ONE), {"phase1_1": 1, "evaluate": 1, **REPORT}),
+    "a run added": (config(runs__third=OTHER), {"phase1_1": 1, "evaluate": 1, **REPORT}),
+    # Trained already: only tables, in which it is named as the one that shares a phase.
+    "a run added that begins like another": (config(runs__third=ONE), ALL_REPORTS),
     "a phase added at the end": (
         config(runs__phased__plan__added={"span": "1-2", "stages": "few"}),
         {"phase4_1": 1, "evaluate": 1, **REPORT},

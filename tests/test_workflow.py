@@ -50,15 +50,15 @@ def write_config(folder: Path, **changes) -> None:
     (folder / "config.yaml").write_text(yaml.safe_dump({**config, **changes}))
 
 
-def finish(folder: Path, *arguments: str) -> Path:
-    """Make pairs in a folder and run the tiny study there."""
+def finish(folder: Path, *arguments: str, **changes) -> Path:
+    """Make pairs in a folder and run the tiny study there, with changes of its config."""
     for split, count in (("train", 3), ("test", 2)):
         for kind in ("HR", "LR"):
             (folder / split / kind).mkdir(parents=True)
             for number in range(count):
                 pixels = picture(seed=number + 10 * count) // (1 if kind == "HR" else 2)
                 images.write(folder / split / kind / f"image{number}.png", pixels)
-    write_config(folder)
+    write_config(folder, **changes)
     done = snakemake(folder, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
@@ -175,7 +175,7 @@ def test_killed_and_started_again_it_goes_on(pairs):
     arguments = command(pairs, "--configfile", str(pairs / "config.yaml"))
     with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True) as p:
         deadline = time.monotonic() + 120
-        while not list(pairs.glob("results/one/seed1/phase1/working-*/*.pt")):
+        while not list(pairs.glob("results/one/seed1/phase1/working-*/?????????-*.pt")):  # whole ones
             assert time.monotonic() < deadline and p.poll() is None
             time.sleep(0.05)
         os.killpg(p.pid, signal.SIGKILL)

@@ -26,6 +26,7 @@ def depends(folder, name, on):
 
     def record(wildcards):
         filled = {key: str(value) for key, value in wildcards.items()}
-        return started.records.depends(Path(folder.format(**filled)), name.format(**filled), lambda: on(wildcards))
+        place = layout.real(folder.format(**filled))
+        return started.records.depends(place, name.format(**filled), lambda: on(wildcards))
 
     return record

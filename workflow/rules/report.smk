@@ -23,6 +23,7 @@ rule table:
         border=lambda wildcards: study.border(layout.run(wildcards)),
         titles=on.titles,
         generated=layout.generated,
+        shared=lambda wildcards: layout.shared_with(wildcards.run),
     script:
         "../scripts/table.py"
 

@@ -13,6 +13,7 @@ with job(snakemake) as needed:
             trained=dict(zip(params.of, map(Path, snakemake.input.trained), strict=True)),
             generated=params.generated,
             pixels=pixels(map(Path, snakemake.input.sizes)),
+            shared=params.shared,
         )
         write(table, ["seed", "phase"], Path(output.csv), Path(output.times))
         text = as_markdown(table, snakemake.wildcards.run, params.border, params.titles)

@@ -21,7 +21,7 @@ def add(commands: Any) -> None:
         "clean",
         help="list or remove what the plan of a config does not need",
         description="List what could be removed from the results folder, and what each takes: phases that the plan no "
-        "longer has, checkpoints that no unfinished phase goes on from, runs that were set aside. Weights, histories, "
+        "longer has, checkpoints that no unfinished phase goes on from, what was set aside. Weights, histories, "
         "records and measurements of phases that the plan has always stay. Nothing is removed without --yes.",
     )
     add_config_argument(parser)
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> None:
             if data.unseen:
                 print(f"{data.folder}: its arrays stay, as they could not be made again: {data.unseen}")
         if options.yes:
-            remove(items)
+            remove(results, items)
     if items:
         total = in_bytes(sum(sizes))
         print(f"removed {total}" if options.yes else f"{total} in all; nothing is removed without --yes")

@@ -1,10 +1,12 @@
 """``multiblock plan``: print the phases of a config, what it left at its default, and whether it can be trained."""
 
 import argparse
+from collections.abc import Iterator
 from typing import Any
 
 from multiblock.cli.configs import add_config_argument, study_of
 from multiblock.cli.printing import print_table
+from multiblock.config import Run, Study
 from multiblock.config.defaults import defaults
 from multiblock.plan import INPUT, Plan, format_span
 from multiblock.workflow.check import check
@@ -25,9 +27,25 @@ def run(options: argparse.Namespace) -> None:
         print(f"run {run.name}: {len(run.plan.blocks)} blocks on {run.data.name}, seeds {seeds}")
         header = ("phase", "trains", "starts from", "reads", "makes", "iterations", "block-pixels", "then rerun")
         print_table([header, *(_phase(run.plan, number) for number in run.plan.numbers)], indent="  ")
+        for line in _shared(study, run):
+            print(f"  {line}")
+    phases = study.equal_phases
+    trained = len({(runs, number) for (_, number), runs in phases.items()})
+    if trained < len(phases):
+        print(f"{len(phases)} phases a seed, of which {trained} are trained and the others shown")
     for line in defaults(given):
         print(line)
     print(check(study))
+
+
+def _shared(study: Study, run: Run) -> Iterator[str]:
+    """Which phases of a run are those of a run before it, a line a run; they are trained once."""
+    owners = {number: study.equal_phases[run.name, number][0] for number in run.plan.numbers}
+    for owner in dict.fromkeys(owners.values()):
+        numbers = [number for number in owners if owners[number] == owner]
+        if owner != run.name:
+            several = "s" if len(numbers) > 1 else ""
+            yield f"phase{several} {format_span(numbers[0], numbers[-1])}: as in run {owner}"
 
 
 def _phase(plan: Plan, number: int) -> tuple[str, ...]:

@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> None:
     print(f"\n{CONVENTION}")
     _print_folders("holds weights of another chain or data set; the next run renames it and keeps it", found.aside)
     _print_folders("is of a phase that the plan no longer has", found.left)
-    _print_folders("is of a run that was set aside", found.before)
+    _print_folders("was set aside", found.before)
     _print_folders("is not named by the config", found.others)
     unneeded = [folder for phases in found.phases.values() for phase in phases for folder in phase.unneeded]
     _print_folders("holds checkpoints that the plan does not go on from", unneeded)
@@ -64,8 +64,8 @@ def _row(phase: Any, span: str) -> tuple[str, ...]:
         f"{phase.state}{at}",
         *("-" if value is None else markdown.psnr(value) for value in (phase.psnr, phase.psnr_input)),
         "-" if phase.seconds is None else duration(phase.seconds),
-        in_bytes(size_of(phase.folder)) if phase.folder.is_dir() else "-",
-        phase.why,
+        in_bytes(size_of(phase.folder)) if phase.folder.is_dir() and not phase.owner else "-",
+        "; ".join(filter(None, [phase.owner and f"as in run {phase.owner}", phase.why])),
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,14 @@ class Run:
     def enlarge(self) -> int:
         """How many times LR is enlarged before it enters the chain."""
         return self.data.scale if self.input == "LR_enlarged" else 1
+
+    def beginning(self, phase: int, seed: int = 0) -> tuple[Any, ...]:
+        """All that the results of a phase follow from, apart from the settings of the study.
+
+        Every phase needs all phases before it, directly or by others: each of them trained a block that the network
+        has by now. So two phases are equal where their runs are equal up to there.
+        """
+        return self.data, self.input, *(self.plan.task(number, seed) for number in range(1, phase + 1))
 
     def provenance(self, phase: int, seed: int) -> Provenance:
         """What is known of the weights of a phase before it is trained, for the file that keeps them."""
@@ -112,6 +121,15 @@ class Study:
     def data(self) -> dict[str, DatasetConfig]:
         """The data sets of all runs by name."""
         return {run.data.name: run.data for run in self.runs.values()}
+
+    @cached_property
+    def equal_phases(self) -> dict[tuple[str, int], tuple[str, ...]]:
+        """For each run and number of a phase the runs whose phase of that number is the same, in their order."""
+        known = {(run.name, number): run.beginning(number) for run in self.runs.values() for number in run.plan.numbers}
+        return {
+            one: tuple(run for (run, number), other in known.items() if number == one[1] and other == beginning)
+            for one, beginning in known.items()
+        }
 
     @property
     def baseline(self) -> str:

@@ -13,6 +13,7 @@ from multiblock.report.curves import reach
 from multiblock.report.differences import differences
 from multiblock.report.measured import INPUT, means, of_phase
 from multiblock.report.measured import read as read_measured
+from multiblock.report.tables import portion
 
 MEANS = {"psnr_rgb": "psnr_rgb_composed", "psnr_y": "psnr_y_composed", "ssim_y": "ssim_y_composed"}
 """The means of the table of runs, and the measurements that they are of."""
@@ -47,6 +48,9 @@ def comparison(
 ) -> Comparison:
     """Compare the last phases of runs, composed, as their last iterations left them.
 
+    What a run took is what it would take alone; what was *spent* on it counts a phase that n runs share as 1/n, so that
+    the sum over the runs is what the study took.
+
     Args:
         tables: the per-phase table of each run.
         measured: the evaluation CSV of each run's last phase, by seed.
@@ -71,6 +75,7 @@ def comparison(
         row |= {name: round(after[column].mean(), 4) for name, column in MEANS.items()}
         row |= {f"{name}_sd": _deviation(after[column]) for name, column in MEANS.items()}
         row |= _spent(spent[run], spent[baseline], baseline) | _times(table, tables[baseline])
+        row |= _spent_once(table)
         row["below_no_network"] = _below(table)
         row["left_out"] = json.dumps(left_out, ensure_ascii=False) if left_out else ""
         rows.append(row)
@@ -102,6 +107,15 @@ def _spent(run: Spent, base: Spent, baseline: str) -> dict[str, object]:
         relation = compute.ratio(run, base, name)
         row[f"{name}_ratio"] = None if relation is None else round(relation, 4)
     return {**row, "compute_warning": compute.warning(run, base, baseline)}
+
+
+def _spent_once(table: pd.DataFrame) -> dict[str, float]:
+    """What was really spent on a run: a phase that n runs share counts as 1/n, so that sums are the study's."""
+    seeds, share = table.seed.nunique(), portion(table)
+    return {
+        "block_pixels_spent": round(float((table.block_pixels * share).sum() / seeds)),
+        "seconds_spent": round(float((table.seconds * share).sum() / seeds), 1),
+    }
 
 
 def _times(table: pd.DataFrame, base: pd.DataFrame) -> dict[str, float | None]:

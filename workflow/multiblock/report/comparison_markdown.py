@@ -44,10 +44,23 @@ def as_markdown(found: Comparison) -> str:
         MEANS + (f" {ONE_SEED}" if found.runs.seeds.max() == 1 else ""),
         INTERVAL if found.differences.ci95_low.notna().any() else "",
         f"{COMPUTE} All of them are sums over the phases, means over the seeds.",
+        _about_shared(found.runs),
         _equal_means(found) if several else "",
         REACH if several and len(found.reach) else "",
     ]
     return "\n\n".join(filter(None, [*tables, markdown.NOTES, *notes])) + "\n"
+
+
+def _about_shared(table: pd.DataFrame) -> str:
+    """What the study really took, where its runs share phases."""
+    took, spent = table.block_pixels.sum(), table.block_pixels_spent.sum()
+    if spent >= took:
+        return ""
+    return (
+        f"Phases that runs share are trained once: the study took {spent:.3g} block-pixels and "
+        f"{table.seconds_spent.sum():.0f} seconds of training a seed, where its runs sum up to {took:.3g} and "
+        f"{table.seconds.sum():.0f}."
+    )
 
 
 def _means(found: Comparison) -> str:

@@ -13,7 +13,7 @@ from multiblock.report import markdown
 from multiblock.report.measured import INPUT, about_left_out, about_measures, means, measures_in, of_phase, titles_of
 from multiblock.report.measured import read as read_measured
 
-TIMES = ("seconds", "validation_seconds", "iteration_seconds", "relative_time")
+TIMES = ("seconds", "seconds_spent", "validation_seconds", "iteration_seconds", "relative_time")
 """Columns that are not the same when the same is done again. They stand in a CSV of their own."""
 
 CONVENTION = (
@@ -41,11 +41,11 @@ REMEDY = (
 COLUMNS = (
     *("seed", "phase", *VALUES, "span", "parameters", "iterations", "block_pixels", "seconds", "validation_seconds"),
     *("parameters_chain", "generation_block_pixels", "psnr_rgb_validation", "psnr_rgb_validation_input"),
-    *("below_no_network", "left_out"),
+    *("below_no_network", "left_out", "shared_with"),
 )
 """Of the per-phase table; new ones come at the end, as others read it, and after them measures of perceived quality."""
 
-_TEXTS = ("phase", "span", "below_no_network", "left_out")
+_TEXTS = ("phase", "span", "below_no_network", "left_out", "shared_with")
 
 
 def psnr_by_phase(
@@ -53,6 +53,7 @@ def psnr_by_phase(
     trained: Mapping[tuple[int, int], Path],
     generated: Mapping[int, int],
     pixels: int,
+    shared: Mapping[int, Sequence[str]] | None = None,
 ) -> pd.DataFrame:
     """One row a seed and phase, means over the test images; the first row of each seed is phase ``input``.
 
@@ -61,6 +62,7 @@ def psnr_by_phase(
         trained: the training record of each (seed, phase).
         generated: how many blocks were run over all images to make the sets LR_k after each phase.
         pixels: pixels of all images of the data set, at HR's size.
+        shared: the other runs of the study that have the same phase, for each phase that others have too.
     """
     figures: dict[tuple[int, str], pd.DataFrame] = {}
     for (seed, phase), file in sorted(measured.items()):
@@ -76,6 +78,7 @@ def psnr_by_phase(
             row |= _of_training(json.loads(trained[seed, int(name)].read_text(encoding="utf-8")))
             row["generation_block_pixels"] = generated.get(int(name), 0) * pixels
             row["below_no_network"] = _below(row, found[seed, INPUT])
+            row["shared_with"] = ", ".join((shared or {}).get(int(name), ()))
         rows.append({**row, "left_out": json.dumps(left_out, ensure_ascii=False) if left_out else ""})
     whole = ("parameters", "iterations", "block_pixels", "parameters_chain", "generation_block_pixels")
     names = (*COLUMNS, *columns(measures_in(pd.DataFrame(rows))))
@@ -102,6 +105,11 @@ def _below(row: Mapping[str, Any], before: Mapping[str, float]) -> str:
     places = ["validation"] if known and validation < plain else []
     places += ["test"] if row["psnr_rgb_composed"] < before["psnr_rgb_composed"] else []
     return " and ".join(places)
+
+
+def portion(table: pd.DataFrame) -> pd.Series:
+    """The part of each phase's compute that a run answers for in its study: 1/n of what n runs have."""
+    return 1 / (1 + table.shared_with.map(lambda runs: len(runs.split(", ")) if runs else 0))
 
 
 def write(table: pd.DataFrame, key: Sequence[str], file: Path, times: Path) -> None:
@@ -165,9 +173,16 @@ def as_markdown(table: pd.DataFrame, run: str, border: int, titles: Mapping[int,
     seeds = list(map(str, table.seed.unique()))
     about = f"Seeds: {', '.join(seeds)}; figures are means over the seeds." if len(seeds) > 1 else ONE_SEED
     parts = [f"# {run}: what each phase brought", markdown.table(heads, rows), markdown.NOTES, warning(table)]
-    parts += [about_left_out(table.left_out.unique())]
+    parts += [about_left_out(table.left_out.unique()), _about_shared(table)]
     parts += [f"PSNR in dB. {CONVENTION.format(border=border)} {about}", about_measures(measures), COMPUTE]
     return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _about_shared(table: pd.DataFrame) -> str:
+    """Which phases other runs have too."""
+    shared = table[table.shared_with != ""].drop_duplicates("phase")
+    found = "; ".join(f"phase {row.phase} with {row.shared_with}" for row in shared.itertuples())
+    return f"Shared, and trained once for all: {found}. The compute shown is what each phase takes." if found else ""
 
 
 def warning(table: pd.DataFrame) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from multiblock.files import lock, size_of
+from multiblock.workflow.links import keep_shown
 from multiblock.workflow.status import Status
 
 
@@ -44,7 +45,7 @@ def removable(found: Status, arrays: bool = False) -> list[Removable]:
         for phase in phases:
             what = "checkpoints that the plan does not go on from"
             items += [_whole(what, folder, phase=phase.folder) for folder in phase.unneeded]
-    items += [_whole("a run that was set aside", folder) for folder in found.before]
+    items += [_whole("set aside", folder) for folder in found.before]
     return [*items, *_arrays(found)] if arrays else items
 
 
@@ -59,7 +60,8 @@ def _arrays(found: Status) -> Iterator[Removable]:
             yield Removable(what="arrays, made again when needed", folder=data.folder, paths=tuple(files))
     for phases in found.phases.values():
         for phase in phases:
-            if phase.folder.parent.parent in found.aside:  # of another experiment, which is kept as it is
+            of_another = phase.folder.parent.parent in found.aside  # which is kept as it is
+            if phase.owner or of_another:
                 continue
             for folder in sorted(phase.folder.glob("LR_*")):
                 if files := sorted(folder.glob("*.npy")):
@@ -67,13 +69,14 @@ def _arrays(found: Status) -> Iterator[Removable]:
                     yield Removable(what=what, folder=folder, paths=tuple(files), phase=phase.folder)
 
 
-def remove(items: Sequence[Removable]) -> None:
-    """Remove them, one after another.
+def remove(results: Path, items: Sequence[Removable]) -> None:
+    """Remove them, one after another; what is shown from elsewhere by a link is copied there first.
 
     Raises:
         UserError: a training is at work in one of the phases; nothing is removed then.
         OSError: something cannot be removed.
     """
+    keep_shown(results, (path for item in items for path in item.paths if path.is_dir()))
     with ExitStack() as held:
         for phase in dict.fromkeys(item.phase for item in items if item.phase):
             held.enter_context(lock(phase, "training"))

@@ -127,6 +127,7 @@ class Dependencies:
             "border": self._study.border(self._layout.run(wildcards)),
             "titles": self.titles(wildcards),
             "generated": self._layout.generated(wildcards),
+            "shared": self._layout.shared_with(wildcards.run),
             "code": code_digest.of("table"),
         }
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from multiblock.config import Run, Study
 from multiblock.files import read_json, write_text
+from multiblock.workflow import links
 
 
 def other_experiments(study: Study, images: Mapping[str, Sequence[str]] | None = None) -> list[Path]:
@@ -49,7 +50,7 @@ def bring_back(aside: Path, folder: Path) -> None:
     """Give a folder that was set aside its name again; what has that name by now is set aside."""
     if folder.exists():
         set_aside(folder)
-    aside.rename(folder)
+    links.rename(folder.parent, aside, folder)
 
 
 def _has_weights(folder: Path) -> bool:
@@ -68,12 +69,15 @@ def _is_other(folder: Path, now: Mapping[str, Any]) -> bool:
 
 
 def set_aside(folder: Path) -> Path:
-    """Rename the folder of a run, so that another experiment of that name loses nothing; its new name."""
-    number = 1
-    while (aside := folder.with_name(f"{folder.name}.before{number}")).exists():
-        number += 1
-    folder.rename(aside)
-    return aside
+    """Rename the folder of a run, so that another experiment of that name loses nothing; its new name.
+
+    What it shows of other runs it gets a copy of; links into it follow.
+    """
+    for link in links.links(folder.parent):
+        shown = links.target(link)
+        if link.is_relative_to(folder) and shown and not links.is_aside(shown.parent.parent):
+            links.materialise(link)
+    return links.set_aside(folder.parent, folder)
 
 
 def note_experiments(study: Study, images: Mapping[str, Sequence[str]]) -> None:
@@ -100,6 +104,12 @@ def left_phases(study: Study) -> list[Path]:
             if number.isdecimal() and int(number) > len(run.plan.phases) and not folder.is_symlink():
                 found.append(folder)
     return found
+
+
+def phases_set_aside(study: Study) -> list[Path]:
+    """Folders of phases, of the study's runs, in whose place there was to be something else."""
+    found = (folder for run in study.runs for folder in sorted(Path(study.results, run).glob("seed*/phase*")))
+    return [folder for folder in found if links.is_aside(folder) and not folder.is_symlink()]
 
 
 def runs_set_aside(study: Study) -> list[Path]:

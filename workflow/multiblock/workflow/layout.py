@@ -1,5 +1,7 @@
 """Where the files of a study lie, and which of them a job reads: the plan of spans in paths."""
 
+import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,16 @@ def image_set(folder: str, splits: Iterable[str] = SPLITS) -> list[str]:
 
 
 class Layout:
-    """Paths under a study's results folder; ``wildcards`` are those of a Snakemake job, such as ``run``, ``seed``."""
+    """Paths under a study's results folder; ``wildcards`` are those of a Snakemake job, such as ``run``, ``seed``.
+
+    Of phases that are equal, one run is the *owner* (see :mod:`multiblock.workflow.sharing`): whatever is asked for of
+    such a phase, the paths are those in its owner's folder.
+    """
 
     def __init__(self, study: Study) -> None:
         self.study = study
+        self.owners: dict[tuple[str, int, int], str] = {}
+        """The run in whose folder a phase lies, by run, seed and number; a run's own where nothing is said."""
         self.results = study.results
         self.data = f"{self.results}/data/{{data}}"
         self.phase = f"{self.results}/{{run}}/seed{{seed}}/phase{{phase}}"
@@ -30,9 +38,41 @@ class Layout:
         """The run of a job."""
         return self.study.runs[wildcards.run]
 
+    def own_folder(self, run: str, seed: int, phase: int) -> Path:
+        """Where a reader finds a phase of a run: its folder, or a link to that of the phase's owner."""
+        return Path(self.phase.format(run=run, seed=seed, phase=phase))
+
+    def folder(self, run: str, seed: int, phase: int) -> str:
+        """The folder of a phase, with its owner."""
+        return str(self.own_folder(self.owners.get((run, seed, phase), run), seed, phase))
+
     def phase_folder(self, wildcards: Any, phase: int) -> str:
         """The folder of another phase of the same run and seed."""
-        return self.phase.format(run=wildcards.run, seed=wildcards.seed, phase=phase)
+        return self.folder(wildcards.run, int(wildcards.seed), phase)
+
+    def real(self, path: str | Path) -> Path:
+        """The path, with its owner's folder where it lies in that of a phase."""
+        inside = re.fullmatch(r"([^/]+)/seed(\d+)/phase(\d+)(/.*)?", os.path.relpath(path, self.results))
+        if not inside:
+            return Path(path)
+        return Path(self.folder(inside[1], int(inside[2]), int(inside[3])) + (inside[4] or ""))
+
+    def shown_by(self, run: str, seed: int, phase: int) -> list[str]:
+        """The runs that show the phase that lies in a run's folder, itself among them."""
+        equal = self.study.equal_phases[run, phase]
+        return [other for other in equal if self.owners.get((other, seed, phase), other) == run]
+
+    def makes_sets(self, wildcards: Any) -> list[int]:
+        """The k of every LR_k that is made after a phase, as a later phase of a run that shows it reads it."""
+        run, seed, phase = wildcards.run, int(wildcards.seed), int(wildcards.phase)
+        made = [self.study.runs[other].plan.makes_sets(phase) for other in self.shown_by(run, seed, phase)]
+        return sorted({block for blocks in made for block in blocks})
+
+    def shared_with(self, run: str) -> dict[int, list[str]]:
+        """The other runs that have the same phase, for each phase of a run that others have too."""
+        found = {phase: self.study.equal_phases[run, phase] for phase in self.study.runs[run].plan.numbers}
+        others = {phase: [other for other in equal if other != run] for phase, equal in found.items()}
+        return {phase: runs for phase, runs in others.items() if runs}
 
     def hr(self, wildcards: Any) -> str:
         """The folder of HR."""
@@ -76,7 +116,7 @@ class Layout:
     def of_phases(self, run: str, name: str, upto: int | None = None) -> list[str]:
         """One file of each phase of each seed."""
         pairs = self.seeds_and_phases(run, upto)
-        return [f"{self.phase.format(run=run, seed=seed, phase=phase)}/{name}" for seed, phase in pairs]
+        return [f"{self.folder(run, seed, phase)}/{name}" for seed, phase in pairs]
 
     def joint_phases(self, run: str) -> list[tuple[int, int]]:
         """The (seed, phase) of a run that train several blocks together."""
@@ -91,12 +131,12 @@ class Layout:
     def of_last_phase(self, run: str, name: str) -> list[str]:
         """One file of the last phase of each seed."""
         last = len(self.study.runs[run].plan.phases)
-        return [f"{self.phase.format(run=run, seed=seed, phase=last)}/{name}" for seed in self.study.seeds]
+        return [f"{self.folder(run, seed, last)}/{name}" for seed in self.study.seeds]
 
     def phases_by_seed(self, run: str) -> list[list[str]]:
         """The folders of a run's phases, a list a seed."""
         phases = self.study.runs[run].plan.numbers
-        return [[self.phase.format(run=run, seed=seed, phase=phase) for phase in phases] for seed in self.study.seeds]
+        return [[self.folder(run, seed, phase) for phase in phases] for seed in self.study.seeds]
 
     def generated(self, wildcards: Any) -> dict[int, int]:
         """How many blocks are run over all images to make the sets LR_k after each phase of a run."""
@@ -110,7 +150,7 @@ class Layout:
         folder = f"{self.results}/data/{planned.data.name}"
         sets = [*image_set(f"{folder}/HR"), *image_set(f"{folder}/{planned.input}")]
         for seed, phase in self.seeds_and_phases(run):
-            made = self.phase.format(run=run, seed=seed, phase=phase)
+            made = self.folder(run, seed, phase)
             sets += [file for k in planned.plan.makes_sets(phase) for file in image_set(f"{made}/LR_{k}")]
         phases = [file for name in (*TRAINED, "psnr.csv", "images") for file in self.of_phases(run, name)]
         endings: tuple[str, ...] = (

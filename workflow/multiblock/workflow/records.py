@@ -9,13 +9,17 @@ and results that were copied without Snakemake's own notes are still known for w
 
 import json
 import os
+import re
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from multiblock.files import Digests, read_json, write_text
 from multiblock.model.metadata import digest_of_result
+from multiblock.workflow.links import target
 
 _LONG_AGO = 1
 """A time in seconds, older than every result."""
@@ -28,20 +32,26 @@ class Records:
         digests: of files, by content.
         write: whether the files may be written; a report, for example, leaves them as they are.
         say: tells the user a line.
+        real: gives the path of a file that may be in the folder of a phase that another run owns.
     """
 
-    def __init__(self, digests: Digests, write: bool, say: Callable[[str], None]) -> None:
-        self._digests, self._write, self._say = digests, write, say
+    def __init__(
+        self, digests: Digests, write: bool, say: Callable[[str], None], real: Callable[[Path], Path] = Path
+    ) -> None:
+        self._digests, self._write, self._say, self._real = digests, write, say, real
         self._other_versions: set[str] = set()
         self._seen: set[Path] = set()
 
     def depends(self, folder: Path, name: str, on: Callable[[], Mapping[str, Any]]) -> str:
         """Write what the result ``name`` in ``folder`` depends on; the path of that record, for ``input`` of a rule."""
-        file = folder / ".depends" / f"{name}.json"
+        own = file = folder / ".depends" / f"{name}.json"
+        if self._write and target(folder):
+            # Only where nothing is to run: the folder is still that of another run, which wants something else in it.
+            file = Path(self._elsewhere.name, *folder.parts[-3:], file.name)
         if self._write and file not in self._seen:
             self._seen.add(file)
             plain = json.loads(json.dumps(on()))  # tuples are lists, as they are when they are read again
-            made = read_json(made_file(file))
+            made = read_json(made_file(own))
             stands = made.get("depends") == plain and not any(self._changed(folder, made))
             if read_json(file) != plain or not stands:
                 write_text(file, json.dumps(plain, indent=2, sort_keys=True) + "\n")
@@ -49,6 +59,10 @@ class Records:
                 os.utime(file, (_LONG_AGO, _LONG_AGO))
                 self._compare_versions(made)
         return str(file)
+
+    @cached_property
+    def _elsewhere(self) -> tempfile.TemporaryDirectory[str]:
+        return tempfile.TemporaryDirectory(prefix="multiblock-")
 
     def _compare_versions(self, made: Mapping[str, Any]) -> None:
         """Say, once, where results were made with other versions of what computes; they are kept."""
@@ -71,7 +85,7 @@ class Records:
         found = list(differences(made.get("depends"), json.loads(json.dumps(on()))))
         # Another loss or network is other code too, which needs no words of its own.
         found = [reason for reason in found if reason != _DIGESTS["code"]] or found
-        read, noted = {os.path.relpath(file, folder) for file in _known(inputs)}, set(made.get("inputs", {}))
+        read, noted = {name_from(folder, file) for file in _known(inputs)}, set(made.get("inputs", {}))
         found += [f"reads {name}, now" for name in sorted(read - noted)]
         found += [f"no longer reads {name}" for name in sorted(noted - read)]
         return found + [f"{name} has changed" for name in self._changed(folder, made)]
@@ -80,7 +94,7 @@ class Records:
         """Inputs and outputs that are not what they were; one that is missing is Snakemake's to notice."""
         for noted in (made.get("inputs", {}), made.get("outputs", {})):
             for name, digest in noted.items():
-                file = Path(os.path.normpath(folder / name))
+                file = self._real(Path(os.path.normpath(folder / name)))
                 if file.is_file() and self._digests.of(file) != digest:
                     yield name
 
@@ -157,7 +171,21 @@ def made_file(depends: Path) -> Path:
 def _digests(folder: Path, files: Iterable[str]) -> dict[str, str]:
     """Digests by path from ``folder``, so that results can be moved; folders are left out."""
     plain = (Path(file) for file in _known(files))
-    return {os.path.relpath(file, folder): digest_of_result(file) for file in plain if file.is_file()}
+    return {name_from(folder, file): digest_of_result(file) for file in plain if file.is_file()}
+
+
+_OF_A_PHASE = re.compile(r"((?:\.\./)*)\.\./[^/]+/(seed\d+/phase\d+/.+)")
+
+
+def name_from(folder: Path, file: str | Path) -> str:
+    """The path of a file from the folder of a result, the same whichever run owns the phase that the file is of.
+
+    A phase's files are called as if they lay in the run's own folder: ``../phase1/weights.safetensors``.
+    """
+    name = os.path.relpath(file, folder)
+    if elsewhere := _OF_A_PHASE.fullmatch(name):
+        name = os.path.relpath(folder / elsewhere[1] / elsewhere[2], folder)
+    return name
 
 
 def _known(files: Iterable[str]) -> Iterator[str]:

@@ -66,7 +66,7 @@ class Results:
         train = [*image_set(read, ["train", "validation"]), *watched, *layout.weights_read(of)]
         trained = [f"{folder}/{name}" for name in TRAINED]
         found = [_result("training", folder, "train", self._on.training, of, train, trained)]
-        for block in layout.run(of).plan.makes_sets(phase):
+        for block in layout.makes_sets(of):
             made = SimpleNamespace(**vars(of), block=block)
             inputs = [*image_set(read), *layout.weights(made, layout.set_blocks(made).values())]
             outputs, record = image_set(f"{folder}/LR_{block}"), f"LR_{block}"

@@ -31,6 +31,7 @@ from multiblock.workflow.experiments import (
 from multiblock.workflow.jobs import start_jobs
 from multiblock.workflow.layout import Layout
 from multiblock.workflow.records import Records
+from multiblock.workflow.sharing import as_linked, choose, notes, settle
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,12 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
         images = {name: inspect(data, inspection, study.largest_patch(name)) for name, data in study.data.items()}
         trained_with = {name: trained_images(data, inspection) for name, data in study.data.items()}
         _look_around(study, call, trained_with)
-    records = Records(digests, write=not call.looks, say=say)
+    records = Records(digests, write=not call.looks, say=say, real=layout.real)
     on = Dependencies(study, layout, lambda data: "" if call.looks else images[data], digests.of)
+    if main:
+        _share(study, layout, on, records, call)
+    else:
+        layout.owners |= as_linked(study, layout)
     if not call.looks:
         digests.save()
         atexit.register(digests.save)  # what is learnt while jobs are planned
@@ -136,6 +141,16 @@ def _look_around(study: Study, call: Call, images: Mapping[str, Sequence[str]]) 
         say(f"{folder} is of a phase that the plan no longer has; it is left as it is; `multiblock clean` removes it")
     if call.works:
         note_experiments(study, images)
+
+
+def _share(study: Study, layout: Layout, on: Dependencies, records: Records, call: Call) -> None:
+    """Say and settle which runs own the phases that are equal."""
+    choice = choose(study, layout, on, records)
+    if not call.looks:
+        for line in notes(choice, layout):
+            say(line)
+    if call.works:
+        settle(study, layout, choice, say)
 
 
 _HELD = ExitStack()

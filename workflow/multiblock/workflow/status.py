@@ -15,10 +15,17 @@ from multiblock.report import measured
 from multiblock.workflow import checkpoints
 from multiblock.workflow.checkpoints import Checkpoint
 from multiblock.workflow.dependencies import Dependencies
-from multiblock.workflow.experiments import left_phases, not_named, other_experiments, runs_set_aside
+from multiblock.workflow.experiments import (
+    left_phases,
+    not_named,
+    other_experiments,
+    phases_set_aside,
+    runs_set_aside,
+)
 from multiblock.workflow.layout import Layout
 from multiblock.workflow.records import Records, made_of
 from multiblock.workflow.results import Results
+from multiblock.workflow.sharing import choose
 from multiblock.workflow.standing import Standing, Verdict, in_words
 
 CONVENTION = (
@@ -54,6 +61,7 @@ class PhaseStatus:
         psnr, psnr_input: PSNR RGB in dB of the test images, after the phase and without any network.
         seconds: time of training.
         unneeded: folders of checkpoints that the plan does not go on from.
+        owner: the other run in whose folder it lies, as the two have the same phase.
     """
 
     number: int
@@ -66,6 +74,7 @@ class PhaseStatus:
     psnr_input: float | None = None
     seconds: float | None = None
     unneeded: tuple[Path, ...] = ()
+    owner: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +84,7 @@ class Status:
     Args:
         aside: folders of runs that hold another experiment, which the next run of the workflow sets aside.
         left: folders of phases that the plan no longer has.
-        before: folders of runs that were set aside.
+        before: folders of runs, and of phases, that were set aside.
         others: folders of runs, and of seeds of the study's runs, that the config does not name.
         phases: of each (run, seed), in the order of the plan.
     """
@@ -104,7 +113,9 @@ class _Look:
         self.aside = other_experiments(study)
         self.on = Dependencies(study, self.layout, self._images, self.digests.of)
         self.results = Results(study, self.layout, self.on)
-        self.standing = Standing(Records(self.digests, write=False, say=lambda _: None))
+        records = Records(self.digests, write=False, say=lambda _: None, real=self.layout.real)
+        choose(study, self.layout, self.on, records)
+        self.standing = Standing(records)
 
     def _images(self, data: str) -> str:
         """The digest of a data set's images, or of those that its arrays were made of."""
@@ -125,7 +136,7 @@ class _Look:
             data=[self._data(name) for name in study.data],
             aside=self.aside,
             left=left_phases(study),
-            before=runs_set_aside(study),
+            before=[*phases_set_aside(study), *runs_set_aside(study)],
             others=not_named(study),
         )
         for run in study.runs.values():
@@ -152,8 +163,10 @@ class _Look:
     def _phase(self, run: str, seed: int, number: int) -> PhaseStatus:
         of = SimpleNamespace(run=run, seed=seed, phase=number)
         folder, iterations = Path(self.layout.phase_folder(of, number)), self.on.task(of).iterations
-        if Path(self.study.results, run) in self.aside:
-            return PhaseStatus(number=number, folder=folder, state="waiting", iterations=iterations)
+        owner = self.layout.owners[run, seed, number]
+        shown = owner if owner != run else None
+        if {Path(self.study.results, name) for name in (run, owner)} & set(self.aside):
+            return PhaseStatus(number=number, folder=folder, state="waiting", iterations=iterations, owner=shown)
         results = self.results.of_phase(run, seed, number)
         verdicts = {result.title: self.standing.judge(result, f"phase {number}") for result in results}
         kept = checkpoints.found(folder)
@@ -178,7 +191,8 @@ class _Look:
             psnr=psnr,
             psnr_input=psnr_input,
             seconds=_seconds(folder / "training.json"),
-            unneeded=tuple(one.folder for one in kept if one not in needed),
+            unneeded=() if shown else tuple(one.folder for one in kept if one not in needed),
+            owner=shown,
         )
 
 
