@@ -38,6 +38,11 @@ _NO_MATTER: dict[str, Any] = {
     "options": {},
     "schedule": {},
     "parts": {},
+    "clamp": "all",
+    "ema": None,
+    "warmup": 0,
+    "clip": None,
+    "intermediate": [],
 }
 """Of a stage, for its loss."""
 

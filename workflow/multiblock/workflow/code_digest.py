@@ -44,6 +44,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "training.optimisers:groups",
         "training.optimisers:filled",
         "training.schedules:factor",
+        "training.schedules:_scheduled",
         "training.schedules:filled",
         "training.freezing",
         "training.start",
@@ -71,6 +72,13 @@ TABLES = {
 }
 """The tables whose entries count one by one, where a result is made with them."""
 
+ALSO = {
+    ("stage", "ema"): ("training.averaging",),
+    ("stage", "warmup"): ("training.schedules:_warmed_up",),
+    ("stage", "intermediate"): ("model.chain:Chain.outputs",),
+}
+"""What counts beside the entry of a table, or for a key of a stage, where a result is made with it."""
+
 
 @cache
 def of(part: str, *networks: str, entries: frozenset[tuple[str, str]] = frozenset()) -> str:
@@ -78,10 +86,13 @@ def of(part: str, *networks: str, entries: frozenset[tuple[str, str]] = frozense
 
     Args:
         networks: families or files of the networks that take part in it.
-        entries: what is used of the tables, as in ``("loss", "l1")``.
+        entries: what is used of the tables, as in ``("loss", "l1")``, and of a stage's keys, as in
+            ``("stage", "ema")``.
     """
     digests = [_digest(name) for name in PARTS[part]] + [registry.digest(network) for network in sorted(set(networks))]
-    digests += [f"{kind} {name} {_digest(f'{TABLES[kind]}[{name}]')}" for kind, name in sorted(entries)]
+    for kind, name in sorted(entries):
+        code = ((f"{TABLES[kind]}[{name}]",) if kind in TABLES else ()) + ALSO.get((kind, name), ())
+        digests += [f"{kind} {name} {_digest(one)}" for one in code]
     return source.digest_of_text("\n".join(digests))
 
 
