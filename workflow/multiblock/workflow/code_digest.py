@@ -53,7 +53,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     ),
     "validation": (*_INFERENCE, "inference.metrics:psnr_rgb", "inference.metrics:_psnr"),
     "generation": (*_INFERENCE, "inference.cache", "data.imageset:Writer"),
-    "evaluation": (*_INFERENCE, "inference.evaluation", "inference.metrics", "data.resize"),
+    "evaluation": (*_INFERENCE, "inference.evaluation", "inference.metrics", "inference.ssim", "data.resize"),
     "table": ("report.tables", *_TABLE),
     "figures": ("report.figures", "report.strips", "report.losses", *_TABLE),
     "comparison": ("report.comparison", "report.tables", *_TABLE),
@@ -73,6 +73,7 @@ TABLES = {
 """The tables whose entries count one by one, where a result is made with them."""
 
 ALSO = {
+    ("loss", "ssim"): ("inference.ssim",),
     ("stage", "ema"): ("training.averaging",),
     ("stage", "warmup"): ("training.schedules:_warmed_up",),
     ("stage", "intermediate"): ("model.chain:Chain.outputs",),
