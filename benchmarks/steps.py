@@ -55,7 +55,7 @@ class Work:
     def __init__(self, task: Task, device: Device, layout: str, compile: str) -> None:
         torch.manual_seed(0)
         stage = task.stages[0]
-        self.device, self.span = device, Chain.build(task.blocks, [stage.clamp]).train()
+        self.device, self.span = device, Chain.build(task.blocks, stage.clamps(1)).train()
         self.how = compilation.choose(self.span, task, device, layout, compile)
         self.span.to(device.device, memory_format=self.how.layout)  # type: ignore[call-overload]
         forward = self.how.forward(self.span, device, stage)

@@ -108,11 +108,11 @@ def test_the_report_s_recipe_is_at_full_size():
         for phase in study.runs["mcan"].plan.phases
     ]
     single = [
-        ("adadelta", 1, 2000, 16, 48, False),
-        ("adam", 1e-4, 3000, 16, 48, True),
-        ("adam", 1e-5, 10000, 16, 48, True),
+        ("adadelta", 1, 2000, 16, 48, "none"),
+        ("adam", 1e-4, 3000, 16, 48, "all"),
+        ("adam", 1e-5, 10000, 16, 48, "all"),
     ]
-    joint = [("adam", 1e-4, 5000, 16, 48, True), ("adam", 1e-5, 5000, 16, 48, True)]
+    joint = [("adam", 1e-4, 5000, 16, 48, "all"), ("adam", 1e-5, 5000, 16, 48, "all")]
     assert stages == [single, single, single, joint]
     compute = {
         name: sum(run.plan.task(n, 1).block_pixels for n in run.plan.numbers) for name, run in study.runs.items()
@@ -258,7 +258,11 @@ def test_shrink():
         ("data.train", {"hr": "a", "lr": "b", "crops": 3}, "data.train.crops: found together with lr"),
         ("recipes.single.0.lr", 0, "recipes.single, stage 1, lr: found 0; allowed is more than 0"),
         ("recipes.single.0.iterations", "many", "found 'many'; allowed is a whole number"),
-        ("recipes.single.0.clamp", "yes", "recipes.single, stage 1, clamp: found 'yes'; allowed is true or false"),
+        (
+            "recipes.single.0.clamp",
+            "yes",
+            "recipes.single, stage 1, clamp: found 'yes'; allowed are all, last, none, or true or false",
+        ),
         (
             "recipes.single.0.options",
             {"rho": 0.9},

@@ -3,9 +3,11 @@
 import pytest
 
 from multiblock.networks import registry
+from multiblock.plan import Plan
 from multiblock.source import digest_of_code
-from multiblock.workflow import code_digest
+from multiblock.workflow import code_digest, dependencies
 from multiblock.workflow.code_digest import PARTS
+from test_plan import SMALL, phase, plan
 
 CODE = """
 \"\"\"About.\"\"\"
@@ -86,3 +88,30 @@ def test_networks_count_and_their_entries_in_the_zoo_do_not():
         "attention.py",
     }
     assert registry.source("drln") in registry.files("drln_distilled")  # which takes its attention from there
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({}, None),
+        ({"ema": 0.9}, ("stage", "ema")),
+        ({"warmup": 3}, ("stage", "warmup")),
+        ({"intermediate": [0.1]}, ("stage", "intermediate")),
+        ({"loss": {"ssim": 1.0}}, ("loss", "ssim")),
+    ],
+)
+def test_what_a_stage_has_brings_its_code(monkeypatch, changes, name):
+    used = dependencies._entries(plan(["1-2"]).task(1, 1)) | dependencies._entries(
+        Plan(blocks=(SMALL,) * 2, phases=(phase("1-2", **changes),)).task(1, 1)
+    )
+    assert (name is None) or name in used
+    assert {entry for entry in used if entry in code_digest.ALSO} == ({name} if name else set())
+    before = code_digest.of("training", entries=used)
+    real = code_digest._digest
+    monkeypatch.setattr(
+        code_digest, "_digest", lambda code: "other" if code in code_digest.ALSO.get(name, ()) else real(code)
+    )
+    code_digest.of.cache_clear()
+    assert (code_digest.of("training", entries=used) != before) == (name is not None)
+    monkeypatch.undo()
+    code_digest.of.cache_clear()

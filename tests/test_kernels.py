@@ -244,7 +244,7 @@ def test_each_stage_and_each_change_of_what_is_frozen_is_prepared_for_itself(arr
     monkeypatch.setattr(Execution, "forward", noted)
     made = run(arrays, tmp_path / "made", task(12, parts={"head": {"freeze": 3}}))
     head = ["head.bias", "head.weight"]
-    assert prepared == [(False, head), (False, []), (True, head), (True, [])]
+    assert prepared == [("none", head), ("none", []), ("all", head), ("all", [])]
     assert same(made, run(arrays, tmp_path / "again", task(12, parts={"head": {"freeze": 3}})))
 
 

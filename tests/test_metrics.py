@@ -1,12 +1,17 @@
 """PSNR and SSIM under the two conventions."""
 
 import math
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import pytest
+from skimage.metrics import structural_similarity
 
 from conftest import picture
-from multiblock.data import pixels
+from multiblock.data import images, pixels
 from multiblock.errors import UserError
 from multiblock.inference import metrics
 
@@ -64,6 +69,26 @@ def test_ssim_against_its_definition():
     planes = [metrics.luma(pixels_)[2:-2, 2:-2] for pixels_ in (image, reference)]
     assert metrics.ssim_y(image, reference, 2) == pytest.approx(ssim_directly(*planes), abs=1e-6)
     assert metrics.ssim_y(reference, reference, 0) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("name", ["chelsea.png", "coffee.png"])
+def test_ssim_agrees_with_scikit_image_on_photographs(name):
+    reference = images.read(Path(str(files("skimage").joinpath("data", name))))[:300, :400]
+    for image in (np.roll(reference, 1, 1), reference // 32 * 32, 255 - reference, reference):
+        planes = [metrics.luma(pixels_)[3:-3, 3:-3] for pixels_ in (image, reference)]
+        theirs = structural_similarity(
+            *planes, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255
+        )
+        assert metrics.ssim_y(image, reference, 3) == pytest.approx(theirs, abs=1e-10)
+
+
+def test_scikit_image_and_scipy_are_not_imported_to_measure():
+    code = (
+        "import sys, numpy as np; from multiblock.inference import metrics; "
+        "image = np.zeros((20, 20, 3), np.float32); metrics.measure(image, image + 0.1, 2); "
+        "assert not {'skimage', 'scipy.ndimage'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_the_two_conventions_differ_by_what_is_known():

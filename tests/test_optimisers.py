@@ -11,6 +11,7 @@ from multiblock.training.optimisers import OPTIMISERS, build
 
 CONSTANTS = {
     "adam": {"betas": (0.9, 0.999), "eps": 1e-8, "fused": True},
+    "adamw": {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.01, "fused": True},
     "adadelta": {"rho": 0.9, "eps": 1e-6},
     "sgd": {"fused": True},
 }

@@ -15,7 +15,8 @@ NINE = [*PAPER, "4", "5", "6", "4-6", "7", "8", "9", "7-9", "1-9"]
 def stage(**changes) -> Stage:
     values = {"iterations": 10, "optimiser": "adam", "lr": 1e-4, "batch": 2, "patch": 8, "loss": {"l1": 1.0}}
     values["clamp"] = True
-    return Stage(**{**values, **changes})
+    values |= changes
+    return Stage(**{**values, "clamp": {True: "all", False: "none"}.get(values["clamp"], values["clamp"])})
 
 
 def phase(span: str, start: str | None = None, **changes) -> Phase:

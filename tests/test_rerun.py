@@ -218,13 +218,21 @@ def add_a_pair(study: Path) -> None:
 CONFIGURATION = {
     "order and comments": (rewrite_config, NOTHING),
     "the same in other words": (
-        config(runs__phased__plan__1__stages=FEW, evaluation__border=1, data_root="."),
+        config(
+            runs__phased__plan__1__stages=[{**FEW[0], "clamp": "none"}, {**FEW[1], "clamp": "last", "warmup": 0}],
+            evaluation__border=1,
+            data_root=".",
+        ),
         NOTHING,
     ),
     "a stage's lr in phase 2": (config(runs__phased__plan__1__stages=[{**FEW[0], "lr": 0.5}, FEW[1]]), LATER),
     "other stages in phase 2": (config(runs__phased__plan__1__stages=[{**JOINT[0], "iterations": 5}]), LATER),
     "iterations of the joint phase": (
         config(runs__phased__plan__2__stages=[{**JOINT[0], "iterations": 4}]),
+        {"phase3_1": 1, "evaluate": 1, **REPORT},
+    ),
+    "an average in the joint phase": (
+        config(runs__phased__plan__2__stages=[{**JOINT[0], "ema": 0.9}]),
         {"phase3_1": 1, "evaluate": 1, **REPORT},
     ),
     "a block's option": (config(blocks__tiny__channels=6), TRAINED),
@@ -297,8 +305,17 @@ CODE = {
     "means": (code("report/measured.py", "report/markdown.py"), {"table": 2, "figures": 2, "compare": 1, "budget": 1}),
     "budget": (code("report/budget.py", "model/complexity.py"), {"budget": 1}),
     "evaluation": (code("inference/evaluation.py"), MEASURED),
-    "metrics": (code("inference/metrics.py"), MEASURED),
     "a measure that is not asked for": (edit("inference/measures.py", "gradients, 170", "gradients, 171"), NOTHING),
+    "measures": (code("inference/metrics.py"), MEASURED),
+    "SSIM, which no stage has for a loss": (code("inference/ssim.py"), MEASURED),
+    "averages, warm-up and intermediate outputs, which no stage has": (
+        lambda study: [
+            code("training/averaging.py")(study),
+            edit("training/schedules.py", "(iteration + 1) / stage.warmup", "(iteration + 2) / stage.warmup")(study),
+            edit("model/chain.py", "made.append(x.float())", "made.append(2 * x.float())")(study),
+        ],
+        NOTHING,
+    ),
     "generation": (code("inference/cache.py"), GENERATED),
     "a network of the chain": (code("networks/mcan/network.py"), TRAINED),
     "layers of networks": (code("networks/layers.py"), TRAINED),

@@ -43,10 +43,13 @@ class Block:
 class Stage:
     """A stretch of a phase with one optimiser, learning rate, loss and clamp setting.
 
-    ``patch`` is the side of the input patch in pixels. With ``clamp`` every block of the span ends in a cut to
-    [0, 1]: the N_k+ of the study, N_k without. ``loss`` gives each term its weight; ``vgg16`` is the file of the
-    network that perceptual terms look through. ``schedule`` changes the learning rate (none: constant), ``parts``
-    gives parts of the blocks a learning rate of their own or freezes them.
+    ``patch`` is the side of the input patch in pixels. ``clamp`` says which blocks of the span end in a cut to [0, 1],
+    the N_k+ of the study (N_k without): ``all``, the ``last`` or ``none``. ``loss`` gives each term its weight;
+    ``vgg16`` is the file of the network that perceptual terms look through; ``intermediate`` gives the loss of each
+    block's output before the last a weight (none: of the last block's alone). ``schedule`` changes the learning rate
+    (none: constant), which rises over the first ``warmup`` iterations; ``parts`` gives parts of the blocks a learning
+    rate of their own or freezes them. Gradients with a norm above ``clip`` are scaled down to it; ``ema`` is the decay
+    of the average of the weights that is validated and kept (none: they are themselves).
     """
 
     iterations: int
@@ -55,12 +58,20 @@ class Stage:
     batch: int
     patch: int
     loss: dict[str, float]
-    clamp: bool
+    clamp: str
     options: dict[str, Any] = field(default_factory=dict)
     schedule: dict[str, Any] = field(default_factory=dict)
     parts: dict[str, dict[str, Any]] = field(default_factory=dict)
     augment: str = "all"
     vgg16: str | None = None
+    ema: float | None = None
+    warmup: int = 0
+    clip: float | None = None
+    intermediate: list[float] = field(default_factory=list)
+
+    def clamps(self, blocks: int) -> list[bool]:
+        """Whether each of the blocks of a span, of which there are so many, is N_k+."""
+        return [self.clamp == "all"] * (blocks - 1) + [self.clamp != "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,7 +256,8 @@ class Plan:
 
     def clamped(self, block: int, after: int) -> bool:
         """Whether ``block`` is N_k+ once phase ``after`` is done: as in the last stage that trained it."""
-        return self.phase(self.owner(block, after)).stages[-1].clamp
+        phase = self.phase(self.owner(block, after))
+        return phase.stages[-1].clamps(len(phase.span))[block - phase.first]
 
     def needs(self, number: int) -> frozenset[int]:
         """The phases whose results phase ``number`` reads directly, as weights or as cached set."""

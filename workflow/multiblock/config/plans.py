@@ -8,7 +8,7 @@ from typing import Any
 from multiblock.config.explain import key
 from multiblock.errors import UserError, listed, nearest
 from multiblock.networks import registry, zoo
-from multiblock.plan import Block, Phase, Plan, Stage, is_file, parse_span, split_file
+from multiblock.plan import Block, Phase, Plan, Stage, format_span, is_file, parse_span, split_file
 from multiblock.training import optimisers, schedules
 from multiblock.training.losses import LOSSES, VGG16_FILE
 from multiblock.training.starts import STARTS
@@ -74,7 +74,9 @@ def _phase(phase: Mapping[str, Any], place: tuple[Any, ...], full: Mapping[str, 
         first=first,
         last=last,
         start=start,
-        stages=tuple(_stage(stage, key(*where, number), full) for number, stage in enumerate(stages)),
+        stages=tuple(
+            _stage(stage, key(*where, number), full, range(first, last + 1)) for number, stage in enumerate(stages)
+        ),
     )
 
 
@@ -95,8 +97,11 @@ def stages_of(
     return recipes[stages], ("recipes", stages)
 
 
-def _stage(stage: Mapping[str, Any], place: str, full: Mapping[str, Any]) -> Stage:
-    """A stage with all its options in a fixed order, made smaller where the study is shrunk."""
+def _stage(stage: Mapping[str, Any], place: str, full: Mapping[str, Any], span: range) -> Stage:
+    """A stage with all its options in a fixed order, made smaller where the study is shrunk.
+
+    What means the same for blocks ``span`` is the same stage.
+    """
     shrink = full["shrink"]
     loss, vgg16 = _loss(stage["loss"], place, full["training"].get("vgg16"))
 
@@ -109,7 +114,17 @@ def _stage(stage: Mapping[str, Any], place: str, full: Mapping[str, Any]) -> Sta
         raise UserError(f"{place}, options{wrong}")
     if schedule and (wrong := schedules.SCHEDULES[schedule["kind"]].wrong(schedule, stage["lr"])):
         raise UserError(f"{place}, schedule{wrong}")
+    warmup = stage.get("warmup", 0)
+    if warmup > stage["iterations"]:
+        raise UserError(
+            f"{place}, warmup: found {warmup}; allowed is at most the stage's {stage['iterations']} iterations"
+        )
+    clamp = {True: "all", False: "none"}.get(stage["clamp"], stage["clamp"])
     smaller = {
+        "clamp": "all" if clamp == "last" and len(span) == 1 else clamp,
+        "intermediate": _intermediate(stage.get("intermediate", 0), place, span),
+        "warmup": fewer(warmup),
+        "clip": float(stage["clip"]) if "clip" in stage else None,
         "lr": float(stage["lr"]),
         "iterations": fewer(stage["iterations"]),
         "batch": min(stage["batch"], shrink.get("batch", stage["batch"])),
@@ -124,6 +139,24 @@ def _stage(stage: Mapping[str, Any], place: str, full: Mapping[str, Any]) -> Sta
         "vgg16": vgg16,
     }
     return Stage(**{**stage, **smaller})
+
+
+def _intermediate(weights: float | list[float], place: str, span: range) -> list[float]:
+    """The weight of the loss of each block of a span before its last; none where all are 0."""
+    if weights in (0, []):
+        return []
+    if len(span) == 1:
+        raise UserError(
+            f"{place}, intermediate: found {weights} for span {span[0]}, which has no block before its last; "
+            "allowed is a span of several blocks"
+        )
+    given = weights if isinstance(weights, list) else [weights] * (len(span) - 1)
+    if len(given) != len(span) - 1:
+        raise UserError(
+            f"{place}, intermediate: found {len(given)} weights for span {format_span(span[0], span[-1])}; allowed are "
+            f"{len(span) - 1}, one for each block before the last"
+        )
+    return [float(weight) for weight in given] if any(given) else []
 
 
 def _loss(loss: str | Mapping[str, float], place: str, vgg16: str | None) -> tuple[dict[str, float], str | None]:

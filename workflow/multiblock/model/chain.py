@@ -82,6 +82,16 @@ class Chain(nn.Module):
                 x = x.float().clamp(0, 1)
         return x.float()
 
+    def outputs(self, x: Tensor) -> list[Tensor]:
+        """What each block makes on the way of :meth:`forward`, in order; the last is what the chain makes."""
+        made = []
+        for block, clamp in self.links():
+            x = block(x)
+            if clamp:
+                x = x.float().clamp(0, 1)
+            made.append(x.float())
+        return made
+
     @property
     def metadata(self) -> Metadata:
         """What a file of this chain says of itself."""

@@ -35,6 +35,10 @@ _PASSES = 3
 """Forward passes that an iteration costs: the backward pass computes two products for each one of the forward pass."""
 
 
+Forward = Callable[[Tensor], Tensor | list[Tensor]]
+"""From a batch to what the last block of a span makes of it, or to what each of them does."""
+
+
 @dataclass(frozen=True)
 class Ran:
     """Whether a stage was compiled, and why."""
@@ -92,8 +96,10 @@ class Execution:
         pays = seconds > least
         return Ran(pays, f"{'pays' if pays else 'does not pay'} for a stage of about {seconds:.0f} s")
 
-    def forward(self, span: Chain, device: Device, stage: Stage) -> Callable[[Tensor], Tensor]:
+    def forward(self, span: Chain, device: Device, stage: Stage) -> Forward:
         """The span for one stage, as it is or compiled; what it computes is the same up to rounding.
+
+        It makes the outputs of all blocks for a stage with intermediate losses, else that of the last.
 
         To be called with the clamps and the frozen weights of the stage, and anew whenever they change: what is
         compiled is made for them. Weights, buffers and random numbers stay as they are; gradients are cleared.
@@ -102,9 +108,10 @@ class Execution:
             UserError: it cannot be compiled, though the config says ``always``.
         """
         plan = self.plan(span, device, stage)
+        forward: Forward = span.outputs if stage.intermediate else span
         if plan.compiled:
             try:
-                compiled = _compiled(span, device, self.to_layout(_batch(stage, device)))
+                compiled = _compiled(span, forward, device, self.to_layout(_batch(stage, device)))
             except Exception as error:  # whatever compilers say
                 why = (str(error).strip() or type(error).__name__).splitlines()[0]
                 if self.compile == "always":
@@ -117,7 +124,7 @@ class Execution:
                 self.ran.append(plan)
                 return compiled
         self.ran.append(plan)
-        return span
+        return forward
 
 
 def choose(span: Chain, task: Task, device: Device, layout: str, compile: str) -> Execution:
@@ -175,14 +182,17 @@ def _batch(stage: Stage, device: Device) -> Tensor:
     return torch.zeros(stage.batch, 3, stage.patch, stage.patch, device=device.device)
 
 
-def _compiled(span: Chain, device: Device, batch: Tensor) -> Callable[[Tensor], Tensor]:
-    """The span compiled for batches like ``batch``, and tried: CUDA graphs are recorded in the second pass."""
+def _compiled(span: Chain, of: Forward, device: Device, batch: Tensor) -> Forward:
+    """``of``, a method of the span, compiled for batches like ``batch``, and tried.
+
+    CUDA graphs are recorded in the second pass.
+    """
     _clear(span)
     torch.compiler.reset()  # else other stages count towards a limit, beyond which nothing is compiled
     graphs = device.device.type == "cuda"
-    compiled = torch.compile(span, dynamic=False, mode="reduce-overhead" if graphs else None)
+    compiled = torch.compile(of, dynamic=False, mode="reduce-overhead" if graphs else None)
 
-    def forward(x: Tensor) -> Tensor:
+    def forward(x: Tensor) -> Tensor | list[Tensor]:
         if graphs:
             torch.compiler.cudagraph_mark_step_begin()  # results of the iteration before are no longer needed
         return compiled(x)
@@ -192,7 +202,8 @@ def _compiled(span: Chain, device: Device, batch: Tensor) -> Callable[[Tensor], 
             _clear(span)  # a gradient that is there lies in the graph's memory, and would be added to
             with device.autocast():
                 output = forward(batch)
-            output.mean().backward()
+            made = output if isinstance(output, list) else [output]
+            torch.stack([one.mean() for one in made]).sum().backward()
     return forward
 
 

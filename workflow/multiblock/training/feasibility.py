@@ -38,6 +38,11 @@ _NO_MATTER: dict[str, Any] = {
     "options": {},
     "schedule": {},
     "parts": {},
+    "clamp": "all",
+    "ema": None,
+    "warmup": 0,
+    "clip": None,
+    "intermediate": [],
 }
 """Of a stage, for its loss."""
 
@@ -88,7 +93,7 @@ class Feasibility:
         if stage.parts:
             self._once(where, _parts, task.blocks[task.first - 1 : task.last], task.first, stage.parts)
         self._once(where, _step, stage.optimiser, stage.lr, stage.options)
-        self._once(where, _loss, replace(stage, **_NO_MATTER))
+        self._once(where, _loss, replace(stage, **_NO_MATTER), min(16, stage.patch * scale))
 
     def _network(self, block: Block, where: str) -> nn.Module:
         """The network of a block, built once."""
@@ -198,10 +203,10 @@ def _step(where: str, optimiser: str, lr: float, options: dict[str, Any]) -> Non
         raise UserError(f"{where}, options: {optimiser} does not take {options}: {_reason(error)}") from None
 
 
-def _loss(where: str, stage: Stage) -> None:
-    """Compute the stage's loss of a small image, through VGG-16 where it needs that."""
+def _loss(where: str, stage: Stage, side: int) -> None:
+    """Compute the stage's loss of a small image, no larger than its patches, through VGG-16 where it needs that."""
     try:
-        image = torch.zeros(1, 3, 16, 16)
+        image = torch.zeros(1, 3, side, side)
         Loss(stage)(image, image)
     except (UserError, RuntimeError) as error:
         raise UserError(f"{where}, loss: {_reason(error)}") from None

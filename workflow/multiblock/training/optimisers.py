@@ -60,6 +60,17 @@ OPTIMISERS: dict[str, Optimiser] = {
         },
         fused=True,
     ),
+    "adamw": Optimiser(
+        kind="AdamW",
+        what="Adam whose weight decay is apart from the gradient (Loshchilov and Hutter 2019)",
+        options={
+            "betas": {"type": "array", "minItems": 2, "maxItems": 2, "items": _SHARE, "default": [0.9, 0.999]},
+            "eps": {**_EPS, "default": 1e-8},
+            "weight_decay": {**_WEIGHT_DECAY, "default": 0.01},
+            "amsgrad": {"type": "boolean"},
+        },
+        fused=True,
+    ),
     "adadelta": Optimiser(
         kind="Adadelta",
         what="of the multiblock study, whose learning rate is 1",

@@ -103,6 +103,18 @@ def filled(schedule: Mapping[str, Any]) -> dict[str, Any]:
 
 def factor(stage: Stage, iteration: int, plateau: Plateau) -> float:
     """The learning rate of ``iteration``, counted from 0 within the stage, as a multiple of the stage's."""
+    return _scheduled(stage, iteration, plateau) * (_warmed_up(stage, iteration) if stage.warmup else 1.0)
+
+
+def _warmed_up(stage: Stage, iteration: int) -> float:
+    """What warm-up multiplies the schedule's learning rate by: it rises in a line and is 1 after ``warmup`` iterations.
+
+    See Goyal et al. 2017, "Accurate, Large Minibatch SGD", section 2.2.
+    """
+    return min(1.0, (iteration + 1) / stage.warmup)
+
+
+def _scheduled(stage: Stage, iteration: int, plateau: Plateau) -> float:
     if not stage.schedule:
         return 1.0
     options = filled(stage.schedule)

@@ -27,6 +27,7 @@ class State:
         history: its text.
         seconds, validation_seconds: time spent, and how much of it on validation images.
         plateau: what the schedule of that name has seen.
+        average: of the moving average of the weights, if the stage has one.
         psnr: PSNR RGB of the validation images, in dB, when they were last looked at.
         best_psnr, best_step, best_weights: of the look at which it was highest.
         segments: how each stretch between two starts was run: device, number format, threads, ...
@@ -46,6 +47,7 @@ class State:
     seconds: float = 0.0
     validation_seconds: float = 0.0
     plateau: Plateau = field(default_factory=Plateau)
+    average: Any = None
     psnr: float = -math.inf
     best_psnr: float = -math.inf
     best_step: int = 0

@@ -6,6 +6,7 @@ import math
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from multiblock.plan import Stage, Task
 from multiblock.runtime import compilation, memory
 from multiblock.runtime.device import Device, make_deterministic, random_states, set_random_states
 from multiblock.training import checkpoint, schedules
+from multiblock.training.averaging import Average
 from multiblock.training.freezing import Trained
 from multiblock.training.history import History
 from multiblock.training.key import key
@@ -134,6 +136,10 @@ class Trainer:
         if state.step:
             self.span.blocks.load_state_dict(state.weights)
             set_random_states(state.random)
+        self.average: Average | None = None
+        if state.average:
+            self.average = Average(self.span)
+            self.average.load(state.average)
         self.history = History(self.working / "history.csv", state.history)
         self.step: Step | None = None
         self.frozen: list[str] = []
@@ -213,11 +219,14 @@ class Trainer:
         if len(self.pending) == _PENDING[self.device.device.type]:
             self._check_pending(state.step + 1)
         self.step.apply(schedules.factor(stage, inside, state.plateau))
+        if self.average:
+            assert stage.ema
+            self.average.update(stage.ema)
         state.step += 1
 
     def _freeze(self, stage: Stage, inside: int) -> list[str]:
         """Set clamps and frozen parts as they are at an iteration of a stage; the frozen parts."""
-        self.span.clamped = [stage.clamp] * len(self.span.clamped)
+        self.span.clamped = stage.clamps(len(self.span.clamped))
         frozen = [name for name, part in stage.parts.items() if inside < part.get("freeze", 0)]
         self.trained.apart_from(frozen)
         return frozen
@@ -233,6 +242,8 @@ class Trainer:
             self.step.optimiser.load_state_dict(self.state.optimiser)
         else:
             self.state.stage, self.state.plateau = number, schedules.Plateau()
+            # An average lives on from stage to stage; one without ends it.
+            self.average = (self.average or Average(self.span)) if stage.ema else None
 
     def _prepare(self, stage: Stage) -> None:
         """Compile, or not, for the clamps and frozen parts that are set."""
@@ -245,12 +256,12 @@ class Trainer:
         state, task = self.state, self.task
         number, inside = task.place(state.step - 1)
         stage = task.stages[number]
-        self.span.clamped = [stage.clamp] * len(self.span.clamped)
+        self.span.clamped = stage.clamps(len(self.span.clamped))
         before = time.monotonic()
         psnr = None
         if self._looks():
             try:
-                with stop.at_once():  # what a stop interrupts here is done after the restart
+                with self._averaged(), stop.at_once():  # what a stop interrupts here is done after the restart
                     psnr = self.validation.psnr(self.span, self.device)
             except Stopped:
                 return False
@@ -266,8 +277,13 @@ class Trainer:
             if stage.schedule.get("kind") == "plateau":
                 state.plateau.look(psnr, stage.schedule)
             if self.settings.keep == "best" and stage.clamp == task.stages[-1].clamp:
-                state.note_best(psnr, self.span.blocks.state_dict())
+                with self._averaged():
+                    state.note_best(psnr, self.span.blocks.state_dict())
         return True
+
+    def _averaged(self) -> AbstractContextManager[None]:
+        """The weights that are validated and kept within this context: their average, where the stage has one."""
+        return self.average.in_place() if self.average else nullcontext()
 
     def _check_pending(self, step: int | None = None) -> None:
         """Add the losses of the iterations up to ``step`` to the state, and end on one that is not finite."""
@@ -291,6 +307,7 @@ class Trainer:
         state = self.state
         state.weights, state.random = self.span.blocks.state_dict(), random_states()
         state.optimiser = self.step.optimiser.state_dict() if self.step else state.optimiser
+        state.average = self.average.state() if self.average else None
         state.history, state.seconds = self.history.text, time.monotonic() - self.started
         state.segments[-1]["to"] = state.step
         checkpoint.save(self.working, state)
@@ -333,10 +350,13 @@ class Trainer:
         if self.settings.keep == "best" and state.best_weights is not None:
             self.span.blocks.load_state_dict(state.best_weights)
             state.psnr = state.best_psnr
-        self.chain.clamped[task.first - 1 : task.last] = [task.stages[-1].clamp] * len(self.span.specs)
+        elif self.average:
+            self.average.keep()
+        clamps = task.stages[-1].clamps(len(self.span.specs))
+        self.chain.clamped[task.first - 1 : task.last] = clamps
         plain = self.validation.psnr_without_network()
         if not task.iterations:
-            self.span.clamped = [task.stages[-1].clamp] * len(self.span.specs)
+            self.span.clamped = clamps
             state.psnr = self.validation.psnr(self.span, self.device)
         about = record(task, self.chain, state, keep=self.settings.keep, data=self.data, psnr_input=plain)
         if (psnr := about["psnr_rgb_validation"]) is not None and math.isfinite(psnr):

@@ -44,6 +44,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "training.optimisers:groups",
         "training.optimisers:filled",
         "training.schedules:factor",
+        "training.schedules:_scheduled",
         "training.schedules:filled",
         "training.freezing",
         "training.start",
@@ -52,12 +53,13 @@ PARTS: dict[str, tuple[str, ...]] = {
     ),
     "validation": (*_INFERENCE, "inference.metrics:psnr_rgb", "inference.metrics:_psnr"),
     "generation": (*_INFERENCE, "inference.cache", "data.imageset:Writer"),
-    "evaluation": (*_INFERENCE, "inference.evaluation", "inference.metrics", "data.resize"),
+    "evaluation": (*_INFERENCE, "inference.evaluation", "inference.metrics", "inference.ssim", "data.resize"),
     "apart": (
         *_INFERENCE,
         "inference.apart",
         "inference.evaluation:no_network",
         "inference.metrics",
+        "inference.ssim",
         "data.resize",
     ),
     "by_block": ("report.blocks", "report.strips", *_TABLE),
@@ -93,6 +95,14 @@ TABLES = {
 }
 """The tables whose entries count one by one, where a result is made with them."""
 
+ALSO = {
+    ("loss", "ssim"): ("inference.ssim",),
+    ("stage", "ema"): ("training.averaging",),
+    ("stage", "warmup"): ("training.schedules:_warmed_up",),
+    ("stage", "intermediate"): ("model.chain:Chain.outputs",),
+}
+"""What counts beside the entry of a table, or for a key of a stage, where a result is made with it."""
+
 
 @cache
 def of(part: str, *networks: str, entries: frozenset[tuple[str, str]] = frozenset()) -> str:
@@ -100,10 +110,13 @@ def of(part: str, *networks: str, entries: frozenset[tuple[str, str]] = frozense
 
     Args:
         networks: families or files of the networks that take part in it.
-        entries: what is used of the tables, as in ``("loss", "l1")``.
+        entries: what is used of the tables, as in ``("loss", "l1")``, and of a stage's keys, as in
+            ``("stage", "ema")``.
     """
     digests = [_digest(name) for name in PARTS[part]] + [registry.digest(network) for network in sorted(set(networks))]
-    digests += [f"{kind} {name} {_digest(f'{TABLES[kind]}[{name}]')}" for kind, name in sorted(entries)]
+    for kind, name in sorted(entries):
+        code = ((f"{TABLES[kind]}[{name}]",) if kind in TABLES else ()) + ALSO.get((kind, name), ())
+        digests += [f"{kind} {name} {_digest(one)}" for one in code]
     return source.digest_of_text("\n".join(digests))
 
 

@@ -189,11 +189,12 @@ class Dependencies:
 
 
 def _entries(task: Task) -> frozenset[tuple[str, str]]:
-    """What a phase uses of the tables of losses, optimisers, schedules and ways to start."""
+    """What a phase uses of the tables of losses, optimisers, schedules and ways to start, and of a stage's keys."""
     used = {("start", start) for start in task.starts if isinstance(start, str) and not is_file(start)}
     for stage in task.stages:
         used |= {("loss", term) for term in stage.loss} | {("optimiser", stage.optimiser)}
         used |= {("schedule", stage.schedule["kind"])} if stage.schedule else set()
+        used |= {("stage", key) for key in ("ema", "warmup", "intermediate") if getattr(stage, key)}
     return frozenset(used)
 
 
