@@ -152,6 +152,12 @@ def _style(output, target):
 
 def _gram(features):
     return features @ features.T
+
+class LossTerm:
+    _unused: int = 0
+
+def _unused(features):
+    return features + features
 """
 
 
@@ -160,6 +166,8 @@ def _gram(features):
     [
         ("is a", "is the mean of", ()),
         ("features @ features.T", "features.T @ features", ("style",)),
+        ("features + features", "features - features", ()),
+        ("_unused: int = 0", "_unused: int = 1", ("l1", "style")),
         (".abs().mean()", ".square().mean()", ("l1", "style")),
         ('"style": ', '"l2": LossTerm(what="is c", of=_l2), "style": ', ()),
         ("of=_style", "of=_style, on_features=True", ("style",)),

@@ -75,7 +75,8 @@ def _entry(tree: ast.Module, table: str, key: str) -> list[ast.AST]:
     waiting: list[ast.AST] = [found[0]]
     while waiting:
         for node in ast.walk(waiting.pop()):
-            name = getattr(node, "id", None)
+            # A field of a class is no function of the same name.
+            name = node.id if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) else None
             if name in defined and name not in named and name != table:
                 named[name] = defined[name]
                 waiting.append(defined[name])
