@@ -79,7 +79,8 @@ class Work:
         for number in range(1, upto + 1):
             for run in study.runs.values():
                 for seed in study.seeds if number in run.plan.numbers else ():
-                    todo += results.of_phase(run.name, seed, number)
+                    if run.name in layout.folder(run.name, seed, number).split("/"):  # it is the owner
+                        todo += results.of_phase(run.name, seed, number)
         trained = set()
         for result in todo:
             depends = records.depends(result.folder, result.record, result.on)
@@ -290,9 +291,9 @@ def test_nothing_is_moved_to_see_what_would_run(work):
     study = study_of({"c": plan(), "a": plan(2e-3)})
     layout, on, records, choice = work.look(study)
     assert choice.copied == {("c", 1, number) for number in (1, 2, 3)}
-    found = Results(study, layout, on).of_phase("c", 1, 2)
-    for result in found:
-        assert Path(records.depends(result.folder, result.record, result.on)).stat().st_mtime == 1, "it stands"
+    both = [Results(study, layout, on).of_phase(run, 1, 1)[0] for run in ("c", "a")]
+    stands, changes = (Path(records.depends(result.folder, result.record, result.on)) for result in both)
+    assert stands.stat().st_mtime == 1 < changes.stat().st_mtime, "c has what it wants, a has not"
     assert seen() == before
     assert [phase.state for phase in status(study).phases["c", 1]] == ["done"] * 3
     assert [phase.state for phase in status(study).phases["a", 1]] == ["stale"] * 3
