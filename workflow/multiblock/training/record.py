@@ -1,6 +1,7 @@
 """What there is to know of a training that is done: the fields of ``training.json``."""
 
 import json
+import logging
 import platform
 import resource
 import subprocess
@@ -14,10 +15,14 @@ import numpy as np
 import torch
 
 from multiblock import __version__
-from multiblock.errors import UserError
+from multiblock.errors import UserError, one_line
 from multiblock.model.chain import Chain
 from multiblock.plan import Task
+from multiblock.training import work
+from multiblock.training.clock import total
 from multiblock.training.state import State
+
+log = logging.getLogger(__name__)
 
 
 def record(
@@ -30,9 +35,12 @@ def record(
         keep: the setting of that name.
         data: digests of the image sets that were read.
         psnr_input: PSNR RGB in dB of the validation images as they are, without any network; None where not known.
+
+    ``seconds`` are those of training with its looks at the validation images and its checkpoints, without the start.
     """
     span = chain.part(task.first, task.last)
-    trained = state.seconds - state.validation_seconds
+    seconds, operations = total(state.segments), _operations(task, span)
+    trained = seconds["iterations"]
     return {
         "phase": task.phase,
         "seed": task.seed,
@@ -42,8 +50,10 @@ def record(
         "parameters_chain": chain.parameters_count,
         "iterations": state.step,
         "block_pixels": task.block_pixels,
-        "seconds": round(state.seconds, 1),
-        "validation_seconds": round(state.validation_seconds, 1),
+        "training_flops": None if operations is None else sum(one["flops"] for one in operations),
+        "work": operations,
+        "seconds": round(sum(seconds.values()) - seconds["start"], 2),
+        **{f"seconds_{part}": round(spent, 2) for part, spent in seconds.items()},
         "iterations_per_second": round(state.step / trained, 3) if trained > 0 else None,
         "block_pixels_per_second": round(task.block_pixels / trained) if trained > 0 else None,
         "psnr_rgb_validation": _rounded(state.psnr),
@@ -58,6 +68,21 @@ def record(
         "versions": versions(),
         "stages": [asdict(stage) for stage in task.stages],
     }
+
+
+def _operations(task: Task, span: Chain) -> list[dict[str, Any]] | None:
+    """The work of each stretch of iterations in which the same parts are frozen; None where it cannot be counted."""
+    found = []
+    of_patch = cache(lambda patch, frozen: work.of_patch(span, patch, frozen))
+    try:
+        for number, stage in enumerate(task.stages, 1):
+            for one in work.stretches(stage):
+                flops = one.iterations * stage.batch * of_patch(stage.patch, one.frozen)
+                found.append({"stage": number, **asdict(one), "flops": flops})
+    except Exception as error:  # whatever a network of a user's own leads to
+        log.warning("training FLOPs are not recorded, as they cannot be counted: %s", one_line(error))
+        return None
+    return found
 
 
 def versions() -> dict[str, str]:

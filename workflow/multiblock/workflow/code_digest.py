@@ -63,7 +63,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "data.resize",
     ),
     "by_block": ("report.blocks", "report.strips", *_TABLE),
-    "table": ("report.tables", *_TABLE),
+    "table": ("report.tables", "inference.timing:seconds", *_TABLE),
     "figures": ("report.figures", "report.strips", "report.losses", *_TABLE),
     "comparison": (
         "report.comparison",
