@@ -297,8 +297,8 @@ def test_the_tables_of_a_run_say_what_it_took(tmp_path):
         assert phases.seconds_generation.tolist() == [1.5, 2.75]
         rows = took(table)
         assert rows["phase"][-5:] == ["seconds", "of iterations", "of validation", "of start", "of LR_k"]
-        assert rows["1"] == ["7", "100", "3e+19", "0", "30", "20", "10", "4", "2"]
-        assert rows["all"] == ["14", "200", "6e+19", "0", "61", "40", "19", "8", "4"]
+        assert rows["1"] == ["7", "100", "3e+19", "0", "30.5", "20.2", "9.5", "4.2", "1.5"]
+        assert rows["all"] == ["14", "200", "6e+19", "0", "61.0", "40.5", "19.0", "8.5", "4.2"]
         row = comparison({"run": table}, {"run": [csvs[1, 2]]}, "run").iloc[0]
         assert row.iteration_seconds == pytest.approx(40.5 / 14, abs=1e-5)
     assert "training_flops" in (tmp_path / "table.csv").read_text().splitlines()[0]
@@ -309,7 +309,7 @@ def test_what_older_results_do_not_say_is_not_recorded(tmp_path):
     for table in two_phases(tmp_path)[:2]:
         rows = took(table)
         nothing = "not recorded"
-        assert rows["1"] == ["7", "100", nothing, "0", "2", nothing, "0", nothing, nothing]
+        assert rows["1"] == ["7", "100", nothing, "0", "2.5", nothing, "0.4", nothing, nothing]
         assert rows["all"][2] == nothing and rows["all"][:2] == ["14", "200"]
         row = comparison({"run": table}, {"run": [tmp_path / "2.csv"]}, "run").iloc[0]
         assert row.iteration_seconds == pytest.approx(2 * (2.5 - 0.4) / 14, abs=1e-5)
@@ -320,4 +320,4 @@ def test_a_set_whose_time_is_not_known_is_not_zero(tmp_path):
     folder.mkdir(parents=True)
     (folder / timing.GENERATION).write_text('{"seconds": 1.5}')
     made, *_ = two_phases(tmp_path, **SPENT)
-    assert [row[-1] for row in took(made).values()] == ["of LR_k", "2", "not recorded", "not recorded"]
+    assert [row[-1] for row in took(made).values()] == ["of LR_k", "1.5", "not recorded", "not recorded"]

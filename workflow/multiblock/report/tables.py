@@ -232,7 +232,9 @@ def _spent(means: pd.DataFrame) -> str:
 def _amount(value: Any, name: str) -> str:
     if pd.isna(value):
         return NOT_RECORDED
-    return f"{value:.3g}" if "pixels" in name or "flops" in name else f"{value:,.0f}"
+    if "pixels" in name or "flops" in name:
+        return f"{value:.3g}"
+    return f"{value:.1f}" if "seconds" in name and value < 100 else f"{value:,.0f}"
 
 
 def warning(table: pd.DataFrame) -> str:

@@ -53,13 +53,13 @@ def record(
         "training_flops": None if operations is None else sum(one["flops"] for one in operations),
         "work": operations,
         "seconds": round(sum(seconds.values()) - seconds["start"], 2),
-        **{f"seconds_{part}": round(spent, 2) for part, spent in seconds.items()},
+        **{f"seconds_{part}": spent for part, spent in _rounded_times(seconds).items()},
         "iterations_per_second": round(state.step / trained, 3) if trained > 0 else None,
         "block_pixels_per_second": round(task.block_pixels / trained) if trained > 0 else None,
         "psnr_rgb_validation": _rounded(state.psnr),
         "psnr_rgb_validation_input": _rounded(psnr_input),
         "kept": {"keep": keep, "iteration": state.best_step if keep == "best" else state.step},
-        "segments": state.segments,
+        "segments": [{**one, "seconds": _rounded_times(one["seconds"])} for one in state.segments],
         "peak_memory_mib": _peak_memory(),
         "data": list(data),
         "commit": commit(),
@@ -136,6 +136,10 @@ def check_phases(weights: Iterable[Path]) -> None:
 
 def _rounded(psnr: float | None) -> float | None:
     return round(psnr, 5) if psnr is not None and abs(psnr) != float("inf") else None
+
+
+def _rounded_times(seconds: Mapping[str, float]) -> dict[str, float]:
+    return {part: round(spent, 2) for part, spent in seconds.items()}
 
 
 def _peak_memory() -> dict[str, int]:
