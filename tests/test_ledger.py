@@ -20,13 +20,12 @@ from multiblock.model.flops import forward_and_backward
 from multiblock.networks import zoo
 from multiblock.plan import Block, Plan
 from multiblock.report import tables
-from multiblock.report.comparison import comparison
 from multiblock.runtime.compilation import Execution
 from multiblock.training import clock, trainer, work
 from multiblock.training.validation import Validation
 from test_checkpoint import interrupted
 from test_plan import phase, stage
-from test_report import TITLES, cells, psnr_csv
+from test_report import TITLES, cells, compare, psnr_csv
 from test_report import record as write_record
 from test_training import run, task
 from test_zoo import NAMES, SMALL, small
@@ -299,8 +298,8 @@ def test_the_tables_of_a_run_say_what_it_took(tmp_path):
         assert rows["phase"][-5:] == ["seconds", "of iterations", "of validation", "of start", "of LR_k"]
         assert rows["1"] == ["7", "100", "3e+19", "0", "30.5", "20.2", "9.5", "4.2", "1.5"]
         assert rows["all"] == ["14", "200", "6e+19", "0", "61.0", "40.5", "19.0", "8.5", "4.2"]
-        row = comparison({"run": table}, {"run": [csvs[1, 2]]}, "run").iloc[0]
-        assert row.iteration_seconds == pytest.approx(40.5 / 14, abs=1e-5)
+        row = compare({"run": table}, {"run": [csvs[1, 2]]}, "run").runs.iloc[0]
+        assert row.iteration_seconds == pytest.approx(40.5 / 14, abs=1e-5) and row.training_flops == 6e19
     assert "training_flops" in (tmp_path / "table.csv").read_text().splitlines()[0]
     assert "seconds" not in (tmp_path / "table.csv").read_text()
 
@@ -311,7 +310,7 @@ def test_what_older_results_do_not_say_is_not_recorded(tmp_path):
         nothing = "not recorded"
         assert rows["1"] == ["7", "100", nothing, "0", "2.5", nothing, "0.4", nothing, nothing]
         assert rows["all"][2] == nothing and rows["all"][:2] == ["14", "200"]
-        row = comparison({"run": table}, {"run": [tmp_path / "2.csv"]}, "run").iloc[0]
+        row = compare({"run": table}, {"run": [tmp_path / "2.csv"]}, "run").runs.iloc[0]
         assert row.iteration_seconds == pytest.approx(2 * (2.5 - 0.4) / 14, abs=1e-5)
 
 

@@ -20,6 +20,9 @@ RANDOM = "random"
 INPUT = 0
 """The "phase" that made LR_0."""
 
+EQUAL = 0.01
+"""Share by which the compute of runs may differ that are called equal."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Block:

@@ -4,9 +4,7 @@ from collections.abc import Iterator
 
 from multiblock.config.sizing import UNITS, spent
 from multiblock.config.study import Run, Study
-
-EQUAL = 0.01
-"""Share by which the compute of runs may differ that are called equal."""
+from multiblock.plan import EQUAL
 
 
 def spending(study: Study, run: Run) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from multiblock.plan import EQUAL
 from multiblock.report import compute, markdown, sentences
 from multiblock.report.comparison import Comparison
 from multiblock.report.differences import COMPARED
@@ -186,7 +187,7 @@ def _sentences(found: Comparison) -> list[str]:
 
 def _equal_means(found: Comparison) -> str:
     said = (
-        f"Equal: within {100 * compute.TOLERANCE:.0f} % of {found.baseline}. What differs in block-pixels of training, "
+        f"Equal: within {100 * EQUAL:.0f} % of {found.baseline}. What differs in block-pixels of training, "
         "by themselves or with the making of LR_k (a block-pixel of it counts as a third), or in training FLOPs, is "
         "warned of."
     )

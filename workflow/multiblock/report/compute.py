@@ -4,10 +4,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from multiblock.plan import EQUAL
 from multiblock.report.measured import INPUT
-
-TOLERANCE = 0.01
-"""Amounts that are so close count as equal."""
 
 FORWARD = 1 / 3
 """What a block-pixel of making LR_k, forward alone, is of one of training, forward and backward."""
@@ -64,11 +62,11 @@ def ratio(run: Spent, base: Spent, name: str) -> float | None:
 
 def is_equal(relation: float | None) -> bool:
     """Whether a ratio is that of equal amounts."""
-    return relation is not None and abs(relation - 1) <= TOLERANCE + 1e-9
+    return relation is not None and abs(relation - 1) <= EQUAL + 1e-9
 
 
 def equal(run: Spent, base: Spent) -> list[str]:
-    """In what a run is equal to the baseline, within :data:`TOLERANCE`."""
+    """In what a run is equal to the baseline, within :data:`multiblock.plan.EQUAL`."""
     return [words for name, words in AMOUNTS.items() if is_equal(ratio(run, base, name))]
 
 
