@@ -106,11 +106,12 @@ def test_equal_iterations_are_scaled_alike():
 def test_what_a_stage_counts_in_iterations_is_scaled_along():
     written = stage(
         iterations=90,
+        warmup=20,
         schedule={"kind": "step", "every": 30, "factor": 0.5},
         parts={"head": {"freeze": 9, "lr": 1e-3}},
     )
     made = resized(written, 100)
-    assert (made.schedule["every"], made.parts["head"]["freeze"]) == (34, 10)  # as many steps as before
+    assert (made.schedule["every"], made.parts["head"]["freeze"], made.warmup) == (34, 10, 23)  # no step more
     assert made == resized(made, 100) and resized(written, 90) == written
     looks = stage(schedule={"kind": "plateau", "patience": 3, "factor": 0.5})
     assert resized(looks, 5).schedule == looks.schedule  # not iterations

@@ -7,7 +7,7 @@ from multiblock.report import compute, markdown, sentences
 from multiblock.report.comparison import Comparison
 from multiblock.report.differences import COMPARED
 from multiblock.report.measured import about_left_out
-from multiblock.report.tables import BELOW, COMPUTE, ONE_SEED, REMEDY
+from multiblock.report.tables import BELOW, COMPUTE, ONE_SEED, PARTS_OF_TIME, REMEDY
 
 INTERVAL = (
     "The 95 % interval is that of the paired difference, same seed number against same seed number, for other seeds "
@@ -141,7 +141,7 @@ def _spent(found: Comparison) -> str:
 
 def _parts(found: Comparison) -> dict[str, str]:
     """The columns of where the time went, if a table says it."""
-    named = dict(zip(compute.PARTS_OF_TIME, ("iterations", "validation", "making LR_k", "start"), strict=True))
+    named = dict(zip(PARTS_OF_TIME, ("iterations", "validation", "making LR_k", "start"), strict=True))
     known = {name for spent in found.spent.values() for name in named if spent[name] is not None}
     return {name: f"seconds of {words}" for name, words in named.items() if name in known}
 

@@ -6,6 +6,7 @@ import pandas as pd
 
 from multiblock.plan import EQUAL
 from multiblock.report.measured import INPUT
+from multiblock.report.tables import PARTS_OF_TIME
 
 FORWARD = 1 / 3
 """What a block-pixel of making LR_k, forward alone, is of one of training, forward and backward."""
@@ -18,9 +19,6 @@ AMOUNTS = {
     "seconds": "seconds",
 }
 """What arms can be equal in, as words say it. Seconds are those of training with its looks at validation images."""
-
-PARTS_OF_TIME = ("seconds_iterations", "seconds_validation", "seconds_generation", "seconds_start")
-"""Where the time went, in tables that say it."""
 
 Spent = Mapping[str, float | None]
 """The amounts of a run; None where its tables do not say it."""
@@ -47,9 +45,7 @@ def of_run(table: pd.DataFrame) -> dict[str, float | None]:
 
 def iteration_seconds(rows: pd.DataFrame) -> pd.Series:
     """Seconds of the training iterations of phases: as recorded, else all but the looks at the validation images."""
-    looks = rows["seconds_validation"] if "seconds_validation" in rows else rows["validation_seconds"]
-    rest = rows.seconds - looks
-    return rows["seconds_iterations"].fillna(rest) if "seconds_iterations" in rows else rest
+    return rows.seconds_iterations.fillna(rows.seconds - rows.seconds_validation)
 
 
 def ratio(run: Spent, base: Spent, name: str) -> float | None:

@@ -14,7 +14,8 @@ from multiblock.report import markdown
 from multiblock.report.measured import INPUT, about_left_out, about_measures, means, measures_in, of_phase, titles_of
 from multiblock.report.measured import read as read_measured
 
-PARTS_OF_TIME = ("seconds_start", "seconds_iterations", "seconds_validation", "seconds_generation")
+PARTS_OF_TIME = ("seconds_iterations", "seconds_validation", "seconds_generation", "seconds_start")
+"""Where the time went; empty in results that do not say it."""
 
 TIMES = ("seconds", "seconds_spent", *PARTS_OF_TIME, "iteration_seconds", "relative_time")
 """Columns that are not the same when the same is done again. They stand in a CSV of their own."""

@@ -39,7 +39,8 @@ def record(
     ``seconds`` are those of training with its looks at the validation images and its checkpoints, without the start.
     """
     span = chain.part(task.first, task.last)
-    seconds, operations = total(state.segments), _operations(task, span)
+    segments = [{**one, "seconds": _rounded_times(one["seconds"])} for one in state.segments]
+    seconds, operations = _rounded_times(total(segments)), _operations(task, span)
     trained = seconds["iterations"]
     return {
         "phase": task.phase,
@@ -53,13 +54,13 @@ def record(
         "training_flops": None if operations is None else sum(one["flops"] for one in operations),
         "work": operations,
         "seconds": round(sum(seconds.values()) - seconds["start"], 2),
-        **{f"seconds_{part}": spent for part, spent in _rounded_times(seconds).items()},
+        **{f"seconds_{part}": spent for part, spent in seconds.items()},
         "iterations_per_second": round(state.step / trained, 3) if trained > 0 else None,
         "block_pixels_per_second": round(task.block_pixels / trained) if trained > 0 else None,
         "psnr_rgb_validation": _rounded(state.psnr),
         "psnr_rgb_validation_input": _rounded(psnr_input),
         "kept": {"keep": keep, "iteration": state.best_step if keep == "best" else state.step},
-        "segments": [{**one, "seconds": _rounded_times(one["seconds"])} for one in state.segments],
+        "segments": segments,
         "peak_memory_mib": _peak_memory(),
         "data": list(data),
         "commit": commit(),
