@@ -32,7 +32,7 @@ def _run(how: How) -> tuple[float, dict[str, tuple[int, float]], float]:
     subprocess.run([*map(str, command), "--config", "results=results"], check=True, env=environment)
     seconds = time.perf_counter() - begun
     records = [json.loads(file.read_text()) for file in folder.glob("results/*/seed*/phase*/training.json")]
-    return seconds, _by_rule(folder), sum(record["seconds"] - record["validation_seconds"] for record in records)
+    return seconds, _by_rule(folder), sum(record["seconds_iterations"] for record in records)
 
 
 def _by_rule(folder: Path) -> dict[str, tuple[int, float]]:

@@ -305,7 +305,7 @@ def test_a_table_of_single_blocks_survives_its_file(measured, tmp_path):
     table = tabled([{(1, 1): files[1, 1]} for files in measured])
     file, times = tmp_path / "table.csv", tmp_path / "times.csv"
     tables.write(table, ["seed", "phase"], file, times)
-    assert "seconds" not in file.read_text() and "validation_seconds" in times.read_text()
+    assert "seconds" not in file.read_text() and "seconds_validation" in times.read_text()
     again = tables.read(file, times)
     assert again.seconds.dropna().tolist() == [2.5]
     assert again.span.tolist()[1] == "1"

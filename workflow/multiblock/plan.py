@@ -20,6 +20,9 @@ RANDOM = "random"
 INPUT = 0
 """The "phase" that made LR_0."""
 
+EQUAL = 0.01
+"""Share by which the compute of runs may differ that are called equal."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
@@ -209,6 +212,15 @@ class Plan:
     def scale(self) -> int:
         """How many times the whole chain enlarges."""
         return self.blocks[0].scale
+
+    def block_pixels_of(self, phase: Phase, stage: Stage) -> int:
+        """Training compute of one iteration: batch x output pixels x blocks trained."""
+        return stage.batch * (stage.patch * self.blocks[phase.first - 1].scale) ** 2 * len(phase.span)
+
+    @property
+    def block_pixels(self) -> int:
+        """Training compute of all phases, for one seed."""
+        return sum(self.task(number, 0).block_pixels for number in self.numbers)
 
     def phase(self, number: int) -> Phase:
         """Phase ``number``, counted from 1."""

@@ -24,6 +24,7 @@ rule table:
         titles=on.titles,
         generated=layout.generated,
         shared=lambda wildcards: layout.shared_with(wildcards.run),
+        sets=layout.sets,
     script:
         "../scripts/table.py"
 

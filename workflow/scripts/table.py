@@ -14,6 +14,7 @@ with job(snakemake) as needed:
             generated=params.generated,
             pixels=pixels(map(Path, snakemake.input.sizes)),
             shared=params.shared,
+            sets=params.sets,
         )
         write(table, ["seed", "phase"], Path(output.csv), Path(output.times))
         text = as_markdown(table, snakemake.wildcards.run, params.border, params.titles)

@@ -2,6 +2,7 @@ from pathlib import Path
 
 from multiblock.config import load
 from multiblock.plan import Task
+from multiblock.training.clock import process_start
 from multiblock.training.record import check_phases
 from multiblock.training.trainer import Settings, train
 from multiblock.workflow.check import check_once
@@ -27,4 +28,5 @@ with job(snakemake) as needed:
             memory_gib=snakemake.config["inference"]["memory_gib"],
             # From the config, not as a parameter: what the file says of itself is no reason to train again.
             about=study.runs[wildcards.run].provenance(int(wildcards.phase), int(wildcards.seed)),
+            begun=process_start(),
         )

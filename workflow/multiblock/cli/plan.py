@@ -7,6 +7,7 @@ from typing import Any
 from multiblock.cli.configs import add_config_argument, study_of
 from multiblock.cli.printing import print_table
 from multiblock.config import Run, Study
+from multiblock.config.compute import equals, spending
 from multiblock.config.defaults import defaults
 from multiblock.plan import INPUT, Plan, format_span
 from multiblock.workflow.check import check
@@ -27,12 +28,14 @@ def run(options: argparse.Namespace) -> None:
         print(f"run {run.name}: {len(run.plan.blocks)} blocks on {run.data.name}, seeds {seeds}")
         header = ("phase", "trains", "starts from", "reads", "makes", "iterations", "block-pixels", "then rerun")
         print_table([header, *(_phase(run.plan, number) for number in run.plan.numbers)], indent="  ")
-        for line in _shared(study, run):
+        for line in (*_shared(study, run), *spending(study, run)):
             print(f"  {line}")
     phases = study.equal_phases
     trained = len({(runs, number) for (_, number), runs in phases.items()})
     if trained < len(phases):
         print(f"{len(phases)} phases a seed, of which {trained} are trained and the others shown")
+    for line in equals(study):
+        print(line)
     for line in defaults(given):
         print(line)
     print(check(study))

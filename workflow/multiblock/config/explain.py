@@ -71,7 +71,9 @@ def _kind(kind: str, rule: Mapping[str, Any], mark: str) -> str:
             high = f"and {high}"
         return " ".join(filter(None, (text, low, high)))
     if kind == "object" and "properties" in rule:
-        return f"{text} of {listed(f'{mark}{name}{mark}' for name in rule['properties'])} to numbers"
+        names = listed(f"{mark}{name}{mark}" for name in rule["properties"])
+        numbers = all(entry.get("type") == "number" for entry in rule["properties"].values())
+        return f"{text} of {names} to numbers" if numbers else f"{text} with {names}"
     return text
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from multiblock.config.explain import key
+from multiblock.config.sizing import resized
 from multiblock.errors import UserError, listed, nearest
 from multiblock.networks import registry, zoo
 from multiblock.plan import Block, Phase, Plan, Stage, format_span, is_file, parse_span, split_file
@@ -17,6 +18,8 @@ from multiblock.training.starts import STARTS
 def plan(run: Mapping[str, Any], place: str, scale: int, full: Mapping[str, Any]) -> Plan:
     """The plan of the run that the config has at ``place``, on data of the given scale.
 
+    The iterations of a run that is sized by another are as they are written: see :mod:`multiblock.config.sizing`.
+
     Raises:
         UserError: an unknown name, a file that is not there, or phases that do not fit the chain.
     """
@@ -27,7 +30,10 @@ def plan(run: Mapping[str, Any], place: str, scale: int, full: Mapping[str, Any]
     # The first block enlarges as the data asks, if it can.
     scales = [scale] + [1] * len(run["chain"])
     chain = tuple(block(one, full, asked) for one, asked in zip(run["chain"], scales, strict=False))
-    phases = tuple(_phase(phase, ("runs", name, "plan", number), full) for number, phase in enumerate(run["plan"]))
+    as_written = "equal_to" in run
+    phases = tuple(
+        _phase(phase, ("runs", name, "plan", number), full, as_written) for number, phase in enumerate(run["plan"])
+    )
     try:
         made = Plan(blocks=chain, phases=phases)
     except UserError as error:
@@ -59,7 +65,7 @@ def needs_file(file: str, place: str, wanted: str = "") -> None:
         raise UserError(f"{place}: found {file}; allowed are names without braces, which Snakemake reads as wildcards")
 
 
-def _phase(phase: Mapping[str, Any], place: tuple[Any, ...], full: Mapping[str, Any]) -> Phase:
+def _phase(phase: Mapping[str, Any], place: tuple[Any, ...], full: Mapping[str, Any], as_written: bool) -> Phase:
     first, last = parse_span(phase["span"], key(*place, "span"))
     start = phase["start"]
     if is_file(start):
@@ -75,7 +81,8 @@ def _phase(phase: Mapping[str, Any], place: tuple[Any, ...], full: Mapping[str, 
         last=last,
         start=start,
         stages=tuple(
-            _stage(stage, key(*where, number), full, range(first, last + 1)) for number, stage in enumerate(stages)
+            _stage(stage, key(*where, number), full, range(first, last + 1), as_written)
+            for number, stage in enumerate(stages)
         ),
     )
 
@@ -97,17 +104,16 @@ def stages_of(
     return recipes[stages], ("recipes", stages)
 
 
-def _stage(stage: Mapping[str, Any], place: str, full: Mapping[str, Any], span: range) -> Stage:
+def _stage(stage: Mapping[str, Any], place: str, full: Mapping[str, Any], span: range, as_written: bool) -> Stage:
     """A stage with all its options in a fixed order, made smaller where the study is shrunk.
 
     What means the same for blocks ``span`` is the same stage.
+
+    Args:
+        as_written: whether its iterations stay as they are all the same.
     """
     shrink = full["shrink"]
     loss, vgg16 = _loss(stage["loss"], place, full["training"].get("vgg16"))
-
-    def fewer(iterations: int) -> int:
-        return min(math.ceil(iterations * shrink["iterations"]), shrink.get("max_iterations", iterations))
-
     options, schedule = optimisers.filled(stage["optimiser"], stage["options"]), schedules.filled(stage["schedule"])
     parts = stage["parts"]
     if wrong := optimisers.OPTIMISERS[stage["optimiser"]].wrong(options):
@@ -120,25 +126,22 @@ def _stage(stage: Mapping[str, Any], place: str, full: Mapping[str, Any], span: 
             f"{place}, warmup: found {warmup}; allowed is at most the stage's {stage['iterations']} iterations"
         )
     clamp = {True: "all", False: "none"}.get(stage["clamp"], stage["clamp"])
-    smaller = {
+    made = {
         "clamp": "all" if clamp == "last" and len(span) == 1 else clamp,
         "intermediate": _intermediate(stage.get("intermediate", 0), place, span),
-        "warmup": fewer(warmup),
         "clip": float(stage["clip"]) if "clip" in stage else None,
         "lr": float(stage["lr"]),
-        "iterations": fewer(stage["iterations"]),
         "batch": min(stage["batch"], shrink.get("batch", stage["batch"])),
         "patch": min(stage["patch"], shrink.get("patch", stage["patch"])),
         "loss": loss,
         "options": options,
-        "schedule": {name: fewer(value) if name == "every" else value for name, value in schedule.items()},
-        "parts": {
-            name: {k: fewer(v) if k == "freeze" else v for k, v in sorted(part.items())}
-            for name, part in sorted(parts.items())
-        },
+        "schedule": schedule,
+        "parts": {name: dict(sorted(part.items())) for name, part in sorted(parts.items())},
         "vgg16": vgg16,
     }
-    return Stage(**{**stage, **smaller})
+    whole, iterations = Stage(**{**stage, **made}), stage["iterations"]
+    fewer = min(math.ceil(iterations * shrink["iterations"]), shrink.get("max_iterations", iterations))
+    return whole if as_written else resized(whole, fewer)
 
 
 def _intermediate(weights: float | list[float], place: str, span: range) -> list[float]:

@@ -1,7 +1,7 @@
 """The study that a configuration says: its settings and its runs, each with data and plan."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from multiblock.config import plans, start_files
 from multiblock.config.datasets import dataset
 from multiblock.config.schema import checked
+from multiblock.config.sizing import EqualTo, equal_to, sized, spent
 from multiblock.data.dataset import DatasetConfig
 from multiblock.errors import UserError, listed, nearest
 from multiblock.inference.measures import measures_in
@@ -20,7 +21,7 @@ from multiblock.plan import Plan, format_span
 class Run:
     """One chain with one plan on one data set; ``input`` names the form of LR that the chain starts from.
 
-    ``chain`` are the names that the config gives the blocks.
+    ``chain`` are the names that the config gives the blocks; ``equal_to`` says what the plan's iterations are sized by.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Run:
     data: DatasetConfig
     plan: Plan
     input: str
+    equal_to: EqualTo | None = None
 
     @property
     def enlarge(self) -> int:
@@ -169,6 +171,7 @@ def load(config: Mapping[str, Any]) -> Study:
     runs = {name: _run(name, full) for name in full["runs"]}
     report = Report(**full["report"])
     _check_names(full["study"], runs)
+    runs = _sized(runs)
     _check_report(report, runs)
     _check_results(full["results"])
     return Study(
@@ -191,7 +194,31 @@ def _run(name: str, full: Mapping[str, Any]) -> Run:
     plan = plans.plan(run, place, data.scale, full)
     enlarged = plan.scale == 1 and data.scale > 1
     start_files.check(plan, data.scale if enlarged else 1, name)
-    return Run(name=name, chain=tuple(run["chain"]), data=data, plan=plan, input="LR_enlarged" if enlarged else "LR")
+    return Run(
+        name=name,
+        chain=tuple(run["chain"]),
+        data=data,
+        plan=plan,
+        input="LR_enlarged" if enlarged else "LR",
+        equal_to=equal_to(name, full["runs"]),
+    )
+
+
+def _sized(runs: dict[str, Run]) -> dict[str, Run]:
+    """The runs, those that are sized by another one with the iterations that follow from that."""
+    found = {}
+    for name, run in runs.items():
+        if other := run.equal_to and runs[run.equal_to.run]:
+            if other.data != run.data:
+                raise UserError(
+                    f"runs.{name}.equal_to: found '{other.name}', which trains on {other.data.name}, this run on "
+                    f"{run.data.name}; allowed are runs on the same data"
+                )
+            assert run.equal_to
+            unit = run.equal_to.unit
+            run = replace(run, plan=sized(run.plan, spent(other.plan, unit, other.name), unit, name))
+        found[name] = run
+    return found
 
 
 def _evaluation(border: int | str, measures: Sequence[str]) -> Evaluation:

@@ -6,7 +6,8 @@ input. The products of self-attention count too. Biases, activations, normalisat
 A layer that runs twice counts twice.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
@@ -65,9 +66,7 @@ def of(network: str, options: Mapping[str, Any], side: int = SIDE) -> Complexity
         if count:
             total += count(layer, inputs[0], output)
 
-    # Spectral norm would look for the directions of weights that have no values.
-    no_iterations = patch.object(_SpectralNorm, "_power_method", lambda *_: None)
-    with torch.device("meta"), torch.no_grad(), no_iterations:
+    with without_values(), torch.no_grad():
         block = registry.build(network, options).eval()
         for layer in block.modules():
             layer.register_forward_hook(note)
@@ -78,6 +77,14 @@ def of(network: str, options: Mapping[str, Any], side: int = SIDE) -> Complexity
         gflops=2 * total / 1e9,
         receptive_field=describe(block).receptive_field,
     )
+
+
+@contextmanager
+def without_values() -> Iterator[None]:
+    """Build networks, and run them, on PyTorch's ``meta`` device."""
+    # Spectral norm would look for the directions of weights that have no values.
+    with torch.device("meta"), patch.object(_SpectralNorm, "_power_method", lambda *_: None):
+        yield
 
 
 _MULTIPLY_ADDS: Mapping[Any, Callable[[Any, Tensor, Tensor], int]] = {

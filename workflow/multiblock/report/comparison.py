@@ -13,7 +13,7 @@ from multiblock.report.curves import reach
 from multiblock.report.differences import differences
 from multiblock.report.measured import INPUT, means, of_phase
 from multiblock.report.measured import read as read_measured
-from multiblock.report.tables import portion
+from multiblock.report.tables import PARTS_OF_TIME, portion
 
 MEANS = {"psnr_rgb": "psnr_rgb_composed", "psnr_y": "psnr_y_composed", "ssim_y": "ssim_y_composed"}
 """The means of the table of runs, and the measurements that they are of."""
@@ -120,7 +120,7 @@ def _spent_once(table: pd.DataFrame) -> dict[str, float]:
 
 def _times(table: pd.DataFrame, base: pd.DataFrame) -> dict[str, float | None]:
     spent = compute.of_run(table)
-    parts = {name: spent[name] for name in ("seconds", *compute.PARTS_OF_TIME) if spent[name] is not None}
+    parts = {name: spent[name] for name in ("seconds", *PARTS_OF_TIME) if spent[name] is not None}
     relative = _iteration_seconds(table) / (_iteration_seconds(base) or 1)
     times = {name: round(seconds, 1) for name, seconds in parts.items() if seconds is not None}
     return {**times, "iteration_seconds": _iteration_seconds(table), "relative_time": round(relative, 2)}

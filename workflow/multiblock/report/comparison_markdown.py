@@ -2,11 +2,12 @@
 
 import pandas as pd
 
+from multiblock.plan import EQUAL
 from multiblock.report import compute, markdown, sentences
 from multiblock.report.comparison import Comparison
 from multiblock.report.differences import COMPARED
 from multiblock.report.measured import about_left_out
-from multiblock.report.tables import BELOW, COMPUTE, ONE_SEED, REMEDY
+from multiblock.report.tables import BELOW, COMPUTE, ONE_SEED, PARTS_OF_TIME, REMEDY
 
 INTERVAL = (
     "The 95 % interval is that of the paired difference, same seed number against same seed number, for other seeds "
@@ -140,7 +141,7 @@ def _spent(found: Comparison) -> str:
 
 def _parts(found: Comparison) -> dict[str, str]:
     """The columns of where the time went, if a table says it."""
-    named = dict(zip(compute.PARTS_OF_TIME, ("iterations", "validation", "making LR_k", "start"), strict=True))
+    named = dict(zip(PARTS_OF_TIME, ("iterations", "validation", "making LR_k", "start"), strict=True))
     known = {name for spent in found.spent.values() for name in named if spent[name] is not None}
     return {name: f"seconds of {words}" for name, words in named.items() if name in known}
 
@@ -186,7 +187,7 @@ def _sentences(found: Comparison) -> list[str]:
 
 def _equal_means(found: Comparison) -> str:
     said = (
-        f"Equal: within {100 * compute.TOLERANCE:.0f} % of {found.baseline}. What differs in block-pixels of training, "
+        f"Equal: within {100 * EQUAL:.0f} % of {found.baseline}. What differs in block-pixels of training, "
         "by themselves or with the making of LR_k (a block-pixel of it counts as a third), or in training FLOPs, is "
         "warned of."
     )

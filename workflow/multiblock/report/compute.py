@@ -4,10 +4,9 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from multiblock.plan import EQUAL
 from multiblock.report.measured import INPUT
-
-TOLERANCE = 0.01
-"""Amounts that are so close count as equal."""
+from multiblock.report.tables import PARTS_OF_TIME
 
 FORWARD = 1 / 3
 """What a block-pixel of making LR_k, forward alone, is of one of training, forward and backward."""
@@ -20,9 +19,6 @@ AMOUNTS = {
     "seconds": "seconds",
 }
 """What arms can be equal in, as words say it. Seconds are those of training with its looks at validation images."""
-
-PARTS_OF_TIME = ("seconds_iterations", "seconds_validation", "seconds_generation", "seconds_start")
-"""Where the time went, in tables that say it."""
 
 Spent = Mapping[str, float | None]
 """The amounts of a run; None where its tables do not say it."""
@@ -49,9 +45,7 @@ def of_run(table: pd.DataFrame) -> dict[str, float | None]:
 
 def iteration_seconds(rows: pd.DataFrame) -> pd.Series:
     """Seconds of the training iterations of phases: as recorded, else all but the looks at the validation images."""
-    looks = rows["seconds_validation"] if "seconds_validation" in rows else rows["validation_seconds"]
-    rest = rows.seconds - looks
-    return rows["seconds_iterations"].fillna(rest) if "seconds_iterations" in rows else rest
+    return rows.seconds_iterations.fillna(rows.seconds - rows.seconds_validation)
 
 
 def ratio(run: Spent, base: Spent, name: str) -> float | None:
@@ -64,11 +58,11 @@ def ratio(run: Spent, base: Spent, name: str) -> float | None:
 
 def is_equal(relation: float | None) -> bool:
     """Whether a ratio is that of equal amounts."""
-    return relation is not None and abs(relation - 1) <= TOLERANCE + 1e-9
+    return relation is not None and abs(relation - 1) <= EQUAL + 1e-9
 
 
 def equal(run: Spent, base: Spent) -> list[str]:
-    """In what a run is equal to the baseline, within :data:`TOLERANCE`."""
+    """In what a run is equal to the baseline, within :data:`multiblock.plan.EQUAL`."""
     return [words for name, words in AMOUNTS.items() if is_equal(ratio(run, base, name))]
 
 

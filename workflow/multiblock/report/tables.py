@@ -1,19 +1,23 @@
 """The table of a run: what each phase brought, from the per-image measurements of each phase."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from multiblock.files import write_text
+from multiblock.inference import timing
 from multiblock.inference.metrics import VALUES, columns
 from multiblock.report import markdown
 from multiblock.report.measured import INPUT, about_left_out, about_measures, means, measures_in, of_phase, titles_of
 from multiblock.report.measured import read as read_measured
 
-TIMES = ("seconds", "seconds_spent", "validation_seconds", "iteration_seconds", "relative_time")
+PARTS_OF_TIME = ("seconds_iterations", "seconds_validation", "seconds_generation", "seconds_start")
+"""Where the time went; empty in results that do not say it."""
+
+TIMES = ("seconds", "seconds_spent", *PARTS_OF_TIME, "iteration_seconds", "relative_time")
 """Columns that are not the same when the same is done again. They stand in a CSV of their own."""
 
 CONVENTION = (
@@ -24,9 +28,16 @@ CONVENTION = (
 
 COMPUTE = (
     "Block-pixels of training: iterations x batch x output pixels x blocks trained, forward and backward. "
+    "Training FLOPs: counted, forward and backward; a multiply-add is 2, what is frozen has no gradient, and only "
+    "convolutions, linear layers, matrix products and attention of the networks count. "
     "Block-pixels of LR_k: pixels of all images x blocks run to make the cached sets that later phases read, forward "
-    "only, which is about a third of the work a pixel. Seconds: training with its looks at the validation images."
+    "only, which is about a third of the work a pixel. Seconds: training with its looks at the validation images and "
+    "its checkpoints; start is apart: all from the start of the process to the first iteration, and compiling. What "
+    "was interrupted is summed up; what a kill lost counts once."
 )
+
+NOT_RECORDED = "not recorded"
+"""Stands for what results of older versions do not say."""
 
 ONE_SEED = "One seed: no interval can be given, and differences under about 0.1 dB are not distinguishable."
 
@@ -39,9 +50,9 @@ REMEDY = (
 )
 
 COLUMNS = (
-    *("seed", "phase", *VALUES, "span", "parameters", "iterations", "block_pixels", "seconds", "validation_seconds"),
+    *("seed", "phase", *VALUES, "span", "parameters", "iterations", "block_pixels", "seconds", *PARTS_OF_TIME),
     *("parameters_chain", "generation_block_pixels", "psnr_rgb_validation", "psnr_rgb_validation_input"),
-    *("below_no_network", "left_out", "shared_with"),
+    *("below_no_network", "left_out", "shared_with", "training_flops"),
 )
 """Of the per-phase table; new ones come at the end, as others read it, and after them measures of perceived quality."""
 
@@ -54,6 +65,7 @@ def psnr_by_phase(
     generated: Mapping[int, int],
     pixels: int,
     shared: Mapping[int, Sequence[str]] | None = None,
+    sets: Mapping[int, Sequence[int]] | None = None,
 ) -> pd.DataFrame:
     """One row a seed and phase, means over the test images; the first row of each seed is phase ``input``.
 
@@ -63,6 +75,7 @@ def psnr_by_phase(
         generated: how many blocks were run over all images to make the sets LR_k after each phase.
         pixels: pixels of all images of the data set, at HR's size.
         shared: the other runs of the study that have the same phase, for each phase that others have too.
+        sets: the k of the sets LR_k that are made after each phase, in the folder of its training record.
     """
     figures: dict[tuple[int, str], pd.DataFrame] = {}
     for (seed, phase), file in sorted(measured.items()):
@@ -75,14 +88,17 @@ def psnr_by_phase(
     for (seed, name), mean in found.items():
         row = {"seed": seed, "phase": name, **mean}
         if name != INPUT:
-            row |= _of_training(json.loads(trained[seed, int(name)].read_text(encoding="utf-8")))
+            record = trained[seed, int(name)]
+            row |= _of_training(json.loads(record.read_text(encoding="utf-8")))
+            row["seconds_generation"] = _of_generation(record.parent, (sets or {}).get(int(name), ()))
             row["generation_block_pixels"] = generated.get(int(name), 0) * pixels
             row["below_no_network"] = _below(row, found[seed, INPUT])
             row["shared_with"] = ", ".join((shared or {}).get(int(name), ()))
         rows.append({**row, "left_out": json.dumps(left_out, ensure_ascii=False) if left_out else ""})
     whole = ("parameters", "iterations", "block_pixels", "parameters_chain", "generation_block_pixels")
     names = (*COLUMNS, *columns(measures_in(pd.DataFrame(rows))))
-    return pd.DataFrame(rows, columns=names).astype(dict.fromkeys(whole, "Int64")).fillna(dict.fromkeys(_TEXTS, ""))
+    kinds = {**dict.fromkeys(whole, "Int64"), **dict.fromkeys(("training_flops", *PARTS_OF_TIME), float)}
+    return pd.DataFrame(rows, columns=names).astype(kinds).fillna(dict.fromkeys(_TEXTS, ""))
 
 
 def _of_training(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,12 +106,22 @@ def _of_training(record: Mapping[str, Any]) -> dict[str, Any]:
     first, last = record["span"]
     return {
         "span": f"{first}-{last}" if first != last else str(first),
-        **{key: record[key] for key in ("parameters", "iterations", "block_pixels", "seconds", "validation_seconds")},
+        **{key: record[key] for key in ("parameters", "iterations", "block_pixels", "seconds")},
+        **{key: record.get(key) for key in ("training_flops", *PARTS_OF_TIME)},
+        # As it was called before.
+        "seconds_validation": record.get("seconds_validation", record.get("validation_seconds")),
         # Records that do not say it: where the span begins at block 1, it was all that the file held.
         "parameters_chain": record.get("parameters_chain", record["parameters"] if first == 1 else None),
         "psnr_rgb_validation": record.get("psnr_rgb_validation"),
         "psnr_rgb_validation_input": record.get("psnr_rgb_validation_input"),
     }
+
+
+def _of_generation(phase: Path, sets: Iterable[int]) -> float | None:
+    """Seconds that making the sets LR_k of a phase took; None where one does not say it."""
+    found = [timing.seconds(phase / f"LR_{block}" / timing.GENERATION) for block in sets]
+    known = [seconds for seconds in found if seconds is not None]
+    return sum(known) if len(known) == len(found) else None
 
 
 def _below(row: Mapping[str, Any], before: Mapping[str, float]) -> str:
@@ -153,9 +179,6 @@ def as_markdown(table: pd.DataFrame, run: str, border: int, titles: Mapping[int,
         "PSNR-Y composed",
         "SSIM-Y composed",
         *(f"{title} composed" for title in titles_of(measures)),
-        "block-pixels of training",
-        "block-pixels of LR_k",
-        "seconds",
         "network measured",
     ]
     rows = []
@@ -164,15 +187,15 @@ def as_markdown(table: pd.DataFrame, run: str, border: int, titles: Mapping[int,
         figures = [markdown.psnr(row.psnr_rgb_staged), markdown.psnr(row.psnr_y_composed), f"{row.ssim_y_composed:.4f}"]
         figures += [f"{row[f'{name}_composed']:.4f}" for name in measures]
         if first:
-            rows.append(["no network", "", markdown.psnr(psnr[i]), "", "", *figures, "", "", "", ""])
+            rows.append(["no network", "", markdown.psnr(psnr[i]), "", "", *figures, ""])
             continue
         mark = f" **{BELOW}**" if row.phase in below else ""
         gains = [markdown.gain(psnr[i], psnr[0]) + mark, markdown.gain(psnr[i], psnr[i - 1])]
-        spent = [f"{row.block_pixels:.3g}", f"{row.generation_block_pixels:.3g}", f"{row.seconds:.0f}"]
-        rows.append([row.phase, row.span, markdown.psnr(psnr[i]), *gains, *figures, *spent, titles[int(row.phase)]])
+        rows.append([row.phase, row.span, markdown.psnr(psnr[i]), *gains, *figures, titles[int(row.phase)]])
     seeds = list(map(str, table.seed.unique()))
     about = f"Seeds: {', '.join(seeds)}; figures are means over the seeds." if len(seeds) > 1 else ONE_SEED
-    parts = [f"# {run}: what each phase brought", markdown.table(heads, rows), markdown.NOTES, warning(table)]
+    parts = [f"# {run}: what each phase brought", markdown.table(heads, rows), f"What it took:\n\n{_spent(means)}"]
+    parts += [markdown.NOTES, warning(table)]
     parts += [about_left_out(table.left_out.unique()), _about_shared(table)]
     parts += [f"PSNR in dB. {CONVENTION.format(border=border)} {about}", about_measures(measures), COMPUTE]
     return "\n\n".join(filter(None, parts)) + "\n"
@@ -183,6 +206,36 @@ def _about_shared(table: pd.DataFrame) -> str:
     shared = table[table.shared_with != ""].drop_duplicates("phase")
     found = "; ".join(f"phase {row.phase} with {row.shared_with}" for row in shared.itertuples())
     return f"Shared, and trained once for all: {found}. The compute shown is what each phase takes." if found else ""
+
+
+_SPENT = {
+    "iterations": "iterations",
+    "block_pixels": "block-pixels of training",
+    "training_flops": "training FLOPs",
+    "generation_block_pixels": "block-pixels of LR_k",
+    "seconds": "seconds",
+    "seconds_iterations": "of iterations",
+    "seconds_validation": "of validation",
+    "seconds_start": "of start",
+    "seconds_generation": "of LR_k",
+}
+"""The columns of what was spent, as words say them."""
+
+
+def _spent(means: pd.DataFrame) -> str:
+    """What each phase took, and all together, as Markdown; ``means`` are those over the seeds."""
+    phases = means[means.phase != INPUT]
+    rows = [[row.phase, *(_amount(getattr(row, name), name) for name in _SPENT)] for row in phases.itertuples()]
+    sums = [_amount(phases[name].sum(skipna=False), name) for name in _SPENT]
+    return markdown.table(["phase", *_SPENT.values()], [*rows, ["all", *sums]])
+
+
+def _amount(value: Any, name: str) -> str:
+    if pd.isna(value):
+        return NOT_RECORDED
+    if "pixels" in name or "flops" in name:
+        return f"{value:.3g}"
+    return f"{value:.1f}" if "seconds" in name and value < 100 else f"{value:,.0f}"
 
 
 def warning(table: pd.DataFrame) -> str:

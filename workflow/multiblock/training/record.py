@@ -1,6 +1,7 @@
 """What there is to know of a training that is done: the fields of ``training.json``."""
 
 import json
+import logging
 import platform
 import resource
 import subprocess
@@ -14,10 +15,14 @@ import numpy as np
 import torch
 
 from multiblock import __version__
-from multiblock.errors import UserError
+from multiblock.errors import UserError, one_line
 from multiblock.model.chain import Chain
 from multiblock.plan import Task
+from multiblock.training import work
+from multiblock.training.clock import total
 from multiblock.training.state import State
+
+log = logging.getLogger(__name__)
 
 
 def record(
@@ -30,9 +35,13 @@ def record(
         keep: the setting of that name.
         data: digests of the image sets that were read.
         psnr_input: PSNR RGB in dB of the validation images as they are, without any network; None where not known.
+
+    ``seconds`` are those of training with its looks at the validation images and its checkpoints, without the start.
     """
     span = chain.part(task.first, task.last)
-    trained = state.seconds - state.validation_seconds
+    segments = [{**one, "seconds": _rounded_times(one["seconds"])} for one in state.segments]
+    seconds, operations = _rounded_times(total(segments)), _operations(task, span)
+    trained = seconds["iterations"]
     return {
         "phase": task.phase,
         "seed": task.seed,
@@ -42,14 +51,16 @@ def record(
         "parameters_chain": chain.parameters_count,
         "iterations": state.step,
         "block_pixels": task.block_pixels,
-        "seconds": round(state.seconds, 1),
-        "validation_seconds": round(state.validation_seconds, 1),
+        "training_flops": None if operations is None else sum(one["flops"] for one in operations),
+        "work": operations,
+        "seconds": round(sum(seconds.values()) - seconds["start"], 2),
+        **{f"seconds_{part}": spent for part, spent in seconds.items()},
         "iterations_per_second": round(state.step / trained, 3) if trained > 0 else None,
         "block_pixels_per_second": round(task.block_pixels / trained) if trained > 0 else None,
         "psnr_rgb_validation": _rounded(state.psnr),
         "psnr_rgb_validation_input": _rounded(psnr_input),
         "kept": {"keep": keep, "iteration": state.best_step if keep == "best" else state.step},
-        "segments": state.segments,
+        "segments": segments,
         "peak_memory_mib": _peak_memory(),
         "data": list(data),
         "commit": commit(),
@@ -58,6 +69,21 @@ def record(
         "versions": versions(),
         "stages": [asdict(stage) for stage in task.stages],
     }
+
+
+def _operations(task: Task, span: Chain) -> list[dict[str, Any]] | None:
+    """The work of each stretch of iterations in which the same parts are frozen; None where it cannot be counted."""
+    found = []
+    of_patch = cache(lambda patch, frozen: work.of_patch(span, patch, frozen))
+    try:
+        for number, stage in enumerate(task.stages, 1):
+            for one in work.stretches(stage):
+                flops = one.iterations * stage.batch * of_patch(stage.patch, one.frozen)
+                found.append({"stage": number, **asdict(one), "flops": flops})
+    except Exception as error:  # whatever a network of a user's own leads to
+        log.warning("training FLOPs are not recorded, as they cannot be counted: %s", one_line(error))
+        return None
+    return found
 
 
 def versions() -> dict[str, str]:
@@ -111,6 +137,10 @@ def check_phases(weights: Iterable[Path]) -> None:
 
 def _rounded(psnr: float | None) -> float | None:
     return round(psnr, 5) if psnr is not None and abs(psnr) != float("inf") else None
+
+
+def _rounded_times(seconds: Mapping[str, float]) -> dict[str, float]:
+    return {part: round(spent, 2) for part, spent in seconds.items()}
 
 
 def _peak_memory() -> dict[str, int]:

@@ -41,6 +41,7 @@ class Schedule:
         options: the schema of each of its options.
         factor: from the stage, the schedule's options, the iteration (counted from 0 within the stage) and what was
             seen of the validation images to the learning rate, as a multiple of the stage's.
+        lengths: options that count iterations: they grow and shrink with the stage.
         wrong: from all options and the stage's learning rate to what is wrong with them, as the end of a message that
             begins with the key ``schedule``; nothing where nothing is.
     """
@@ -48,6 +49,7 @@ class Schedule:
     what: str
     options: Mapping[str, Rule]
     factor: Callable[[Stage, Mapping[str, Any], int, Plateau], float]
+    lengths: tuple[str, ...] = ()
     wrong: Callable[[Mapping[str, Any], float], str] = lambda options, lr: ""
 
 
@@ -81,6 +83,7 @@ SCHEDULES: dict[str, Schedule] = {
         what="is multiplied by `factor` every `every` iterations",
         options={"every": {"type": "integer", "minimum": 1}, "factor": _FACTOR},
         factor=_step,
+        lengths=("every",),
     ),
     "plateau": Schedule(
         what="is multiplied by `factor` when the PSNR of the validation images has not risen for more than `patience` "

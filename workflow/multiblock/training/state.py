@@ -25,12 +25,11 @@ class State:
         random: states of PyTorch's random numbers, which networks with dropout draw from.
         loss_sum, norm_sum, count: of the losses and gradient norms since the last row of the history.
         history: its text.
-        seconds, validation_seconds: time spent, and how much of it on validation images.
         plateau: what the schedule of that name has seen.
         average: of the moving average of the weights, if the stage has one.
         psnr: PSNR RGB of the validation images, in dB, when they were last looked at.
         best_psnr, best_step, best_weights: of the look at which it was highest.
-        segments: how each stretch between two starts was run: device, number format, threads, ...
+        segments: how each stretch between two starts was run: device, number format, threads, seconds, ...
         about: what the training is: task, settings and number format.
     """
 
@@ -44,8 +43,6 @@ class State:
     norm_sum: float = 0.0
     count: int = 0
     history: str = ""
-    seconds: float = 0.0
-    validation_seconds: float = 0.0
     plateau: Plateau = field(default_factory=Plateau)
     average: Any = None
     psnr: float = -math.inf

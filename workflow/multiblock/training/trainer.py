@@ -22,8 +22,9 @@ from multiblock.model.state_dict import check_finite
 from multiblock.plan import Stage, Task
 from multiblock.runtime import compilation, memory
 from multiblock.runtime.device import Device, make_deterministic, random_states, set_random_states
-from multiblock.training import checkpoint, schedules
+from multiblock.training import checkpoint, schedules, work
 from multiblock.training.averaging import Average
+from multiblock.training.clock import Clock, total
 from multiblock.training.freezing import Trained
 from multiblock.training.history import History
 from multiblock.training.key import key
@@ -78,6 +79,7 @@ def train(
     memory_gib: float,
     lr: Path | None = None,
     about: Provenance | None = None,
+    begun: float | None = None,
 ) -> None:
     """Train one phase and write ``weights.safetensors``, ``history.csv`` and ``training.json`` into ``out``.
 
@@ -93,14 +95,16 @@ def train(
         memory_gib: memory for the feature maps of a validation image.
         lr: folder of LR_0, to say how the phase does beside no network.
         about: what is known of the weights before they are trained, for their file.
+        begun: the time, of ``time.monotonic``, from which on the start counts; else this call.
 
     Raises:
         UserError: files that do not fit the task or one another, a loss or a gradient that is not finite, or another
             training in the same folder.
         SystemExit: a signal asked for a stop; a checkpoint was written before.
     """
+    clock = Clock(begun)
     with lock(out, "training", wait=_LOCK_SECONDS):
-        trainer = Trainer(task, settings, device, weights)
+        trainer = Trainer(task, settings, device, weights, clock)
         trainer.read(inputs, targets, lr, memory_gib)
         trainer.resume(out, weights)
         trainer.run(checkpoint_seconds)
@@ -110,8 +114,10 @@ def train(
 class Trainer:
     """The training of one phase; :func:`train` calls its methods from top to bottom."""
 
-    def __init__(self, task: Task, settings: Settings, device: Device, weights: Mapping[int, Path]) -> None:
-        self.task, self.settings, self.device = task, settings, device
+    def __init__(
+        self, task: Task, settings: Settings, device: Device, weights: Mapping[int, Path], clock: Clock
+    ) -> None:
+        self.task, self.settings, self.device, self.clock = task, settings, device, clock
         make_deterministic(settings.deterministic)
         self.chain = starting_chain(task, weights)
         self.span = self.chain.part(task.first, task.last).train()
@@ -164,7 +170,7 @@ class Trainer:
             SystemExit: a signal asked for a stop; a checkpoint was written before.
         """
         task, state = self.task, self.state
-        self.started = time.monotonic() - state.seconds
+        self.clock.lap("start")
         saved, pause = time.monotonic(), checkpoint_seconds
         with StopRequest() as stop, Progress(task, state.step) as progress:
             while True:
@@ -176,11 +182,11 @@ class Trainer:
                 if due and not stop_requested and not self._bookkeeping(stop, progress):
                     stop_requested = stop.signal
                 if state.step and (saves or stop_requested):
-                    begun = time.monotonic()
+                    self.clock.lap("iterations")
                     self._save()
-                    saved = time.monotonic()
                     # A slow disk must not take the time of training.
-                    pause = max(checkpoint_seconds, (saved - begun) * (1 / _SAVING_SHARE - 1))
+                    pause = max(checkpoint_seconds, self.clock.lap("checkpoints") * (1 / _SAVING_SHARE - 1))
+                    saved = time.monotonic()
                 if stop_requested and state.recorded < task.iterations:
                     progress.stopped(state.step, stop_requested.name)
                     sys.exit(1)
@@ -205,10 +211,14 @@ class Trainer:
         number, inside = task.place(state.step)
         stage = task.stages[number]
         frozen = self._freeze(stage, inside)
-        if self.step is None or state.stage != number:
-            self._begin_stage(number, stage, inside)
-        elif frozen != self.frozen:
-            self._prepare(stage)
+        begins = self.step is None or state.stage != number
+        if begins or frozen != self.frozen:
+            self.clock.lap("iterations")
+            if begins:
+                self._begin_stage(number, stage, inside)
+            else:
+                self._prepare(stage)
+            self.clock.lap("start")
         assert self.step
         self.frozen = frozen
         batch, target = self.sampler.batch(state.step, stage.batch, stage.patch, stage.augment)
@@ -227,7 +237,7 @@ class Trainer:
     def _freeze(self, stage: Stage, inside: int) -> list[str]:
         """Set clamps and frozen parts as they are at an iteration of a stage; the frozen parts."""
         self.span.clamped = stage.clamps(len(self.span.clamped))
-        frozen = [name for name, part in stage.parts.items() if inside < part.get("freeze", 0)]
+        frozen = work.frozen(stage, inside)
         self.trained.apart_from(frozen)
         return frozen
 
@@ -257,17 +267,16 @@ class Trainer:
         number, inside = task.place(state.step - 1)
         stage = task.stages[number]
         self.span.clamped = stage.clamps(len(self.span.clamped))
-        before = time.monotonic()
+        self.clock.lap("iterations")
         psnr = None
         if self._looks():
             try:
                 with self._averaged(), stop.at_once():  # what a stop interrupts here is done after the restart
                     psnr = self.validation.psnr(self.span, self.device)
             except Stopped:
+                self.clock.lap("validation")
                 return False
-        spent = time.monotonic() - before
-        state.validation_seconds += spent
-        progress.looked(spent)
+        progress.looked(self.clock.lap("validation"))
         rate = stage.lr * schedules.factor(stage, inside, state.plateau)
         self.history.add(state.step, number + 1, rate, state.loss_sum / state.count, psnr, state.norm_sum / state.count)
         state.loss_sum, state.norm_sum, state.count, state.recorded = 0.0, 0.0, 0, state.step
@@ -308,7 +317,7 @@ class Trainer:
         state.weights, state.random = self.span.blocks.state_dict(), random_states()
         state.optimiser = self.step.optimiser.state_dict() if self.step else state.optimiser
         state.average = self.average.state() if self.average else None
-        state.history, state.seconds = self.history.text, time.monotonic() - self.started
+        state.history = self.history.text
         state.segments[-1]["to"] = state.step
         checkpoint.save(self.working, state)
 
@@ -321,6 +330,7 @@ class Trainer:
             **self.device.fields(),
             **self.execution.fields(),
             "versions": versions(),
+            "seconds": self.clock.spent,
         }
         for what in ("device", "threads", "versions"):
             before = state.segments[-1][what] if state.segments else segment[what]
@@ -358,6 +368,8 @@ class Trainer:
         if not task.iterations:
             self.span.clamped = clamps
             state.psnr = self.validation.psnr(self.span, self.device)
+        self.clock.lap("validation")
+        self.trained.all()
         about = record(task, self.chain, state, keep=self.settings.keep, data=self.data, psnr_input=plain)
         if (psnr := about["psnr_rgb_validation"]) is not None and math.isfinite(psnr):
             origin = replace(origin, psnr=psnr, psnr_convention=VALIDATION_PSNR)
@@ -375,7 +387,7 @@ class Trainer:
                 state.psnr,
                 plain,
             )
-        log.info("done in %s", duration(state.seconds))
+        log.info("done in %s", duration(sum(total(state.segments).values())))
 
 
 def _as_begun(device: Device, about: Mapping[str, Any]) -> Device:

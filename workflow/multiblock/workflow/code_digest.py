@@ -13,8 +13,8 @@ from multiblock.networks import registry
 
 PACKAGE = Path(__file__).parent.parent
 
-_SAYS = frozenset({"what", "wrong"})
-"""What an entry of a registry says of itself, and what it refuses, computes nothing."""
+_SAYS = frozenset({"what", "wrong", "lengths"})
+"""What an entry of a registry says of itself and of its options, and what it refuses, computes nothing."""
 
 _NETWORK = ("model.chain:Chain.forward", "networks.layers", "networks.attention")
 _INFERENCE = (*_NETWORK, "inference.tiles", "runtime.precision:full_precision", "data.tensors", "data.pixels")
@@ -63,7 +63,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "data.resize",
     ),
     "by_block": ("report.blocks", "report.strips", *_TABLE),
-    "table": ("report.tables", *_TABLE),
+    "table": ("report.tables", "inference.timing:seconds", *_TABLE),
     "figures": ("report.figures", "report.strips", "report.losses", *_TABLE),
     "comparison": (
         "report.comparison",

@@ -128,6 +128,7 @@ class Dependencies:
             "titles": self.titles(wildcards),
             "generated": self._layout.generated(wildcards),
             "shared": self._layout.shared_with(wildcards.run),
+            "sets": self._layout.sets(wildcards),
             "code": code_digest.of("table"),
         }
 

@@ -138,6 +138,11 @@ class Layout:
         phases = self.study.runs[run].plan.numbers
         return [[self.folder(run, seed, phase) for phase in phases] for seed in self.study.seeds]
 
+    def sets(self, wildcards: Any) -> dict[int, tuple[int, ...]]:
+        """The k of every LR_k that is made after each phase of a run."""
+        plan = self.run(wildcards).plan
+        return {phase: plan.makes_sets(phase) for phase in plan.numbers}
+
     def generated(self, wildcards: Any) -> dict[int, int]:
         """How many blocks are run over all images to make the sets LR_k after each phase of a run."""
         plan = self.run(wildcards).plan
