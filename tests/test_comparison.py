@@ -184,6 +184,20 @@ def test_an_end_of_an_interval_is_not_rounded_to_nothing(tmp_path):
     assert said(found)[0].startswith("close is 0.003 dB above plain, 95 % interval 0.002 to 0.004, ")
 
 
+def test_measures_that_were_asked_for_are_compared_too(tmp_path):
+    runs = {"plain": plain(tmp_path), "other": run(tmp_path / "other", shifted(lambda k, i: 0.5))}
+    for name, value in (("plain", 0.06), ("other", 0.05)):
+        for seed, file in runs[name].last.items():
+            table = pd.read_csv(file, dtype={"phase": str, "image": str})
+            table.assign(gmsd_composed=value + seed / 1000, gmsd_staged=0.5).to_csv(file, index=False)
+    found, _ = compared("plain", **runs)
+    row = found.differences[found.differences.metric == "gmsd"].iloc[0]
+    assert row.difference == pytest.approx(-0.01)
+    assert found.runs.set_index("run").gmsd.to_dict() == pytest.approx({"plain": 0.062, "other": 0.052})
+    text = as_markdown(found)
+    assert "GMSD" in text and "-0.0100" in text and "0.0620" in text
+
+
 def test_with_one_seed_there_is_no_interval_over_seeds(tmp_path):
     other = run(tmp_path / "other", shifted(lambda k, i: TABLE[k, i], seeds=(7,)))
     found, _ = compared("plain", plain=plain(tmp_path, (7,)), other=other)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from multiblock.inference.measures import MEASURES
 from multiblock.report import compute
 from multiblock.report.compute import Spent
 from multiblock.report.curves import reach
@@ -16,7 +17,7 @@ from multiblock.report.measured import read as read_measured
 from multiblock.report.tables import PARTS_OF_TIME, portion
 
 MEANS = {"psnr_rgb": "psnr_rgb_composed", "psnr_y": "psnr_y_composed", "ssim_y": "ssim_y_composed"}
-"""The means of the table of runs, and the measurements that they are of."""
+"""The means of the table of runs, and the measurements that they are of; measures that were asked for come after."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,7 @@ class Comparison:
         reach: one row a run, see :func:`multiblock.report.curves.reach`.
         spent: what each run spent, see :func:`multiblock.report.compute.of_run`.
         baseline: the run that all others are held against.
+        measures: of perceived quality, that all runs have.
         validation_input: PSNR RGB in dB of its validation images without any network; None where not recorded.
     """
 
@@ -37,6 +39,7 @@ class Comparison:
     reach: pd.DataFrame
     spent: Mapping[str, Spent]
     baseline: str
+    measures: tuple[str, ...]
     validation_input: float | None
 
 
@@ -67,13 +70,15 @@ def comparison(
     }
     found, left_out = means(figures)
     spent = {run: compute.of_run(table) for run, table in tables.items()}
+    measures = tuple(name for name in MEASURES if f"{name}_composed" in next(iter(found.values())))
+    columns = MEANS | {name: f"{name}_composed" for name in measures}
     rows = []
     for run, table in tables.items():
         before = pd.DataFrame([found[run, seed, INPUT] for seed in measured[run]])
         after = pd.DataFrame([found[run, seed, last[run]] for seed in measured[run]])
         row = {"run": run, "seeds": len(after), "psnr_rgb_input": round(before.psnr_rgb_composed.mean(), 4)}
-        row |= {name: round(after[column].mean(), 4) for name, column in MEANS.items()}
-        row |= {f"{name}_sd": _deviation(after[column]) for name, column in MEANS.items()}
+        row |= {name: round(after[column].mean(), 4) for name, column in columns.items()}
+        row |= {f"{name}_sd": _deviation(after[column]) for name, column in columns.items()}
         row |= _spent(spent[run], spent[baseline], baseline) | _times(table, tables[baseline])
         row |= _spent_once(table)
         row["below_no_network"] = _below(table)
@@ -85,11 +90,15 @@ def comparison(
     return Comparison(
         runs=pd.DataFrame(rows).astype(dict.fromkeys(whole, "Int64")).merge(reached, how="left", on="run"),
         differences=differences(
-            {run: {seed: figures[run, seed, last[run]] for seed in measured[run]} for run in tables}, baseline, left_out
+            {run: {seed: figures[run, seed, last[run]] for seed in measured[run]} for run in tables},
+            baseline,
+            left_out,
+            measures,
         ),
         reach=reached,
         spent=spent,
         baseline=baseline,
+        measures=measures,
         validation_input=next(iter(tables[baseline].psnr_rgb_validation_input.dropna()), None),
     )
 

@@ -6,7 +6,7 @@ from multiblock.plan import EQUAL
 from multiblock.report import compute, markdown, sentences
 from multiblock.report.comparison import Comparison
 from multiblock.report.differences import COMPARED
-from multiblock.report.measured import about_left_out
+from multiblock.report.measured import about_left_out, about_measures, titles_of
 from multiblock.report.tables import BELOW, COMPUTE, ONE_SEED, PARTS_OF_TIME, REMEDY
 
 INTERVAL = (
@@ -43,6 +43,7 @@ def as_markdown(found: Comparison) -> str:
         f"**{BELOW}: {below}. {REMEDY}**" if below else "",
         about_left_out(found.runs.left_out.unique()),
         MEANS + (f" {ONE_SEED}" if found.runs.seeds.max() == 1 else ""),
+        about_measures(found.measures),
         INTERVAL if found.differences.ci95_low.notna().any() else "",
         f"{COMPUTE} All of them are sums over the phases, means over the seeds.",
         _about_shared(found.runs),
@@ -65,13 +66,19 @@ def _about_shared(table: pd.DataFrame) -> str:
 
 
 def _means(found: Comparison) -> str:
-    columns = ["run", "PSNR RGB of the input", "PSNR RGB", "sd", "PSNR-Y", "sd", "SSIM-Y", "sd", "seeds", "compute"]
+    columns = ["run", "PSNR RGB of the input", "PSNR RGB", "sd", "PSNR-Y", "sd", "SSIM-Y", "sd"]
+    columns += [head for title in titles_of(found.measures) for head in (title, "sd")]
+    columns += ["seeds", "compute"]
     rows = []
     for row in found.runs.itertuples():
         named = row.run + (f" **{BELOW}**" if row.below_no_network else "")
         psnr = [markdown.psnr(row.psnr_rgb_input), markdown.psnr(row.psnr_rgb), markdown.psnr(row.psnr_rgb_sd)]
         luma = [markdown.psnr(row.psnr_y), markdown.psnr(row.psnr_y_sd), f"{row.ssim_y:.4f}"]
-        rows.append([named, *psnr, *luma, markdown.psnr(row.ssim_y_sd, digits=4), row.seeds, _compute(found, row.run)])
+        luma += [markdown.psnr(row.ssim_y_sd, digits=4)]
+        luma += [
+            markdown.psnr(getattr(row, column), digits=4) for name in found.measures for column in (name, f"{name}_sd")
+        ]
+        rows.append([named, *psnr, *luma, row.seeds, _compute(found, row.run)])
     if len(found.runs) == 1:
         return markdown.table(columns[:-1], [row[:-1] for row in rows])
     return markdown.table(columns, rows)
@@ -95,13 +102,17 @@ def _differences(found: Comparison) -> str:
     if table.empty:
         return ""
     columns = [f"over {found.baseline}", "PSNR RGB", "sd", "95 % interval", "over seeds", "over images"]
-    columns += ["PSNR-Y", "95 % interval", "SSIM-Y", "95 % interval", "seeds x images"]
+    columns += ["PSNR-Y", "95 % interval", "SSIM-Y", "95 % interval"]
+    columns += [head for title in titles_of(found.measures) for head in (title, "95 % interval")]
+    columns += ["seeds x images"]
     rows = []
     for run, of_run in table.groupby("run", sort=False):
-        rgb, luma, ssim = (next(of_run[of_run.metric == metric].itertuples()) for metric in COMPARED)
+        rgb, luma, *others = (next(of_run[of_run.metric == m].itertuples()) for m in (*COMPARED, *found.measures))
         row = [run, _number(rgb.difference), markdown.psnr(rgb.sd_over_seeds), _interval(rgb, "ci95")]
         row += [_interval(rgb, "over_seeds"), _interval(rgb, "over_images"), _number(luma.difference)]
-        row += [_interval(luma, "ci95"), _number(ssim.difference, 4), _interval(ssim, "ci95", 4)]
+        row += [_interval(luma, "ci95")]
+        for other in others:
+            row += [_number(other.difference, 4), _interval(other, "ci95", 4)]
         rows.append([*row, rgb.why_not or f"{rgb.seeds} x {rgb.images}"])
     return markdown.table(columns, rows)
 

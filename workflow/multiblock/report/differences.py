@@ -24,11 +24,14 @@ Figures = Mapping[str, Mapping[int, pd.DataFrame]]
 """Of each run and seed, the figures by image, as :func:`multiblock.report.measured.of_phase` gives them."""
 
 
-def differences(figures: Figures, baseline: str, left_out: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+def differences(
+    figures: Figures, baseline: str, left_out: Mapping[str, Sequence[str]], measures: Sequence[str] = ()
+) -> pd.DataFrame:
     """One row a run and metric, the baseline itself left aside; positive where the run is above the baseline.
 
     Args:
         left_out: for each metric the images that no mean of the study counts.
+        measures: what is compared beside :data:`COMPARED`; of some of them lower is better.
 
     Returns:
         ``ci95_low`` and ``ci95_high`` are the interval that counts, ``method`` says which it is. ``by_seed`` and
@@ -37,7 +40,7 @@ def differences(figures: Figures, baseline: str, left_out: Mapping[str, Sequence
     """
     rows = []
     for run in figures:
-        for metric in COMPARED if run != baseline else ():
+        for metric in (*COMPARED, *measures) if run != baseline else ():
             found = _row(figures[run], figures[baseline], metric, left_out.get(metric, ()), baseline)
             rows.append({"run": run, "baseline": baseline, "metric": metric, **found})
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"method": str, "why_not": str})
