@@ -140,7 +140,7 @@ def values(draw, rules: dict):
         case "object":
             return draw(mappings(rules))
         case "array":
-            return draw(st.lists(values(rules["items"]), min_size=rules["minItems"], max_size=3))
+            return draw(st.lists(values(rules["items"]), min_size=rules.get("minItems", 0), max_size=3))
         case "boolean":
             return draw(st.booleans())
         case "integer" | "number" as kind:

@@ -175,7 +175,7 @@ def test_the_table_of_a_run_shows_the_measures(tmp_path):
     tables.write(table, ["seed", "phase"], tmp_path / "table.csv", tmp_path / "times.csv")
     table = tables.read(tmp_path / "table.csv", tmp_path / "times.csv")
     text = tables.as_markdown(table, "demo", 1, {1: "N_1"})
-    heads, _, before, after = cells(text)
+    heads, _, before, after, *_ = cells(text)
     place = heads.index("HaarPSI ↑ composed")
     assert before[place] == after[place] == f"{measured.haarpsi_composed.mean():.4f}"
     assert "HaarPSI is the Haar wavelet-based similarity" in text and "GMSD" not in text

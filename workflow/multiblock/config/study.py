@@ -251,6 +251,11 @@ def _check_report(report: Report, runs: Mapping[str, Run]) -> None:
 
 
 def _check_results(folder: str) -> None:
+    if Path(folder).parts[:1] == ("default",):
+        raise UserError(
+            f"results: found '{folder}': Snakemake would take a folder called default for its own settings the next "
+            "time; allowed is any other name"
+        )
     try:
         Path(folder).stat()
     except FileNotFoundError:
