@@ -333,8 +333,11 @@ def test_control_c_is_one_line_in_every_command(monkeypatch, capsys, weights, tm
 
 
 def test_control_c_by_the_system(weights, tmp_path):
-    many = [str(save(tmp_path / f"{number}.png", picture(400, 400))) for number in range(25)]
-    arguments = ["upscale", str(weights), *many, "-o", str(tmp_path / "out"), "--enlarge", "1", "--device", "cpu"]
+    first = save(tmp_path / "0.png", picture(1000, 1000))  # so large that the signal comes long before the last one
+    many = [tmp_path / f"{number}.png" for number in range(25)]
+    for name in many[1:]:
+        os.link(first, name)
+    arguments = ["upscale", str(weights), *map(str, many), "-o", str(tmp_path / "out"), "--enlarge", "1", "--device", "cpu"]
     started = subprocess.Popen(
         [sys.executable, "-m", "multiblock", *arguments],
         stdout=subprocess.PIPE,
@@ -348,7 +351,7 @@ def test_control_c_by_the_system(weights, tmp_path):
     _, said = started.communicate(timeout=60)
     assert (started.returncode, said) == (130, "multiblock: stopped\n")
     for file in (tmp_path / "out").iterdir():  # nothing by halves
-        assert images.read(file).shape == (400, 400, 3)
+        assert images.read(file).shape == (1000, 1000, 3)
 
 
 def test_the_network_sees_the_values_as_they_are_stored(weights, tmp_path):
