@@ -38,7 +38,7 @@ from multiblock.plan import Block
 
 DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "envs/README.md", "results/README.md")),
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
 ]
 
 FOR_GOOD = {
@@ -309,6 +309,11 @@ def test_a_block_of_ones_own_is_described_by_every_attribute():
     text = (ROOT / "docs" / "add-a-block.md").read_text()
     described = set(re.findall(r"^\| `(\w+)` \|", text, re.M))
     assert described == {field.name for field in fields(NetworkSpec)}
+
+
+def test_every_study_is_in_the_list_of_studies():
+    listed = set(re.findall(r"`(\w+\.yaml)`", (ROOT / "docs" / "studies" / "README.md").read_text()))
+    assert {file.name for file in (ROOT / "studies").glob("*.yaml")} == listed
 
 
 def test_the_readme_is_short():
