@@ -107,6 +107,14 @@ class TestStarts:
         weight = self.start("orthogonal").blocks["1"].body[0].gate.squeeze.weight.flatten(1)
         assert torch.allclose(weight @ weight.T, torch.eye(len(weight)), atol=1e-5)
 
+    def test_zeroed_it_is_a_plain_copy_and_else_as_it_would_be(self):
+        plain, zeroed = self.start("orthogonal"), self.start("orthogonal_zeroed")
+        image = torch.rand(1, 3, 16, 16)
+        assert torch.equal(zeroed(image), image)
+        before, after = plain.state_dict(), zeroed.state_dict()
+        differing = {name for name in before if not torch.equal(before[name], after[name])}
+        assert differing == {f"blocks.{block}.to_rgb.{which}" for block in (1, 2) for which in ("weight", "bias")}
+
     def test_normal(self):
         weights = torch.cat([p.flatten() for p in self.start("normal").parameters() if p.dim() == 4])
         assert abs(weights.std().item() - 0.1) < 0.002
