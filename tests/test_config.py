@@ -211,19 +211,19 @@ def test_shrink():
         (
             "recipes.single.0.loss",
             {"l3": 1},
-            "recipes.single, stage 1, loss.l3: unknown key; allowed are l1, l2, charbonnier, ssim, content, style",
+            "recipes.single, stage 1, loss.l3: unknown key; allowed are l1, l2, charbonnier, ssim, psnr, content, style",
         ),
         ("recipes.single.0.loss", "contend", "recipes.single, stage 1, loss: found 'contend'; did you mean 'content'?"),
         ("recipes.single.0.loss", {"l1": -1}, "recipes.single, stage 1, loss.l1: found -1; allowed is at least 0"),
         (
             "recipes.single.0.loss",
             "tv",
-            "loss: found 'tv', which goes with others only; allowed are l1, l2, charbonnier, ssim, content, style",
+            "loss: found 'tv', which goes with others only; allowed are l1, l2, charbonnier, ssim, psnr, content, style",
         ),
         (
             "recipes.single.0.loss",
             {"tv": 1, "l1": 0},
-            "loss: found l1: 0, tv: 1; at least one of l1, l2, charbonnier, ssim, content, style",
+            "loss: found l1: 0, tv: 1; at least one of l1, l2, charbonnier, ssim, psnr, content, style",
         ),
         ("recipes.single.0.loss", "L1", "loss: found 'L1'; did you mean 'l1'? Capitals count; allowed are l1, l2,"),
         (

@@ -59,6 +59,8 @@ def directly(term: str, one: np.ndarray, two: np.ndarray) -> float:
     match term:
         case "charbonnier":
             return np.mean(np.sqrt((one - two) ** 2 + 1e-3**2))
+        case "psnr":
+            return 10 * np.mean([np.log10(np.mean((a - b) ** 2) + 1e-8) for a, b in zip(one, two, strict=True)])
         case "gradient_difference":
             sizes = [[np.abs(np.diff(image, axis=axis)) for image in (one, two)] for axis in (2, 3)]
             return sum(np.mean(np.abs(a - b)) for a, b in sizes)
@@ -72,7 +74,7 @@ def directly(term: str, one: np.ndarray, two: np.ndarray) -> float:
     raise KeyError(term)
 
 
-BY_FORMULA = ["charbonnier", "gradient_difference", "frequency", "ssim"]
+BY_FORMULA = ["charbonnier", "psnr", "gradient_difference", "frequency", "ssim"]
 
 
 @pytest.mark.parametrize("term", BY_FORMULA)

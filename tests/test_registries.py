@@ -120,7 +120,7 @@ def test_the_same_in_other_words_is_the_same_stage():
 
 def test_terms_that_go_with_others():
     with pytest.raises(
-        UserError, match="found tv: 1; at least one of l1, l2, charbonnier, ssim, content, style is needed"
+        UserError, match="found tv: 1; at least one of l1, l2, charbonnier, ssim, psnr, content, style is needed"
     ):
         config.load(changed("recipes.single.0.loss", {"tv": 1}))
     assert config.load(changed("recipes.single.0.loss", {"tv": 1e-6, "l1": 1}))

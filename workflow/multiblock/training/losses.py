@@ -48,6 +48,19 @@ def _l2(output: "Tensor", target: "Tensor") -> "Tensor":
     return mse_loss(output, target)
 
 
+PSNR_CEILING = 80.0
+"""PSNR in dB above which the loss of that name follows no more: an image that equals its target is at this."""
+
+
+def _psnr(output: "Tensor", target: "Tensor") -> "Tensor":
+    """Minus the PSNR of each image in dB, a mean over the batch, so that easy images count as much as hard ones do.
+
+    Chen et al. 2022, "Simple Baselines for Image Restoration" (NAFNet).
+    """
+    squares = (output - target).square().mean(dim=(1, 2, 3))
+    return 10 * (squares + 10 ** (-PSNR_CEILING / 10)).log10().mean()
+
+
 CHARBONNIER = 1e-3
 """Difference below which the Charbonnier loss is no longer straight."""
 
@@ -135,6 +148,9 @@ LOSSES: dict[str, LossTerm] = {
     ),
     "ssim": LossTerm(
         what="is 1 - SSIM (window of 11 x 11, sigma 1.5, so patches of HR need 11 pixels a side)", of=_ssim
+    ),
+    "psnr": LossTerm(
+        what="is minus the PSNR of each patch in dB, which counts easy patches as much as hard ones", of=_psnr
     ),
     "content": LossTerm(
         what="is that of feature maps of VGG-16 (relu3_3, relu4_3; see `training.vgg16`), as in the SR-ResUNet study",
