@@ -211,14 +211,14 @@ def test_shrink():
         (
             "recipes.single.0.loss",
             {"l3": 1},
-            "recipes.single, stage 1, loss.l3: unknown key; allowed are l1, l2, charbonnier, ssim, psnr, content, style",
+            "recipes.single, stage 1, loss.l3: unknown key; allowed are l1, l2, charbonnier, ssim, psnr, content",
         ),
         ("recipes.single.0.loss", "contend", "recipes.single, stage 1, loss: found 'contend'; did you mean 'content'?"),
         ("recipes.single.0.loss", {"l1": -1}, "recipes.single, stage 1, loss.l1: found -1; allowed is at least 0"),
         (
             "recipes.single.0.loss",
             "tv",
-            "loss: found 'tv', which goes with others only; allowed are l1, l2, charbonnier, ssim, psnr, content, style",
+            "loss: found 'tv', which goes with others only; allowed are l1, l2, charbonnier, ssim, psnr, content",
         ),
         (
             "recipes.single.0.loss",

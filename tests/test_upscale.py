@@ -337,9 +337,9 @@ def test_control_c_by_the_system(weights, tmp_path):
     many = [tmp_path / f"{number}.png" for number in range(25)]
     for name in many[1:]:
         os.link(first, name)
-    arguments = ["upscale", str(weights), *map(str, many), "-o", str(tmp_path / "out"), "--enlarge", "1", "--device", "cpu"]
+    arguments = ["upscale", weights, *many, "-o", tmp_path / "out", "--enlarge", "1", "--device", "cpu"]
     started = subprocess.Popen(
-        [sys.executable, "-m", "multiblock", *arguments],
+        [sys.executable, "-m", "multiblock", *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
