@@ -318,7 +318,7 @@ def refusal(tree: dict) -> str | None:
     return None
 
 
-@settings(SETTINGS, max_examples=500)
+@settings(SETTINGS, max_examples=1500 if LONG else 250)
 @given(tree=configs)
 def test_any_config_can_be_planned_or_ends_in_one_line(tree):
     refusal(tree)
