@@ -344,6 +344,8 @@ def test_control_c_by_the_system(weights, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
+        # A shell that runs the tests in the background lets them ignore the signal, and so what they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert started.stdout
     assert started.stdout.readline().startswith(str(tmp_path / "out"))
