@@ -42,7 +42,7 @@ def test_the_full_study_is_kept_with_its_header(pairs, tmp_path):
     (tmp_path / "over.yaml").write_text(
         "blocks: {mcan: {network: mcan, channels: 4, residual_blocks: 1}}\n"
         "data: {validation: 1}\n"
-        "shrink: {iterations: 0.0002, batch: 2, patch: 16}\n"
+        "shrink: {iterations: 0.0002, batch: 2, patch: 16, seeds: 1}\n"
         "training: {below_input: go_on}\n"
     )
     done = run("benchmarks/full_size.py", f"pairs={pairs}", "--over", tmp_path / "over.yaml", "--out", tmp_path / "out")
