@@ -11,13 +11,10 @@ from multiblock.inference.measures import MEASURES
 from multiblock.report import compute
 from multiblock.report.compute import Spent
 from multiblock.report.curves import reach
-from multiblock.report.differences import differences
+from multiblock.report.differences import COMPARED, differences
 from multiblock.report.measured import INPUT, means, of_phase
 from multiblock.report.measured import read as read_measured
 from multiblock.report.tables import PARTS_OF_TIME, portion
-
-MEANS = {"psnr_rgb": "psnr_rgb_composed", "psnr_y": "psnr_y_composed", "ssim_y": "ssim_y_composed"}
-"""The means of the table of runs, and the measurements that they are of; measures that were asked for come after."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +68,7 @@ def comparison(
     found, left_out = means(figures)
     spent = {run: compute.of_run(table) for run, table in tables.items()}
     measures = tuple(name for name in MEASURES if f"{name}_composed" in next(iter(found.values())))
-    columns = MEANS | {name: f"{name}_composed" for name in measures}
+    columns = {name: f"{name}_composed" for name in (*COMPARED, *measures)}
     rows = []
     for run, table in tables.items():
         before = pd.DataFrame([found[run, seed, INPUT] for seed in measured[run]])

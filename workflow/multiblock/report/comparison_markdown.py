@@ -7,7 +7,7 @@ from multiblock.report import compute, markdown, sentences
 from multiblock.report.comparison import Comparison
 from multiblock.report.differences import COMPARED
 from multiblock.report.measured import about_left_out, about_measures, titles_of
-from multiblock.report.tables import BELOW, COMPUTE, ONE_SEED, PARTS_OF_TIME, REMEDY
+from multiblock.report.tables import BELOW, COMPUTE, NOT_RECORDED, ONE_SEED, PARTS_OF_TIME, REMEDY
 
 INTERVAL = (
     "The 95 % interval is that of the paired difference, same seed number against same seed number, for other seeds "
@@ -28,8 +28,6 @@ REACH = (
     "last; looks at a span with trained blocks after it do not count, and nothing is chosen on test images. A curve "
     "that wavers comes there early: hold a run against what the baseline itself took."
 )
-
-NOT_RECORDED = "not recorded"
 
 
 def as_markdown(found: Comparison) -> str:
