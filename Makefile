@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: run test test-slow env lint format docs lock benchmark full-size kill-test
+.PHONY: run test test-slow env lint format docs lock benchmark gpu-check full-size kill-test
 
 run: env
 	$(BIN)/snakemake --cores 1 --resources gpu=1
@@ -43,6 +43,11 @@ docs: env
 
 benchmark: env
 	$(BIN)/python benchmarks
+
+# Each path through a GPU once, minutes: make gpu-check GPU_CHECK="--published DIR"
+gpu-check: env
+	$(BIN)/python benchmarks/gpu_check.py $(GPU_CHECK)
+	$(BIN)/python benchmarks feeding steps --out results/gpu
 
 # The benchmark, then the multiblock study at full size: make full-size SETS="city100=DIR realsr=DIR"
 full-size: benchmark

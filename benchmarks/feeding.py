@@ -19,10 +19,10 @@ PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "reti
 BATCH, PATCH, WORKERS = 16, 48, 2
 
 
-def make_images(folder: Path, height: int, width: int, count: int) -> None:
+def make_images(folder: Path, height: int, width: int, count: int, split: str = "train") -> None:
     """Photographs of scikit-image at one size: as PNG, as .npy, and as our set, under ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
-    with write_set(folder / "train.npy", [(height, width)] * count) as writer:
+    with write_set(folder / f"{split}.npy", [(height, width)] * count) as writer:
         for number in range(count):
             file = str(files("skimage").joinpath("data", PHOTOGRAPHS[number % len(PHOTOGRAPHS)]))
             pixels = np.asarray(Image.open(file).convert("RGB").resize((width, height), Image.Resampling.BICUBIC))

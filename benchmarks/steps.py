@@ -2,7 +2,8 @@
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from multiblock.model.chain import Chain
 from multiblock.networks.layers import conv
 from multiblock.plan import Task
 from multiblock.runtime import compilation
-from multiblock.runtime.device import Device, choose
+from multiblock.runtime.device import Device, choose, make_deterministic
 from multiblock.training.step import Step
 
 
@@ -53,6 +54,7 @@ class Work:
     """An iteration as training does it (forward, loss, backward, Adam), on a batch that is there."""
 
     def __init__(self, task: Task, device: Device, layout: str, compile: str) -> None:
+        make_deterministic(False)
         torch.manual_seed(0)
         stage = task.stages[0]
         self.device, self.span = device, Chain.build(task.blocks, stage.clamps(1)).train()
@@ -64,10 +66,12 @@ class Work:
         self.inputs = self.how.to_layout(torch.rand(batch, 3, side, side, device=device.device))
         side *= task.blocks[0].scale
         self.targets = self.how.to_layout(torch.rand(batch, 3, side, side, device=device.device))
+        batches = self.inputs, self.targets
+        self.gradients = self.how.recorded(self.step.gradients, self.span, device, batches)
 
     def __call__(self) -> None:
         """Do it once."""
-        self.step.gradients(self.inputs, self.targets)
+        self.gradients(self.inputs, self.targets)
         self.step.apply(1.0)
 
     def flops(self) -> float:
@@ -75,7 +79,7 @@ class Work:
         counter = FlopCounterMode(display=False)
         forward, self.step.forward = self.step.forward, self.span
         with counter:
-            self()
+            self.step.gradients(self.inputs, self.targets)
         self.step.forward = forward
         return counter.get_total_flops()
 
@@ -85,16 +89,26 @@ def ours(task: Task, how: How) -> Work:
     return Work(task, choose(how.device, "auto", 1, how.threads), "auto", "auto")
 
 
-def ways_of(task: Task, how: How) -> dict[str, Work]:
+def ways_of(case: Case, how: How) -> dict[str, Work]:
     """What others do, what lies between, and ours."""
+    task, short = case.task(), replace(case, iterations=1).task()
     float32 = choose(how.device, "float32", 1, how.threads)
     fast = choose(how.device, "auto", 1, how.threads)
-    return {
+    eager = f"eager {_named(fast.dtype)}, channels last"
+    ways = {
         "eager float32, default layout": Work(task, float32, "contiguous", "never"),
         "eager float32, channels last": Work(task, float32, "channels_last", "never"),
-        f"eager {_named(fast.dtype)}, channels last": Work(task, fast, "channels_last", "never"),
-        "ours": ours(task, how),
+        eager: Work(task, fast, "channels_last", "never"),
     }
+    if how.device == "cuda":
+        ways[f"{eager}, one CUDA graph"] = Work(short, fast, "channels_last", "auto")
+        ways["ours, compiled in any case"] = Work(task, fast, "auto", "always")
+    return {**ways, "ours": ours(task, how)}
+
+
+def _calls(how: How) -> int:
+    """Steps in a row: in training a GPU works through what it was told while the host goes on."""
+    return 10 if how.device == "cuda" else 1
 
 
 def measure(how: How) -> Table:
@@ -105,11 +119,11 @@ def measure(how: How) -> Table:
     ceilings: dict[torch.dtype, float] = {}
     rows, notes = [], []
     for name, case in cases.items():
-        task = case.task()
-        ways = ways_of(task, how)
+        ways = ways_of(case, how)
         sampler = Sampler(pixels, pixels, 1, seed=1, phase=1, device=torch.device(how.device))
-        works: dict[str, Callable[[], float]] = {way: timed(step, how) for way, step in ways.items()}
-        works["feeding"] = timed(lambda case=case, sampler=sampler: sampler.batch(0, case.batch, case.patch), how)
+        works: dict[str, Callable[[], float]] = {way: timed(step, how, _calls(how)) for way, step in ways.items()}
+        feed = partial(sampler.batch, 0, case.batch, case.patch)
+        works["feeding"] = timed(feed, how, _calls(how))
         times = paired(works, how.repeats)
         feeding = times.pop("feeding")
         slow, flops = times[next(iter(ways))], ways["ours"].flops()
@@ -142,7 +156,7 @@ def measure_carn(how: How) -> Table:
     """The four networks that the CARN study timed, in relation to the first."""
     cases = {name: Case(case.block, case.iterations, 1, 16) for name, case in CARN.items()} if how.quick else CARN
     steps = {name: ours(case.task(), how) for name, case in cases.items()}
-    times = paired({name: timed(step, how) for name, step in steps.items()}, how.repeats)
+    times = paired({name: timed(step, how, _calls(how)) for name, step in steps.items()}, how.repeats)
     first = times[next(iter(times))]
     fast = next(iter(steps.values()))
     rows = [

@@ -3,9 +3,10 @@
 import json
 import statistics
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,24 +35,39 @@ def _task(block: dict, iterations: int, seed: int, batch: int, patch: int, lr: f
         {"iterations": -(-7 * iterations // 10), "lr": lr, "clamp": False, **common},
         {"iterations": 3 * iterations // 10, "lr": lr / 5, "loss": "l2", **common},
     ]
-    study = config.load(
-        {"blocks": {"b": block}, "runs": {"r": {"chain": ["b"], "plan": [{"span": 1, "stages": stages}]}}}
-    )
+    return task_of(block, stages, seed)
+
+
+def task_of(block: Mapping[str, Any], stages: Sequence[Mapping[str, Any]], seed: int = 1) -> Task:
+    """Phase 1 of a run of one block, from the stages that a config has."""
+    plan = [{"span": 1, "stages": [dict(stage) for stage in stages]}]
+    study = config.load({"blocks": {"b": dict(block)}, "runs": {"r": {"chain": ["b"], "plan": plan}}})
     return study.runs["r"].plan.task(1, seed)
 
 
-def _train(
-    task: Task, precision: str, layout: str, compile: str, inputs: Path, targets: Path, out: Path, how: How
-) -> dict:
+def train_task(
+    task: Task,
+    inputs: Path,
+    targets: Path,
+    out: Path,
+    how: How,
+    *,
+    precision: str = "auto",
+    layout: str = "auto",
+    compile: str = "auto",
+    deterministic: bool = False,
+    history_every: int = 500,
+    checkpoint_seconds: float = 60,
+) -> dict[str, Any]:
     """Train, and return the record of it."""
     settings = Settings(
         device=how.device,
         precision=precision,
         layout=layout,
         compile=compile,
-        deterministic=False,
+        deterministic=deterministic,
         keep="last",
-        history_every=500,
+        history_every=history_every,
         validate_every=10**9,
         source="",
     )
@@ -65,7 +81,7 @@ def _train(
         targets=targets,
         weights={},
         out=out,
-        checkpoint_seconds=60,
+        checkpoint_seconds=checkpoint_seconds,
         memory_gib=MEMORY_GIB,
     )
     return json.loads((out / "training.json").read_text())
@@ -137,7 +153,7 @@ def _watched(iterations: int, folder: Path, how: How) -> tuple[float, float]:
         task = _task(SMALL, iterations, seed=1, batch=2 if how.quick else 8, patch=32)
         # Validation images would only add what inference takes; a small one is looked at once, at the end.
         _small_validation(folder)
-        record = _train(task, "auto", "auto", "auto", folder / "LR", folder / "HR", folder / "out", how)
+        record = train_task(task, folder / "LR", folder / "HR", folder / "out", how)
     finally:
         done.set()
         watcher.join()
@@ -208,10 +224,10 @@ WITHOUT_SKIP = {
 }
 """All of the image passes their layers; RCAN's work on values from 0 to 255."""
 
-WAYS = {
-    "float32": ("float32", "contiguous", "never"),
-    "bfloat16": ("bfloat16", "auto", "auto"),
-    "float32 summed otherwise": ("float32", "channels_last", "never"),
+WAYS: Mapping[str, dict[str, str]] = {
+    "float32": {"precision": "float32", "layout": "contiguous", "compile": "never"},
+    "bfloat16": {"precision": "bfloat16"},
+    "float32 summed otherwise": {"precision": "float32", "layout": "channels_last", "compile": "never"},
 }
 """The last shows what another order of the same sums makes of a training: no difference below it means anything."""
 
@@ -269,7 +285,7 @@ def _trained_score(name: str, case: Compared, way: str, seed: int, how: How, des
     task = _task(case.block, case.iterations, seed, case.batch, case.patch, case.lr)
     inputs = sets / "LR" if task.blocks[0].scale > 1 else _enlarged(sets)
     out = how.work / "agreement" / f"{name} {way} {seed}"
-    record = _train(task, *WAYS[way], inputs, sets / "HR", out, how)
+    record = train_task(task, inputs, sets / "HR", out, how, **WAYS[way])
     ran = record["segments"][-1]
     described.add(
         f"{way}: device {ran['device']} ({ran['name']}), precision {ran['precision']}, {ran['threads']} threads."

@@ -6,6 +6,7 @@ import sys
 
 import pandas as pd
 import pytest
+import torch
 
 from conftest import ROOT
 
@@ -51,3 +52,40 @@ def test_the_full_study_is_kept_with_its_header(pairs, tmp_path):
     for wanted in ("python benchmarks/full_size.py pairs=FOLDER", "Machine: ", "# mcan: what", "# mcan_one_go: what"):
         assert wanted in text
     assert re.search(r"^\| mcan_one_go .*\|", text, re.M)
+
+
+def test_checks_of_a_gpu_are_made_and_kept(tmp_path):
+    checks = ["feeding", "evaluation", "large", "published", "memory_inference", "step imdn"]
+    done = run(
+        "benchmarks/gpu_check.py", *checks, "--device", "cpu", "--quick", "--jobs", "2", "--out", str(tmp_path / "out")
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    table = pd.read_csv(tmp_path / "out" / "checks.csv", keep_default_na=False)
+    assert table.columns.tolist() == ["check", "verdict", "found", "seconds"]
+    assert table.verdict.tolist() == ["held", "held", "held", "left out", "left out", "held"]
+    assert "4 of 6 held, 2 left out." in done.stdout
+    assert "Machine: " in (tmp_path / "out" / "checks.md").read_text()
+
+
+def test_a_check_that_does_not_hold_is_said(tmp_path):
+    """Weights that are not there: the score cannot be that of a CPU."""
+    arguments = (
+        "published",
+        "--published",
+        str(tmp_path),
+        "--device",
+        "cpu",
+        "--quick",
+        "--out",
+        str(tmp_path / "out"),
+    )
+    done = run("benchmarks/gpu_check.py", *arguments)
+    assert done.returncode == 1
+    assert "NOT HELD published weights of IMDN and PAN: multiblock import: " in done.stdout
+    assert "0 of 1 held" in done.stdout
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_there_is_nothing_to_check():
+    done = run("benchmarks/gpu_check.py")
+    assert (done.returncode, done.stdout) == (0, "no GPU here: nothing to check\n")

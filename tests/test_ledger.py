@@ -192,18 +192,18 @@ def test_each_moment_counts_once(monkeypatch):
 
 
 def test_time_adds_up_over_a_kill(arrays, tmp_path, monkeypatch):
-    nap, real_psnr, real_batch = 0.15, Validation.psnr, Sampler.batch
+    nap, real_psnr, real_draw = 0.15, Validation.psnr, Sampler.draw
 
     def slow_psnr(*arguments):
         time.sleep(nap)
         return real_psnr(*arguments)
 
-    def slow_batch(*arguments):
+    def slow_draw(*arguments):
         time.sleep(nap / 10)
-        return real_batch(*arguments)
+        return real_draw(*arguments)
 
     monkeypatch.setattr(Validation, "psnr", slow_psnr)
-    monkeypatch.setattr(Sampler, "batch", slow_batch)
+    monkeypatch.setattr(Sampler, "draw", slow_draw)
     begun = time.monotonic()
     interrupted(arrays, tmp_path / "out", monkeypatch, 35)
     made = record(run(arrays, tmp_path / "out"))

@@ -1,6 +1,6 @@
 """Training batches as a pure function of (seed, phase, iteration)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,9 @@ from multiblock.errors import UserError
 
 _CPU = torch.device("cpu")
 
+Drawn = tuple[Tensor, Tensor]
+"""What a batch is made from, in the host's memory: of the inputs, and of the targets."""
+
 
 class Sampler:
     """Random patch pairs, turned and mirrored at random.
@@ -21,8 +24,8 @@ class Sampler:
     number comes from a generator seeded by (seed, phase, iteration), so there is no state to save, and a batch
     does not depend on what was drawn before it.
 
-    Patches are views of the stored pixels: turning and mirroring only change strides. On a CPU a view is copied
-    into the batch; on a GPU, which holds the pixels where they fit, its strides say what to gather there.
+    A patch is a place in the stored pixels and two strides, which turning and mirroring change. On a CPU it is copied
+    from there into the batch; on a GPU, which holds the pixels where they fit, it is gathered there.
 
     Args:
         inputs: the set that the span reads.
@@ -52,9 +55,12 @@ class Sampler:
                     f"{inputs.array}: image {low.name} has {low.width} x {low.height} pixels; {targets.array} has "
                     f"{high.name} with {high.width} x {high.height}, where x{scale} is allowed"
                 )
-        self._inputs, self._targets = inputs, targets
         self._scale = scale
         self._key = (seed, phase)
+        self._count = len(inputs)
+        sizes = [(low.height, low.width) for low in inputs.entries]
+        self._heights, self._widths = np.array(sizes, np.int64).reshape(-1, 2).T
+        self._offsets = [np.array([entry.offset for entry in images.entries], np.int64) for images in (inputs, targets)]
         size = inputs.pixels.nbytes + targets.pixels.nbytes
         if resident is None:
             resident = device.type == "cuda" and size < _SHARE * torch.cuda.mem_get_info(device)[0]
@@ -74,43 +80,63 @@ class Sampler:
             Inputs (size, 3, patch, patch) and targets (size, 3, scale*patch, scale*patch), float32 in [0, 1], on
             the device.
         """
-        draws = np.random.default_rng((*self._key, iteration)).random((size, 5)).tolist()
-        pairs = [self._pair(draw, patch, augment) for draw in draws]
-        low, high = (source.stack(views) for source, views in zip(self._sources, zip(*pairs, strict=True), strict=True))
+        return self.patches(self.draw(iteration, size, patch, augment), patch)
+
+    def draw(self, iteration: int, size: int, patch: int, augment: str = "all") -> Drawn:
+        """What :meth:`patches` makes batch number ``iteration`` from; all that is random is in it."""
+        draws = np.random.default_rng((*self._key, iteration)).random((size, 5)).T
+        number = (draws[0] * self._count).astype(np.int64)
+        width = self._widths[number]
+        top = (draws[1] * (self._heights[number] - patch + 1)).astype(np.int64)
+        left = (draws[2] * (width - patch + 1)).astype(np.int64)
+        turns = _TURNS[augment](draws[3])
+        mirrored = (draws[4] < 0.5) & (augment != "none")
+        low, high = (
+            source.take(
+                _places(offsets[number], width * by, top * by, left * by, patch * by, turns, mirrored), patch * by
+            )
+            for source, offsets, by in zip(self._sources, self._offsets, (1, self._scale), strict=True)
+        )
         return low, high
 
-    def _pair(self, draw: Sequence[float], patch: int, augment: str) -> tuple[np.ndarray, np.ndarray]:
-        number = int(draw[0] * len(self._inputs))
-        low, high = self._inputs[number], self._targets[number]
-        top = int(draw[1] * (low.shape[0] - patch + 1))
-        left = int(draw[2] * (low.shape[1] - patch + 1))
-        turns, mirrored = _TURNS[augment](draw[3]), augment != "none" and draw[4] < 0.5
-        cut = _crop(low, top, left, patch)
-        scaled = _crop(high, top * self._scale, left * self._scale, patch * self._scale)
-        return _turned(cut, turns, mirrored), _turned(scaled, turns, mirrored)
+    def patches(self, drawn: Drawn, patch: int) -> tuple[Tensor, Tensor]:
+        """The batch that was drawn with ``patch``: nothing here depends on the host, so that a GPU can repeat it."""
+        low, high = (
+            source.patches(one, patch * by)
+            for source, one, by in zip(self._sources, drawn, (1, self._scale), strict=True)
+        )
+        return low, high
 
 
 _SHARE = 0.5
 """Of a GPU's free memory, what pixels may take."""
 
-_TURNS: Mapping[str, Callable[[float], int]] = {
-    "all": lambda draw: int(draw * 4),
-    "flips": lambda draw: 2 * int(draw * 2),  # with the mirroring: along either side, both, or neither
-    "none": lambda draw: 0,
+_TURNS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+    "all": lambda draws: (draws * 4).astype(np.int64),
+    "flips": lambda draws: 2 * (draws * 2).astype(np.int64),  # with the mirroring: along either side, both, or neither
+    "none": lambda draws: np.zeros(len(draws), np.int64),
 }
-"""Quarter turns from a number in [0, 1)."""
+"""Quarter turns from numbers in [0, 1)."""
 
 
-def _crop(pixels: np.ndarray, top: int, left: int, side: int) -> np.ndarray:
-    return pixels[top : top + side, left : left + side]
+def _places(
+    offset: np.ndarray,
+    width: np.ndarray,
+    top: np.ndarray,
+    left: np.ndarray,
+    side: int,
+    turns: np.ndarray,
+    mirrored: np.ndarray,
+) -> np.ndarray:
+    """Where patches lie in the pixels of a set, turned as ``np.rot90`` does, then mirrored: (3, N), int64.
 
-
-def _turned(pixels: np.ndarray, turns: int, mirrored: bool) -> np.ndarray:
-    """As ``np.rot90``, then mirrored; spelt out, as that takes longer than copying the patch."""
-    if turns & 1:
-        pixels = pixels.transpose(1, 0, 2)
-    pixels = pixels[:: -1 if turns in (1, 2) else 1, :: -1 if turns & 2 else 1]
-    return pixels[:, ::-1] if mirrored else pixels
+    Rows: the place of a patch's first value, and how many values further its next row and its next column begin.
+    """
+    start, row, column = offset + 3 * (top * width + left), 3 * width, np.full_like(width, 3)
+    transposed, upside_down, flipped = turns % 2 == 1, (turns == 1) | (turns == 2), (turns >= 2) != mirrored
+    down, right = np.where(transposed, column, row), np.where(transposed, row, column)
+    start += (side - 1) * (down * upside_down + right * flipped)  # there the last row or column comes first
+    return np.stack([start, np.where(upside_down, -down, down), np.where(flipped, -right, right)])
 
 
 @dataclass(frozen=True)
@@ -121,17 +147,18 @@ class Mapped:
     device: torch.device
     where = "mapped from disk"
 
-    def stack(self, views: Sequence[np.ndarray]) -> Tensor:
-        """Views (side, side, 3) of the set's pixels to one batch on the device."""
-        side = views[0].shape[0]
-        planes = np.empty((len(views), 3, side, side), self.images.pixels.dtype)
-        for patch, view in zip(planes, views, strict=True):
+    def take(self, places: np.ndarray, side: int) -> Tensor:
+        """Patches as they are stored, (N, 3, side, side)."""
+        pixels = self.images.pixels
+        planes, size = np.empty((places.shape[1], 3, side, side), pixels.dtype), pixels.itemsize
+        for patch, (start, down, right) in zip(planes, (places * size).T.tolist(), strict=True):
             # Plane by plane: a turned view read pixel by pixel would take twice as long.
-            patch[:] = view.transpose(2, 0, 1)
-        patches = torch.from_numpy(planes)
-        if self.device.type == "cuda":
-            patches = patches.pin_memory().to(self.device, non_blocking=True)
-        return floats(patches)
+            patch[:] = np.ndarray(patch.shape, pixels.dtype, pixels, start, (size, down, right))
+        return _pinned(torch.from_numpy(planes), self.device)
+
+    def patches(self, taken: Tensor, side: int) -> Tensor:
+        """They as a batch on the device."""
+        return floats(taken.to(self.device, non_blocking=True))
 
 
 class Resident:
@@ -141,22 +168,25 @@ class Resident:
 
     def __init__(self, images: ImageSet, device: torch.device) -> None:
         pixels = images.pixels
-        self._origin, self._itemsize = pixels.ctypes.data, pixels.itemsize
         self._pixels = torch.empty(pixels.size, dtype=torch.from_numpy(pixels[:0].copy()).dtype, device=device)
         for start in range(0, pixels.size, _CHUNK):  # so that the host never holds it all
             self._pixels[start : start + _CHUNK] = torch.from_numpy(pixels[start : start + _CHUNK].copy())
 
-    def stack(self, views: Sequence[np.ndarray]) -> Tensor:
-        """Views (side, side, 3) of the set's pixels to one batch on the device."""
-        side = views[0].shape[0]
-        places = [(view.ctypes.data - self._origin, *view.strides) for view in views]
-        table = torch.tensor(places).div(self._itemsize, rounding_mode="floor")
-        if self._pixels.is_cuda:
-            table = table.pin_memory().to(self._pixels.device, non_blocking=True)
-        start, down, right, channel = table[:, :, None, None, None].unbind(1)
-        steps = torch.arange(side, device=table.device)
-        indices = start + down * steps[:, None, None] + right * steps[:, None] + channel * steps[:3]
-        return floats(self._pixels[indices].permute(0, 3, 1, 2))
+    def take(self, places: np.ndarray, side: int) -> Tensor:
+        """The places, (3, N)."""
+        return _pinned(torch.from_numpy(places), self._pixels.device)
+
+    def patches(self, taken: Tensor, side: int) -> Tensor:
+        """The pixels there as a batch."""
+        start, down, right = taken.to(self._pixels.device, non_blocking=True)[:, :, None, None, None]
+        steps = torch.arange(side, device=self._pixels.device)
+        indices = start + down * steps[:, None] + right * steps + steps[:3, None, None]
+        return floats(self._pixels[indices])
 
 
 _CHUNK = 2**26
+
+
+def _pinned(tensor: Tensor, device: torch.device) -> Tensor:
+    """In memory that a GPU reads by itself."""
+    return tensor.pin_memory() if device.type == "cuda" else tensor

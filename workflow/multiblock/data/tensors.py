@@ -13,4 +13,5 @@ def to_tensor(pixels: np.ndarray) -> Tensor:
 def floats(pixels: Tensor) -> Tensor:
     """Stored pixels in any order as float32 in [0, 1], in the same order, on their device."""
     tensor = pixels.float()
-    return tensor.div_(255) if pixels.dtype == torch.uint8 else tensor
+    # By a tensor: a GPU multiplies by the rounded 1/255 where it is given a number, and differs in the last bit.
+    return tensor.div_(tensor.new_full((), 255)) if pixels.dtype == torch.uint8 else tensor

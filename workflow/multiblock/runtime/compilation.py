@@ -1,13 +1,12 @@
-"""How a span is laid out in memory and whether it is compiled: derived from the task, with the reason.
+"""How a span is laid out in memory, whether it is compiled and recorded: derived from the task, with the reason.
 
 Nothing here is timed while training: the same task on the same kind of device always gets the same kernels, so a
 training that was interrupted ends with the same bytes.
 """
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -18,18 +17,20 @@ from multiblock.model import complexity
 from multiblock.model.chain import Chain
 from multiblock.networks.spec import describe
 from multiblock.plan import Stage, Task
+from multiblock.runtime import memory
 from multiblock.runtime.device import Device, memory_format
+from multiblock.runtime.recording import Recorded, clear_gradients, untouched
 
 log = logging.getLogger(__name__)
 
-_FLOPS = {"cpu": 1e11, "cuda": 3e13}
+_FLOPS = {"cpu": 1e11, "cuda": 5e13}
 """What a CPU thread, or a GPU, does in a second, roughly."""
 
-_LAUNCH_SECONDS = {"cpu": 2e-3, "cuda": 5e-3}
+_LAUNCH_SECONDS = {"cpu": 2e-3, "cuda": 5e-4}
 """What an iteration takes however small the span is."""
 
-_PAYS_SECONDS = {"cpu": 600, "cuda": 180}
-"""Expected time of a stage above which compiling pays. It takes about 25 s, and on a CPU a tenth is won."""
+_PAYS_SECONDS = {"cpu": 600, "cuda": 120}
+"""Expected time of a stage above which compiling pays. It takes 25 s a block; a GPU wins a third, a CPU a tenth."""
 
 _PASSES = 3
 """Forward passes that an iteration costs: the backward pass computes two products for each one of the forward pass."""
@@ -41,13 +42,15 @@ Forward = Callable[[Tensor], Tensor | list[Tensor]]
 
 @dataclass(frozen=True)
 class Ran:
-    """Whether a stage was compiled, and why."""
+    """Whether a stage was compiled, and why; and whether its iterations are replays of one CUDA graph."""
 
     compiled: bool
     reason: str
+    recorded: bool = False
 
     def __str__(self) -> str:
-        return f"{'' if self.compiled else 'not '}compiled ({self.reason})"
+        recorded = ", one CUDA graph an iteration" if self.recorded else ""
+        return f"{'' if self.compiled else 'not '}compiled ({self.reason}){recorded}"
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ class Execution:
         return {
             "layout": self._layout,
             "layout_reason": self.layout_reason,
-            "stages": [{"compiled": ran.compiled, "reason": ran.reason} for ran in self.ran],
+            "stages": [asdict(ran) for ran in self.ran],
         }
 
     def to_layout(self, batch: Tensor) -> Tensor:
@@ -125,6 +128,30 @@ class Execution:
                 return compiled
         self.ran.append(plan)
         return forward
+
+    def recorded(
+        self, function: Callable[..., Tensor], span: Chain, device: Device, example: Sequence[Tensor]
+    ) -> Callable[..., Tensor]:
+        """The gradients of an iteration as one CUDA graph; on a CPU, and where compilation is off, as they are.
+
+        To be called after :meth:`forward`, for the same clamps and frozen weights.
+
+        Args:
+            function: from what an iteration is given to the loss; it leaves the gradients in the span.
+            example: what an iteration is given.
+        """
+        if device.device.type != "cuda" or self.compile == "never":
+            return function
+        try:
+            made = Recorded(function, span, example, device.device)
+        except RuntimeError as error:
+            if memory.ran_out(error):
+                raise
+            clear_gradients(span)
+            log.info("not recorded as a CUDA graph after all: %s", (str(error).strip() or "no reason").splitlines()[0])
+            return function
+        self.ran[-1] = replace(self.ran[-1], recorded=True)
+        return made
 
 
 def choose(span: Chain, task: Task, device: Device, layout: str, compile: str) -> Execution:
@@ -183,44 +210,14 @@ def _batch(stage: Stage, device: Device) -> Tensor:
 
 
 def _compiled(span: Chain, of: Forward, device: Device, batch: Tensor) -> Forward:
-    """``of``, a method of the span, compiled for batches like ``batch``, and tried.
-
-    CUDA graphs are recorded in the second pass.
-    """
-    _clear(span)
+    """``of``, a method of the span, compiled for batches like ``batch``, and tried."""
     torch.compiler.reset()  # else other stages count towards a limit, beyond which nothing is compiled
-    graphs = device.device.type == "cuda"
-    compiled = torch.compile(of, dynamic=False, mode="reduce-overhead" if graphs else None)
-
-    def forward(x: Tensor) -> Tensor | list[Tensor]:
-        if graphs:
-            torch.compiler.cudagraph_mark_step_begin()  # results of the iteration before are no longer needed
-        return compiled(x)
-
-    with _untouched(span, device):
-        for _ in range(3):
-            _clear(span)  # a gradient that is there lies in the graph's memory, and would be added to
+    forward: Forward = torch.compile(of, dynamic=False)
+    with untouched(span, device.device):
+        for _ in range(2):
+            clear_gradients(span)
             with device.autocast():
                 output = forward(batch)
             made = output if isinstance(output, list) else [output]
             torch.stack([one.mean() for one in made]).sum().backward()
     return forward
-
-
-@contextmanager
-def _untouched(span: Chain, device: Device) -> Iterator[None]:
-    """Leave a span and the random numbers as they were, save for gradients, however the block ends."""
-    kept = {name: buffer.clone() for name, buffer in span.named_buffers()}
-    try:
-        with torch.random.fork_rng([device.device] if device.device.type == "cuda" else []):
-            yield
-    finally:
-        with torch.no_grad():
-            for name, buffer in span.named_buffers():
-                buffer.copy_(kept[name])
-        _clear(span)
-
-
-def _clear(span: Chain) -> None:
-    for parameter in span.parameters():
-        parameter.grad = None

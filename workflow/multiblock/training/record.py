@@ -140,7 +140,7 @@ def _rounded(psnr: float | None) -> float | None:
 
 
 def _rounded_times(seconds: Mapping[str, float]) -> dict[str, float]:
-    return {part: round(spent, 2) for part, spent in seconds.items()}
+    return {part: round(spent, 4) for part, spent in seconds.items()}
 
 
 def _peak_memory() -> dict[str, int]:

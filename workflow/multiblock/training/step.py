@@ -37,7 +37,7 @@ class Step:
         Returns:
             The loss and the norm of the gradient before it is clipped, (2,), on the device.
         """
-        self.optimiser.zero_grad(set_to_none=True)  # a CUDA graph's next pass takes their memory
+        self.optimiser.zero_grad(set_to_none=True)
         with self._device.autocast():
             made = self.forward(self._execution.to_layout(batch))
         loss = self._objective(made, self._execution.to_layout(target))

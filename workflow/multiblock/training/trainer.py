@@ -5,7 +5,7 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from multiblock.data.imageset import ImageSet
-from multiblock.data.sampler import Sampler
+from multiblock.data.sampler import Drawn, Sampler
 from multiblock.errors import UserError
 from multiblock.files import lock, write_text
 from multiblock.model.metadata import VALIDATION_PSNR, Provenance
@@ -148,6 +148,7 @@ class Trainer:
             self.average.load(state.average)
         self.history = History(self.working / "history.csv", state.history)
         self.step: Step | None = None
+        self.gradients: Callable[..., torch.Tensor] | None = None
         self.frozen: list[str] = []
         self.trained = Trained(self.span)
         self.pending: list[torch.Tensor] = []  # losses and gradient norms that are not checked yet
@@ -212,20 +213,19 @@ class Trainer:
         stage = task.stages[number]
         frozen = self._freeze(stage, inside)
         begins = self.step is None or state.stage != number
-        if begins or frozen != self.frozen:
-            self.clock.lap("iterations")
-            if begins:
-                self._begin_stage(number, stage, inside)
-            else:
-                self._prepare(stage)
-            self.clock.lap("start")
-        assert self.step
-        self.frozen = frozen
-        batch, target = self.sampler.batch(state.step, stage.batch, stage.patch, stage.augment)
+        drawn = self.sampler.draw(state.step, stage.batch, stage.patch, stage.augment)
         with memory.enough(
             f"batch {stage.batch} of patches of {stage.patch} x {stage.patch} pixels", self.device.device
         ):
-            self.pending.append(self.step.gradients(batch, target))
+            if begins or frozen != self.frozen:
+                self.clock.lap("iterations")
+                if begins:
+                    self._begin_stage(number, stage, inside)
+                self._prepare(stage, drawn)
+                self.clock.lap("start")
+            assert self.step and self.gradients
+            self.pending.append(self.gradients(*drawn))
+        self.frozen = frozen
         if len(self.pending) == _PENDING[self.device.device.type]:
             self._check_pending(state.step + 1)
         self.step.apply(schedules.factor(stage, inside, state.plateau))
@@ -244,10 +244,9 @@ class Trainer:
     def _begin_stage(self, number: int, stage: Stage, inside: int) -> None:
         """A new optimiser for the stage, or the one of the checkpoint."""
         self.trained.all()
-        self.step = None  # the memory of the stage before
+        self.step = self.gradients = None  # the memory of the stage before
         self.step = Step(self.span, stage, self.device, self.execution, self.span)
         self._freeze(stage, inside)
-        self._prepare(stage)
         if self.state.stage == number:
             self.step.optimiser.load_state_dict(self.state.optimiser)
         else:
@@ -255,10 +254,16 @@ class Trainer:
             # An average lives on from stage to stage; one without ends it.
             self.average = (self.average or Average(self.span)) if stage.ema else None
 
-    def _prepare(self, stage: Stage) -> None:
-        """Compile, or not, for the clamps and frozen parts that are set."""
+    def _prepare(self, stage: Stage, drawn: Drawn) -> None:
+        """Compile, or not, and record, or not, for the clamps and frozen parts that are set."""
         assert self.step
-        self.step.forward = self.execution.forward(self.span, self.device, stage)
+        step, sampler, self.gradients = self.step, self.sampler, None
+        step.forward = self.execution.forward(self.span, self.device, stage)
+
+        def gradients(low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
+            return step.gradients(*sampler.patches((low, high), stage.patch))
+
+        self.gradients = self.execution.recorded(gradients, self.span, self.device, drawn)
         self.state.segments[-1].update(self.execution.fields())
 
     def _bookkeeping(self, stop: StopRequest, progress: Progress) -> bool:
