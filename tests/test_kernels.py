@@ -255,3 +255,83 @@ def test_training_beyond_memory_ends_in_one_line_that_names_batch_and_patch(arra
     monkeypatch.setattr(Execution, "to_layout", full)
     with pytest.raises(UserError, match="out of memory: this machine cannot train with batch 4 of patches of 16 x 16"):
         run(arrays, tmp_path / "full", task(12, batch=4))
+
+
+# -- One CUDA graph an iteration ---------------------------------------------------------------------------------------
+
+GPU = replace(CPU, device=torch.device("cuda", 0))
+
+
+@pytest.fixture
+def prepared():
+    """How a span is run, after its forward pass was prepared, and the span."""
+    span = Chain([SMALL], [False], [Normed()])
+    how = Execution(torch.channels_last, "configured", "auto")
+    how.ran.append(compilation.Ran(False, "does not pay"))
+    return how, span
+
+
+def test_only_a_gpu_has_graphs_and_only_where_compilation_is_not_off(prepared, monkeypatch):
+    how, span = prepared
+    monkeypatch.setattr(compilation, "Recorded", lambda *_: 1 / 0)
+    for device, one in ((CPU, how), (GPU, replace(how, compile="never"))):
+        assert one.recorded(min, span, device, ()) is min
+    assert how.fields()["stages"] == [{"compiled": False, "reason": "does not pay", "recorded": False}]
+
+
+def test_what_is_recorded_says_so(prepared, monkeypatch):
+    how, span = prepared
+    monkeypatch.setattr(compilation, "Recorded", lambda *given: given)
+    assert how.recorded(min, span, GPU, (1, 2)) == (min, span, (1, 2), torch.device("cuda", 0))
+    assert how.fields()["stages"] == [{"compiled": False, "reason": "does not pay", "recorded": True}]
+    assert str(how).endswith("not compiled (does not pay), one CUDA graph an iteration")
+
+
+def test_what_cannot_be_recorded_runs_as_it_is(prepared, monkeypatch, caplog):
+    how, span = prepared
+    for parameter in span.parameters():
+        parameter.grad = torch.ones_like(parameter)
+
+    def refused(*_):
+        raise RuntimeError("operation not permitted when stream is capturing\nmore")
+
+    monkeypatch.setattr(compilation, "Recorded", refused)
+    with caplog.at_level(logging.INFO):
+        assert how.recorded(min, span, GPU, ()) is min
+    assert "not recorded as a CUDA graph after all: operation not permitted when stream is capturing" in caplog.text
+    assert all(parameter.grad is None for parameter in span.parameters())
+    assert how.ran[-1].recorded is False
+
+
+def test_memory_that_runs_out_while_recording_is_not_hidden(prepared, monkeypatch):
+    how, span = prepared
+
+    def too_large(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(compilation, "Recorded", too_large)
+    with pytest.raises(torch.OutOfMemoryError):
+        how.recorded(min, span, GPU, ())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_a_recorded_function_is_the_function():
+    device = torch.device("cuda", 0)
+    span = Chain([SMALL], [False], [Normed()]).to(device).train()
+    before = {name: buffer.clone() for name, buffer in span.named_buffers()}
+
+    def loss(x):
+        span.zero_grad(set_to_none=True)
+        value = span.blocks["1"].c(x).square().mean()
+        value.backward()
+        return value.detach()
+
+    made = compilation.Recorded(loss, span, [torch.zeros(2, 3, 8, 8)], device)
+    assert all(torch.equal(buffer, before[name]) for name, buffer in span.named_buffers())
+    for seed in (1, 2):
+        x = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
+        found = made(x), span.blocks["1"].c.weight.grad.clone()
+        other = Chain(span.specs, [False], [span.blocks["1"]])
+        other.zero_grad(set_to_none=False)
+        expected = torch.autograd.grad(other.blocks["1"].c(x.to(device)).square().mean(), other.blocks["1"].c.weight)[0]
+        assert torch.allclose(found[1], expected) and found[0].shape == ()
