@@ -36,7 +36,7 @@ def finish(folder: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def interrupt(folder: Path, when: str, *arguments: str) -> str:
+def interrupt(folder: Path, when: str, *arguments: str, by: int = signal.SIGINT) -> str:
     """Start the workflow, press Ctrl-C once there is a file ``when``; what was said."""
     words = command(folder, "--configfile", str(folder / "config.yaml"), *arguments)
     with subprocess.Popen(
@@ -46,7 +46,7 @@ def interrupt(folder: Path, when: str, *arguments: str) -> str:
         while not list(folder.glob(when)):
             assert time.monotonic() < deadline and process.poll() is None
             time.sleep(0.02)
-        os.killpg(process.pid, signal.SIGINT)
+        os.killpg(process.pid, by)
         said = process.communicate()[0]
     assert process.returncode != 0
     return said
@@ -64,6 +64,20 @@ def slow(folder: Path) -> None:
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
 
 
+def assert_no_error(said: str) -> None:
+    """Nothing but what the job says of its stop."""
+    for word in ("RuleException", "Error in rule", "WorkflowError", "Traceback", "At least one job", "Cannot restore"):
+        assert word not in said, said
+
+
+def test_a_stop_by_sigterm_is_no_error_either(pairs):
+    """As ``timeout`` and batch systems stop a command: all its processes at once."""
+    slow(study(pairs))
+    said = interrupt(pairs, "results/one/seed1/phase1/working-*/*.pt", by=signal.SIGTERM)
+    assert "stopped by SIGTERM after iteration" in said and "of phase 1; the same command goes on from there" in said
+    assert_no_error(said)
+
+
 def test_a_forced_phase_that_is_stopped_is_finished_by_the_plain_command(pairs):
     study(pairs)
     slow(pairs)
@@ -72,8 +86,7 @@ def test_a_forced_phase_that_is_stopped_is_finished_by_the_plain_command(pairs):
     before = files(phase)
     said = interrupt(pairs, "results/one/seed1/phase2/working-*/*.pt", "--forcerun", "phase2_1")
     assert "of phase 2; the same command goes on from there" in said
-    for word in ("RuleException", "Error in rule", "WorkflowError", "Traceback", "At least one job"):
-        assert word not in said, said
+    assert_no_error(said)
     assert files(phase) == before
     assert "phase2_1" in jobs(pairs)
     finish(pairs)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from logging import LogRecord
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -167,7 +168,9 @@ def hold(results: Path) -> None:
 
 
 def _one_line_for_a_stop() -> None:
-    """After Ctrl-C let Snakemake's log be silent on failed jobs: a stop is no failure, and jobs say what they did."""
+    """After Ctrl-C or SIGTERM let Snakemake's log be silent on failed jobs: a stop is no failure, and jobs say what
+    they did.
+    """
     from snakemake.logging import logger
 
     stopped = False
@@ -177,8 +180,19 @@ def _one_line_for_a_stop() -> None:
         stopped = True
         signal.default_int_handler(number, frame)
 
+    def is_wanted(record: LogRecord) -> bool:
+        nonlocal stopped
+        if stopped:
+            return False
+        stopped = _ASKED_TO_STOP in record.getMessage()
+        return True
+
     signal.signal(signal.SIGINT, note)
-    logger.addFilter(lambda _: not stopped)
+    logger.addFilter(is_wanted)
+
+
+_ASKED_TO_STOP = "Will exit after finishing currently running jobs"
+"""What Snakemake says on SIGTERM, for which it sets a handler of its own later on."""
 
 
 def say(text: str) -> None:
