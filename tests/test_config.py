@@ -150,6 +150,16 @@ def test_a_chain_that_keeps_the_size_reads_lr_enlarged():
     assert config.load({}).runs["default"].input == "LR_enlarged"
 
 
+def test_null_takes_a_key_of_an_earlier_file_back(tmp_path: Path):
+    (tmp_path / "pairs.yaml").write_text("data: {scale: 1, train: {hr: HR, lr: LR}}\nseeds: [1, 2]\n")
+    (tmp_path / "made.yaml").write_text("data: {scale: 2, train: {lr: null}}\nseeds: null\n")
+    merged = config.read([tmp_path / "pairs.yaml", tmp_path / "made.yaml"])
+    assert merged == {"data": {"scale": 2, "train": {"hr": "HR"}}}
+    alone = config.read([tmp_path / "made.yaml"])  # nothing to take back: null is a value, which no key allows
+    with pytest.raises(UserError, match="seeds: found None"):
+        config.load(alone)
+
+
 def test_files_merge_later_ones_over_earlier_ones(tmp_path: Path):
     (tmp_path / "a.yaml").write_text("seeds: [1, 2]\ntraining: {keep: best, history_every: 7}\n")
     (tmp_path / "b.yaml").write_text("training: {keep: last}\nseeds: [3]\n")

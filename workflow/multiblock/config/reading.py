@@ -93,9 +93,11 @@ def _problem(error: yaml.MarkedYAMLError) -> tuple[int, str]:
 
 
 def merge(base: dict[str, Any], extra: Mapping[str, Any]) -> None:
-    """Lay ``extra`` over ``base``, mapping by mapping; lists and values are replaced."""
+    """Lay ``extra`` over ``base``, mapping by mapping; lists and values are replaced, and null takes a key back."""
     for name, value in extra.items():
-        if isinstance(value, Mapping) and isinstance(base.get(name), dict):
+        if value is None and name in base:
+            del base[name]
+        elif isinstance(value, Mapping) and isinstance(base.get(name), dict):
             merge(base[name], value)
         else:
             base[name] = copy.deepcopy(value)
