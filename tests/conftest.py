@@ -20,6 +20,11 @@ torch.set_num_threads(1)
 
 ROOT = Path(__file__).parent.parent
 
+STUDIES = sorted(
+    file for file in (ROOT / "studies").glob("*.yaml") if file.stem not in ("best_x2", "resunet_pretrained")
+)
+"""All but those that are given after another one."""
+
 
 @pytest.fixture(autouse=True)
 def as_many_checkpoints_as_asked_for(monkeypatch):

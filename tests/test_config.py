@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from conftest import ROOT
+from conftest import ROOT, STUDIES
 from multiblock import config
 from multiblock.config.reference import reference
 from multiblock.config.schema import schema
@@ -59,12 +59,9 @@ def test_the_reference_is_up_to_date():
     assert (ROOT / "docs" / "config.md").read_text() == reference(), "run: make docs"
 
 
-ALONE = sorted(file.name for file in (ROOT / "studies").glob("*.yaml") if file.name != "resunet_pretrained.yaml")
-
-
-@pytest.mark.parametrize("study", ALONE)
+@pytest.mark.parametrize("study", STUDIES, ids=lambda file: file.name)
 def test_studies_load_alone_and_short(study):
-    files = [ROOT / "studies" / study]
+    files = [study]
     whole = config.load(config.read(files))
     short = config.load(config.read([*files, ROOT / "studies" / "short.yaml"]))
     for run in whole.runs:
@@ -94,8 +91,8 @@ def test_the_carn_study_has_all_columns():
 
 
 def test_short_studies_are_short():
-    for study in ALONE:
-        short = config.load(config.read([ROOT / "studies" / study, ROOT / "studies" / "short.yaml"]))
+    for study in STUDIES:
+        short = config.load(config.read([study, ROOT / "studies" / "short.yaml"]))
         for run in short.runs.values():
             if run.equal_to:  # as long as the run that it is sized by, in fewer stages
                 assert run.plan.block_pixels <= 1.05 * short.runs[run.equal_to.run].plan.block_pixels, study

@@ -16,7 +16,7 @@ import yaml
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from conftest import ROOT, picture
+from conftest import ROOT, STUDIES, picture
 from multiblock import config
 from multiblock.config.schema import schema
 from multiblock.data import images
@@ -32,7 +32,6 @@ from test_workflow import snakemake
 
 LONG = "MULTIBLOCK_LONG" in os.environ
 
-STUDIES = [file for file in sorted((ROOT / "studies").glob("*.yaml")) if file.stem != "resunet_pretrained"]
 HERE = [config.read([ROOT / "config.yaml"]), config.read([ROOT / "tests" / "tiny.yaml"])]
 """Configs whose images are everywhere, so that they can be planned to the end."""
 

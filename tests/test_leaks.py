@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import ROOT, picture
+from conftest import ROOT, STUDIES, picture
 from multiblock import config
 from multiblock.data import images, leaks
 from multiblock.data.convert import convert
@@ -119,9 +119,6 @@ def test_flat_and_tiny_images_are_like_nothing():
     flat, tiny = np.full((64, 64, 3), 7, np.uint8), picture(20, 20)
     assert leaks.look(Path("a"), flat).edges is None and leaks.look(Path("a"), tiny).edges is None
     assert leaks.look(Path("a"), flat).digest != leaks.look(Path("b"), flat[:32].repeat(2, axis=1)).digest
-
-
-STUDIES = sorted((ROOT / "studies").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("file", [ROOT / "config.yaml", *STUDIES], ids=lambda file: file.stem)

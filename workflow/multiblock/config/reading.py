@@ -95,7 +95,7 @@ def _problem(error: yaml.MarkedYAMLError) -> tuple[int, str]:
 def merge(base: dict[str, Any], extra: Mapping[str, Any]) -> None:
     """Lay ``extra`` over ``base``, mapping by mapping; lists and values are replaced, and null takes a key back."""
     for name, value in extra.items():
-        if value is None and name in base:
+        if value is None and base.get(name) is not None:
             del base[name]
         elif isinstance(value, Mapping) and isinstance(base.get(name), dict):
             merge(base[name], value)
