@@ -1,6 +1,7 @@
 """What all parts of the benchmark share: fair timing, the machine in words, and tables that are kept."""
 
 import platform
+import shlex
 import statistics
 import sys
 import time
@@ -142,6 +143,6 @@ def machine(device: str, threads: int) -> list[str]:
     ]
 
 
-def command() -> str:
+def command(script: str = "benchmarks") -> str:
     """The command that was typed."""
-    return " ".join(["python benchmarks", *sys.argv[1:]])
+    return " ".join([f"python {script}", *map(shlex.quote, sys.argv[1:])])
