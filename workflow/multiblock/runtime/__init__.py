@@ -1,1 +1,1 @@
-"""What a machine gives: device, number format, compilation, memory."""
+"""What a machine gives: device, number format, compilation, CUDA graphs, memory."""
