@@ -17,6 +17,7 @@ from conftest import picture
 from multiblock.data import images
 from multiblock.model.chain import Chain
 from multiblock.plan import Block
+from once import once
 from test_workflow import command, jobs, snakemake, write_config
 
 pytestmark = pytest.mark.slow
@@ -29,6 +30,26 @@ def study(folder: Path, plan=PLAN, **changes) -> Path:
     runs = {"one": {"chain": ["tiny"] * len(plan), "plan": plan}}
     write_config(folder, **{"runs": runs, "report": {}, **changes})
     return folder
+
+
+@pytest.fixture
+def one_phase(pairs, tmp_path_factory) -> Path:
+    """The pairs, and the study of the first phase alone, finished."""
+    return finished("one_phase", PLAN[:1], pairs, tmp_path_factory)
+
+
+@pytest.fixture
+def two_phases(pairs, tmp_path_factory) -> Path:
+    """The pairs, and the study finished."""
+    return finished("two_phases", PLAN, pairs, tmp_path_factory)
+
+
+def finished(name: str, plan: list, folder: Path, factory: pytest.TempPathFactory) -> Path:
+    def make(part: Path) -> None:
+        shutil.copytree(folder, part, dirs_exist_ok=True)
+        finish(study(part, plan))
+
+    return once(factory, name, make, folder)
 
 
 def finish(folder: Path) -> None:
@@ -78,61 +99,53 @@ def test_a_stop_by_sigterm_is_no_error_either(pairs):
     assert_no_error(said)
 
 
-def test_a_forced_phase_that_is_stopped_is_finished_by_the_plain_command(pairs):
-    study(pairs)
-    slow(pairs)
-    finish(pairs)
-    phase = pairs / "results/one/seed1/phase2"
+def test_a_forced_phase_that_is_stopped_is_finished_by_the_plain_command(two_phases):
+    slow(two_phases)
+    phase = two_phases / "results/one/seed1/phase2"
     before = files(phase)
-    said = interrupt(pairs, "results/one/seed1/phase2/working-*/*.pt", "--forcerun", "phase2_1")
+    said = interrupt(two_phases, "results/one/seed1/phase2/working-*/*.pt", "--forcerun", "phase2_1")
     assert "of phase 2; the same command goes on from there" in said
     assert_no_error(said)
     assert files(phase) == before
-    assert "phase2_1" in jobs(pairs)
-    finish(pairs)
+    assert "phase2_1" in jobs(two_phases)
+    finish(two_phases)
     assert "goes on from iteration" in (phase / "logs/train.log").read_text()
-    assert files(phase) == before and jobs(pairs) == {}
+    assert files(phase) == before and jobs(two_phases) == {}
 
 
-def test_a_slip_in_the_config_that_is_put_back_costs_nothing(pairs):
-    study(pairs, PLAN[:1])
-    slow(pairs)
-    finish(pairs)
-    good, phase = (pairs / "config.yaml").read_text(), pairs / "results/one/seed1/phase1"
+def test_a_slip_in_the_config_that_is_put_back_costs_nothing(one_phase):
+    slow(one_phase)
+    good, phase = (one_phase / "config.yaml").read_text(), one_phase / "results/one/seed1/phase1"
     before = files(phase)
-    (pairs / "config.yaml").write_text(good.replace("iterations: 150", "iterations: 300000"))
-    interrupt(pairs, "results/one/seed1/phase1/working-*/*.pt")
-    (pairs / "config.yaml").write_text(good)
-    finish(pairs)
+    (one_phase / "config.yaml").write_text(good.replace("iterations: 150", "iterations: 300000"))
+    interrupt(one_phase, "results/one/seed1/phase1/working-*/*.pt")
+    (one_phase / "config.yaml").write_text(good)
+    finish(one_phase)
     assert files(phase) == before
-    assert "stands as it is" in (phase / "logs/train.log").read_text() and jobs(pairs) == {}
+    assert "stands as it is" in (phase / "logs/train.log").read_text() and jobs(one_phase) == {}
 
 
-def test_results_without_snakemake_s_notes_are_known_for_what_they_are(pairs):
-    study(pairs, PLAN[:1])
-    finish(pairs)
-    shutil.rmtree(pairs / ".snakemake")
-    assert jobs(pairs) == {}
-    study(pairs, [{"span": 1, "stages": [{**STAGES[0], "lr": 5e-4}]}])
-    assert jobs(pairs)["phase1_1"] == 1 and "convert" not in jobs(pairs)
-    images.write(pairs / "train/HR/image1.png", 255 - picture(seed=500))
-    assert jobs(pairs)["convert"] == 1
+def test_results_without_snakemake_s_notes_are_known_for_what_they_are(one_phase):
+    shutil.rmtree(one_phase / ".snakemake")
+    assert jobs(one_phase) == {}
+    study(one_phase, [{"span": 1, "stages": [{**STAGES[0], "lr": 5e-4}]}])
+    assert jobs(one_phase)["phase1_1"] == 1 and "convert" not in jobs(one_phase)
+    images.write(one_phase / "train/HR/image1.png", 255 - picture(seed=500))
+    assert jobs(one_phase)["convert"] == 1
 
 
-def test_results_copied_in_any_order_train_nothing(pairs):
+def test_results_copied_in_any_order_train_nothing(two_phases):
     """A plain copy gives files new times, in any order."""
-    study(pairs)
-    finish(pairs)
-    made = [file for file in (pairs / "results").rglob("*") if file.is_file() and file.parent.name != ".depends"]
+    made = [file for file in (two_phases / "results").rglob("*") if file.is_file() and file.parent.name != ".depends"]
     for second, file in enumerate(np.random.default_rng(0).permutation(made)):
         os.utime(file, (1_600_000_000 + second, 1_600_000_000 + second))
-    shutil.rmtree(pairs / ".snakemake")
-    records = [pairs / f"results/one/seed1/phase{number}/training.json" for number in (1, 2)]
+    shutil.rmtree(two_phases / ".snakemake")
+    records = [two_phases / f"results/one/seed1/phase{number}/training.json" for number in (1, 2)]
     before = [record.read_bytes() for record in records]  # with times: a training anew would have others
-    assert "phase1_1" in jobs(pairs)  # Snakemake goes by times
-    finish(pairs)
+    assert "phase1_1" in jobs(two_phases)  # Snakemake goes by times
+    finish(two_phases)
     assert [record.read_bytes() for record in records] == before
-    assert jobs(pairs) == {}
+    assert jobs(two_phases) == {}
 
 
 def test_content_of_start_weights_decides(pairs):
@@ -169,66 +182,58 @@ def test_a_second_workflow_is_refused_before_it_deletes_anything(pairs):
     finish(pairs)
 
 
-def test_another_experiment_of_the_same_name_is_kept(pairs):
-    study(pairs, PLAN[:1])
-    finish(pairs)
-    before = files(pairs / "results/one/seed1/phase1")
-    study(pairs, PLAN)  # grown: the same experiment
-    assert "phase1_1" not in jobs(pairs)
-    study(pairs, PLAN[:1], blocks={"tiny": {"network": "mcan", "channels": 6, "residual_blocks": 1}})
-    said = snakemake(pairs, "--dry-run").stderr
+def test_another_experiment_of_the_same_name_is_kept(one_phase):
+    before = files(one_phase / "results/one/seed1/phase1")
+    study(one_phase, PLAN)  # grown: the same experiment
+    assert "phase1_1" not in jobs(one_phase)
+    study(one_phase, PLAN[:1], blocks={"tiny": {"network": "mcan", "channels": 6, "residual_blocks": 1}})
+    said = snakemake(one_phase, "--dry-run").stderr
     assert "results/one holds weights of another chain or data set; it will be renamed and kept" in said
-    done = snakemake(pairs)
+    done = snakemake(one_phase)
     assert done.returncode == 0 and "it is kept as results/one.before1" in done.stderr
-    assert files(pairs / "results/one.before1/seed1/phase1") == before
-    assert files(pairs / "results/one/seed1/phase1") != before
-    study(pairs, PLAN[:1])  # back to the first one
-    done = snakemake(pairs)
+    assert files(one_phase / "results/one.before1/seed1/phase1") == before
+    assert files(one_phase / "results/one/seed1/phase1") != before
+    study(one_phase, PLAN[:1])  # back to the first one
+    done = snakemake(one_phase)
     assert done.returncode == 0 and "results/one.before1 holds weights of this chain and data set" in done.stderr
-    assert files(pairs / "results/one/seed1/phase1") == before and "phase1_1" not in done.stderr
-    assert sorted(folder.name for folder in (pairs / "results").glob("one*")) == ["one", "one.before2"]
+    assert files(one_phase / "results/one/seed1/phase1") == before and "phase1_1" not in done.stderr
+    assert sorted(folder.name for folder in (one_phase / "results").glob("one*")) == ["one", "one.before2"]
 
 
-def test_other_images_under_the_same_name_are_another_experiment(pairs):
+def test_other_images_under_the_same_name_are_another_experiment(one_phase):
     def replaced(numbers) -> None:
         for number in numbers:
             for kind in ("HR", "LR"):
                 images.write(
-                    pairs / f"train/{kind}/image{number}.png", picture(seed=900 + number) // (1 + (kind == "LR"))
+                    one_phase / f"train/{kind}/image{number}.png", picture(seed=900 + number) // (1 + (kind == "LR"))
                 )
 
-    study(pairs, PLAN[:1])
-    finish(pairs)
-    before = files(pairs / "results/one/seed1/phase1")
+    before = files(one_phase / "results/one/seed1/phase1")
     replaced([1, 2, 3])  # one is left
-    assert "another chain or data set" not in snakemake(pairs, "--dry-run").stderr
+    assert "another chain or data set" not in snakemake(one_phase, "--dry-run").stderr
     replaced([4])
-    said = snakemake(pairs, "--dry-run").stderr
+    said = snakemake(one_phase, "--dry-run").stderr
     assert "results/one holds weights of another chain or data set; it will be renamed and kept" in said
-    finish(pairs)
-    assert files(pairs / "results/one.before1/seed1/phase1") == before
-    assert files(pairs / "results/one/seed1/phase1") != before
-    assert jobs(pairs) == {}
+    finish(one_phase)
+    assert files(one_phase / "results/one.before1/seed1/phase1") == before
+    assert files(one_phase / "results/one/seed1/phase1") != before
+    assert jobs(one_phase) == {}
 
 
-def test_a_phase_that_the_plan_no_longer_has_is_named(pairs):
-    study(pairs)
-    finish(pairs)
-    study(pairs, PLAN[:1])
-    said = snakemake(pairs, "--dry-run").stderr
+def test_a_phase_that_the_plan_no_longer_has_is_named(two_phases):
+    study(two_phases, PLAN[:1])
+    said = snakemake(two_phases, "--dry-run").stderr
     assert "results/one/seed1/phase2 is of a phase that the plan no longer has" in said
     assert "it is left as it is; `multiblock clean` removes it\n" in said
 
 
-def test_looking_at_results_needs_no_images(pairs):
-    study(pairs, PLAN[:1])
-    finish(pairs)
+def test_looking_at_results_needs_no_images(one_phase):
     for split in ("train", "test"):
-        shutil.rmtree(pairs / split)
+        shutil.rmtree(one_phase / split)
     for arguments in (["--report", "report.html"], ["--list-rules"]):
-        done = snakemake(pairs, *arguments)
+        done = snakemake(one_phase, *arguments)
         assert done.returncode == 0, done.stdout + done.stderr
-    assert (pairs / "report.html").stat().st_size > 100_000
+    assert (one_phase / "report.html").stat().st_size > 100_000
 
 
 @pytest.mark.parametrize("go_on", [False, True])

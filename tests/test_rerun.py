@@ -12,7 +12,7 @@ import yaml
 
 from conftest import ROOT, picture
 from multiblock.data import images
-from test_workflow import REPORT, finish, jobs, snakemake
+from test_workflow import REPORT, finished_study, jobs, snakemake
 
 PACKAGE = Path("workflow", "multiblock")
 
@@ -46,12 +46,12 @@ def of(study: Path, *arguments: str) -> dict[str, int]:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
     """A copy of the project in which the tiny study has run."""
-    folder = tmp_path_factory.mktemp("project")
+    folder = finished_study(tmp_path_factory)
     for name in ("workflow", "profiles", "envs"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=ignored)
     shutil.copy(ROOT / "Snakefile", folder)
-    return finish(folder, "--snakefile", str(folder / "Snakefile"))
+    return folder
 
 
 @pytest.fixture
@@ -122,6 +122,16 @@ def other_bytes_at_the_same_time(study: Path) -> None:
     before, content = file.stat(), file.read_bytes()
     file.write_bytes(content[:-30] + bytes(x ^ 1 for x in content[-30:-20]) + content[-20:])
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def for_reading_only(study: Path) -> None:
+    """Nothing that a plan writes can be written, whoever tries."""
+    folders = [study / "results", *(study / "results").rglob(".depends")]
+    for folder in {folder.parent if folder.name == ".depends" else folder for folder in folders}:
+        shutil.rmtree(folder / ".depends", ignore_errors=True)
+        (folder / ".depends").write_text("")
+    (study / "results/data/digests.json").unlink()
+    (study / "results/data/digests.json").mkdir()
 
 
 def swap_folders(study: Path) -> None:
@@ -286,6 +296,7 @@ RESULTS = {
     "pictures deleted": (delete("phased/seed1/phase3/images"), {"evaluate": 1, **REPORT, "losses": 0}),
     "a table deleted": (delete("phased/psnr_by_phase.md"), {"table": 1, "figures": 1, "compare": 1}),
     "versions of Python and PyTorch": (other_versions, NOTHING),
+    "for reading only": (for_reading_only, NOTHING),
     "Snakemake's own notes deleted": (lambda study: shutil.rmtree(study / ".snakemake"), NOTHING),
 }
 

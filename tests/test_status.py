@@ -14,22 +14,24 @@ import pandas as pd
 import pytest
 import yaml
 
+from conftest import picture
 from multiblock import config
 from multiblock.cli import main
+from multiblock.data import images
 from multiblock.files import lock
 from multiblock.plan import Task
 from multiblock.runtime.device import choose
 from multiblock.training import trainer
 from multiblock.workflow import status as looking
 from multiblock.workflow.records import differences, made_file
-from test_workflow import finish, jobs, snakemake
+from test_workflow import finished_study, jobs, snakemake
 
 PHASES = [("one_go", 1), ("phased", 1), ("phased", 2), ("phased", 3)]
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
-    return finish(tmp_path_factory.mktemp("study"))
+    return finished_study(tmp_path_factory)
 
 
 @pytest.fixture
@@ -311,6 +313,20 @@ def test_another_experiment_is_left_as_it_is(study, capsys):
     lines = printed(capsys, "clean", "--arrays", "--yes")
     assert lines[1].startswith("results/data/mine ") and len(lines) == 4
     assert files() == {name: known for name, known in before.items() if not re.match(r"results/data/.*npy$", name)}
+
+
+def test_other_images_altogether_are_another_experiment_too(study, capsys):
+    for file in Path("train/HR").iterdir():
+        images.write(file, picture(seed=100 + int(file.stem.removeprefix("image"))))
+    edit(runs__phased__plan=yaml.safe_load(Path("config.yaml").read_text())["runs"]["phased"]["plan"][:2])
+    lines = printed(capsys, "status")
+    assert sum("holds weights of another chain or data set" in line for line in lines) == 2
+    # Its third phase is not this plan's to remove.
+    assert not any("phase that the plan no longer has" in line for line in lines)
+    assert {phase.state for phase in phases().values()} == {"waiting"}
+    before = files()
+    printed(capsys, "clean", "--yes")
+    assert files() == before
 
 
 def test_nothing_is_removed_under_a_workflow_or_a_training(study, capsys):

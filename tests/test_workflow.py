@@ -16,6 +16,7 @@ import forked
 from conftest import ROOT, picture
 from multiblock.data import images
 from multiblock.model import chain
+from once import once
 
 
 def command(folder: Path, *arguments: str) -> list[str]:
@@ -66,10 +67,15 @@ def finish(folder: Path, *arguments: str, **changes) -> Path:
     return folder
 
 
+def finished_study(factory: pytest.TempPathFactory) -> Path:
+    """A folder of one's own in which the tiny study has run."""
+    return once(factory, "study", finish, factory.mktemp("study"))
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
-    """A folder in which the tiny study has run; the last test on it makes it grow."""
-    return finish(tmp_path_factory.mktemp("study"))
+    """The finished study; the last test on it makes it grow."""
+    return finished_study(tmp_path_factory)
 
 
 def test_every_file_is_where_it_should_be(finished):

@@ -93,9 +93,13 @@ def _experiment(run: Run, images: Sequence[str]) -> dict[str, Any]:
     return json.loads(json.dumps({"data": run.data.name, "chain": chain, "images": sorted(images)}))
 
 
-def left_phases(study: Study) -> list[Path]:
-    """Folders of phases that the plan no longer has; those of another experiment are not this plan's."""
-    found, others = [], other_experiments(study)
+def left_phases(study: Study, images: Mapping[str, Sequence[str]] | None = None) -> list[Path]:
+    """Folders of phases that the plan no longer has; those of another experiment are not this plan's.
+
+    Args:
+        images: see :func:`other_experiments`.
+    """
+    found, others = [], other_experiments(study, images)
     for run in study.runs.values():
         if Path(study.results, run.name) in others:
             continue

@@ -31,34 +31,48 @@ class Records:
     Args:
         digests: of files, by content.
         write: whether the files may be written; a report, for example, leaves them as they are.
+        plans: whether nothing will run: what cannot be written, as in results that are for reading only, is then
+            written elsewhere for the time of this process.
         say: tells the user a line.
         real: gives the path of a file that may be in the folder of a phase that another run owns.
     """
 
     def __init__(
-        self, digests: Digests, write: bool, say: Callable[[str], None], real: Callable[[Path], Path] = Path
+        self,
+        digests: Digests,
+        write: bool,
+        say: Callable[[str], None],
+        real: Callable[[Path], Path] = Path,
+        plans: bool = False,
     ) -> None:
-        self._digests, self._write, self._say, self._real = digests, write, say, real
+        self._digests, self._write, self._say, self._real, self._plans = digests, write, say, real, plans
         self._other_versions: set[str] = set()
-        self._seen: set[Path] = set()
+        self._written: dict[Path, Path] = {}
 
     def depends(self, folder: Path, name: str, on: Callable[[], Mapping[str, Any]]) -> str:
         """Write what the result ``name`` in ``folder`` depends on; the path of that record, for ``input`` of a rule."""
-        own = file = folder / ".depends" / f"{name}.json"
-        if self._write and target(folder):
-            # Only where nothing is to run: the folder is still that of another run, which wants something else in it.
-            file = Path(self._elsewhere.name, *folder.parts[-3:], file.name)
-        if self._write and file not in self._seen:
-            self._seen.add(file)
+        own = folder / ".depends" / f"{name}.json"
+        if self._write and own not in self._written:
             plain = json.loads(json.dumps(on()))  # tuples are lists, as they are when they are read again
             made = read_json(made_file(own))
             stands = made.get("depends") == plain and not any(self._changed(folder, made))
-            if read_json(file) != plain or not stands:
-                write_text(file, json.dumps(plain, indent=2, sort_keys=True) + "\n")
+            self._written[own] = self._written_to(own, plain, stands)
             if stands:
-                os.utime(file, (_LONG_AGO, _LONG_AGO))
                 self._compare_versions(made)
-        return str(file)
+        return str(self._written.get(own, own))
+
+    def _written_to(self, own: Path, plain: Mapping[str, Any], stands: bool) -> Path:
+        """Write a record, with a time that says whether its result stands; where it lies."""
+        # Only where nothing is to run: the folder is still that of another run, which wants something else in it.
+        if not target(own.parent.parent):
+            try:
+                return _put(own, plain, stands)
+            except OSError:
+                if not self._plans:
+                    raise
+        folder = own.parent.parent
+        inside = Path(folder.relative_to(folder.anchor)).parts[-3:]
+        return _put(Path(self._elsewhere.name, *inside, own.name), plain, stands)
 
     @cached_property
     def _elsewhere(self) -> tempfile.TemporaryDirectory[str]:
@@ -97,6 +111,14 @@ class Records:
                 file = self._real(Path(os.path.normpath(folder / name)))
                 if file.is_file() and self._digests.of(file) != digest:
                     yield name
+
+
+def _put(file: Path, plain: Mapping[str, Any], stands: bool) -> Path:
+    if read_json(file) != plain or not stands:
+        write_text(file, json.dumps(plain, indent=2, sort_keys=True) + "\n")
+    if stands:
+        os.utime(file, (_LONG_AGO, _LONG_AGO))
+    return file
 
 
 def differences(before: Any, now: Any, place: str = "") -> Iterator[str]:

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from logging import LogRecord
 from pathlib import Path
@@ -81,16 +81,22 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
         images = {name: inspect(data, inspection, study.largest_patch(name)) for name, data in study.data.items()}
         trained_with = {name: trained_images(data, inspection) for name, data in study.data.items()}
         _look_around(study, call, trained_with)
-    records = Records(digests, write=not call.looks, say=say, real=layout.real)
+    records = Records(digests, write=not call.looks, say=say, real=layout.real, plans=call.plans)
     on = Dependencies(study, layout, lambda data: "" if call.looks else images[data], digests.of)
     if main:
         _share(study, layout, on, records, call)
     else:
         layout.owners |= as_linked(study, layout)
     if not call.looks:
-        digests.save()
-        atexit.register(digests.save)  # what is learnt while jobs are planned
+        _save(digests, call)
+        atexit.register(_save, digests, call)  # what is learnt while jobs are planned
     return Started(study, layout, records, on, threads)
+
+
+def _save(digests: Digests, call: Call) -> None:
+    """Keep what was learnt; a plan of results that are for reading only does without."""
+    with suppress(OSError) if call.plans else nullcontext():
+        digests.save()
 
 
 def _gpus(workflow: Any) -> int | None:
@@ -138,7 +144,7 @@ def _look_around(study: Study, call: Call, images: Mapping[str, Sequence[str]]) 
             say(f"{what}; it will be renamed and kept")
         else:
             say(f"{what}; it is kept as {set_aside(folder)}")
-    for folder in left_phases(study):
+    for folder in left_phases(study, images):
         say(f"{folder} is of a phase that the plan no longer has; it is left as it is; `multiblock clean` removes it")
     if call.works:
         note_experiments(study, images)

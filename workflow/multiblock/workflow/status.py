@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from multiblock.config import Study
-from multiblock.data.inspection import Inspection, inspect
+from multiblock.data.inspection import Inspection, inspect, trained_images
 from multiblock.errors import UserError, one_line
 from multiblock.files import Digests, is_held
 from multiblock.model.metadata import digest_of_result
@@ -110,7 +110,8 @@ class _Look:
         self.digests = Digests(self.layout.digests, digest_of_result)
         self.images: dict[str, str] = {}
         self.unseen: dict[str, str] = {}  # data sets whose images cannot be looked at, and why
-        self.aside = other_experiments(study)
+        self.trained = {name: trained for name in study.data if (trained := self._trained_images(name))}
+        self.aside = other_experiments(study, self.trained)
         self.on = Dependencies(study, self.layout, self._images, self.digests.of)
         self.results = Results(study, self.layout, self.on)
         records = Records(self.digests, write=False, say=lambda _: None, real=self.layout.real)
@@ -130,12 +131,21 @@ class _Look:
             self.unseen[data] = one_line(error)
             return str(made_of(Path(self.layout.data.format(data=data)), "convert").get("images"))
 
+    def _trained_images(self, data: str) -> list[str]:
+        """Digests of the images that a data set trains with; none where there are no results, or no images."""
+        if not Path(self.layout.data.format(data=data)).is_dir():
+            return []
+        try:
+            return trained_images(self.study.data[data], Inspection(self.digests))
+        except (UserError, OSError):  # the same is said where all images are looked at
+            return []
+
     def status(self) -> Status:
         study = self.study
         found = Status(
             data=[self._data(name) for name in study.data],
             aside=self.aside,
-            left=left_phases(study),
+            left=left_phases(study, self.trained),
             before=[*phases_set_aside(study), *runs_set_aside(study)],
             others=not_named(study),
         )
