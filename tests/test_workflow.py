@@ -36,8 +36,10 @@ def jobs(folder: Path, *arguments: str) -> dict[str, int]:
     """The jobs of a dry run and how often each would run."""
     done = snakemake(folder, "--dry-run", *arguments)
     assert done.returncode == 0, done.stderr + done.stdout
-    counted = re.findall(r"^(\w+) +(\d+)$", (done.stdout + done.stderr).split("\nReasons:")[0], re.MULTILINE)
-    return {name: int(count) for name, count in counted if name not in ("all", "total")}
+    said = done.stdout + done.stderr
+    line = re.search(r"^jobs: (.+)$", said, re.MULTILINE)
+    assert line or "Nothing to be done" in said, said
+    return {name: int(count) for name, count in re.findall(r"(\w+) (\d+)", line[1] if line else "")}
 
 
 def write_config(folder: Path, **changes) -> None:

@@ -148,7 +148,9 @@ class Execution:
             if memory.ran_out(error):
                 raise
             clear_gradients(span)
-            log.warning("not recorded as a CUDA graph after all: %s", (str(error).strip() or "no reason").splitlines()[0])
+            log.warning(
+                "not recorded as a CUDA graph after all: %s", (str(error).strip() or "no reason").splitlines()[0]
+            )
             return function
         self.ran[-1] = replace(self.ran[-1], recorded=True)
         return made

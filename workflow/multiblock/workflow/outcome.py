@@ -32,8 +32,12 @@ def psnr(folder: Path, number: int, before: Path | None = None) -> dict[int | st
         columns |= {key: column for key, column in _columns(before, number - 1).items() if key != _INPUT}
     if number not in columns or _INPUT not in columns:
         return {}
-    images = [image for image in columns[number] if all(math.isfinite(c.get(image, math.nan)) for c in columns.values())]
-    return {key: sum(column[image] for image in images) / len(images) for key, column in columns.items()} if images else {}
+    images = [
+        image for image in columns[number] if all(math.isfinite(c.get(image, math.nan)) for c in columns.values())
+    ]
+    return (
+        {key: sum(column[image] for image in images) / len(images) for key, column in columns.items()} if images else {}
+    )
 
 
 def _columns(folder: Path, number: int) -> dict[int | str, dict[str, float]]:

@@ -17,6 +17,8 @@ from multiblock.workflow.records import Records
 from multiblock.workflow.results import Results
 from multiblock.workflow.standing import Standing, in_words
 
+_SPLITS = {"train": "training", "validation": "validation", "test": "test"}
+
 _MOST_ROWS = 30
 """Phases of all runs together that get a line each; where there are more, a run gets one."""
 
@@ -53,7 +55,9 @@ class Overview:
                 yield f"run {run.name}{on}, {seeds}: phases {spans}; {said}"
                 continue
             yield f"run {run.name}{on}, {seeds}"
-            yield from outcome.aligned([("phase", "trains", "iterations", "now"), *(row for _, row in rows)], indent="  ")
+            yield from outcome.aligned(
+                [("phase", "trains", "iterations", "now"), *(row for _, row in rows)], indent="  "
+            )
         yield self._amount(jobs, outlook, trained)
         if dry:
             counted = Counter(job.rule for job in sorted(jobs, key=_place) if job.kind != "all")
@@ -62,9 +66,9 @@ class Overview:
 
     def _data(self) -> Iterator[str]:
         for name, data in self.study.data.items():
-            counts = self.images.get(name)
-            said = f": {counts['train']} training, {counts['validation']} validation, {counts['test']} test images"
-            yield f"data {name}, x{data.scale}{said if counts else ''}"
+            counts = self.images.get(name, {})
+            said = ", ".join(f"{counts[split]} {what}" for split, what in _SPLITS.items() if split in counts)
+            yield f"data {name}, x{data.scale}{f': {said} images' if said else ''}"
 
     def _is_of(self, run: Run, jobs: Sequence[Job]) -> bool:
         """Whether a job makes something of a run, or of a phase that it shows."""
@@ -78,7 +82,9 @@ class Overview:
         for seed, state in found:
             by_state.setdefault(state, []).append(seed)
         said = [
-            state if len(by_state) == 1 else f"{state} (seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))})"
+            state
+            if len(by_state) == 1
+            else f"{state} (seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))})"
             for state, seeds in by_state.items()
         ]
         iterations = " + ".join(str(stage.iterations) for stage in phase.stages)
@@ -128,7 +134,6 @@ class _States:
         judged = [self._standing.judge(one, f"phase {number}") for one in self._results.of_phase(run, seed, number)]
         why = in_words(judged[0].why)
         return f"to train again{f': {why}' if why else ''}"
-
 
 
 def _place(job: Job) -> tuple[int, int, str]:

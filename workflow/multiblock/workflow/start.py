@@ -19,6 +19,7 @@ from multiblock.data.inspection import Inspection, counted, inspect, trained_ima
 from multiblock.errors import UserError
 from multiblock.files import Digests, lock
 from multiblock.model.metadata import digest_of_result
+from multiblock.workflow import stops
 from multiblock.workflow.call import Call, called_for
 from multiblock.workflow.dependencies import Dependencies
 from multiblock.workflow.experiments import (
@@ -67,6 +68,7 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
     cores, gpus = workflow.cores or 1, _gpus(workflow)
     threads = threads_of_a_job(study.threads, cores, gpus)
     if main:
+        stops.in_one_line()
         if call.works and workflow.cores == 0:  # Snakemake would wait for ever
             raise UserError("--cores: found 0; allowed are 1 or more, or all")
         _check_paths(workflow)
@@ -74,9 +76,9 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
         start_jobs(call.forced, parallel=several and threads < cores and gpus != 1)
     if call.works:
         hold(Path(study.results))
-    stops: list[Callable[[], None]] = []
+    on_stop: list[Callable[[], None]] = []
     if call.works or not main:
-        _one_line_for_a_stop(stops)
+        _one_line_for_a_stop(on_stop)
     digests = Digests(layout.digests, digest_of_result)
     inspection = Inspection(digests)
     counts: dict[str, dict[str, int]] = {}
@@ -99,7 +101,7 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
     terminal = None
     if main and not call.looks:
         terminal = install(workflow, Overview(study=study, layout=layout, on=on, records=records, images=counts))
-        stops += [terminal.stop] if terminal else []
+        on_stop += [terminal.stop] if terminal else []
     return Started(study, layout, records, on, threads, terminal)
 
 
@@ -177,12 +179,12 @@ def hold(results: Path) -> None:
     _HELD.enter_context(lock(results, "running the workflow"))
 
 
-def _one_line_for_a_stop(stops: Sequence[Callable[[], None]]) -> None:
+def _one_line_for_a_stop(on_stop: Sequence[Callable[[], None]]) -> None:
     """After Ctrl-C or SIGTERM let Snakemake's log be silent on failed jobs: a stop is no failure, and jobs say what
     they did.
 
     Args:
-        stops: what is to be called then.
+        on_stop: what is to be called then.
     """
     from snakemake.logging import logger
 
@@ -191,7 +193,7 @@ def _one_line_for_a_stop(stops: Sequence[Callable[[], None]]) -> None:
     def stop() -> None:
         nonlocal stopped
         stopped = True
-        for call in stops:
+        for call in on_stop:
             call()
 
     def note(number: int, frame: FrameType | None) -> None:

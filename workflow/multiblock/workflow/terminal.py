@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from multiblock.training.progress import duration
-from multiblock.workflow import outcome, tells
+from multiblock.workflow import outcome, stops, tells
 from multiblock.workflow.outlook import JOB_SECONDS, Job, Outlook, outlook
 from multiblock.workflow.overview import Overview
 from multiblock.workflow.screen import Screen
@@ -28,7 +28,10 @@ SHORT = "MULTIBLOCK_TERMINAL"
 _ENDED = "returned non-zero exit status 1."
 """How Snakemake's message on a job ends that has ended by itself."""
 
-_FINAL = ("Exiting because a job execution failed", "WorkflowError:\nAt least one job did not complete successfully")
+_FINAL = "WorkflowError:\nAt least one job did not complete successfully"
+
+_NOISE = ("Exiting because a job execution failed", "Cannot restore")
+"""What Snakemake says of each job that fails: of outputs too that were never there."""
 
 _NOTHING = "Nothing to be done"
 
@@ -84,7 +87,7 @@ class Terminal(logging.Handler):
                 self._events[str(event)](record)
             elif record.getMessage().startswith(_NOTHING):
                 self._say_all_stands()
-            elif record.levelno >= logging.WARNING and not record.getMessage().startswith(_FINAL):
+            elif record.levelno >= logging.WARNING and not record.getMessage().startswith(_NOISE):
                 self._plain.handle(record)
         except Exception:  # a fault in here must not hide what was to be said, nor end the workflow
             self._plain.handle(record)
@@ -101,12 +104,12 @@ class Terminal(logging.Handler):
             return
         study, seconds = self._overview.study, duration(time.monotonic() - self._begun)
         if "all" in self._wanted:
-            print(file=sys.stderr)
+            _say("")
             for line in outcome.aligned(list(outcome.table(study))):
                 _say(line)
             for line in outcome.sentences(study):
                 _say(line)
-            print(file=sys.stderr)
+            _say("")
             for line in outcome.where(study, self._overview.layout):
                 _say(line)
         _say(f"done in {seconds}")
@@ -138,7 +141,7 @@ class Terminal(logging.Handler):
             for line in overview.lines(jobs, self._outlook, dry=self._dry):
                 _say(line)
         if not self._dry and not self._quiet:
-            print(file=sys.stderr)
+            _say("")
             self._screen.start()
 
     def _begin(self, record: Any) -> None:
@@ -215,7 +218,7 @@ class Terminal(logging.Handler):
     def _note(self, job: Job, told: dict[str, Any]) -> None:
         """Learn from what a job tells."""
         device = str(told.get("device", "")).removeprefix("device ").partition(", precision")[0]
-        if device and device != self._device:
+        if device and device != self._device and "ended" not in told:
             self._device = device
             if not self._quiet:
                 _say(f"trains on {device}")
@@ -235,7 +238,7 @@ class Terminal(logging.Handler):
         self._screen.stop()
         logs = [job.log for job, _ in self._at_work.values()] + [job.log for job, _ in self._failed]
         if self._stopped and not any(tells.read(self._folder, log).get("ended") == "stop" for log in logs):
-            _say("multiblock: stopped; the same command goes on")
+            stops.say()
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
@@ -271,4 +274,5 @@ def _bar(share: float) -> str:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    sys.stderr.write(line + "\n")  # in one piece, as others write too
+    sys.stderr.flush()
