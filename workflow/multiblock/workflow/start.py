@@ -21,6 +21,7 @@ from multiblock.files import Digests, lock
 from multiblock.model.metadata import digest_of_result
 from multiblock.workflow import stops
 from multiblock.workflow.call import Call, called_for
+from multiblock.workflow.check import check_installed
 from multiblock.workflow.dependencies import Dependencies
 from multiblock.workflow.experiments import (
     bring_back,
@@ -62,6 +63,7 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
     """
     config.update(configuration.checked(config))
     study = configuration.load(config)
+    check_installed(study)
     layout = Layout(study)
     main = workflow.is_main_process
     call = called_for(arguments) if main else Call(looks=True)
