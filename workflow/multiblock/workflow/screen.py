@@ -76,10 +76,11 @@ class Screen:
         try:
             while True:
                 ends = self._ends.is_set()
-                if select.select([self._pipe], [], [], 0.05 if ends else _REDRAW)[0]:
-                    *lines, waiting = (waiting + os.read(self._pipe, 65536)).split(b"\n")
+                data = self._read(0.05 if ends else _REDRAW)
+                if data:
+                    *lines, waiting = (waiting + data).split(b"\n")
                     drawing.lines(self._without_stops(lines) if self._frozen else lines)
-                elif ends:
+                elif ends or data is None:
                     drawing.lines(self._held + ([waiting] if waiting else []))
                     drawing.below([])
                     return
@@ -104,11 +105,15 @@ class Screen:
     def _pass_on(self, waiting: bytes) -> None:
         with suppress(OSError):
             os.write(self._terminal, waiting)
-        while not self._ends.is_set() or select.select([self._pipe], [], [], 0.05)[0]:
-            if select.select([self._pipe], [], [], _REDRAW)[0]:
-                data = os.read(self._pipe, 65536)
-                with suppress(OSError):  # the terminal may be gone
-                    os.write(self._terminal, data)
+        while (data := self._read(_REDRAW)) or (data is not None and not self._ends.is_set()):
+            with suppress(OSError):  # the terminal may be gone
+                os.write(self._terminal, data)
+
+    def _read(self, seconds: float) -> bytes | None:
+        """What comes through the pipe within so many seconds, nothing or more; None where nobody can write any more."""
+        if not select.select([self._pipe], [], [], seconds)[0]:
+            return b""
+        return os.read(self._pipe, 65536) or None
 
     def _say_now_and_then(self) -> None:
         due: dict[str, tuple[float, float]] = {}  # by job: when the next line is due, and seconds to the one after it
@@ -137,7 +142,7 @@ class _Drawing:
         """Show lines below all others, in place of those that were there, each cut to the terminal's width."""
         width = shutil.get_terminal_size().columns
         with suppress(OSError):
-            width = os.get_terminal_size(self._terminal).columns
+            width = os.get_terminal_size(self._terminal).columns or width
         lines = [line[: max(width - 1, 10)] for line in lines if line]
         if lines != self._shown:
             self._write((self._erased() + "\r\n".join(lines)).encode(errors="replace"))
