@@ -25,6 +25,7 @@ IMPORT_NAMES = {
     "pypng": "png",
     "pyyaml": "yaml",
     "pillow-heif": "pillow_heif",
+    "tensorboardx": "tensorboardX",
 }
 """What a distribution is imported as, where that is not its name."""
 
@@ -97,7 +98,7 @@ def imported(folder: Path) -> set[str]:
 
 def test_the_package_imports_only_what_it_asks_for():
     package = ROOT / "workflow" / "multiblock"
-    lines = PROJECT["dependencies"] + [line for extra in NOT_INSTALLED for line in EXTRAS[extra]]
+    lines = PROJECT["dependencies"] + [line for extra in (*NOT_INSTALLED, "tensorboard") for line in EXTRAS[extra]]
     core = {IMPORT_NAMES.get(name, name) for name in wanted(lines)}
     assert imported(package) <= core | wanted(EXTRAS["workflow"]).keys()
     # Only what scripts and rules share may count on the workflow's own packages.

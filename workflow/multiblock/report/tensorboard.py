@@ -10,11 +10,11 @@ import pandas as pd
 
 TAGS = {
     "loss": "training/loss",
-    "lr": "training/learning rate",
-    "gradient_norm": "training/norm of the gradient",
-    "psnr_rgb_validation": "validation/PSNR RGB [dB]",
+    "lr": "training/lr",
+    "gradient_norm": "training/gradient_norm",
+    "psnr_rgb_validation": "validation/psnr_rgb",
 }
-"""Columns of a history, and what TensorBoard calls them."""
+"""Columns of a history, and what TensorBoard calls them; PSNR in dB."""
 
 
 def write(histories: Mapping[tuple[int, int], Path], out: Path) -> None:
