@@ -19,3 +19,13 @@ rule all:
     input:
         [layout.promised(run) for run in study.runs],
         layout.study_reports(),
+
+
+onsuccess:
+    if started.terminal:
+        started.terminal.succeeded()
+
+
+onerror:
+    if started.terminal:
+        started.terminal.failed()

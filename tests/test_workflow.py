@@ -37,8 +37,10 @@ def jobs(folder: Path, *arguments: str) -> dict[str, int]:
     """The jobs of a dry run and how often each would run."""
     done = snakemake(folder, "--dry-run", *arguments)
     assert done.returncode == 0, done.stderr + done.stdout
-    counted = re.findall(r"^(\w+) +(\d+)$", (done.stdout + done.stderr).split("\nReasons:")[0], re.MULTILINE)
-    return {name: int(count) for name, count in counted if name not in ("all", "total")}
+    said = done.stdout + done.stderr
+    line = re.search(r"^jobs: (.+)$", said, re.MULTILINE)
+    assert line or "Nothing to be done" in said, said
+    return {name: int(count) for name, count in re.findall(r"(\w+) (\d+)", line[1] if line else "")}
 
 
 def write_config(folder: Path, **changes) -> None:
@@ -64,6 +66,7 @@ def finish(folder: Path, *arguments: str, **changes) -> Path:
     write_config(folder, **changes)
     done = snakemake(folder, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
+    (folder / "said.txt").write_bytes((done.stdout + done.stderr).encode())
     return folder
 
 
@@ -94,6 +97,42 @@ def test_every_file_is_where_it_should_be(finished):
     curves = ("curves.csv", "curves.png", "curves_times.csv", "curves_times.png")
     for name in (*compared, *curves, "losses.csv", "losses/all.png", "budget.md"):
         assert (results / f"tiny_{name}").exists(), name
+
+
+def test_the_terminal_has_few_lines_and_one_for_each_phase(finished):
+    said = (finished / "said.txt").read_bytes().decode()
+    lines = said.splitlines()
+    # 9 of the plan, 8 of phases that end below no network, a few that move, 10 at the end.
+    assert len(lines) <= 40, said
+    assert "\r" not in said and "\x1b" not in said
+    assert not [line for line in lines if line.strip().startswith(("input:", "output:", "jobid:", "reason:"))]
+    for run, phases in (("phased", 3), ("one_go", 1)):
+        table = pd.read_csv(finished / "results" / run / "psnr_by_phase.csv", dtype={"phase": str}).set_index("phase")
+        for phase in range(1, phases + 1):
+            told = f"{run}, phase {phase}: {table.psnr_rgb_composed[str(phase)]:.3f} dB"
+            assert sum(line.startswith(told) for line in lines) == 1, said
+        assert [line.split()[:3] for line in lines if line.startswith(f"{run}  ")] == [
+            [run, str(phases), f"{table.psnr_rgb_composed.iloc[-1]:.3f}"]
+        ]
+    assert re.search(r"^results/tiny_comparison\.md +the runs side by side", said, re.MULTILINE)
+    weights = re.search(r"^multiblock upscale (\S+) photo.jpg", said, re.MULTILINE)
+    assert weights and (finished / weights[1]).exists()
+    assert lines[-1].startswith("done in ")
+
+
+def test_snakemake_s_own_words_are_shown_on_request(finished):
+    arguments = ("--dry-run", "--forcerun", "phase3_1")
+    short, own = (snakemake(finished, *arguments, *more) for more in ((), ("--workflow-profile", "none")))
+    said = short.stdout + short.stderr
+    assert "jobid:" not in said and re.search(r"^  3 +1-2 +3 +to train again", said, re.MULTILINE), said
+    assert re.search(r"^  1 +1 +4 \+ 3 +stands, \d+\.\d{3} dB$", said, re.MULTILINE), said
+    for words in (own, snakemake(finished, *arguments, "--verbose")):
+        assert "rule phase3_1:" in words.stdout + words.stderr and "output: results/" in words.stdout + words.stderr
+
+
+def test_an_error_of_snakemake_s_is_shown(finished):
+    done = snakemake(finished, "--dry-run", "nosuch")
+    assert done.returncode == 1 and "No rule to produce nosuch" in done.stdout + done.stderr
 
 
 def test_the_table_names_what_others_rely_on(finished):

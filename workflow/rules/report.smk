@@ -145,6 +145,23 @@ rule residuals:
         "../scripts/residuals.py"
 
 
+rule tensorboard:
+    """The histories of a run's phases as TensorBoard reads them."""
+    input:
+        histories=lambda wildcards: layout.of_phases(wildcards.run, "history.csv"),
+        depends=depends(f"{RESULTS}/{{run}}", "tensorboard", on.tensorboard),
+    output:
+        directory(f"{RESULTS}/{{run}}/tensorboard"),
+    log:
+        f"{RESULTS}/{{run}}/logs/tensorboard.log",
+    conda:
+        ENVIRONMENT
+    params:
+        of=lambda wildcards: layout.seeds_and_phases(wildcards.run),
+    script:
+        "../scripts/tensorboard_log.py"
+
+
 rule compare:
     """The runs of a study side by side."""
     input:

@@ -94,6 +94,7 @@ class Report:
     zoom: int
     blocks: bool
     residuals: bool
+    tensorboard: bool
     baseline: str | None = None
     losses: Mapping[str, list[str]] | None = None
     reference_losses: str | None = None

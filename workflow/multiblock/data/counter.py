@@ -1,10 +1,13 @@
 """How far a walk over many images is: a bar on a terminal, a line now and then elsewhere; nothing for a quick one."""
 
+import logging
 import sys
 import time
 from types import TracebackType
 
 from tqdm import tqdm
+
+log = logging.getLogger(__name__)
 
 _DELAY, _INTERVAL = 3, 15
 """Seconds before anything is shown, and between two lines where there is no terminal."""
@@ -39,6 +42,7 @@ class ImageCounter:
         """The next image is begun."""
         self._bar.update()
         self._done += 1
+        log.debug("%s", self._what, extra={"progress": {"done": self._done, "of": self._total, "note": "images"}})
         if self._bar.disable and time.monotonic() > self._due:
             share = f" of {self._total}" if self._total else ""
             print(f"{self._what}: {self._done}{share}", file=sys.stderr, flush=True)

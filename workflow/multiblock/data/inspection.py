@@ -94,3 +94,8 @@ def trained_images(data: DatasetConfig, inspection: Inspection) -> list[str]:
     """Digests of the HR images that are trained with: those of the train and validation splits."""
     found = find(data, lambda file: inspection.look(file)[1:])
     return [inspection.look(item.hr)[0] for split in ("train", "validation") for item in found[split]]
+
+
+def counted(data: DatasetConfig, inspection: Inspection) -> dict[str, int]:
+    """How many images each split has."""
+    return {split: len(items) for split, items in find(data, lambda file: inspection.look(file)[1:]).items()}

@@ -43,6 +43,11 @@ def generate(
             for name, image in zip(source.names, source, strict=True):
                 result, tilings[name] = tiles.infer(network, image, device, memory_gib)
                 target.add(name, to_bytes(result) if cache == "uint8" else result.astype(np.float16))
+                log.debug(
+                    "%s",
+                    name,
+                    extra={"progress": {"done": len(tilings), "of": len(source), "note": f"{split} images"}},
+                )
         log.info("%s: %d images", out / split, len(source))
         if line := tiles.said(tilings):
             log.info("%s: %s", out / split, line)

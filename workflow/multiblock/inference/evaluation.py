@@ -83,6 +83,7 @@ def evaluate(
         if len(span.specs) < len(network.specs):
             alone = tiles.run(span, staged_inputs[number], device, memory_gib)
             staged[name] = measured(alone, reference, what=f"{made} of its cached image")
+        log.debug("%s", name, extra={"progress": {"done": len(composed), "of": len(references), "note": "test images"}})
     rows = [_row("input", name, figures, figures, 1, measures) for name, figures in before.items()]
     rows += [
         _row(str(phase), name, figures, staged[name], tilings[name].tiles, measures)
@@ -102,14 +103,14 @@ def _log_gain(phase: int, before: Mapping[str, Figures], composed: Mapping[str, 
     columns = [{name: figures["psnr_rgb"] for name, figures in one.items()} for one in (before, composed)]
     (plain, psnr), left_out = means(columns)
     if not np.isfinite([plain, psnr]).all():
-        log.info("phase %d: no gain can be given: each test image equals HR before the network or after it", phase)
+        log.warning("phase %d: no gain can be given: each test image equals HR before the network or after it", phase)
         return
     count = len(composed) - len(left_out)
     log.info("phase %d: %+.3f dB RGB over the input, mean of %d test images", phase, psnr - plain, count)
     if left_out:
-        log.info("left out of the mean, as input or result equals HR (PSNR infinite): %s", listed(left_out))
+        log.warning("left out of the mean, as input or result equals HR (PSNR infinite): %s", listed(left_out))
     if psnr < plain:
-        log.warning("phase %d: BELOW NO NETWORK: %.3f dB RGB, the input itself has %.3f dB", phase, psnr, plain)
+        log.info("phase %d: BELOW NO NETWORK: %.3f dB RGB, the input itself has %.3f dB", phase, psnr, plain)
 
 
 def no_network(low: np.ndarray, height: int) -> np.ndarray:

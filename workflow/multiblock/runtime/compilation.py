@@ -121,7 +121,7 @@ class Execution:
                     raise UserError(
                         f"compile: found always, but the network cannot be compiled: {why}; allowed are auto, never"
                     ) from error
-                log.info("not compiled after all: %s", why)
+                log.warning("not compiled after all: %s", why)
                 plan = Ran(False, f"it was tried: {why}")
             else:
                 self.ran.append(plan)
@@ -148,7 +148,9 @@ class Execution:
             if memory.ran_out(error):
                 raise
             clear_gradients(span)
-            log.info("not recorded as a CUDA graph after all: %s", (str(error).strip() or "no reason").splitlines()[0])
+            log.warning(
+                "not recorded as a CUDA graph after all: %s", (str(error).strip() or "no reason").splitlines()[0]
+            )
             return function
         self.ran[-1] = replace(self.ran[-1], recorded=True)
         return made

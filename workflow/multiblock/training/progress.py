@@ -21,6 +21,9 @@ _TIMED = 6
 _QUIET_SECONDS = 30
 """Time between two lines where there is no terminal."""
 
+_TELLING_SECONDS = 0.2
+"""Time between two notes of how far it is, to whoever started this job."""
+
 _RECENT = 50
 """Iterations whose times the expected time follows."""
 
@@ -40,7 +43,7 @@ class Progress:
         self._task = task
         self._step = self._first = step
         self._note = ""
-        self._at = self._said = time.monotonic()
+        self._at = self._said = self._told = time.monotonic()
         self._rates: deque[float] = deque(maxlen=_RECENT)  # seconds a pixel, of the last iterations
         self._usual: float | None = None
         self._stack = ExitStack()
@@ -81,6 +84,8 @@ class Progress:
                 "%d of %d iterations, expected time left %s%s", self._step, self._task.iterations, left, self._note
             )
             self._said = now
+        if here >= _TIMED:
+            self._tell(now)
         if here == _RECENT:
             self._usual = self._rate()
         elif self._usual and here % _RECENT == 0 and self._rate() > _SLOW * self._usual:
@@ -90,6 +95,28 @@ class Progress:
                 self._rate() / self._usual,
             )
             self._usual = None  # said once
+
+    def _tell(self, now: float) -> None:
+        """Tell whoever started this job how far it is, a few times a second."""
+        if now - self._told < _TELLING_SECONDS and self._step < self._task.iterations:
+            return
+        self._told, rate = now, self._rate()
+        iterations = 1 / max(rate * self._task.pixels(self._step - 1, self._step), 1e-9)
+        log.debug(
+            "%d of %d iterations",
+            self._step,
+            self._task.iterations,
+            extra={
+                "progress": {
+                    "done": self._step,
+                    "of": self._task.iterations,
+                    "rate": f"{iterations:.3g} it/s" if iterations < 1000 else f"{iterations:.0f} it/s",
+                    "note": self._note.removeprefix(", "),
+                    "seconds_left": rate * self._task.pixels(self._step, self._task.iterations),
+                    "seconds_a_block_pixel": rate / (self._task.last - self._task.first + 1),
+                }
+            },
+        )
 
     def _rate(self) -> float:
         """Seconds a pixel, as the last iterations took; one that was held up does not count for much."""
@@ -106,12 +133,13 @@ class Progress:
 
     def stopped(self, step: int, signal: str) -> None:
         """Say where training was stopped."""
-        log.info(
+        log.warning(
             "stopped by %s after iteration %d of %d of phase %d; the same command goes on from there",
             signal,
             step,
             self._task.iterations,
             self._task.phase,
+            extra={"progress": {"ended": "stop"}},
         )
 
 

@@ -152,7 +152,13 @@ class Trainer:
         self.frozen: list[str] = []
         self.trained = Trained(self.span)
         self.pending: list[torch.Tensor] = []  # losses and gradient norms that are not checked yet
-        log.info("%s; %s; %s", self.device, self.execution, self.sampler.about)
+        log.info(
+            "%s; %s; %s",
+            self.device,
+            self.execution,
+            self.sampler.about,
+            extra={"progress": {"device": str(self.device)}},
+        )
         log.info(
             "%s parameters, %d iterations in %d stages, %.3g block-pixels",
             f"{self.span.parameters_count:,}",

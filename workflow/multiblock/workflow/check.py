@@ -3,13 +3,28 @@
 import hashlib
 import logging
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 from multiblock.config import Study
+from multiblock.errors import UserError
 from multiblock.files import write_text
 from multiblock.workflow import code_digest
 
 log = logging.getLogger(__name__)
+
+
+def check_installed(study: Study) -> None:
+    """Check that the packages are there that a study asks for.
+
+    Raises:
+        UserError: one is missing.
+    """
+    if study.report.tensorboard and find_spec("tensorboardX") is None:
+        raise UserError(
+            "report.tensorboard: found true, and the package tensorboardX is not installed: "
+            'pip install "multiblock[tensorboard]"; or leave the key out'
+        )
 
 
 def check(study: Study) -> str:
@@ -24,6 +39,7 @@ def check(study: Study) -> str:
     began, phases = time.monotonic(), 0
     from multiblock.training.feasibility import Feasibility
 
+    check_installed(study)
     feasibility = Feasibility()
     for run in study.runs.values():
         feasibility.check([run.plan.task(number, 0) for number in run.plan.numbers], run.chain, f"runs.{run.name}.plan")

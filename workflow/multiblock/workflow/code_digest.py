@@ -80,6 +80,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     ),
     "residuals": ("report.residuals", "report.strips", "inference.measures:gray", "data.resize"),
     "losses": ("report.losses", "report.figures"),
+    "tensorboard": ("report.tensorboard",),
     "budget": ("report.budget", "model.complexity", *_TABLE),
 }
 """Modules, or parts of modules (``module:Class.method``), by the kind of result that they make."""

@@ -157,6 +157,10 @@ class Dependencies:
             "code": code_digest.of("residuals"),
         }
 
+    def tensorboard(self, wildcards: Any) -> dict[str, Any]:
+        """Of a run's histories as TensorBoard reads them."""
+        return {"of": self._layout.seeds_and_phases(wildcards.run), "code": code_digest.of("tensorboard")}
+
     def comparison(self, _: Any) -> dict[str, Any]:
         """Of the comparison of a study's runs."""
         return {

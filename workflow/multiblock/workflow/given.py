@@ -1,6 +1,7 @@
 """The configuration as it was given to Snakemake, read as strictly as everywhere."""
 
 import argparse
+import logging
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -50,6 +51,8 @@ def check(arguments: Sequence[str]) -> None:
 
     It reads files and settings before it looks at any rule, so the profile calls this.
     """
+    if "--verbose" not in arguments:
+        logging.getLogger("snakemake.logging").addFilter(_is_news)
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--configfile", "--configfiles", nargs="+", type=Path, default=[])
     parser.add_argument("--config", "-C", nargs="*", default=[])
@@ -71,6 +74,11 @@ def check(arguments: Sequence[str]) -> None:
                 raise UserError(f"{file}: holds no keys; allowed is a mapping of keys, as in config.yaml")
     except UserError as error:
         sys.exit(f"multiblock: error: {one_line(error)}")
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a record of Snakemake's is more than what it takes for granted, said before it looks at any rule."""
+    return record.getMessage() != "Assuming unrestricted shared filesystem usage."
 
 
 def _short(file: Path) -> Path:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from multiblock.errors import UserError, one_line
 from multiblock.files import is_running
+from multiblock.workflow import tells
 from multiblock.workflow.records import Record
 
 if TYPE_CHECKING:
@@ -90,21 +91,40 @@ def logged(file: Path, label: str = "") -> Iterator[None]:
     """
     logging.raiseExceptions = False  # a log file on a full disk is not worth a traceback
     logger = logging.getLogger("multiblock")
+    terminal = logging.StreamHandler()
     logger.setLevel(logging.INFO)
-    logger.handlers = [logging.StreamHandler()]
+    logger.handlers = [terminal]
+    told = tells.Tells(file) if tells.wanted() else None
     try:
         logger.addHandler(logging.FileHandler(file, encoding="utf-8"))
         for handler in logger.handlers:
+            handler.setLevel(logging.INFO)
             handler.setFormatter(logging.Formatter("%(message)s"))
-        logger.handlers[0].setFormatter(logging.Formatter(f"{label.replace('%', '%%')}%(message)s"))
+        terminal.setFormatter(logging.Formatter(f"{label.replace('%', '%%')}%(message)s"))
+        if told:
+            terminal.addFilter(_is_for_a_person)
+            logger.setLevel(logging.DEBUG)
+            logger.addHandler(told)
         _end_with_workflow()
         yield
     except (UserError, OSError) as error:
         logger.error("multiblock: error: %s", one_line(error))
+        if told:
+            told.ended("error")
         sys.exit(1)
     except KeyboardInterrupt:
-        logger.info("stopped; the same command goes on")
+        logger.warning("stopped; the same command goes on")
+        if told:
+            told.ended("stop")
         sys.exit(130)
+
+
+def _is_for_a_person(record: logging.LogRecord) -> bool:
+    """Whether a line is shown where the terminal has few; all are in the log file.
+
+    That is what went otherwise than asked for: warnings, stops, and what was converted or left out.
+    """
+    return record.levelno >= logging.WARNING or record.name.endswith(".remarks")
 
 
 def _versions() -> dict[str, str]:

@@ -169,6 +169,8 @@ class Layout:
             endings += ("psnr_by_block.csv", "psnr_by_block.md", "blocks")
         if self.study.report.residuals:
             endings += ("residuals.csv", "residuals")
+        if self.study.report.tensorboard:
+            endings += ("tensorboard",)
         return [*sets, *phases, *(f"{tables}/{name}" for name in (*endings, "strips"))]
 
     def study_reports(self) -> Sequence[str]:

@@ -4,7 +4,7 @@ import atexit
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from logging import LogRecord
@@ -15,11 +15,13 @@ from typing import Any
 from multiblock import config as configuration
 from multiblock.config import Study
 from multiblock.data.dataset import left_out
-from multiblock.data.inspection import Inspection, inspect, trained_images
+from multiblock.data.inspection import Inspection, counted, inspect, trained_images
 from multiblock.errors import UserError
 from multiblock.files import Digests, lock
 from multiblock.model.metadata import digest_of_result
+from multiblock.workflow import stops
 from multiblock.workflow.call import Call, called_for
+from multiblock.workflow.check import check_installed
 from multiblock.workflow.dependencies import Dependencies
 from multiblock.workflow.experiments import (
     bring_back,
@@ -31,8 +33,10 @@ from multiblock.workflow.experiments import (
 )
 from multiblock.workflow.jobs import start_jobs
 from multiblock.workflow.layout import Layout
+from multiblock.workflow.overview import Overview
 from multiblock.workflow.records import Records
 from multiblock.workflow.sharing import as_linked, choose, notes, settle
+from multiblock.workflow.terminal import Terminal, install
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ class Started:
     records: Records
     on: Dependencies
     threads: int
+    terminal: Terminal | None = None
 
 
 def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> Started:
@@ -58,12 +63,14 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
     """
     config.update(configuration.checked(config))
     study = configuration.load(config)
+    check_installed(study)
     layout = Layout(study)
     main = workflow.is_main_process
     call = called_for(arguments) if main else Call(looks=True)
     cores, gpus = workflow.cores or 1, _gpus(workflow)
     threads = threads_of_a_job(study.threads, cores, gpus)
     if main:
+        stops.in_one_line()
         if call.works and workflow.cores == 0:  # Snakemake would wait for ever
             raise UserError("--cores: found 0; allowed are 1 or more, or all")
         _check_paths(workflow)
@@ -71,14 +78,17 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
         start_jobs(call.forced, parallel=several and threads < cores and gpus != 1)
     if call.works:
         hold(Path(study.results))
+    on_stop: list[Callable[[], None]] = []
     if call.works or not main:
-        _one_line_for_a_stop()
+        _one_line_for_a_stop(on_stop)
     digests = Digests(layout.digests, digest_of_result)
     inspection = Inspection(digests)
+    counts: dict[str, dict[str, int]] = {}
     if not call.looks:  # all are checked before anything runs
         for line in (line for data in study.data.values() for line in left_out(data)):
             say(line)
         images = {name: inspect(data, inspection, study.largest_patch(name)) for name, data in study.data.items()}
+        counts = {name: counted(data, inspection) for name, data in study.data.items()}
         trained_with = {name: trained_images(data, inspection) for name, data in study.data.items()}
         _look_around(study, call, trained_with)
     records = Records(digests, write=not call.looks, say=say, real=layout.real, plans=call.plans)
@@ -90,7 +100,11 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
     if not call.looks:
         _save(digests, call)
         atexit.register(_save, digests, call)  # what is learnt while jobs are planned
-    return Started(study, layout, records, on, threads)
+    terminal = None
+    if main and not call.looks:
+        terminal = install(workflow, Overview(study=study, layout=layout, on=on, records=records, images=counts))
+        on_stop += [terminal.stop] if terminal else []
+    return Started(study, layout, records, on, threads, terminal)
 
 
 def _save(digests: Digests, call: Call) -> None:
@@ -173,24 +187,32 @@ def hold(results: Path) -> None:
     _HELD.enter_context(lock(results, "running the workflow"))
 
 
-def _one_line_for_a_stop() -> None:
+def _one_line_for_a_stop(on_stop: Sequence[Callable[[], None]]) -> None:
     """After Ctrl-C or SIGTERM let Snakemake's log be silent on failed jobs: a stop is no failure, and jobs say what
     they did.
+
+    Args:
+        on_stop: what is to be called then.
     """
     from snakemake.logging import logger
 
     stopped = False
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def stop() -> None:
         nonlocal stopped
         stopped = True
+        for call in on_stop:
+            call()
+
+    def note(number: int, frame: FrameType | None) -> None:
+        stop()
         signal.default_int_handler(number, frame)
 
     def is_wanted(record: LogRecord) -> bool:
-        nonlocal stopped
         if stopped:
             return False
-        stopped = _ASKED_TO_STOP in record.getMessage()
+        if _ASKED_TO_STOP in record.getMessage():
+            stop()
         return True
 
     signal.signal(signal.SIGINT, note)
