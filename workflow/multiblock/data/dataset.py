@@ -164,7 +164,7 @@ def left_out(data: DatasetConfig) -> list[str]:
     folders = dict.fromkeys(f for source in sources for key in keys if key in source for f in _folders(source[key]))
     others: dict[str, list[Path]] = {}
     skipped = []
-    for file in (file for folder in folders for file in sorted(_visible(folder))):
+    for file in (file for folder in folders for file in sorted(visible(folder))):
         if file.suffix.lower() not in images.SUFFIXES:
             others.setdefault(file.suffix.lower(), []).append(file)
         elif is_named(file, data.skip):
@@ -192,7 +192,12 @@ def _allowed(endings: Iterable[str]) -> str:
     return f"allowed are {listed(images.SUFFIXES)}{way}"
 
 
-def _visible(folder: Path) -> list[Path]:
+def visible(folder: Path) -> list[Path]:
+    """What lies in a folder, but for what is hidden.
+
+    Raises:
+        UserError: it cannot be listed.
+    """
     try:
         return [file for file in folder.iterdir() if not file.name.startswith(".")]
     except OSError as error:
@@ -206,7 +211,7 @@ def _listing(folders: Sequence[Path], skip: Collection[str] = ()) -> dict[str, P
     listing: dict[str, Path] = {}
     taken: dict[str, Path] = {}
     for folder in folders:
-        entries = _visible(folder)
+        entries = visible(folder)
         chosen = [file for file in entries if file.suffix.lower() in images.SUFFIXES]
         if not chosen:
             endings = Counter(file.suffix.lower() for file in entries)
