@@ -17,14 +17,30 @@ def dataset(data: Mapping[str, Any], key: str, full: Mapping[str, Any]) -> Datas
         UserError: keys that do not go together.
     """
     root, shrink = _root(full["data_root"]), full["shrink"]
+    _check_without(data, key)
     return DatasetConfig(
         name=data["name"],
         scale=data["scale"],
         degradation=data["degradation"],
         max_side=min(data["max_side"], shrink.get("side", data["max_side"])),
         max_images=shrink.get("images"),
+        skip=tuple(data.get("skip", ())),
         **{split: _source(data[split], f"{key}.{split}", data["scale"], root) for split in SPLITS},
     )
+
+
+def _check_without(data: Mapping[str, Any], key: str) -> None:
+    """Training images that other splits have can be left out where those splits say which they have."""
+    for split in SPLITS:
+        source = data[split]
+        if split != "train" and isinstance(source, Mapping) and "without" in source:
+            raise UserError(f"{key}.{split}.without: found {listed(source['without'])}; allowed is it in {key}.train")
+    for split in data["train"].get("without", ()):
+        if not isinstance(data[split], Mapping):
+            raise UserError(
+                f"{key}.train.without: found {split}, which holds out {data[split]} of the training images already; "
+                "allowed are splits with images of their own"
+            )
 
 
 def _source(source: Any, key: str, scale: int, root: Path) -> Any:
@@ -41,6 +57,10 @@ def _source(source: Any, key: str, scale: int, root: Path) -> Any:
         raise UserError(f"{data}.scale: found 1, but {key} has no lr; allowed are 2, 3, 4 to make LR from HR")
     if "lr" in source and "crops" in source:
         raise UserError(f"{key}.crops: found together with lr; windows are cut from hr or photographs alone")
+    if "only" in source and "photographs" in source:
+        raise UserError(
+            f"{key}.only: found together with photographs, which names images itself; allowed is it with hr"
+        )
     return {**source, **{k: _under(root, source[k]) for k in ("hr", "lr") if k in source}}
 
 

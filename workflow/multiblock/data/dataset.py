@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 from multiblock.data import images
 from multiblock.data.imageset import SPLITS
 from multiblock.data.names import alike, check_name, key, order
+from multiblock.data.selection import beside, is_named, named
 from multiblock.errors import UserError, listed
 
 SMALLEST_MEASURED = 32
@@ -32,6 +33,7 @@ class DatasetConfig:
     test: dict[str, Any]
     max_side: int
     max_images: int | None
+    skip: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,10 +69,15 @@ def find(data: DatasetConfig, size: Callable[[Path], tuple[int, int]] = images.s
         size: gives an image file's height and width; asked only where ``min_side`` leaves images out.
 
     Raises:
-        UserError: a folder is missing or empty, a pair has no partner, two files share a name, or more
-            validation images are to be held out than there are.
+        UserError: a folder is missing or empty, a pair has no partner, two files share a name, a file that a split
+            names is not there, or more validation images are to be held out than there are.
     """
-    found = {split: items_of(source, size) for split in SPLITS if isinstance(source := getattr(data, split), Mapping)}
+    sources = {split: source for split in SPLITS if isinstance(source := getattr(data, split), Mapping)}
+    found: dict[str, list[ImagePair]] = {}
+    for split in sorted(sources, key=lambda split: "without" in sources[split]):  # what is left is known last
+        others = [item.hr for other in sources[split].get("without", ()) for item in found[other]]
+        found[split] = items_of(sources[split], size, data.skip, others)
+    found = {split: found[split] for split in sources}
     if not isinstance(data.validation, Mapping):
         found["train"], found["validation"] = _hold_out(found["train"], data.validation, f"data {data.name}")
     for split, items in found.items():
@@ -95,10 +102,25 @@ def _hold_out(items: list[ImagePair], share: float, key: str) -> tuple[list[Imag
     return [item for item in items if item not in kept_back], held
 
 
-def items_of(source: Mapping[str, Any], size: Callable[[Path], tuple[int, int]] = images.size) -> list[ImagePair]:
-    """The images of one source, a mapping with the keys of ``data.test``; see :func:`find`."""
+def items_of(
+    source: Mapping[str, Any],
+    size: Callable[[Path], tuple[int, int]] = images.size,
+    skip: Collection[str] = (),
+    others: Collection[Path] = (),
+) -> list[ImagePair]:
+    """The images of one source, a mapping with the keys of ``data.test``; see :func:`find`.
+
+    Args:
+        skip: names of files that are not looked at.
+        others: HR files that are left out, as other splits have them.
+    """
     least, each = source.get("min_side", 1), source.get("crops")
-    items = [item for item in _whole(source) if least == 1 or min(size(item.hr)) >= least]
+    items = _whole(source, skip)
+    if "only" in source:
+        items = named(items, source["only"], listed(_folders(source["hr"])))
+    if others:
+        items = beside(items, others)
+    items = [item for item in items if least == 1 or min(size(item.hr)) >= least]
     items = _evenly(items, source.get("take"))
     if not items:
         raise UserError(f"{listed(_folders(source['hr']))}: holds no images of at least {least} pixels a side")
@@ -108,16 +130,16 @@ def items_of(source: Mapping[str, Any], size: Callable[[Path], tuple[int, int]] 
     return [ImagePair(name=f"{item.name}_{n:03d}", hr=item.hr, side=side) for item in items for n in range(1, each + 1)]
 
 
-def _whole(source: Mapping[str, Any]) -> list[ImagePair]:
+def _whole(source: Mapping[str, Any], skip: Collection[str]) -> list[ImagePair]:
     """The images of a source before any are left out or cut."""
     if "photographs" in source:
         photographs = _listing([Path(str(files("skimage").joinpath("data")))])
         return [ImagePair(name=name, hr=photographs[name]) for name in source["photographs"]]
-    hr = _listing(_folders(source["hr"]))
+    hr = _listing(_folders(source["hr"]), skip)
     if "lr" not in source:
         return [ImagePair(name=name, hr=file) for name, file in hr.items()]
     folder = Path(source["lr"])
-    lr = _listing([folder])
+    lr = _listing([folder], skip)
     pairs = []
     for name, file in hr.items():
         partner = source["lr_name"].format(name=name)
@@ -141,17 +163,27 @@ def left_out(data: DatasetConfig) -> list[str]:
     keys = ("hr", "lr")
     folders = dict.fromkeys(f for source in sources for key in keys if key in source for f in _folders(source[key]))
     others: dict[str, list[Path]] = {}
-    for file in (file for folder in folders for file in sorted(_visible(folder))):
+    skipped = []
+    for file in (file for folder in folders for file in sorted(visible(folder))):
         if file.suffix.lower() not in images.SUFFIXES:
             others.setdefault(file.suffix.lower(), []).append(file)
-    return [_left_out(ending, files) for ending, files in others.items()]
+        elif is_named(file, data.skip):
+            skipped.append(file)
+    lines = [_left_out(ending, files) for ending, files in others.items()]
+    if skipped:
+        lines.append(f"data {data.name}: {counted(skipped)} left out by skip (as {skipped[0].name})")
+    return lines
 
 
 def _left_out(ending: str, files: Sequence[Path]) -> str:
     places = listed(dict.fromkeys(file.parent for file in files))
-    count = "1 file is" if len(files) == 1 else f"{len(files)} files are"
     what = f"ending in {ending} " if ending else "without an ending "
-    return f"{places}: {count} left out, {what}(as {files[0].name}); {_allowed([ending])}"
+    return f"{places}: {counted(files)} left out, {what}(as {files[0].name}); {_allowed([ending])}"
+
+
+def counted(files: Sequence[Path]) -> str:
+    """``1 file is``, ``2 files are``."""
+    return "1 file is" if len(files) == 1 else f"{len(files)} files are"
 
 
 def _allowed(endings: Iterable[str]) -> str:
@@ -160,7 +192,12 @@ def _allowed(endings: Iterable[str]) -> str:
     return f"allowed are {listed(images.SUFFIXES)}{way}"
 
 
-def _visible(folder: Path) -> list[Path]:
+def visible(folder: Path) -> list[Path]:
+    """What lies in a folder, but for what is hidden.
+
+    Raises:
+        UserError: it cannot be listed.
+    """
     try:
         return [file for file in folder.iterdir() if not file.name.startswith(".")]
     except OSError as error:
@@ -169,12 +206,12 @@ def _visible(folder: Path) -> list[Path]:
         raise UserError(f"{folder}: cannot be listed: {error.strerror}{hint}") from None
 
 
-def _listing(folders: Sequence[Path]) -> dict[str, Path]:
-    """The image files of folders by name without ending; hidden files and other endings do not count."""
+def _listing(folders: Sequence[Path], skip: Collection[str] = ()) -> dict[str, Path]:
+    """The image files of folders by name without ending; hidden files, other endings and ``skip`` do not count."""
     listing: dict[str, Path] = {}
     taken: dict[str, Path] = {}
     for folder in folders:
-        entries = _visible(folder)
+        entries = visible(folder)
         chosen = [file for file in entries if file.suffix.lower() in images.SUFFIXES]
         if not chosen:
             endings = Counter(file.suffix.lower() for file in entries)
@@ -184,7 +221,7 @@ def _listing(folders: Sequence[Path]) -> dict[str, Path]:
                 if entries
                 else f"{folder}: holds no images; found 0 files, {_allowed([])}"
             )
-        for file in sorted(chosen, key=order):
+        for file in sorted((file for file in chosen if not is_named(file, skip)), key=order):
             check_name(file)
             same = taken.setdefault(key(file.stem), file)
             if same != file:

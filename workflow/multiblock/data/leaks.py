@@ -147,6 +147,22 @@ def compare(looks: Looks, name: str) -> list[str]:
     return [f"data {name}: {line}" for line in found]
 
 
+def groups(looks: Sequence[Look]) -> list[list[Look]]:
+    """Looks at one picture together, whatever its size and encoding; all others alone. In order of their first."""
+    edges = np.zeros((len(looks), 2 * (SIDE - 1) ** 2), np.float32)
+    for row, look in zip(edges, looks, strict=True):
+        row[:] = 0 if look.edges is None else look.edges
+    ratios, group = np.array([look.ratio for look in looks]), list(range(len(looks)))
+    for number, look in enumerate(looks):
+        stretch = ratios[:number] / look.ratio
+        same = (edges[:number] @ edges[number] > ALIKE) & (stretch > 1 / _STRETCH) & (stretch < _STRETCH)
+        for other in range(number):
+            if same[other] or looks[other].digest == look.digest:
+                joined = {group[number], group[other]}
+                group = [min(joined) if one in joined else one for one in group]
+    return [[look for look, one in zip(looks, group, strict=True) if one == first] for first in sorted(set(group))]
+
+
 def _pairs(
     these: Sequence[Look], those: Sequence[Look], finder: Callable[[Look, Sequence[Look]], Look | None]
 ) -> list[tuple[Path, Path]]:
