@@ -36,7 +36,7 @@ def page(
         lr, hr: test sets of LR_0 and of HR.
         titles: the network as it stands after each phase.
         border: pixels cut for PSNR-Y and SSIM-Y.
-        plan: as :func:`multiblock.page.plan_picture.describe` gives it.
+        plan: as :func:`multiblock.page.description.describe` gives it.
         side: of the places that are looked at first, in pixels.
         out, small: the HTML files.
     """

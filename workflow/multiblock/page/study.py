@@ -23,7 +23,7 @@ class RunFiles:
         table, times: its per-phase table, two CSVs.
         seeds: the folders of its phases in order, for each seed.
         lr, hr: test sets of LR_0 and of HR.
-        plan: as :func:`multiblock.page.plan_picture.describe` gives it.
+        plan: as :func:`multiblock.page.description.describe` gives it.
     """
 
     table: Path
