@@ -25,6 +25,7 @@ HOUSE = (
     ("training", "the trainer and what a stage is made of"),
     ("config", "keys, their checks, the study that follows from them"),
     ("report", "tables and figures"),
+    ("page", "report pages: one HTML file each, with a viewer of pictures"),
     ("workflow", "what rules and scripts share"),
     ("cli", "the command, a file a subcommand"),
 )
@@ -35,6 +36,7 @@ APART = (
     ("source", "plan"),
     ("data", "networks"),
     ("report", "training"),
+    ("page", "training"),
 )
 """Allowed by the order, yet kept apart: the first of each pair knows nothing of the second."""
 
@@ -48,6 +50,9 @@ QUICK = (
     "data.dataset",
     "data.inspection",
     "model.metadata",
+    "page.run",
+    "page.study",
+    "page.viewer",
     "config",
     "config.reference",
     "workflow.status",

@@ -19,10 +19,11 @@ PACKAGE = Path("workflow", "multiblock")
 NOTHING: dict[str, int] = {}
 LATER = {"phase2_1": 1, "phase3_1": 1, "evaluate": 2, **REPORT}
 GENERATED = {"phase1_2": 1, **LATER}
-ALL_REPORTS = {"table": 2, "figures": 2, "compare": 1, "losses": 1, "budget": 1}
+PAGES = {"page": 2, "study_page": 1}
+ALL_REPORTS = {"table": 2, "figures": 2, "compare": 1, "losses": 1, "budget": 1, **PAGES}
 TRAINED = {"phase1_1": 2, "phase1_2": 1, "phase2_1": 1, "phase3_1": 1, "evaluate": 4, **ALL_REPORTS}
 EVERYTHING = {"convert": 1, **TRAINED}
-MEASURED = {"evaluate": 4, "table": 2, "figures": 2, "compare": 1, "budget": 1}
+MEASURED = {"evaluate": 4, "table": 2, "figures": 2, "compare": 1, "budget": 1, **PAGES}
 
 FEW = [{"iterations": 4, "batch": 2, "patch": 16, "clamp": False}, {"iterations": 3, "batch": 2, "patch": 16}]
 JOINT = [
@@ -60,6 +61,7 @@ def study(finished):
 
     def files() -> set[Path]:
         places = ("config.yaml", "train/**/*", "test/**/*", "elsewhere/**/*", "workflow/multiblock/**/*.py")
+        places += ("workflow/multiblock/page/*/*",)
         found = {file for place in (*places, "results/**/*") for file in finished.glob(place) if file.is_file()}
         return {file for file in found if file.parent.name != ".depends" and file.name != "digests.json"}
 
@@ -267,7 +269,7 @@ CONFIGURATION = {
     "inference.memory_gib": (config(inference__memory_gib=1), {**GENERATED, **ALL_REPORTS, "evaluate": 4}),
     "evaluation.border": (config(evaluation__border=3), MEASURED),
     "evaluation.measures": (config(evaluation__measures=["gmsd"]), MEASURED),
-    "report.zoom": (config(report__zoom=32), {"figures": 2}),
+    "report.zoom": (config(report__zoom=32), {"figures": 2, **PAGES}),
     "report.blocks": (config(report__blocks=True), {"take_apart": 2, "by_block": 2}),
     "report.residuals": (config(report__residuals=True), {"residuals": 2}),
     "report.budget_gflops": (config(report__budget_gflops=5), {"budget": 1}),
@@ -294,26 +296,36 @@ RESULTS = {
     "arrays deleted": (delete("data/mine/LR"), EVERYTHING),
     "a cached set deleted": (delete("phased/seed1/phase1/LR_1"), GENERATED),
     "pictures deleted": (delete("phased/seed1/phase3/images"), {"evaluate": 1, **REPORT, "losses": 0}),
-    "a table deleted": (delete("phased/psnr_by_phase.md"), {"table": 1, "figures": 1, "compare": 1}),
+    "a table deleted": (
+        delete("phased/psnr_by_phase.md"),
+        {"table": 1, "figures": 1, "page": 1, "compare": 1, "study_page": 1},
+    ),
     "versions of Python and PyTorch": (other_versions, NOTHING),
     "for reading only": (for_reading_only, NOTHING),
     "Snakemake's own notes deleted": (lambda study: shutil.rmtree(study / ".snakemake"), NOTHING),
 }
 
 CODE = {
-    "figures": (code("report/figures.py"), {"figures": 2, "losses": 1}),
+    "figures": (code("report/figures.py"), {"figures": 2, "losses": 1, "study_page": 1}),
     "strips": (code("report/strips.py"), {"figures": 2}),
-    "losses": (code("report/losses.py"), {"figures": 2, "losses": 1}),
-    "tables": (code("report/tables.py"), {"table": 2, "figures": 2, "compare": 1}),
-    "comparison": (code("report/comparison.py"), {"compare": 1}),
+    "losses": (code("report/losses.py"), {"figures": 2, "losses": 1, **PAGES}),
+    "tables": (code("report/tables.py"), {"table": 2, "figures": 2, "compare": 1, **PAGES}),
+    "comparison": (code("report/comparison.py"), {"compare": 1, "study_page": 1}),
     "statistics, curves and words of a comparison": (
         code(
             *(f"report/{name}.py" for name in ("statistics", "differences", "compute", "curves", "sentences")),
             *("report/comparison_markdown.py", "report/comparison_figures.py"),
         ),
-        {"compare": 1},
+        {"compare": 1, **PAGES},
     ),
-    "means": (code("report/measured.py", "report/markdown.py"), {"table": 2, "figures": 2, "compare": 1, "budget": 1}),
+    "means": (
+        code("report/measured.py", "report/markdown.py"),
+        {"table": 2, "figures": 2, "compare": 1, "budget": 1, **PAGES},
+    ),
+    "the page of a run": (code("page/run.py"), {"page": 2}),
+    "pictures in pages": (code("page/pictures.py"), PAGES),
+    "a template": (edit("page/templates/run.html.j2", "What each phase brought", "What it brought"), PAGES),
+    "the viewer's program": (edit("page/static/view.js", "MOST_ZOOM = 64", "MOST_ZOOM = 32"), PAGES),
     "budget": (code("report/budget.py", "model/complexity.py"), {"budget": 1}),
     "evaluation": (code("inference/evaluation.py"), MEASURED),
     "a measure that is not asked for": (edit("inference/measures.py", "gradients, 170", "gradients, 171"), NOTHING),
@@ -403,7 +415,7 @@ def trains(name: str) -> bool:
 
 
 def test_editing_report_code_never_retrains():
-    assert not any(map(trains, ["figures", "tables", "budget", "evaluation"]))
+    assert not any(map(trains, ["figures", "tables", "budget", "evaluation", "the page of a run", "a template"]))
 
 
 def test_editing_model_code_retrains():

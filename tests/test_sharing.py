@@ -343,7 +343,7 @@ def test_targets_in_a_run_that_shows_them_mean_the_owners_files(work):
         assert layout.real(own) == Path(own)
 
 
-REPORTS = {"table": 4, "figures": 4, "compare": 1, "losses": 1, "budget": 1}
+REPORTS = {"table": 4, "figures": 4, "page": 4, "compare": 1, "losses": 1, "budget": 1, "study_page": 1}
 
 
 def variants(*changes: dict[int, float]) -> dict[str, dict]:
@@ -443,7 +443,7 @@ def test_the_tables_say_what_is_shared_and_what_was_spent(finished):
 @pytest.mark.slow
 def test_forced_and_changed(finished, tmp_path):
     folder = in_copy(finished, tmp_path / "changed", True)
-    reports = {"table": 3, "figures": 3, "compare": 1, "losses": 1, "budget": 1}
+    reports = {"table": 3, "figures": 3, "page": 3, "compare": 1, "losses": 1, "budget": 1, "study_page": 1}
     assert jobs(folder, "phase2", "--forcerun", "phase2_1") == {"phase2_1": 1, "evaluate": 1, "phase2": 1}
     assert jobs(folder, "--forcerun", "phase2_1") == {"phase2_1": 1, "phase3_1": 2, "evaluate": 3, **reports}
     # The owner goes another way: the others have what they had, in the dry run and in the run.

@@ -144,7 +144,7 @@ def test_jobs_are_taken_to_read_and_make_what_they_do(study):
     results = look.results.of_data("mine")
     results += [result for run, number in PHASES for result in look.results.of_phase(run, 1, number)]
     records = {Path(result.folder, ".depends", f"{result.record}.json") for result in results}
-    tables = {"table.json", "figures.json"}
+    tables = {"table.json", "figures.json", "page.json"}
     assert records == {file for file in Path("results").glob("*/**/.depends/*.json") if file.name not in tables}
     for result in results:
         made = yaml.safe_load(made_file(Path(result.folder, ".depends", f"{result.record}.json")).read_text())

@@ -84,7 +84,13 @@ def finished(tmp_path_factory) -> Path:
 def test_every_file_is_where_it_should_be(finished):
     results = finished / "results"
     for run, phases in (("phased", 3), ("one_go", 1)):
-        for name in ("psnr_by_phase.csv", "psnr_by_phase.md", "psnr_by_phase.png", "learning_curves.png"):
+        for name in (
+            "psnr_by_phase.csv",
+            "psnr_by_phase.md",
+            "psnr_by_phase.png",
+            "learning_curves.png",
+            "report.html",
+        ):
             assert (results / run / name).stat().st_size > 0
         assert sorted(file.name for file in (results / run / "strips").glob("*.png")) == ["image0.png", "image1.png"]
         for phase in range(1, phases + 1):
@@ -95,7 +101,7 @@ def test_every_file_is_where_it_should_be(finished):
     assert not list(results.rglob("working-*")) and not list(results.rglob(".part-*"))
     compared = ("comparison.csv", "comparison.md", "comparison.png", "differences.csv", "times.csv")
     curves = ("curves.csv", "curves.png", "curves_times.csv", "curves_times.png")
-    for name in (*compared, *curves, "losses.csv", "losses/all.png", "budget.md"):
+    for name in (*compared, *curves, "losses.csv", "losses/all.png", "budget.md", "report.html", "report_small.html"):
         assert (results / f"tiny_{name}").exists(), name
 
 
@@ -175,7 +181,7 @@ def test_a_joint_phase_is_taken_apart_and_residuals_are_mapped(finished):
         assert images.read(folder / name).std() > 10
 
 
-REPORT = {"table": 1, "figures": 1, "compare": 1, "losses": 1, "budget": 1}
+REPORT = {"table": 1, "figures": 1, "page": 1, "compare": 1, "losses": 1, "budget": 1, "study_page": 1}
 
 
 def test_adding_a_block_runs_only_the_new_phases(finished):

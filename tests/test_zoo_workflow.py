@@ -46,7 +46,7 @@ def test_imdn_and_mcan_train_in_phases_and_the_chain_grows(pairs):
     assert done.returncode == 0, done.stdout + done.stderr
     grown = [*phases, {"span": 3, "start": "inherit_zeroed", "stages": "few"}]
     study(pairs, chain=["enlarge", "sharpen", "sharpen"], plan=grown)
-    assert jobs(pairs) == {"phase3_2": 1, "phase4_1": 1, "evaluate": 1, "table": 1, "figures": 1}
+    assert jobs(pairs) == {"phase3_2": 1, "phase4_1": 1, "evaluate": 1, "table": 1, "figures": 1, "page": 1}
     done = snakemake(pairs)
     assert done.returncode == 0, done.stdout + done.stderr
     network = chain.load(pairs / "results/run/seed1/phase4/weights.safetensors")

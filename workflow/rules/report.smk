@@ -74,6 +74,40 @@ rule figures:
         "../scripts/figures.py"
 
 
+rule page:
+    """One page of a run that opens offline: tables, viewer of pictures, charts, plan; a small one for this report."""
+    input:
+        table=f"{RESULTS}/{{run}}/psnr_by_phase.csv",
+        times=f"{RESULTS}/{{run}}/times.csv",
+        measured=lambda wildcards: layout.of_phases(wildcards.run, "psnr.csv"),
+        histories=lambda wildcards: layout.of_phases(wildcards.run, "history.csv"),
+        trained=lambda wildcards: layout.of_phases(wildcards.run, "training.json"),
+        pictures=lambda wildcards: layout.of_phases(wildcards.run, "images"),
+        lr=lambda wildcards: image_set(layout.input(wildcards), ["test"]),
+        hr=lambda wildcards: image_set(layout.hr(wildcards), ["test"]),
+        depends=depends(f"{RESULTS}/{{run}}", "page", on.page),
+    output:
+        page=f"{RESULTS}/{{run}}/report.html",
+        small=report(
+            f"{RESULTS}/{{run}}/report_small.html",
+            caption="../report/page.rst",
+            category="Pages",
+            labels={"of": "run {run}"},
+        ),
+    log:
+        f"{RESULTS}/{{run}}/logs/page.log",
+    conda:
+        ENVIRONMENT
+    params:
+        of=lambda wildcards: layout.seeds_and_phases(wildcards.run),
+        border=lambda wildcards: study.border(layout.run(wildcards)),
+        titles=on.titles,
+        plan=lambda wildcards: on.plan(wildcards.run),
+        zoom=study.report.zoom,
+    script:
+        "../scripts/page.py"
+
+
 rule by_block:
     """What each block does of networks that a phase has trained over several blocks: table and strips of pictures."""
     input:
@@ -216,6 +250,41 @@ rule compare:
         baseline=study.baseline,
     script:
         "../scripts/compare.py"
+
+
+rule study_page:
+    """One page of a study that opens offline, and a small one for this report."""
+    input:
+        tables=[f"{RESULTS}/{run}/psnr_by_phase.csv" for run in study.runs],
+        times=[f"{RESULTS}/{run}/times.csv" for run in study.runs],
+        measured=[layout.of_last_phase(run, "psnr.csv") for run in study.runs],
+        pictures=[layout.of_last_phase(run, "images") for run in study.runs],
+        phases=[layout.of_phases(run, name) for run in study.runs for name in ("history.csv", "training.json")],
+        images=[image_set(folder, ["test"]) for folders in layout.test_sets.values() for folder in folders],
+        # Links lead there.
+        csvs=[f"{RESULTS}/{study.name}_{name}.csv" for name in layout.STUDY_TABLES],
+        depends=depends(RESULTS, f"{study.name}_page", on.study_page),
+    output:
+        page=f"{RESULTS}/{study.name}_report.html",
+        small=report(
+            f"{RESULTS}/{study.name}_report_small.html",
+            caption="../report/page.rst",
+            category="Pages",
+            labels={"of": "the study"},
+        ),
+    log:
+        f"{RESULTS}/data/logs/{study.name}_page.log",
+    conda:
+        ENVIRONMENT
+    params:
+        seeds=study.seeds,
+        phases={run: layout.phases_by_seed(run) for run in study.runs},
+        sets=layout.test_sets,
+        plans={run: on.plan(run) for run in study.runs},
+        baseline=study.baseline,
+        zoom=study.report.zoom,
+    script:
+        "../scripts/study_page.py"
 
 
 rule losses:

@@ -9,6 +9,11 @@ from multiblock.report.differences import COMPARED
 from multiblock.report.measured import about_left_out, about_measures, titles_of
 from multiblock.report.tables import BELOW, COMPUTE, NOT_RECORDED, ONE_SEED, PARTS_OF_TIME, REMEDY
 
+Cells = tuple[list[str], list[list[object]]]
+"""Heads and rows of a table; none at all where there is nothing to show."""
+
+NOTHING: Cells = ([], [])
+
 INTERVAL = (
     "The 95 % interval is that of the paired difference, same seed number against same seed number, for other seeds "
     "and other images: seeds and images are crossed, every seed being measured on every image, and the half-widths of "
@@ -32,12 +37,18 @@ REACH = (
 
 def as_markdown(found: Comparison) -> str:
     """Tables, then sentences and notes."""
+    tables = [markdown.table(*cells) for cells in (means(found), differences(found), spent(found), reach(found))]
+    lines = sentences_of(found)
+    said = [unequal(found), "\n".join(f"- {line}" for line in lines)]
+    return "\n\n".join(filter(None, [*tables, markdown.NOTES, *said, *notes(found)])) + "\n"
+
+
+def notes(found: Comparison) -> list[str]:
+    """What is to be said under the tables, as Markdown, a paragraph each; the loudest first."""
     several = len(found.runs) > 1
-    tables = [_means(found), _differences(found), _spent(found), _reach(found)]
     runs = found.runs[found.runs.below_no_network != ""]
     below = "; ".join(f"run {row.run}: {row.below_no_network}" for row in runs.itertuples())
-    notes = [
-        *(_sentences(found) if several else []),
+    parts = [
         f"**{BELOW}: {below}. {REMEDY}**" if below else "",
         about_left_out(found.runs.left_out.unique()),
         MEANS + (f" {ONE_SEED}" if found.runs.seeds.max() == 1 else ""),
@@ -48,7 +59,7 @@ def as_markdown(found: Comparison) -> str:
         _equal_means(found) if several else "",
         REACH if several and len(found.reach) else "",
     ]
-    return "\n\n".join(filter(None, [*tables, markdown.NOTES, *notes])) + "\n"
+    return [part for part in parts if part]
 
 
 def _about_shared(table: pd.DataFrame) -> str:
@@ -63,7 +74,8 @@ def _about_shared(table: pd.DataFrame) -> str:
     )
 
 
-def _means(found: Comparison) -> str:
+def means(found: Comparison) -> Cells:
+    """The last phase of each run."""
     columns = ["run", "PSNR RGB of the input", "PSNR RGB", "sd", "PSNR-Y", "sd", "SSIM-Y", "sd"]
     columns += [head for title in titles_of(found.measures) for head in (title, "sd")]
     columns += ["seeds", "compute"]
@@ -78,8 +90,8 @@ def _means(found: Comparison) -> str:
         ]
         rows.append([named, *psnr, *luma, row.seeds, _compute(found, row.run)])
     if len(found.runs) == 1:
-        return markdown.table(columns[:-1], [row[:-1] for row in rows])
-    return markdown.table(columns, rows)
+        return columns[:-1], [row[:-1] for row in rows]
+    return columns, rows
 
 
 def _compute(found: Comparison, run: str) -> str:
@@ -95,10 +107,11 @@ def _flops_equal(found: Comparison, run: str) -> bool:
     return compute.is_equal(compute.ratio(found.spent[run], found.spent[found.baseline], "training_flops"))
 
 
-def _differences(found: Comparison) -> str:
+def differences(found: Comparison) -> Cells:
+    """Each run over the baseline."""
     table = found.differences
     if table.empty:
-        return ""
+        return NOTHING
     columns = [f"over {found.baseline}", "PSNR RGB", "sd", "95 % interval", "over seeds", "over images"]
     columns += ["PSNR-Y", "95 % interval", "SSIM-Y", "95 % interval"]
     columns += [head for title in titles_of(found.measures) for head in (title, "95 % interval")]
@@ -112,7 +125,7 @@ def _differences(found: Comparison) -> str:
         for other in others:
             row += [_number(other.difference, 4), _interval(other, "ci95", 4)]
         rows.append([*row, rgb.why_not or f"{rgb.seeds} x {rgb.images}"])
-    return markdown.table(columns, rows)
+    return columns, rows
 
 
 def _number(value: float, digits: int = 3) -> str:
@@ -124,7 +137,8 @@ def _interval(row: object, name: str, digits: int = 3) -> str:
     return "none" if pd.isna(low) else f"{low:+.{digits}f} to {high:+.{digits}f}"
 
 
-def _spent(found: Comparison) -> str:
+def spent(found: Comparison) -> Cells:
+    """What each run took, and in what it is equal to the baseline."""
     columns = [
         "run",
         "parameters of the whole network",
@@ -136,16 +150,16 @@ def _spent(found: Comparison) -> str:
     relations = [f"equal to {found.baseline}", f"not equal to {found.baseline}"] if len(found.runs) > 1 else []
     rows = []
     for row in found.runs.itertuples():
-        spent, base = found.spent[row.run], found.spent[found.baseline]
-        amounts = [f"{row.block_pixels:.3g}", f"{row.generation_block_pixels:.3g}", _amount(spent["training_flops"])]
+        own, base = found.spent[row.run], found.spent[found.baseline]
+        amounts = [f"{row.block_pixels:.3g}", f"{row.generation_block_pixels:.3g}", _amount(own["training_flops"])]
         whole = NOT_RECORDED if pd.isna(row.parameters) else f"{row.parameters:,}"
         cells = [row.run, whole, f"{row.iterations:,}", *amounts, f"{row.seconds:.0f}", f"{row.relative_time:.2f}"]
         if relations and row.run == found.baseline:
             cells += ["baseline", ""]
         elif relations:
-            cells += [", ".join(compute.equal(spent, base)) or "in nothing", ", ".join(compute.unequal(spent, base))]
-        rows.append([*cells, *(_seconds(spent[name]) for name in _parts(found))])
-    return markdown.table([*columns, *relations, *_parts(found).values()], rows)
+            cells += [", ".join(compute.equal(own, base)) or "in nothing", ", ".join(compute.unequal(own, base))]
+        rows.append([*cells, *(_seconds(own[name]) for name in _parts(found))])
+    return [*columns, *relations, *_parts(found).values()], rows
 
 
 def _parts(found: Comparison) -> dict[str, str]:
@@ -163,9 +177,10 @@ def _amount(value: float | None) -> str:
     return NOT_RECORDED if value is None else f"{value:.3g}"
 
 
-def _reach(found: Comparison) -> str:
+def reach(found: Comparison) -> Cells:
+    """What each run took to come to the baseline's last PSNR of the validation images."""
     if found.reach.empty or len(found.runs) == 1:
-        return ""
+        return NOTHING
     base = found.baseline
     columns = ["run", f"block-pixels to the last validation PSNR of {base}", f"in relation to all of {base}", "by seed"]
     rows = []
@@ -174,11 +189,13 @@ def _reach(found: Comparison) -> str:
         cells = ["never reached", ""] if never else [f"{row.reach_block_pixels:.3g}", f"{row.reach_ratio:.3f}"]
         span = f", {row.reach_ratio_least:.3f} to {row.reach_ratio_most:.3f}" if row.reach_seeds else ""
         rows.append([row.run, *cells, f"{row.reach_seeds} of {row.reach_of}{span}"])
-    return markdown.table(columns, rows)
+    return columns, rows
 
 
-def _sentences(found: Comparison) -> list[str]:
-    """A sentence a run on the test images, then one a run on the way there."""
+def sentences_of(found: Comparison) -> list[str]:
+    """A sentence a run on the test images, then one a run on the way there; none where there is but one run."""
+    if len(found.runs) == 1:
+        return []
     rgb = found.differences[found.differences.metric == "psnr_rgb"]
     base = found.spent[found.baseline]
     lines = [sentences.of_difference(row, found.spent[row.run], base) for row in rgb.itertuples()]
@@ -189,9 +206,13 @@ def _sentences(found: Comparison) -> list[str]:
         for run in found.runs.run
         if len(found.reach) and run not in set(found.reach.run)
     ]
+    return lines
+
+
+def unequal(found: Comparison) -> str:
+    """That the runs did not spend the same, as Markdown; nothing where they did."""
     warned = [f"{run} {said}" for run, said in zip(found.runs.run, found.runs.compute_warning, strict=True) if said]
-    unequal = f"**Compute is not equal: {'; '.join(warned)}.**" if warned else ""
-    return [line for line in (unequal, "\n".join(f"- {line}" for line in lines)) if line]
+    return f"**Compute is not equal: {'; '.join(warned)}.**" if warned else ""
 
 
 def _equal_means(found: Comparison) -> str:

@@ -6,7 +6,12 @@ import pandas as pd
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Rows of cells under their columns. A cell stands as it is written: ``001`` and ``1e5`` are no numbers."""
+    """Rows of cells under their columns, or nothing where there is none.
+
+    A cell stands as it is written: ``001`` and ``1e5`` are no numbers.
+    """
+    if not columns:
+        return ""
     frame = pd.DataFrame([list(map(_cell, row)) for row in rows], columns=list(map(_cell, columns)), dtype=object)
     return frame.to_markdown(index=False, disable_numparse=True)
 

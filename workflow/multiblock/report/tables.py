@@ -160,8 +160,9 @@ def mean_over_seeds(table: pd.DataFrame) -> pd.DataFrame:
     return numbers.groupby("phase").mean().assign(span=spans).loc[order].reset_index()
 
 
-def as_markdown(table: pd.DataFrame, run: str, border: int, titles: Mapping[int, str]) -> str:
-    """The per-phase table as Markdown, with what each phase brought over the input and over the phase before.
+def by_phase(table: pd.DataFrame, titles: Mapping[int, str]) -> tuple[list[str], list[list[str]]]:
+    """Heads and cells of the per-phase table: means over the seeds, what each phase brought over the input and the
+    phase before.
 
     Args:
         titles: the network that is measured after each phase, as the study writes it.
@@ -192,13 +193,27 @@ def as_markdown(table: pd.DataFrame, run: str, border: int, titles: Mapping[int,
         mark = f" **{BELOW}**" if row.phase in below else ""
         gains = [markdown.gain(psnr[i], psnr[0]) + mark, markdown.gain(psnr[i], psnr[i - 1])]
         rows.append([row.phase, row.span, markdown.psnr(psnr[i]), *gains, *figures, titles[int(row.phase)]])
+    return heads, rows
+
+
+def notes(table: pd.DataFrame, border: int) -> list[str]:
+    """What is to be said under the tables of a run, as Markdown, a paragraph each; the loudest first."""
     seeds = list(map(str, table.seed.unique()))
     about = f"Seeds: {', '.join(seeds)}; figures are means over the seeds." if len(seeds) > 1 else ONE_SEED
-    parts = [f"# {run}: what each phase brought", markdown.table(heads, rows), f"What it took:\n\n{_spent(means)}"]
-    parts += [markdown.NOTES, warning(table)]
-    parts += [about_left_out(table.left_out.unique()), _about_shared(table)]
-    parts += [f"PSNR in dB. {CONVENTION.format(border=border)} {about}", about_measures(measures), COMPUTE]
-    return "\n\n".join(filter(None, parts)) + "\n"
+    parts = [warning(table), about_left_out(table.left_out.unique()), _about_shared(table)]
+    parts += [f"PSNR in dB. {CONVENTION.format(border=border)} {about}", about_measures(measures_in(table)), COMPUTE]
+    return [part for part in parts if part]
+
+
+def as_markdown(table: pd.DataFrame, run: str, border: int, titles: Mapping[int, str]) -> str:
+    """The per-phase table as Markdown, what was spent, and notes.
+
+    Args:
+        titles: the network that is measured after each phase, as the study writes it.
+    """
+    tables = [markdown.table(*by_phase(table, titles)), f"What it took:\n\n{markdown.table(*spent(table))}"]
+    parts = [f"# {run}: what each phase brought", *tables, markdown.NOTES, *notes(table, border)]
+    return "\n\n".join(parts) + "\n"
 
 
 def _about_shared(table: pd.DataFrame) -> str:
@@ -222,12 +237,13 @@ _SPENT = {
 """The columns of what was spent, as words say them."""
 
 
-def _spent(means: pd.DataFrame) -> str:
-    """What each phase took, and all together, as Markdown; ``means`` are those over the seeds."""
+def spent(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Heads and cells of what each phase took, and all together: means over the seeds."""
+    means = mean_over_seeds(table)
     phases = means[means.phase != INPUT]
     rows = [[row.phase, *(_amount(getattr(row, name), name) for name in _SPENT)] for row in phases.itertuples()]
     sums = [_amount(phases[name].sum(skipna=False), name) for name in _SPENT]
-    return markdown.table(["phase", *_SPENT.values()], [*rows, ["all", *sums]])
+    return ["phase", *_SPENT.values()], [*rows, ["all", *sums]]
 
 
 def _amount(value: Any, name: str) -> str:

@@ -19,6 +19,26 @@ _SAYS = frozenset({"what", "wrong", "lengths"})
 _NETWORK = ("model.chain:Chain.forward", "networks.layers", "networks.attention")
 _INFERENCE = (*_NETWORK, "inference.tiles", "runtime.precision:full_precision", "data.tensors", "data.pixels")
 _TABLE = ("report.measured", "report.markdown", "inference.metrics:means")
+_PAGE = (
+    "page.charts",
+    "page.facts",
+    "page.found",
+    "page.images",
+    "page.maps",
+    "page.pictures",
+    "page.places",
+    "page.plan_picture",
+    "page.rendering",
+    "page.viewer",
+    "report.compute",
+    "report.curves",
+    "report.losses",
+    "report.sentences",
+    "report.statistics",
+    "report.tables",
+    "data.resize",
+    *_TABLE,
+)
 
 PARTS: dict[str, tuple[str, ...]] = {
     "conversion": (
@@ -78,6 +98,14 @@ PARTS: dict[str, tuple[str, ...]] = {
         "report.tables",
         *_TABLE,
     ),
+    "page": ("page.run", *_PAGE),
+    "study_page": (
+        "page.study",
+        "report.comparison",
+        "report.comparison_markdown",
+        "report.differences",
+        *_PAGE,
+    ),
     "residuals": ("report.residuals", "report.strips", "inference.measures:gray", "data.resize"),
     "losses": ("report.losses", "report.figures"),
     "tensorboard": ("report.tensorboard",),
@@ -119,6 +147,13 @@ def of(part: str, *networks: str, entries: frozenset[tuple[str, str]] = frozense
         code = ((f"{TABLES[kind]}[{name}]",) if kind in TABLES else ()) + ALSO.get((kind, name), ())
         digests += [f"{kind} {name} {_digest(one)}" for one in code]
     return source.digest_of_text("\n".join(digests))
+
+
+@cache
+def of_files(*folders: str) -> str:
+    """The digest of files in folders of the package that are no Python: all that is in them counts."""
+    files = sorted(file for folder in folders for file in PACKAGE.joinpath(folder).iterdir() if file.is_file())
+    return source.digest_of_text("\n".join(f"{file.name}\n{file.read_text(encoding='utf-8')}" for file in files))
 
 
 def _digest(name: str) -> str:

@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from multiblock.config import Study
+from multiblock.page.description import describe
 from multiblock.plan import Task, is_file
 from multiblock.workflow import code_digest
 from multiblock.workflow.layout import Layout
+
+_PAGE_FILES = ("page/templates", "page/static")
 
 
 class Dependencies:
@@ -147,6 +150,31 @@ class Dependencies:
             "zoom": report.zoom,
             "code": code_digest.of("figures"),
         }
+
+    def page(self, wildcards: Any) -> dict[str, Any]:
+        """Of the page of a run."""
+        return {
+            "of": self._layout.seeds_and_phases(wildcards.run),
+            "border": self._study.border(self._layout.run(wildcards)),
+            "titles": self.titles(wildcards),
+            "plan": self.plan(wildcards.run),
+            "zoom": self._study.report.zoom,
+            "code": [code_digest.of("page"), code_digest.of_files(*_PAGE_FILES)],
+        }
+
+    def study_page(self, _: Any) -> dict[str, Any]:
+        """Of the page of a study."""
+        return {
+            "of": {run: self._layout.seeds_and_phases(run) for run in self._study.runs},
+            "plans": {run: self.plan(run) for run in self._study.runs},
+            "baseline": self._study.baseline,
+            "zoom": self._study.report.zoom,
+            "code": [code_digest.of("study_page"), code_digest.of_files(*_PAGE_FILES)],
+        }
+
+    def plan(self, run: str) -> dict[str, Any]:
+        """The plan of a run, as its picture shows it."""
+        return describe(self._study.runs[run].plan)
 
     def residuals(self, wildcards: Any) -> dict[str, Any]:
         """Of the maps of a run's residuals."""

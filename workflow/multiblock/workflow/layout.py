@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from multiblock.config import Run, Study
@@ -25,6 +26,9 @@ class Layout:
     Of phases that are equal, one run is the *owner* (see :mod:`multiblock.workflow.sharing`): whatever is asked for of
     such a phase, the paths are those in its owner's folder.
     """
+
+    STUDY_TABLES = ("comparison", "differences", "times", "curves", "curves_times", "losses")
+    """The CSVs of a study of several runs, by the end of their names."""
 
     def __init__(self, study: Study) -> None:
         self.study = study
@@ -82,6 +86,12 @@ class Layout:
         """The folder of LR_0 in the form that the run's chain starts from."""
         run = self.run(wildcards)
         return f"{self.results}/data/{run.data.name}/{run.input}"
+
+    @property
+    def test_sets(self) -> dict[str, tuple[str, str]]:
+        """The folders of LR_0 and of HR that each run is measured on."""
+        runs = {run: SimpleNamespace(run=run) for run in self.study.runs}
+        return {run: (self.input(wildcards), self.hr(wildcards)) for run, wildcards in runs.items()}
 
     def cached(self, wildcards: Any) -> str:
         """The folder of the set that a phase reads."""
@@ -164,6 +174,8 @@ class Layout:
             "psnr_by_phase.png",
             "times.csv",
             "learning_curves.png",
+            "report.html",
+            "report_small.html",
         )
         if self.study.report.blocks and self.joint_phases(run):
             endings += ("psnr_by_block.csv", "psnr_by_block.md", "blocks")
@@ -174,14 +186,15 @@ class Layout:
         return [*sets, *phases, *(f"{tables}/{name}" for name in (*endings, "strips"))]
 
     def study_reports(self) -> Sequence[str]:
-        """What stands above the runs: the comparison, where there is something to compare, and the budget."""
+        """What stands above the runs: comparison and page, where there is something to compare, and the budget."""
         name = self.study.name
         files = []
         if len(self.study.runs) > 1:
             files += [f"{name}_comparison.{ending}" for ending in ("csv", "md", "png")]
-            files += [f"{name}_{table}.csv" for table in ("differences", "times", "curves", "curves_times")]
+            files += [f"{name}_{table}.csv" for table in self.STUDY_TABLES if table != "comparison"]
             files += [f"{name}_curves.png", f"{name}_curves_times.png"]
-            files += [f"{name}_losses.csv", f"{name}_losses"]
+            files += [f"{name}_losses"]
+            files += [f"{name}_report.html", f"{name}_report_small.html"]
         if self.study.report.budget_gflops is not None:
             files += [f"{name}_budget.csv", f"{name}_budget.md"]
         return [f"{self.results}/{file}" for file in files]

@@ -1,0 +1,68 @@
+"""Error maps: how far pictures are from their target, place by place, small enough to be looked at side by side."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from multiblock.page.pictures import Shown, webp
+from multiblock.page.places import squared_error
+
+WIDTH = 320
+"""Most pixels of a map's side."""
+
+GAIN, LOSS = (64, 156, 255), (255, 138, 36)
+"""Colours of places that came nearer to the target, and of those that went farther from it."""
+
+
+def cells(plane: np.ndarray, most: int = WIDTH) -> np.ndarray:
+    """Means of a plane (H, W) over square cells, so that no side is longer than ``most``."""
+    step = -(-max(plane.shape) // most)
+    rows, columns = (range(0, length, step) for length in plane.shape)
+    sums = np.add.reduceat(np.add.reduceat(plane, rows, axis=0), columns, axis=1)
+    heights, widths = (np.diff([*starts, length]) for starts, length in zip((rows, columns), plane.shape, strict=True))
+    return np.asarray(sums / np.outer(heights, widths))
+
+
+def maps(images: Sequence[Shown]) -> list[dict[str, Any]]:
+    """Three maps an image: the errors of the two pictures that are compared, and what changed between them.
+
+    Errors are roots of the mean squared error of a cell, in levels of 255; white is what 0.5 % of the first map
+    reaches. Of the change, black is none, and the full colour is what 1 % of its cells reach. Images without a target
+    have no maps.
+    """
+    return [_maps(image) for image in images if image.target and len(image.labels) > 2]
+
+
+def _maps(image: Shown) -> dict[str, Any]:
+    pixels = image.load()
+    before, after = (cells(squared_error(pixels[at], pixels[-1])) for at in (image.before, image.after))
+    white = max(float(np.sqrt(np.quantile(before, 0.995))), 1.0)
+    change = np.sqrt(before) - np.sqrt(after)
+    full = max(float(np.quantile(np.abs(change), 0.99)), 0.5)
+    gray = [np.sqrt(error) / white for error in (before, after)]
+    return {
+        "name": image.name,
+        "white": round(white),
+        "full": round(full, 1),
+        "better": round(100 * float((change > 0).mean())),
+        "maps": [
+            {"title": title, "src": webp(_bytes(shown), quality=85)}
+            for title, shown in (
+                (f"error: {image.labels[image.before]}", np.repeat(gray[0][..., None], 3, axis=2)),
+                (f"error: {image.labels[image.after]}", np.repeat(gray[1][..., None], 3, axis=2)),
+                ("change: blue nearer, orange farther", _two_colours(change / full)),
+            )
+        ],
+    }
+
+
+def _two_colours(change: np.ndarray) -> np.ndarray:
+    """A plane from -1 to 1 as colours (H, W, 3) in [0, 1]: black in the middle."""
+    strength = np.abs(change).clip(0, 1)[..., None]
+    colours = np.where(change[..., None] > 0, np.array(GAIN), np.array(LOSS))
+    return np.asarray(strength * colours / 255)
+
+
+def _bytes(values: np.ndarray) -> np.ndarray:
+    return np.asarray((values.clip(0, 1) * 255).round(), np.uint8)

@@ -1,0 +1,103 @@
+"""Templates, styles and programs of the pages, put together into one file that asks for nothing else."""
+
+import json
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from multiblock.errors import UserError
+from multiblock.files import write_text
+
+HERE = Path(__file__).parent
+
+MEGABYTE = 1_000_000
+
+LIMIT = 15 * MEGABYTE
+"""Bytes of a page."""
+
+SMALL = 1_400_000
+"""Bytes of a page inside Snakemake's report, which leaves larger ones blank where it is a single file."""
+
+_PROGRAMS = ("dom.js", "pictures.js", "view.js", "viewer.js", "charts.js", "main.js")
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"data": as_data, "rich": rich}
+    return environment
+
+
+def render(template: str, **values: Any) -> str:
+    """A page as text: ``template`` filled with values, with all it needs inside."""
+    static = {name: (HERE / "static" / name).read_text(encoding="utf-8") for name in (*_PROGRAMS, "page.css")}
+    programs = "\n".join(static[name] for name in _PROGRAMS)
+    # Written by us, not data: as they are.
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            style=Markup(static["page.css"]),
+            program=Markup('"use strict";\n(() => {\n' + programs + "\n})();"),
+            **values,
+        )
+    )
+
+
+def as_data(value: Any) -> Markup:
+    """A value as JSON that can stand inside a script element: nothing in it ends the element or begins another."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
+
+
+def rich(text: object) -> Markup:
+    """A sentence of the project's own Markdown as HTML: bold, italics, code; all else is text."""
+    found = re.split(r"(\*\*.+?\*\*|`[^`]+`|\*[^*\s](?:[^*]*[^*\s])?\*)", str(text), flags=re.DOTALL)
+    return Markup("").join(map(_marked, found))
+
+
+def _marked(text: str) -> Markup:
+    for mark, name in (("**", "strong"), ("`", "code"), ("*", "em")):
+        if len(text) > 2 * len(mark) and text.startswith(mark) and text.endswith(mark):
+            return Markup("<{0}>{1}</{0}>").format(Markup(name), text.removeprefix(mark).removesuffix(mark))
+    return escape(text)
+
+
+def write(out: Path, text: str, limit: int = LIMIT) -> None:
+    """Write a page whole.
+
+    Raises:
+        UserError: it is larger than ``limit`` bytes, without any picture.
+    """
+    if (size := len(text.encode())) > limit:
+        raise UserError(f"{out}: the page would take {size / MEGABYTE:.1f} MB; allowed are {limit / MEGABYTE:.1f} MB")
+    write_text(out, text)
+
+
+def within(template: str, limit: int, fill: Any, **values: Any) -> str:
+    """A page of at most ``limit`` bytes: its pictures get what the rest of it leaves.
+
+    Args:
+        fill: takes bytes and gives the viewer's data of no more than that.
+    """
+    bare = len(render(template, viewer=fill(0), **values).encode())
+    return render(template, viewer=fill(max(0, limit - bare - limit // 100)), **values)
+
+
+def table(cells: tuple[list[str], list[list[Any]]]) -> Mapping[str, Any]:
+    """Heads and rows for the template."""
+    heads, rows = cells
+    return {"heads": heads, "rows": rows}
