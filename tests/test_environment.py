@@ -62,7 +62,7 @@ def test_conda_holds_the_package_and_the_workflow_at_the_same_pins():
     assert {CONDA_NAMES.get(name, name): pinned for name, pinned in conda.items()} == known
 
 
-@pytest.mark.parametrize("section", ["package", "workflow", "dev"])
+@pytest.mark.parametrize("section", ["package", "workflow", "onnx", "dev"])
 def test_the_project_asks_for_what_is_pinned(section):
     asked = wanted(PROJECT["dependencies"] if section == "package" else EXTRAS[section])
     pinned = pins("requirements.in", section) | (pins("torch.txt") if section == "package" else {})
@@ -72,9 +72,9 @@ def test_the_project_asks_for_what_is_pinned(section):
 
 
 def test_every_pin_has_its_section_and_every_extra_is_pinned_or_left_to_the_user():
-    sections = [pins("requirements.in", section) for section in ("package", "workflow", "dev")]
+    sections = [pins("requirements.in", section) for section in ("package", "workflow", "onnx", "dev")]
     assert sum(map(len, sections)) == len(pins("requirements.in"))
-    assert set(EXTRAS) == {"workflow", "dev"} | NOT_INSTALLED
+    assert set(EXTRAS) == {"workflow", "onnx", "dev"} | NOT_INSTALLED
     assert not {name for extra in NOT_INSTALLED for name in wanted(EXTRAS[extra])} & pins("requirements.txt").keys()
 
 
@@ -97,7 +97,7 @@ def imported(folder: Path) -> set[str]:
 
 def test_the_package_imports_only_what_it_asks_for():
     package = ROOT / "workflow" / "multiblock"
-    lines = PROJECT["dependencies"] + [line for extra in NOT_INSTALLED for line in EXTRAS[extra]]
+    lines = PROJECT["dependencies"] + [line for extra in {*NOT_INSTALLED, "onnx"} for line in EXTRAS[extra]]
     core = {IMPORT_NAMES.get(name, name) for name in wanted(lines)}
     assert imported(package) <= core | wanted(EXTRAS["workflow"]).keys()
     # Only what scripts and rules share may count on the workflow's own packages.
