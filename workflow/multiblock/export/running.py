@@ -60,27 +60,33 @@ class Enlargement(nn.Module):
         factor: how many times to enlarge, 2, 3 or 4.
     """
 
-    kernel: Tensor
+    rows: Tensor
+    columns: Tensor
 
     def __init__(self, factor: int) -> None:
         super().__init__()
         self.factor = factor
         centres = (torch.arange(factor, dtype=torch.float64) + 0.5) / factor - 0.5
         weights = _cubic(torch.arange(-2, 3) - centres[:, None])
-        self.register_buffer("kernel", (weights / weights.sum(1, keepdim=True)).float()[:, None, :, None])
+        weights = (weights / weights.sum(1, keepdim=True)).float()
+        # Of each colour a result for each new row, and of each of those one for each new column.
+        self.register_buffer("rows", weights.repeat(3, 1)[:, None, :, None])
+        self.register_buffer("columns", weights.repeat(3 * factor, 1)[:, None, None, :])
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) in [0, 1] to (N, 3, factor*H, factor*W), of 256 steps; of at least 2 x 2 pixels."""
-        tall = self._rows(_whole(x * 255))
-        return self._rows(tall.transpose(2, 3)).transpose(2, 3) / 255
+        tall = _whole(F.conv2d(_mirrored(_whole(x * 255), 2), self.rows, groups=3))
+        both = _whole(F.conv2d(_mirrored(tall, 3), self.columns, groups=3 * self.factor))
+        return F.pixel_shuffle(both, self.factor) / 255
 
-    def _rows(self, x: Tensor) -> Tensor:
-        """Enlarge the height; beyond its edge an image goes on as its mirror image."""
-        images, colours, height, width = x.shape
-        mirrored = torch.cat((x[:, :, 1:2], x[:, :, :1], x, x[:, :, -1:], x[:, :, -2:-1]), dim=2)
-        phases = F.conv2d(mirrored.reshape(images * colours, 1, height + 4, width), self.kernel)
-        made = phases.reshape(images, colours, self.factor, height, width).transpose(2, 3)
-        return _whole(made.reshape(images, colours, self.factor * height, width))
+
+def _mirrored(x: Tensor, axis: int) -> Tensor:
+    """Beyond its edge an image goes on as its mirror image, here for two pixels of rows (axis 2) or columns (3)."""
+
+    def only(pixel: slice) -> Tensor:  # counted from the nearer edge, so that its size is seen without the image's
+        return x[:, :, pixel] if axis == 2 else x[:, :, :, pixel]
+
+    return torch.cat((only(slice(1, 2)), only(slice(0, 1)), x, only(slice(-1, None)), only(slice(-2, -1))), dim=axis)
 
 
 def _cubic(x: Tensor) -> Tensor:
