@@ -14,6 +14,7 @@ from pathlib import Path
 import coverage
 import default_run
 import feeding
+import onnx_files
 import seams
 import steps
 import torch
@@ -34,6 +35,7 @@ PARTS: Mapping[str, Callable[[How], Table]] = {
     "whole_images": whole_images.measure,
     "carn": steps.measure_carn,
     "coverage": coverage.measure,
+    "onnx": onnx_files.measure,
 }
 
 

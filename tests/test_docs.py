@@ -5,7 +5,8 @@ Fenced blocks say by their language what happens to them:
 - ``sh``: commands, a line each. ``multiblock`` runs; ``snakemake`` runs dry, or for good where it is in `FOR_GOOD`;
   ``make`` runs dry. What needs minutes, or what nobody has, is in `ONLY_PARSED` with the reason.
 - ``yaml``: a config; its first line is a comment that names the file. It is written, and must load.
-- ``python``: a block of one's own, named in the same way. It is written, built and measured.
+- ``python``: a block of one's own, named in the same way. It is written, built and measured. What defines no class is a
+  program, and is run.
 - ``console``: a command after ``$``, and exactly what it prints, but for the time it takes.
 
 All is done in a copy of the project with a few small pictures, in the order of the document.
@@ -240,7 +241,11 @@ def test_what_is_typed_works(document, workspace, dry_runs, capsys, monkeypatch)
         elif language == "python":
             file = Path(named(text, "py"))
             file.write_text(text)
-            check_network(file.name)
+            if "\nclass " in text:
+                check_network(file.name)
+            else:
+                done = subprocess.run([sys.executable, file], capture_output=True, text=True, timeout=120)
+                assert done.returncode == 0, done.stderr
         elif language == "console":
             first, _, printed = text.partition("\n")
             assert first.startswith("$ multiblock "), first

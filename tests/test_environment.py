@@ -31,6 +31,11 @@ IMPORT_NAMES = {
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
+OPTIONAL = ("tensorboard", "onnx")
+"""Extras that are pinned, so that they are tested."""
+
+SECTIONS = ("package", "workflow", *OPTIONAL, "dev")
+
 NOT_INSTALLED = {"heic"}
 """Extras that no environment of ours holds: they are for who asks for them."""
 
@@ -63,7 +68,7 @@ def test_conda_holds_the_package_and_the_workflow_at_the_same_pins():
     assert {CONDA_NAMES.get(name, name): pinned for name, pinned in conda.items()} == known
 
 
-@pytest.mark.parametrize("section", ["package", "workflow", "tensorboard", "dev"])
+@pytest.mark.parametrize("section", SECTIONS)
 def test_the_project_asks_for_what_is_pinned(section):
     asked = wanted(PROJECT["dependencies"] if section == "package" else EXTRAS[section])
     pinned = pins("requirements.in", section) | (pins("torch.txt") if section == "package" else {})
@@ -73,9 +78,9 @@ def test_the_project_asks_for_what_is_pinned(section):
 
 
 def test_every_pin_has_its_section_and_every_extra_is_pinned_or_left_to_the_user():
-    sections = [pins("requirements.in", section) for section in ("package", "workflow", "tensorboard", "dev")]
+    sections = [pins("requirements.in", section) for section in SECTIONS]
     assert sum(map(len, sections)) == len(pins("requirements.in"))
-    assert set(EXTRAS) == {"workflow", "tensorboard", "dev"} | NOT_INSTALLED
+    assert set(EXTRAS) == {*SECTIONS, *NOT_INSTALLED} - {"package"}
     assert not {name for extra in NOT_INSTALLED for name in wanted(EXTRAS[extra])} & pins("requirements.txt").keys()
 
 
@@ -98,7 +103,7 @@ def imported(folder: Path) -> set[str]:
 
 def test_the_package_imports_only_what_it_asks_for():
     package = ROOT / "workflow" / "multiblock"
-    lines = PROJECT["dependencies"] + [line for extra in (*NOT_INSTALLED, "tensorboard") for line in EXTRAS[extra]]
+    lines = PROJECT["dependencies"] + [line for extra in (*NOT_INSTALLED, *OPTIONAL) for line in EXTRAS[extra]]
     core = {IMPORT_NAMES.get(name, name) for name in wanted(lines)}
     assert imported(package) <= core | wanted(EXTRAS["workflow"]).keys()
     # Only what scripts and rules share may count on the workflow's own packages.

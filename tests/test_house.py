@@ -22,6 +22,7 @@ HOUSE = (
     ("model", "a chain and its file, weights from elsewhere, counts"),
     ("runtime", "device, compilation, memory"),
     ("inference", "whole images, LR_k, PSNR and SSIM"),
+    ("export", "networks for other programs"),
     ("training", "the trainer and what a stage is made of"),
     ("config", "keys, their checks, the study that follows from them"),
     ("report", "tables and figures"),

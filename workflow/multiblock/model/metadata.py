@@ -180,17 +180,15 @@ def check_fit(known: Metadata, number: int, ours: Block, file: Path) -> None:
         if code not in (None, registry.digest(ours.network)):
             raise UserError(f"{file}: was trained with another version of {theirs.network} than {ours.network}")
         theirs = replace(theirs, network=ours.network)
-    wanted = _described(ours)
-    for option, value in (
-        _described(theirs) if theirs.network == ours.network else {"network": theirs.network}
-    ).items():
+    wanted = described(ours)
+    for option, value in (described(theirs) if theirs.network == ours.network else {"network": theirs.network}).items():
         if value != wanted.get(option):
             raise UserError(
                 f"{file}: holds a block whose {option} is {value}; the phase's block has {wanted.get(option)}"
             )
 
 
-def _described(spec: Block) -> dict[str, Any]:
+def described(spec: Block) -> dict[str, Any]:
     """A block's network and all its options, those left at their defaults too; lists as tuples."""
     defaults = {name: default for name, (_, default) in registry.options(spec.network).items()}
     options = {**defaults, **spec.options}

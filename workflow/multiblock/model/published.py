@@ -34,7 +34,7 @@ def import_weights(file: Path, network: str, options: Mapping[str, Any]) -> tupl
     for form in zoo.FORMS[family]:
         spec = zoo.block(network, {**form.options, **options}, network)
         chain = Chain.build([spec], [True])
-        problem = _load(chain, published, form, spec.scale)
+        problem = load_as(chain, published, form, spec.scale)
         if problem is None:
             taken = 1 if spec.scale > 1 else None
             chain.about = Provenance(enlarge=taken, scale=taken and spec.scale, origin=f"{form.source}, {file.name}")
@@ -45,9 +45,14 @@ def import_weights(file: Path, network: str, options: Mapping[str, Any]) -> tupl
     raise UserError(f"{file}: is no {network} x{spec.scale} as {form.source} publishes it: {text}")
 
 
-def _load(chain: Chain, published: Mapping[str, Tensor], form: Form, scale: int) -> tuple[int, str] | None:
-    """Load weights into a chain of one block; or how many names are wrong and what is wrong with the first of them."""
-    wanted = chain.blocks["1"].state_dict()
+def load_as(chain: Chain, published: Mapping[str, Tensor], form: Form, scale: int) -> tuple[int, str] | None:
+    """Load weights of a form into a chain of one block, strictly.
+
+    Returns:
+        None; or, where they do not fit, how many names are wrong and what is wrong with the first of them.
+    """
+    block = next(iter(chain.blocks.values()))
+    wanted = block.state_dict()
     given: dict[str, Tensor] = {}
     strange = []
     for name, value in published.items():
@@ -68,5 +73,5 @@ def _load(chain: Chain, published: Mapping[str, Tensor], form: Form, scale: int)
     if shapes:
         first = shapes[0]
         return len(shapes), f"{first} is {tuple(given[first].shape)} there, and {tuple(wanted[first].shape)} here"
-    chain.blocks["1"].load_state_dict(given)
+    block.load_state_dict(given)
     return None

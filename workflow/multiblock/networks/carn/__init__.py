@@ -3,7 +3,7 @@
 from typing import Any
 
 from multiblock.networks.entry import Entry
-from multiblock.networks.forms import MEAN, Form
+from multiblock.networks.forms import MEAN, SHIFTER, Form
 
 _CARN_STUDY = "CARN study (yu45020/Waifu2x)"
 _SE = {"gate": "both"}
@@ -156,17 +156,26 @@ FORMS: tuple[Form, ...] = (
     Form(
         source="nmhkahn/CARN-pytorch",
         rules=(
-            *MEAN,
-            (r"entry", "entry.0"),
-            (r"b(\d+)\.b(\d+)\.body\.0", "body.layers.{1}.layers.{2}.conv1"),
-            (r"b(\d+)\.b(\d+)\.body\.2", "body.layers.{1}.layers.{2}.conv2"),
-            (r"b(\d+)\.b1\.body\.4", "body.layers.{1}.layers.0.mix.1"),
-            (r"b(\d+)\.c(\d+)\.body\.0", "body.layers.{1}.fusions.{2}"),
-            (r"c(\d+)\.body\.0", "body.fusions.{1}"),
-            (r"upsample\.up\d?\.body\.(\d)", r"upsampler.\1"),
-            (r"exit", "exit"),
+            *SHIFTER,
+            ("entry", "entry.0"),
+            ("b{k+1}.b{j+1}.body.0", "body.layers.{k}.layers.{j}.conv1"),
+            ("b{k+1}.b{j+1}.body.2", "body.layers.{k}.layers.{j}.conv2"),
+            ("b{k+1}.b1.body.4", "body.layers.{k}.layers.0.mix.1"),
+            ("b{k+1}.c{j+1}.body.0", "body.layers.{k}.fusions.{j}"),
+            ("c{k+1}.body.0", "body.fusions.{k}"),
+            ("upsample.up.body.{k}", "upsampler.{k}"),
+            ("exit", "exit"),
         ),
         # The authors train one network for all scales, with an upsampler for each.
+        also=(*MEAN, ("upsample.up{s}.body.{k}", "upsampler.{k}")),
         unused=r"upsample\.up{scale}\..*",
+        fixed={
+            "slope": 0.0,
+            "entry_activation": False,
+            "dilations": (1,),
+            "partial_padding": False,
+            "upsampler_dilation": 1,
+            "bilinear": False,
+        },
     ),
 )

@@ -1,7 +1,7 @@
 """DRLN: its entries in the zoo, and how its weights are published."""
 
 from multiblock.networks.entry import STUDY_004, Entry
-from multiblock.networks.forms import LAPLACIAN, MEAN, Form
+from multiblock.networks.forms import LAPLACIAN, MEAN, SHIFTER, Form
 
 ENTRIES = (
     Entry(
@@ -33,16 +33,17 @@ FORMS: tuple[Form, ...] = (
     Form(
         source="saeed-anwar/DRLN",
         rules=(
-            *MEAN,
-            (r"head", "head"),
-            (r"b(\d+)\.r(\d)\.body\.0", "body.{1}.units.{2}.conv1"),
-            (r"b(\d+)\.r(\d)\.body\.2", "body.{1}.units.{2}.conv2"),
-            (r"b(\d+)\.g\.body\.0", "body.{1}.fuse"),
+            *SHIFTER,
+            ("head", "head"),
+            ("b{k+1}.r{j+1}.body.0", "body.{k}.units.{j}.conv1"),
+            ("b{k+1}.r{j+1}.body.2", "body.{k}.units.{j}.conv2"),
+            ("b{k+1}.g.body.0", "body.{k}.fuse"),
             *LAPLACIAN,
-            (r"c(\d+)\.body\.0", "fusions.{1}"),
-            (r"upsample\.up\.body\.(\d)", r"upsampler.\1"),
-            (r"tail", "to_rgb"),
+            ("c{k+1}.body.0", "fusions.{k}"),
+            ("upsample.up.body.{k}", "upsampler.{k}"),
+            ("tail", "to_rgb"),
         ),
+        also=MEAN,
         # The framework around it works on 0 to 255.
         options={"as_coded": True, "peak": 255},
     ),

@@ -1,7 +1,10 @@
 """The lightweight x3 study's final network: its entry in the zoo, and how its weights are published."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from multiblock.networks.entry import STUDY_004, Entry
-from multiblock.networks.forms import LAPLACIAN, MEAN, Form
+from multiblock.networks.forms import LAPLACIAN, MEAN, SHIFTER, Form
 
 ENTRIES = (
     Entry(
@@ -12,21 +15,36 @@ ENTRIES = (
     ),
 )
 
+
+def _never_used(options: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Depthwise-separable layers of which the authors' network holds weights, and which it never runs."""
+    channels, modules = options["channels"], 2 + 2 * options["groups"]
+    shapes: dict[str, tuple[int, ...]] = {}
+    for layer, inputs, kernel in [("c1", channels, 3)] + [(f"b{k}.g", 8 * channels, 1) for k in range(1, modules + 1)]:
+        shapes[f"{layer}.body.0.weight"] = (inputs, 1, kernel, kernel)
+        shapes[f"{layer}.body.0.bias"] = (inputs,)
+        shapes[f"{layer}.body.1.weight"] = (channels, inputs, 1, 1)
+        shapes[f"{layer}.body.1.bias"] = (channels,)
+    return shapes
+
+
 FORMS: tuple[Form, ...] = (
     Form(
         source="yating52997/SuperResolution",
         rules=(
-            *MEAN,
-            (r"head", "head"),
-            (r"b(\d+)\.r([012])\.body\.(\d)", r"body.{1}.distil.\2.0.\3"),
-            (r"b(\d+)\.r3\.body\.(\d)", r"body.{1}.last.0.\2"),
-            (r"b(\d+)\.g1\.body\.(\d)", r"body.{1}.join.0.\2"),
+            *SHIFTER,
+            ("head", "head"),
+            *((f"b{{k+1}}.r{step}.body.{{j}}", f"body.{{k}}.distil.{step}.0.{{j}}") for step in range(3)),
+            ("b{k+1}.r3.body.{j}", "body.{k}.last.0.{j}"),
+            ("b{k+1}.g1.body.{j}", "body.{k}.join.0.{j}"),
             *LAPLACIAN,
-            (r"c2\.body\.(\d)", r"first.0.\1"),
-            (r"c(\d+)\.body\.(\d)", lambda m: f"fusions.{int(m[1]) - 3}.0.{m[2]}"),
-            (r"upsample\.up\.body\.0", "upsampler.0"),
-            (r"tail", "to_rgb"),
+            ("c2.body.{j}", "first.0.{j}"),
+            ("c{k+3}.body.{j}", "fusions.{k}.0.{j}"),
+            ("upsample.up.body.0", "upsampler.0"),
+            ("tail", "to_rgb"),
         ),
+        also=MEAN,
         unused=r"(?:c1|b\d+\.g)\.body\..*",
+        filled=_never_used,
     ),
 )

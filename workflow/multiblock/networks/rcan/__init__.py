@@ -1,7 +1,7 @@
 """RCAN and SA-RCAN: their entries in the zoo, and how their weights are published."""
 
 from multiblock.networks.entry import STUDY_002, Entry
-from multiblock.networks.forms import MEAN, Form, Rule, inside
+from multiblock.networks.forms import MEAN, SHIFTER, Form, Rule
 
 ENTRIES = (
     Entry(
@@ -41,14 +41,19 @@ ENTRIES = (
     ),
 )
 
+_PLACES = (("body.{k}.body.{j}", "body.{k}.{j}"), ("body.{k}", "body.{k}"))
+"""Where a layer stands in a group, and among the groups; the authors put ``.body.`` around the layers of a group."""
+
 _RCAN_BODY: tuple[Rule, ...] = (
-    (r"body\.(\d+)\.body\.(\d+)\.body\.([02])", r"body.\1.\2.layers.\3"),
-    (r"body\.(\d+)\.body\.(\d+)\.body\.3\.conv_du\.0", r"body.\1.\2.layers.3.squeeze"),
-    (r"body\.(\d+)\.body\.(\d+)\.body\.3\.conv_du\.2", r"body.\1.\2.layers.3.excite"),
-    (r"body\.(\d+)\.body\.(\d+)", r"body.\1.\2"),
-    (r"body\.(\d+)", r"body.\1"),
-    (r"(body(?:\.\d+)?(?:\.body)?\.\d+)\.snconv1x1_(theta|phi|g)", lambda m: f"{inside(m[1])}.{m[2]}"),
-    (r"(body(?:\.\d+)?(?:\.body)?\.\d+)\.snconv1x1_attn", lambda m: f"{inside(m[1])}.out"),
+    ("body.{k}.body.{j}.body.3.conv_du.0", "body.{k}.{j}.layers.3.squeeze"),
+    ("body.{k}.body.{j}.body.3.conv_du.2", "body.{k}.{j}.layers.3.excite"),
+    ("body.{k}.body.{j}.body.{i}", "body.{k}.{j}.layers.{i}"),
+    *_PLACES,
+    *(
+        (f"{authors}.snconv1x1_{their}", f"{ours}.{our}")
+        for authors, ours in _PLACES
+        for their, our in (("theta", "theta"), ("phi", "phi"), ("g", "g"), ("attn", "out"))
+    ),
 )
 
 FORMS: tuple[Form, ...] = (
@@ -56,10 +61,12 @@ FORMS: tuple[Form, ...] = (
         source="yulunzhang/RCAN; SA-RCAN with the same names",
         rules=(
             *MEAN,
-            (r"head\.0", "head"),
+            ("head.0", "head"),
             *_RCAN_BODY,
-            (r"tail\.0\.(\d)", r"upsampler.\1"),
-            (r"tail\.1", "to_rgb"),
+            ("tail.0.{k}", "upsampler.{k}"),
+            ("tail.1", "to_rgb"),
         ),
+        also=SHIFTER,
+        fixed={"pool": False},
     ),
 )

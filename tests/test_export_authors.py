@@ -1,0 +1,132 @@
+"""Weights under the authors' names: the inverse of `import`, to the last bit, both ways."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import published as facts
+from conftest import ROOT
+from multiblock.cli import main
+from multiblock.export import authors
+from multiblock.model import chain as chains
+from multiblock.model import published, state_dict
+from multiblock.model.chain import Chain
+from multiblock.networks import zoo
+from multiblock.plan import Block
+from test_published import NETWORKS, values
+
+KEYS = {
+    "imdn": "imdn_x3",
+    "imdn_rtc": "imdn_rtc_x2",
+    "pan": "pan_x4",
+    "carn": "carn_x2",
+    "carn_m": "carn_m_x3",
+    "drln_distilled": "drln_dw_x3",
+    "sa_rcan_1": "sa_rcan_pairs_x2",
+    "sa_rcan_2": "sa_rcan_inside_x4",
+    "srresnet": "srresnet_x4_sgrvinod",
+    "srresnet, another form": "srresnet_x4_lornatang",
+}
+LARGE = {"drln": "drln_x2", "rcan": "rcan_x4"}
+
+
+def imported(key: str, tmp_path: Path) -> tuple[Chain, dict[str, torch.Tensor]]:
+    """A chain of a published file whose values all differ, and what the file holds."""
+    given = values(key)
+    torch.save(given, tmp_path / "w.pth")
+    network = next(name for name in sorted(NETWORKS, key=len, reverse=True) if key.startswith(name))
+    scale = next((int(part[1]) for part in key.split("_") if part[0] == "x" and part[1:].isdigit()), 2)
+    chain, _ = published.import_weights(tmp_path / "w.pth", NETWORKS[network], {"scale": scale})
+    return chain, {name.removeprefix(facts.PREFIXES.get(key, "")): value for name, value in given.items()}
+
+
+@pytest.mark.parametrize(
+    "key", [*KEYS.values(), *(pytest.param(key, marks=pytest.mark.slow, id=key) for key in LARGE.values())]
+)  # the large ones: 15 and 35 million parameters
+def test_what_was_imported_is_written_as_it_was(key, tmp_path):
+    chain, given = imported(key, tmp_path)
+    made = authors.to_authors(chain, tmp_path / "w.pth")
+    # Layers that the authors' network holds and never runs have their shape, and are empty.
+    assert set(made.filled) == (facts.drln_dw_dead() if key == "drln_dw_x3" else set())
+    assert {name: value.shape for name, value in made.tensors.items()} == {k: v.shape for k, v in given.items()}
+    for name, value in made.tensors.items():
+        assert not value.any() if name in made.filled else torch.equal(value, given[name]), name
+
+
+@pytest.mark.parametrize("key", ["carn", "carn_m"])
+def test_of_a_file_of_all_scales_one_is_written(key, tmp_path):
+    chain, given = imported(key, tmp_path)
+    made = authors.to_authors(chain, tmp_path / "w.pth").tensors
+    assert {name: value.shape for name, value in made.items()} == facts.PUBLISHED[f"{key}_x2"]()
+    for name, value in made.items():
+        assert torch.equal(value, given[name.replace("upsample.up.", "upsample.up2.")])
+
+
+@pytest.mark.parametrize("ending", ["pth", "pt", "safetensors"])
+def test_the_command_writes_what_import_reads(ending, tmp_path, capsys):
+    torch.manual_seed(0)
+    Chain.build([zoo.sample("carn", scale=3)], [True]).save(tmp_path / "ours.safetensors")
+    out = tmp_path / f"theirs.{ending}"
+    assert main(["export", str(tmp_path / "ours.safetensors"), "--form", "authors", "-o", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert f"{out}: block 1, carn x3" in said and "nmhkahn/CARN-pytorch" in said
+    found = load_file(out) if ending == "safetensors" else torch.load(out, weights_only=True)
+    assert set(found) == set(facts.PUBLISHED["carn_x3"]())
+    assert main(["import", str(out), "--as", "carn", "--scale", "3", "-o", str(tmp_path / "again.safetensors")]) == 0
+    again, ours = load_file(tmp_path / "again.safetensors"), load_file(tmp_path / "ours.safetensors")
+    assert again.keys() == ours.keys() and all(torch.equal(again[name], ours[name]) for name in ours)
+
+
+@pytest.mark.parametrize(
+    ("block", "says"),
+    [
+        (zoo.sample("mcan", channels=4, residual_blocks=1), "the authors of mcan have published no weights"),
+        (zoo.sample("carn", slope=0.1, channels=8), "slope is 0.1, and 0.0 in the authors' code"),
+        (zoo.sample("carn", dilations=[1, 2, 1], channels=8), "dilations is (1, 2, 1), and (1,) in the authors' code"),
+        (
+            zoo.sample("carn_full_v2_se", slope=0.0, entry_activation=False, channels=8),
+            "it has no name for body.layers",
+        ),
+        (zoo.sample("carn", mean_shift=False, channels=8), "it has nothing for"),
+        (zoo.sample("drln_lite1"), "as_coded is False, and True in the authors' code"),
+        (zoo.sample("imdn_dw_40x6"), "passes is 2, and 1 in the authors' code"),
+        (zoo.sample("pan_split", channels=8), "it has no name for body.0.plain.bias"),
+        (zoo.sample("sa_rcan_3", channels=16, groups=2, blocks=1), "pool is True, and False in the authors' code"),
+        (zoo.sample("srresnet", channels=8, blocks=1), "is not zero, and the authors' network has no such parameter"),
+    ],
+    ids=lambda value: value.network if isinstance(value, Block) else None,
+)
+def test_what_the_authors_names_cannot_say_is_refused(block, says, tmp_path, capsys):
+    Chain.build([block], [True]).save(tmp_path / "w.safetensors")
+    out = tmp_path / "out.pth"
+    assert main(["export", str(tmp_path / "w.safetensors"), "--form", "authors", "-o", str(out)]) == 1
+    assert says in capsys.readouterr().err and not out.exists()
+
+
+def test_of_several_blocks_one_has_to_be_named(tmp_path, capsys):
+    small = Block(network="mcan", options={"channels": 4, "residual_blocks": 1})
+    first = zoo.sample("pan", scale=2, channels=8, blocks=1, up_channels=4)
+    Chain.build([first, small], [True, True]).save(tmp_path / "w.safetensors")
+    command = ["export", str(tmp_path / "w.safetensors"), "--form", "authors", "-o", str(tmp_path / "pan.pth")]
+    assert main(command) == 1
+    assert "holds blocks 1 (pan), 2 (mcan); authors know single networks, so --block" in capsys.readouterr().err
+    assert main([*command, "--block", "3"]) == 1
+    assert "holds blocks 1 to 2, and no block 3" in capsys.readouterr().err
+    assert main([*command, "--block", "1"]) == 0
+    found, ours = state_dict.read(tmp_path / "pan.pth"), chains.load(tmp_path / "w.safetensors").blocks["1"]
+    assert torch.equal(found["conv_first.weight"], ours.head.weight)
+
+
+@pytest.mark.parametrize(
+    ("file", "network", "scale"), [("IMDN_x3.pth", "imdn", 3), ("PANx4_DF2K.pth", "pan", 4)], ids=["imdn", "pan"]
+)
+def test_published_files_come_back(file, network, scale, tmp_path):
+    source = Path(os.environ.get("MULTIBLOCK_WEIGHTS", ROOT.parent / "shared" / "weights")) / file
+    if not source.is_file():
+        pytest.skip(f"{source}: not there; $MULTIBLOCK_WEIGHTS can name another folder")
+    chain, _ = published.import_weights(source, network, {"scale": scale})
+    made, given = authors.to_authors(chain, source).tensors, state_dict.read(source)
+    assert made.keys() == given.keys() and all(torch.equal(made[name], given[name]) for name in given)

@@ -1,0 +1,1 @@
+"""Networks for other programs: ONNX files, model cards, the parameter names of the authors."""

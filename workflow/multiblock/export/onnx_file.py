@@ -1,0 +1,199 @@
+"""A chain as an ONNX file for pictures of any size, which is not kept unless onnxruntime computes what PyTorch does."""
+
+import contextlib
+import logging
+import re
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from multiblock.errors import UserError, listed
+from multiblock.export.running import Exported
+from multiblock.files import atomic_write
+
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+"""What an ONNX file is written and checked with: the extra ``onnx``."""
+
+OPSET = 18
+"""The newest operators that are used, so that programs of 2023 read the file too."""
+
+LEAST = 8
+"""Smallest height and width in pixels that a file is for."""
+
+SIZES = ((LEAST, 11), (45, 38))
+"""Heights and widths at which the file is tried, other than the one that is traced."""
+
+ALLOWED = 1e-4
+"""Most by which onnxruntime may differ from PyTorch, for pictures from 0 to 1."""
+
+_TRACED = (2, 3, 24, 32)  # one picture alone would be taken for the only number of pictures
+_LARGEST = 2**31 - 2**20
+
+
+@dataclass(frozen=True)
+class Written:
+    """An ONNX file that was written and tried.
+
+    Args:
+        opset: version of the operators.
+        size: bytes.
+        seconds: what tracing, converting and trying took.
+        differences: by height and width, the largest difference from PyTorch.
+        runtime: version of onnxruntime.
+    """
+
+    opset: int
+    size: int
+    seconds: float
+    differences: Mapping[tuple[int, int], float]
+    runtime: str
+
+
+def check_packages() -> None:
+    """See that the packages are there.
+
+    Raises:
+        UserError: they are not; the message says how they are installed.
+    """
+    if missing := [name for name in PACKAGES if find_spec(name) is None]:
+        raise UserError(
+            f"{listed(missing)}: not installed, and needed for ONNX files; they come with pip install "
+            '"multiblock[onnx]"'
+        )
+
+
+def write(network: Exported, out: Path, about: Mapping[str, str], say: Callable[[str], None], title: str) -> Written:
+    """Trace the network, convert it, try it with onnxruntime, and write the file if it computes the same.
+
+    Args:
+        about: metadata that onnxruntime shows as ``custom_metadata_map``.
+        say: is told what takes long.
+        title: one sentence on what the network is, and the start of errors.
+
+    Raises:
+        UserError: packages are missing, the network cannot be converted, or the file computes something else.
+    """
+    check_packages()
+    if sum(tensor.nbytes for tensor in network.state_dict().values()) > _LARGEST:
+        raise UserError(f"{title}: has more than 2 GB of weights, which one ONNX file cannot hold")
+    begun = time.monotonic()
+    say(f"tracing {sum(1 for _ in network.modules())} layers; a large network takes minutes")
+    with _quiet(), torch.no_grad():
+        program = _converted(network, title)
+    say(f"converted after {time.monotonic() - begun:.1f} s; comparing onnxruntime with PyTorch")
+    model = program.model
+    _clean(model)
+    model.doc_string = title
+    model.metadata_props.update(about)
+    with atomic_write(out) as part:
+        program.save(part)
+        differences, runtime = _tried(part, network, title)
+        size = part.stat().st_size
+    return Written(model.opset_imports[""], size, time.monotonic() - begun, differences, runtime)
+
+
+def _converted(network: Exported, title: str) -> Any:
+    """The network as PyTorch's exporter makes it, for any number of pictures of any size."""
+    sizes = {0: torch.export.Dim("batch", min=1)}
+    sizes |= {axis: torch.export.Dim(name, min=LEAST) for axis, name in ((2, "height"), (3, "width"))}
+    try:
+        program: Any = torch.onnx.export(
+            network,
+            (torch.rand(_TRACED, generator=torch.Generator().manual_seed(0)),),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=["input"],
+            output_names=["output"],
+            dynamic_shapes=(sizes,),
+            verbose=False,
+        )
+    except Exception as error:  # whatever a network's code, or the exporter, leads to
+        raise UserError(f"{title}: cannot be written as ONNX: {_reason(error)}") from error
+    shape, times = program.model.graph.outputs[0].shape, f"{network.scale}*" if network.scale > 1 else ""
+    shape[2], shape[3] = f"{times}height", f"{times}width"  # plainer than what is found for some networks
+    return program
+
+
+def _reason(error: BaseException) -> str:
+    """What stopped the exporter, of the causes that it wraps in advice."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    text = str(error)
+    if guards := re.findall(r"the specified range satisfy the generated guard (.+?)\.?$", text, re.M):
+        return f"its code does not take all sizes alike; it asks whether {listed(guards[:2])}"
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:300] if lines else 'no reason given'}"
+
+
+def _clean(model: Any) -> None:
+    """Take out what the exporter notes of each layer: lines and paths of the code on this machine."""
+    for node in model.graph.all_nodes():
+        node.metadata_props.clear()
+        node.doc_string = None
+        for value in node.outputs:
+            value.metadata_props.clear()
+    for value in (*model.graph.inputs, *model.graph.initializers.values()):
+        value.metadata_props.clear()
+    model.graph.metadata_props.clear()
+
+
+def _tried(file: Path, network: Exported, title: str) -> tuple[dict[tuple[int, int], float], str]:
+    """The largest difference from PyTorch by size, and the version of onnxruntime.
+
+    Raises:
+        UserError: it is too large, or the file cannot be run.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = torch.get_num_threads(), 3
+    differences = {}
+    try:
+        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        for height, width in SIZES:
+            pictures = _pictures(height, width)
+            found = session.run(None, {"input": pictures.numpy()})[0]
+            with torch.inference_mode():
+                wanted = network(pictures).numpy()
+            if found.shape != wanted.shape:
+                raise UserError(f"{title}: not written, as onnxruntime makes {found.shape} where it is {wanted.shape}")
+            differences[height, width] = float(np.abs(found.astype(np.float64) - wanted).max())
+    except UserError:
+        raise
+    except Exception as error:  # onnxruntime has kinds of errors of its own
+        raise UserError(f"{title}: not written, as onnxruntime cannot run it: {_reason(error)}") from error
+    for (height, width), most in differences.items():
+        if not most <= ALLOWED:  # not a number is neither
+            raise UserError(
+                f"{title}: not written, as onnxruntime differs from PyTorch by {most:.1e} at {height} x {width} "
+                f"pixels; allowed is {ALLOWED:.0e}"
+            )
+    return differences, onnxruntime.__version__
+
+
+def _pictures(height: int, width: int) -> torch.Tensor:
+    """A picture of noise and a smooth one, (2, 3, H, W) in [0, 1], the same each time."""
+    noise = torch.rand((3, height, width), generator=torch.Generator().manual_seed(height * width))
+    y, x = torch.meshgrid(torch.linspace(0, 1, height), torch.linspace(0, 1, width), indexing="ij")
+    return torch.stack((noise, torch.stack((x, y, (1 + torch.sin(6 * (x + y))) / 2))))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's remarks on packages and on its own parts back; its errors come through."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
