@@ -1,7 +1,6 @@
 """The map of HR's pixels to LR's to a small part of a pixel: patches are measured, a map is fitted to most of them.
 
-The simplest of similarity, affine map and homography is kept whose further parameters do not pay: Schwarz's criterion
-(BIC) decides.
+Of similarity, affine map and homography the simplest is kept that leaves hardly more than the best of them.
 """
 
 import math
@@ -22,6 +21,10 @@ _ROUNDS = 4
 _PARAMETERS = {"similarity": 4, "affine": 6, "homography": 8}
 _CAUCHY = 2.4
 """Residuals beyond so many deviations count for less and less."""
+_PAYS = 1.2
+"""Further parameters have to lessen the mean square of what is left, a degree of freedom, by this factor."""
+_OVERLAP = 2
+"""Patches lie half over each other: so many count as one."""
 _STILL = 0.002
 """Pixels: a step below it ends the rounds."""
 
@@ -165,22 +168,20 @@ def _simplest(
 ) -> tuple[Kind, np.ndarray]:
     """The kind of map whose further parameters do not pay, and the map of that kind nearest to ``matrix``."""
     targets = mapped(matrix, measured.centres + measured.off)
-    count = 2 * float(weights.sum())
-    best: tuple[float, Kind, np.ndarray] | None = None
-    for kind in KINDS:
+    count = 2 * float(weights.sum()) / _OVERLAP
+    squares, maps = {}, {}
+    for kind in (kind for kind in KINDS if count > 2 * _PARAMETERS[kind]):
         fitted = nearest_of_kind(kind, matrix, measured.centres)
         for _ in range(3):
             back = mapped(np.linalg.inv(fitted), targets)
             left = Shifts(measured.centres, back - measured.centres, measured.sure, measured.correlation)
-            if kind == "homography":
-                break
             fitted = fitted @ correct(kind, left, shape)[0]
-        squares = float((weights * _distances(left.off, measured.sure)).sum()) / count
-        score = count * math.log(max(squares, 1e-9)) + _PARAMETERS[kind] * math.log(count)
-        if best is None or score < best[0]:
-            best = score, kind, fitted
-    assert best is not None
-    return best[1:]
+        off = mapped(np.linalg.inv(fitted), targets) - measured.centres
+        squares[kind] = float((weights * _distances(off, measured.sure)).sum()) / (count - _PARAMETERS[kind])
+        maps[kind] = fitted
+    least = min(squares.values(), default=0)
+    kind = next((kind for kind in squares if squares[kind] <= _PAYS * least), KINDS[0])
+    return kind, maps.get(kind, nearest_of_kind(kind, matrix, measured.centres))
 
 
 def nearest_of_kind(kind: Kind, matrix: np.ndarray, points: np.ndarray) -> np.ndarray:

@@ -6,10 +6,10 @@ import sys
 from collections.abc import Sequence
 
 from multiblock import __version__
-from multiblock.cli import check, clean, evaluate, importing, models, plan, reference, status, upscale
+from multiblock.cli import align, check, clean, evaluate, importing, models, plan, reference, status, upscale
 from multiblock.errors import UserError, one_line
 
-_COMMANDS = (plan, check, status, clean, models, importing, evaluate, upscale, reference)
+_COMMANDS = (plan, check, align, status, clean, models, importing, evaluate, upscale, reference)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

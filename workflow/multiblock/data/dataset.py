@@ -111,13 +111,13 @@ def items_of(source: Mapping[str, Any], size: Callable[[Path], tuple[int, int]] 
 def _whole(source: Mapping[str, Any]) -> list[ImagePair]:
     """The images of a source before any are left out or cut."""
     if "photographs" in source:
-        photographs = _listing([Path(str(files("skimage").joinpath("data")))])
+        photographs = listing([Path(str(files("skimage").joinpath("data")))])
         return [ImagePair(name=name, hr=photographs[name]) for name in source["photographs"]]
-    hr = _listing(_folders(source["hr"]))
+    hr = listing(_folders(source["hr"]))
     if "lr" not in source:
         return [ImagePair(name=name, hr=file) for name, file in hr.items()]
     folder = Path(source["lr"])
-    lr = _listing([folder])
+    lr = listing([folder])
     pairs = []
     for name, file in hr.items():
         partner = source["lr_name"].format(name=name)
@@ -139,7 +139,11 @@ def left_out(data: DatasetConfig) -> list[str]:
     """What is said of the files in the folders of ``data`` that are not read for their endings: a line an ending."""
     sources = (source for split in SPLITS if isinstance(source := getattr(data, split), Mapping))
     keys = ("hr", "lr")
-    folders = dict.fromkeys(f for source in sources for key in keys if key in source for f in _folders(source[key]))
+    return left_out_of(dict.fromkeys(f for source in sources for key in keys if key in source for f in _folders(source[key])))
+
+
+def left_out_of(folders: Iterable[Path]) -> list[str]:
+    """What is said of the files in folders that are not read for their endings: a line an ending."""
     others: dict[str, list[Path]] = {}
     for file in (file for folder in folders for file in sorted(_visible(folder))):
         if file.suffix.lower() not in images.SUFFIXES:
@@ -169,9 +173,13 @@ def _visible(folder: Path) -> list[Path]:
         raise UserError(f"{folder}: cannot be listed: {error.strerror}{hint}") from None
 
 
-def _listing(folders: Sequence[Path]) -> dict[str, Path]:
-    """The image files of folders by name without ending; hidden files and other endings do not count."""
-    listing: dict[str, Path] = {}
+def listing(folders: Sequence[Path]) -> dict[str, Path]:
+    """The image files of folders by name without ending; hidden files and other endings do not count.
+
+    Raises:
+        UserError: a folder cannot be listed or holds no images, or two files share a name.
+    """
+    named: dict[str, Path] = {}
     taken: dict[str, Path] = {}
     for folder in folders:
         entries = _visible(folder)
@@ -192,8 +200,8 @@ def _listing(folders: Sequence[Path]) -> dict[str, Path]:
                     f"{file}: has the same name as {same}; names must differ by more than ending, capitals and how "
                     "accents are written"
                 )
-            listing[file.stem] = file
-    return listing
+            named[file.stem] = file
+    return named
 
 
 def check_partner(item: ImagePair, low: Sequence[int], full: Sequence[int], scale: int) -> None:
