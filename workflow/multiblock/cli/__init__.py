@@ -6,10 +6,23 @@ import sys
 from collections.abc import Sequence
 
 from multiblock import __version__
-from multiblock.cli import check, clean, evaluate, export, importing, init, models, plan, reference, status, upscale
+from multiblock.cli import (
+    align,
+    check,
+    clean,
+    evaluate,
+    export,
+    importing,
+    init,
+    models,
+    plan,
+    reference,
+    status,
+    upscale,
+)
 from multiblock.errors import UserError, one_line
 
-_COMMANDS = (init, plan, check, status, clean, models, importing, export, evaluate, upscale, reference)
+_COMMANDS = (init, align, check, plan, status, clean, models, importing, export, evaluate, upscale, reference)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

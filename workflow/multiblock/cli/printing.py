@@ -40,6 +40,21 @@ def whole(least: int, most: int) -> Callable[[str], int]:
     return typed
 
 
+def number(least: float, most: float) -> Callable[[str], float]:
+    """A type of argument: a number from ``least`` to ``most``."""
+
+    def typed(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if least <= value <= most:
+            return value
+        raise argparse.ArgumentTypeError(f"found {text}; allowed are {least:g} to {most:g}")
+
+    return typed
+
+
 def memory(text: str) -> float:
     """A type of argument: GiB of memory, as the key ``inference.memory_gib`` allows."""
     try:

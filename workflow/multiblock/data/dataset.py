@@ -133,13 +133,13 @@ def items_of(
 def _whole(source: Mapping[str, Any], skip: Collection[str]) -> list[ImagePair]:
     """The images of a source before any are left out or cut."""
     if "photographs" in source:
-        photographs = _listing([Path(str(files("skimage").joinpath("data")))])
+        photographs = listing([Path(str(files("skimage").joinpath("data")))])
         return [ImagePair(name=name, hr=photographs[name]) for name in source["photographs"]]
-    hr = _listing(_folders(source["hr"]), skip)
+    hr = listing(_folders(source["hr"]), skip)
     if "lr" not in source:
         return [ImagePair(name=name, hr=file) for name, file in hr.items()]
     folder = Path(source["lr"])
-    lr = _listing([folder], skip)
+    lr = listing([folder], skip)
     pairs = []
     for name, file in hr.items():
         partner = source["lr_name"].format(name=name)
@@ -162,17 +162,20 @@ def left_out(data: DatasetConfig) -> list[str]:
     sources = (source for split in SPLITS if isinstance(source := getattr(data, split), Mapping))
     keys = ("hr", "lr")
     folders = dict.fromkeys(f for source in sources for key in keys if key in source for f in _folders(source[key]))
+    lines = left_out_of(folders)
+    chosen = (file for folder in folders for file in sorted(visible(folder)) if file.suffix.lower() in images.SUFFIXES)
+    if skipped := [file for file in chosen if is_named(file, data.skip)]:
+        lines.append(f"data {data.name}: {counted(skipped)} left out by skip (as {skipped[0].name})")
+    return lines
+
+
+def left_out_of(folders: Iterable[Path]) -> list[str]:
+    """What is said of the files in folders that are not read for their endings: a line an ending."""
     others: dict[str, list[Path]] = {}
-    skipped = []
     for file in (file for folder in folders for file in sorted(visible(folder))):
         if file.suffix.lower() not in images.SUFFIXES:
             others.setdefault(file.suffix.lower(), []).append(file)
-        elif is_named(file, data.skip):
-            skipped.append(file)
-    lines = [_left_out(ending, files) for ending, files in others.items()]
-    if skipped:
-        lines.append(f"data {data.name}: {counted(skipped)} left out by skip (as {skipped[0].name})")
-    return lines
+    return [_left_out(ending, files) for ending, files in others.items()]
 
 
 def _left_out(ending: str, files: Sequence[Path]) -> str:
@@ -206,9 +209,13 @@ def visible(folder: Path) -> list[Path]:
         raise UserError(f"{folder}: cannot be listed: {error.strerror}{hint}") from None
 
 
-def _listing(folders: Sequence[Path], skip: Collection[str] = ()) -> dict[str, Path]:
-    """The image files of folders by name without ending; hidden files, other endings and ``skip`` do not count."""
-    listing: dict[str, Path] = {}
+def listing(folders: Sequence[Path], skip: Collection[str] = ()) -> dict[str, Path]:
+    """The image files of folders by name without ending; hidden files, other endings and ``skip`` do not count.
+
+    Raises:
+        UserError: a folder cannot be listed or holds no images, or two files share a name.
+    """
+    named: dict[str, Path] = {}
     taken: dict[str, Path] = {}
     for folder in folders:
         entries = visible(folder)
@@ -229,8 +236,8 @@ def _listing(folders: Sequence[Path], skip: Collection[str] = ()) -> dict[str, P
                     f"{file}: has the same name as {same}; names must differ by more than ending, capitals and how "
                     "accents are written"
                 )
-            listing[file.stem] = file
-    return listing
+            named[file.stem] = file
+    return named
 
 
 def check_partner(item: ImagePair, low: Sequence[int], full: Sequence[int], scale: int) -> None:

@@ -1,0 +1,142 @@
+"""How well two images of one grid lie on each other, measured apart from the fit: by the correlation of small windows.
+
+Each window of LR is moved against HR's until the two correlate best (phase correlation without whitening, upsampled;
+Guizar-Sicairos et al. 2008, as scikit-image has it), after a filter that takes out brightness, gradients and noise.
+HR is blurred as much as LR is, by trial.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from multiblock.align.blur import BLURS
+
+SMALLEST, LARGEST, MOST_A_SIDE = 16, 64, 16
+FINE = 50
+"""Parts of a pixel that shifts are measured to."""
+AGREE = 0.5
+"""Correlation below which a window shows something else in LR than in HR."""
+_BAND = 1.5
+"""Standard deviation in pixels of the filter, a Laplacian of a Gaussian."""
+_FLAT = 1.2
+"""Least standard deviation, of 255, of filtered pixels in a window that can be measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Residual:
+    """What was measured of a pair, NaN where there is nothing to measure it by.
+
+    Args:
+        windows: how many have something to measure.
+        median, p90: lengths of their shifts in HR pixels, without those that show something else.
+        off: share of the windows that show something else, or lie off by more than was allowed.
+        correlation: of LR and HR, as sharp as LR, all over.
+        detail: LR's contrast in fine detail, as a multiple of HR's.
+    """
+
+    windows: int
+    median: float = math.nan
+    p90: float = math.nan
+    off: float = math.nan
+    correlation: float = math.nan
+    detail: float = math.nan
+
+
+def residual(lr: np.ndarray, hr: np.ndarray, most: float) -> Residual:
+    """Measure a pair that was aligned.
+
+    Args:
+        lr: (H, W), float32, 0 to 255.
+        hr: (scale*H, scale*W), the same.
+        most: HR pixels beyond which a window counts as off.
+    """
+    scale = hr.shape[0] // lr.shape[0]
+    full = hr.reshape(lr.shape[0], scale, lr.shape[1], scale).mean(axis=(1, 3), dtype=np.float32)
+    side = max(SMALLEST, min(LARGEST, min(lr.shape) // 4))
+    soft, blur = _as_sharp(lr, full)
+    correlation = float(np.corrcoef(lr.ravel(), soft.ravel())[0, 1]) if min(lr.std(), soft.std()) > 1e-3 else math.nan
+    here, there, sharp = _filtered(soft), _filtered(lr), _filtered(full)
+    detail = float(np.sqrt(np.mean(there**2)) / (np.sqrt(np.mean(sharp**2)) + 1e-6))
+    noise = max(_noise(there), _noise(here))
+    window = np.outer(np.hanning(side + 2)[1:-1], np.hanning(side + 2)[1:-1])
+    lengths, others = [], 0
+    for top, left in _places(lr.shape, side):
+        place = slice(top, top + side), slice(left, left + side)
+        one, other = here[place] * window, there[place] * window
+        contrasts = [math.sqrt(float((values**2).sum() / (window**2).sum())) for values in (one, other)]
+        if max(contrasts) < max(2 * _FLAT, 3 * noise) or not (_corner(one) or _corner(other)):
+            continue
+        shift, agrees = _shift(one, other)
+        if agrees < AGREE:
+            others += 1
+        else:
+            lengths.append(scale * shift)
+    count = len(lengths) + others
+    if not lengths:
+        return Residual(windows=count, off=1.0 if count else math.nan, correlation=correlation, detail=detail)
+    found = np.array(lengths)
+    return Residual(
+        windows=count,
+        median=float(np.median(found)),
+        p90=float(np.quantile(found, 0.9)),
+        off=(others + int((found > most).sum())) / count,
+        correlation=correlation,
+        detail=detail,
+    )
+
+
+def _places(shape: tuple[int, ...], side: int) -> list[tuple[int, int]]:
+    """Tops and lefts of windows all over, at most half over each other."""
+    along, across = (
+        np.linspace(0, length - side, max(1, min(MOST_A_SIDE, (length - side) * 2 // side + 1))).astype(int)
+        for length in shape
+    )
+    return [(int(top), int(left)) for top in along for left in across]
+
+
+def _as_sharp(lr: np.ndarray, hr: np.ndarray) -> tuple[np.ndarray, float]:
+    """HR blurred as much as LR is, and the standard deviation."""
+    from scipy.ndimage import gaussian_filter
+
+    seen = _filtered(lr)
+    agree = {}
+    for blur in BLURS:
+        soft = gaussian_filter(hr, blur, truncate=3) if blur else hr
+        filtered = _filtered(soft)
+        agree[blur] = float((seen * filtered).sum() / (np.sqrt((filtered**2).sum()) + 1e-6))
+    best = max(agree, key=lambda blur: agree[blur])
+    return (gaussian_filter(hr, best, truncate=3) if best else hr), best
+
+
+def _filtered(image: np.ndarray) -> np.ndarray:
+    from scipy.ndimage import gaussian_filter, laplace
+
+    made: np.ndarray = laplace(gaussian_filter(image, _BAND, truncate=3)) * _BAND**2
+    return made
+
+
+def _noise(filtered: np.ndarray) -> float:
+    """Standard deviation of what is in the flattest tenth of small squares."""
+    side = 16
+    height, width = (length // side * side for length in filtered.shape)
+    if not height or not width:
+        return 0.0
+    squares = filtered[:height, :width].reshape(height // side, side, width // side, side)
+    return float(np.quantile(squares.std(axis=(1, 3)), 0.1))
+
+
+def _corner(values: np.ndarray) -> bool:
+    """Whether a window has detail in both directions: along a single edge no shift can be seen."""
+    down, right = np.gradient(values)
+    spread = np.array([[(down * down).sum(), (down * right).sum()], [(down * right).sum(), (right * right).sum()]])
+    small, large = np.linalg.eigvalsh(spread)
+    return bool(small > 0.1 * large)
+
+
+def _shift(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
+    """By how many pixels the one is to be moved to correlate best with the other, and how much they do then."""
+    from skimage.registration import phase_cross_correlation
+
+    shift, error, _ = phase_cross_correlation(one, other, upsample_factor=FINE, normalization=None)
+    return float(np.hypot(*shift)), math.sqrt(max(0.0, 1 - float(error) ** 2))
