@@ -14,6 +14,7 @@ from pathlib import Path
 import coverage
 import default_run
 import feeding
+import pictures
 import seams
 import steps
 import torch
@@ -32,6 +33,7 @@ PARTS: Mapping[str, Callable[[How], Table]] = {
     "tiles": whole_images.measure_tiles,
     "seams": seams.measure,
     "whole_images": whole_images.measure,
+    "pictures": pictures.measure,
     "carn": steps.measure_carn,
     "coverage": coverage.measure,
 }

@@ -22,7 +22,7 @@ SMALL_GIB = 64 * 64 * 48 * 4 / 2**30
 
 
 class Coarse(nn.Module):
-    """A network with a grid: each pixel and the mean of the 4 x 4 pixels that it lies in; the last ones may be fewer."""
+    """A network with a grid: each pixel, and the mean of the 4 x 4 that it lies in, fewer at the far edges."""
 
     scale, receptive_field, output_layer, grid = 1, 9, "last", 4
 

@@ -160,7 +160,7 @@ def _device(device: str | torch.device) -> torch.device:
     try:
         found = torch.device(device)
         torch.empty(1, device=found)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, TypeError) as error:
         hint = nearest(str(device), ("auto", "cpu", "cuda"))
         reason = str(error).splitlines()[0]
         raise UserError(f"device: found {device}; allowed are auto, cpu, cuda, cuda:0, ...{hint} ({reason})") from None

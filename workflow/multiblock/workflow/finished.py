@@ -59,7 +59,10 @@ class About:
             f"as {self.origin}" if self.origin else "",
             f"trained on {self.data}" + (f" x{self.scale}" if self.scale else "") if self.data else "",
         ]
-        said = ", ".join(filter(None, words)).replace(", (plan", " (plan").replace(", of ", " of ") or "phase and run not recorded"
+        said = (
+            ", ".join(filter(None, words)).replace(", (plan", " (plan").replace(", of ", " of ")
+            or "phase and run not recorded"
+        )
         return f"{self.file}: {said}; {self.psnr_in_words}"
 
     @property
