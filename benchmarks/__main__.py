@@ -15,6 +15,7 @@ import coverage
 import default_run
 import feeding
 import onnx_files
+import pictures
 import seams
 import steps
 import torch
@@ -33,6 +34,7 @@ PARTS: Mapping[str, Callable[[How], Table]] = {
     "tiles": whole_images.measure_tiles,
     "seams": seams.measure,
     "whole_images": whole_images.measure,
+    "pictures": pictures.measure,
     "carn": steps.measure_carn,
     "coverage": coverage.measure,
     "onnx": onnx_files.measure,

@@ -24,6 +24,7 @@ from multiblock.plan import Block
 
 PIXELS = picture(seed=4)
 ALPHA = np.linspace(0, 255, PIXELS[..., 0].size).astype(np.uint8).reshape(*PIXELS.shape[:2], 1)
+UNKNOWN = "phase and run not recorded; PSNR not recorded"
 DEEP = np.random.default_rng(0).integers(0, 65536, (48, 56, 4)).astype(np.uint16)
 
 
@@ -39,14 +40,18 @@ def weights(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(weights, capsys, monkeypatch):
-    """The command in the folder of the weights: exit status, lines on standard output and on standard error."""
+    """The command in the folder of the weights: exit status, lines on standard output and on standard error.
+
+    The line that says which weights they are is left out.
+    """
     monkeypatch.chdir(weights.parent)
 
     def upscale(*arguments: object) -> tuple[int, list[str], list[str]]:
         enlarge = [] if "--enlarge" in arguments else ["--enlarge", "1"]
         status = main(["upscale", str(weights), *map(str, arguments), *enlarge, "--device", "cpu"])
         printed = capsys.readouterr()
-        return status, printed.out.splitlines(), printed.err.splitlines()
+        lines = [line for line in printed.out.splitlines() if line != f"{weights}: {UNKNOWN}"]
+        return status, lines, printed.err.splitlines()
 
     return upscale
 
@@ -78,7 +83,8 @@ class TestPlaces:
         before = file.read_bytes()
         assert run("a.jpg", "-o", ".", "--overwrite")[0] == 0  # it is none of the pictures of this call
         file.write_bytes(before)
-        status, _, said = run("b/../a.jpg", "a.png", "-o", ".", "--overwrite")
+        (tmp_path / "b").mkdir()
+        status, _, said = run("a.jpg", "a.png", "b/../a.png", "-o", ".", "--overwrite")
         assert status == 1 and "would both become a.png" in said[0]
         assert file.read_bytes() == before
 
@@ -96,7 +102,6 @@ class TestPlaces:
         "names",
         [
             ("one/a.png", "two/a.png"),
-            ("a.png", "a.jpg"),
             ("one/a.png", "two/A.png"),
             (unicodedata.normalize("NFC", "one/é.png"), unicodedata.normalize("NFD", "two/é.png")),
             ("a.png", "a.png"),
@@ -124,7 +129,7 @@ class TestPlaces:
         assert [line.partition(":")[0] for line in lines] == ["out/a.png", "out/c.png"]
         assert said[0].startswith("multiblock: error: b.png: cannot be read as an image: ")
         assert said[1].startswith("multiblock: error: missing.png: ")
-        assert said[2] == "multiblock: error: 2 of 4 pictures failed: b.png, missing.png"
+        assert said[2:] == ["multiblock: error: 2 of 4 pictures failed; the others are done"]
         assert sorted(os.listdir("out")) == ["a.png", "c.png"]
 
     @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -135,9 +140,21 @@ class TestPlaces:
             parameter.data.fill_(value)
         chain.save(weights)
         status, lines, said = run("a.png", "-o", "out")
-        assert (status, lines) == (1, [])
-        assert not (tmp_path / "out/a.png").exists()
-        assert any("not finite" in line for line in said)
+        assert (status, lines, len(said)) == (1, [], 1) and "not finite" in said[0]
+        assert not (tmp_path / "out").exists()
+
+    def test_nor_is_what_overflows(self, run, weights, tmp_path):
+        save(tmp_path / "a.png")
+        chain = Chain.build([Block(network="toy", options={"depth": 2})], [False])
+        for parameter in chain.parameters():
+            parameter.data.fill_(1e30)
+        chain.save(weights)
+        status, lines, said = run("a.png", "-o", "out")
+        assert (status, lines, os.path.exists("out/a.png")) == (1, [], False)
+        assert said == [
+            "multiblock: error: a.png: the network makes values of it that are not finite; nothing is made of it",
+            "multiblock: error: 1 of 1 picture failed",
+        ]
 
 
 class TestFormats:
@@ -348,6 +365,7 @@ def test_control_c_by_the_system(weights, tmp_path):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert started.stdout
+    assert started.stdout.readline() == f"{weights}: {UNKNOWN}\n"
     assert started.stdout.readline().startswith(str(tmp_path / "out"))
     started.send_signal(signal.SIGINT)
     _, said = started.communicate(timeout=60)

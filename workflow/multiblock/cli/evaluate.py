@@ -38,19 +38,22 @@ def run(options: argparse.Namespace) -> None:
     from multiblock.inference import scoring
     from multiblock.model import chain
     from multiblock.runtime.device import choose
+    from multiblock.workflow import finished
 
     if options.out:
         scoring.check_out(options.out)
+    file = finished.find(options.weights)
     device = choose(options.device, "auto", gpus=1, threads=torch.get_num_threads()).device
-    network = chain.load(options.weights, options.trust_code).to(device)
+    network = chain.load(file, options.trust_code).to(device)
+    print(finished.about(file), flush=True)
     asked = options.enlarge
     unknown = asked is None and network.scale == 1 and network.about.enlarge is None
     of_one_size = options.scale == 1 or (options.scale is None and options.lr is not None)
     if unknown and (network.about.stated or of_one_size):
         asked = options.scale or 1  # it takes what it is given, which has to have the size of HR
-    scale = network.scale * network.enlargement(options.weights, asked)
+    scale = network.scale * network.enlargement(file, asked)
     if options.scale not in (None, scale):
-        raise UserError(f"--scale: found {options.scale}; {options.weights} makes x{scale} of LR; allowed is {scale}")
+        raise UserError(f"--scale: found {options.scale}; {file} makes x{scale} of LR; allowed is {scale}")
     border = scale if options.border is None else options.border
     items = items_of(_source(options, scale))
     rows: list[scoring.Row] = []

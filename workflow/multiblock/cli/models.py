@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -13,12 +14,15 @@ from multiblock.errors import UserError, listed
 from multiblock.model import metadata
 from multiblock.networks import registry, zoo
 from multiblock.plan import Block
+from multiblock.workflow import finished
 
 
 def add(commands: Any) -> None:
     """Add the subcommand to the parser."""
     parser = commands.add_parser("models", help="list the networks, or explain one")
-    parser.add_argument("name", nargs="?", help="explain this network, Python file or file of weights")
+    parser.add_argument(
+        "name", nargs="?", help="explain this network, Python file, or weights: a file or a run's folder"
+    )
     parser.add_argument("--csv", action="store_true", help="print CSV, a row a network and scale")
     parser.set_defaults(run=run)
 
@@ -26,8 +30,8 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Print the table of networks, as text or CSV, or what one of them is."""
     if options.name:
-        if options.name.endswith(".safetensors"):
-            _explain_weights(Path(options.name))
+        if options.name.endswith(".safetensors") or (os.sep in options.name and Path(options.name).is_dir()):
+            _explain_weights(finished.find(Path(options.name)))
         elif options.name.endswith(".py"):
             _explain_file(options.name)
         else:

@@ -7,7 +7,6 @@ from typing import Any
 
 from multiblock.cli.printing import add_device_arguments
 from multiblock.cli.weights import add_weights_arguments
-from multiblock.errors import one_line
 
 
 def add(commands: Any) -> None:
@@ -19,7 +18,7 @@ def add(commands: Any) -> None:
         "transparency, dots per inch and bits a channel; what it cannot keep is said. Pictures are never replaced.",
     )
     add_weights_arguments(parser)
-    parser.add_argument("images", nargs="+", type=Path, help="image files")
+    parser.add_argument("images", nargs="+", type=Path, help="image files, and folders of them; subfolders are kept")
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder for the results")
     parser.add_argument(
         "--format",
@@ -28,28 +27,30 @@ def add(commands: Any) -> None:
         help="lossless (default): TIFF stays TIFF, all else becomes PNG; same: the picture's own, JPEG with quality 95 "
         "and full colour, WebP lossless; png",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace results that are there already")
+    parser.add_argument(
+        "--ensemble",
+        action="store_true",
+        help="mean of the results for the picture in its eight turns and mirrorings: a little better, eight times as "
+        "slow",
+    )
+    there = parser.add_mutually_exclusive_group()
+    there.add_argument("--overwrite", action="store_true", help="replace results that are there already")
+    there.add_argument("--skip-existing", action="store_true", help="leave results that are there already as they are")
     add_device_arguments(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
     """Upscale each picture."""
-    import torch
+    from multiblock import network
+    from multiblock.inference import places, upscale
+    from multiblock.inference.progress import PictureBar
 
-    from multiblock.inference import upscale
-    from multiblock.model import chain
-    from multiblock.runtime.device import choose
-
-    jobs = upscale.plan(options.images, options.out, options.format, options.overwrite)
-    device = choose(options.device, "auto", gpus=1, threads=torch.get_num_threads()).device
-    network = chain.load(options.weights, options.trust_code).to(device)
-    upscale.run(
-        network,
-        jobs,
-        device,
-        options.memory_gib,
-        enlarge=network.enlargement(options.weights, options.enlarge),
-        say=lambda line: print(line, flush=True),
-        complain=lambda error: print(f"multiblock: error: {one_line(error)}", file=sys.stderr),
-    )
+    plan = places.plan(options.images, options.out, options.format, options.overwrite, options.skip_existing)
+    for note in plan.notes:
+        print(f"multiblock: {note}", file=sys.stderr)
+    loaded = network.load(options.weights, options.device, options.trust_code, options.enlarge)
+    print(loaded.about, flush=True)
+    upscaler = loaded.upscaler(ensemble=options.ensemble, memory_gib=options.memory_gib)
+    with PictureBar((job.source for job in plan.jobs), "upscaling") as bar:
+        upscale.run(upscaler, plan.jobs, say=bar.say, complain=bar.complain, progress=bar.step)

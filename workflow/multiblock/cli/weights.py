@@ -6,7 +6,12 @@ from pathlib import Path
 
 def add_weights_arguments(command: argparse.ArgumentParser) -> None:
     """The file of weights, and what it may not say, or not decide, by itself."""
-    command.add_argument("weights", type=Path, help="weights.safetensors of a phase, or what import wrote")
+    command.add_argument(
+        "weights",
+        type=Path,
+        help="a run's folder, as results/default (its first seed, last phase); or a seed's or phase's; or a file of "
+        "weights, as import writes them",
+    )
     command.add_argument(
         "--enlarge",
         type=int,

@@ -171,17 +171,23 @@ def left_out(data: DatasetConfig) -> list[str]:
 
 def left_out_of(folders: Iterable[Path]) -> list[str]:
     """What is said of the files in folders that are not read for their endings: a line an ending."""
+    every = (file for folder in folders for file in sorted(visible(folder)))
+    return not_read([file for file in every if file.suffix.lower() not in images.SUFFIXES])
+
+
+def not_read(files: Iterable[Path]) -> list[str]:
+    """What is said of files that are not read for their endings: a line an ending."""
     others: dict[str, list[Path]] = {}
-    for file in (file for folder in folders for file in sorted(visible(folder))):
-        if file.suffix.lower() not in images.SUFFIXES:
-            others.setdefault(file.suffix.lower(), []).append(file)
+    for file in files:
+        others.setdefault(file.suffix.lower(), []).append(file)
     return [_left_out(ending, files) for ending, files in others.items()]
 
 
 def _left_out(ending: str, files: Sequence[Path]) -> str:
-    places = listed(dict.fromkeys(file.parent for file in files))
+    folders = list(dict.fromkeys(file.parent for file in files))
+    places = listed(folders[:3]) + (f" and {len(folders) - 3} other folders" if len(folders) > 3 else "")
     what = f"ending in {ending} " if ending else "without an ending "
-    return f"{places}: {counted(files)} left out, {what}(as {files[0].name}); {_allowed([ending])}"
+    return f"{places}: {counted(files)} left out, {what}(as {files[0].name}); {allowed_endings([ending])}"
 
 
 def counted(files: Sequence[Path]) -> str:
@@ -189,7 +195,7 @@ def counted(files: Sequence[Path]) -> str:
     return "1 file is" if len(files) == 1 else f"{len(files)} files are"
 
 
-def _allowed(endings: Iterable[str]) -> str:
+def allowed_endings(endings: Iterable[str]) -> str:
     """The endings that are read, and how more are where those that were found can be."""
     way = "; for HEIC install pillow-heif (the extra heic)" if set(endings) & set(images.HEIC) else ""
     return f"allowed are {listed(images.SUFFIXES)}{way}"
@@ -224,9 +230,9 @@ def listing(folders: Sequence[Path], skip: Collection[str] = ()) -> dict[str, Pa
             endings = Counter(file.suffix.lower() for file in entries)
             found = listed(f"{count} {ending}" for ending, count in endings.items() if ending) or "none with an ending"
             raise UserError(
-                f"{folder}: holds no images; found {len(entries)} files ({found}), {_allowed(endings)}"
+                f"{folder}: holds no images; found {len(entries)} files ({found}), {allowed_endings(endings)}"
                 if entries
-                else f"{folder}: holds no images; found 0 files, {_allowed([])}"
+                else f"{folder}: holds no images; found 0 files, {allowed_endings([])}"
             )
         for file in sorted((file for file in chosen if not is_named(file, skip)), key=order):
             check_name(file)

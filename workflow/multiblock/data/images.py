@@ -69,6 +69,7 @@ def opened(file: Path) -> Iterator[Image.Image]:
         raise UserError(
             f"{file}: cannot be read as an image: its content is of no kind that is read; allowed are "
             f"{listed(_FORMATS)}{' and HEIC' if READS_HEIC else ''}"
+            + ("" if READS_HEIC or file.suffix.lower() not in HEIC else "; for HEIC install the extra heic")
         ) from None
     except Exception as error:  # decoders raise whatever a damaged file leads them to
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error

@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 
 from multiblock.data import colour, depth, images
 from multiblock.data.remarks import Remark, at_once
+from multiblock.errors import UserError, listed
 
 EXIF_FOLDER, GPS_FOLDER = 0x8769, 0x8825
 _ORIENTATION = 0x0112
@@ -67,6 +68,31 @@ def read(file: Path, remark: Remark = at_once) -> Picture:
         lost.append("CMYK (it became sRGB)")
         profile = None
     return Picture(pixels=pixels, alpha=alpha, profile=profile, exif=exif, dpi=dpi, not_kept=lost)
+
+
+_IN_MEMORY = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "I;16", "I;16L", "I;16B", "I;16N")
+
+
+def in_memory(image: Image.Image) -> Picture:
+    """An image that Pillow has opened or made, as it lies: an orientation that its EXIF data notes is not applied.
+
+    Raises:
+        UserError: it cannot be decoded, or its mode is refused.
+    """
+    if image.mode not in _IN_MEMORY:
+        raise UserError(
+            f"a Pillow image: found mode {image.mode}; allowed are {listed(_IN_MEMORY[:7])}, I;16; "
+            "image.convert('RGB') makes one of them"
+        )
+    try:
+        image.load()
+    except Exception as error:  # decoders raise whatever a damaged file leads them to
+        raise UserError(f"a Pillow image: cannot be decoded: {error or type(error).__name__}") from None
+    if image.mode.startswith("I;16"):
+        pixels, alpha = np.asarray(image).astype(np.uint16)[..., None], None
+    else:
+        pixels, alpha = _plain(image)
+    return Picture(pixels=pixels, alpha=alpha, exif=_exif(image))
 
 
 def _plain(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:

@@ -1,7 +1,5 @@
-"""Pictures through a network: each result has its picture's colours, and takes no picture's place."""
+"""Pictures through a network: each result has its picture's colours, and what goes with it."""
 
-import os
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,140 +7,158 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from multiblock.data import images
 from multiblock.data import picture as pictures
 from multiblock.data.picture import Picture
-from multiblock.data.picture_writer import FORMATS, write
-from multiblock.data.pixels import to_whole
+from multiblock.data.picture_writer import write
 from multiblock.data.remarks import Remark, at_once
 from multiblock.data.resize import enlarge as enlarged_by_bicubic
-from multiblock.errors import UserError, listed
-from multiblock.inference import tiles
+from multiblock.errors import UserError, listed, one_line
+from multiblock.inference import regions, tiles
+from multiblock.inference.places import Job
+from multiblock.inference.regions import Step
+from multiblock.inference.tiles import Tiling
 from multiblock.model.chain import Chain
 
-CHOICES = ("lossless", "same", "png")
-"""Formats of results: TIFF where the picture is one, else PNG; the picture's own; PNG."""
 
-
-@dataclass(frozen=True)
-class Job:
-    """A picture and where its result goes."""
-
-    source: Path
-    target: Path
-
-
-def plan(files: Sequence[Path], out: Path, form: str = "lossless", overwrite: bool = False) -> list[Job]:
-    """Where each result goes, found before anything is done.
+@dataclass(frozen=True, kw_only=True)
+class Upscaler:
+    """A chain, and how pictures go through it.
 
     Args:
-        files: the pictures.
-        out: the folder of the results, each named after its picture.
-        form: one of :data:`CHOICES`.
-        overwrite: results that are there already may be replaced; pictures never.
-
-    Raises:
-        UserError: two results would have one name, or one would take the place of a picture or of what is there.
+        enlarge: how many times pictures are enlarged by bicubic interpolation before the chain sees them.
+        memory_gib: see :func:`multiblock.inference.regions.run`.
+        ensemble: whether results are means over the eight turns of a picture.
     """
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out}: is no folder; results need one")
-    jobs = [Job(file, out / (file.stem + _ending(file, form))) for file in files]
-    taken: dict[str, Job] = {}
-    for job in jobs:
-        other = taken.setdefault(unicodedata.normalize("NFC", job.target.name).casefold(), job)
-        if other is not job:
-            raise UserError(
-                f"{job.source} and {other.source}: would both become {job.target}; rename one, or upscale them into "
-                "two folders"
-            )
-    for job in jobs:
-        for file in files:
-            if _same(job.target, file):
-                raise UserError(f"{job.target}: is one of the pictures, which are never replaced; name another folder")
-        if os.path.lexists(job.target) and not overwrite:
-            raise UserError(f"{job.target}: exists already; name another folder, or replace it with --overwrite")
-    return jobs
+
+    chain: Chain
+    device: torch.device
+    enlarge: int = 1
+    memory_gib: float = 2.5
+    ensemble: bool = False
+
+    @property
+    def scale(self) -> int:
+        """How many times a result is as large as its picture."""
+        return self.chain.scale * self.enlarge
+
+    def values(self, pixels: np.ndarray, step: Step = lambda _: None) -> tuple[np.ndarray, Tiling]:
+        """What becomes of pixels (H, W, 1 or 3); see :func:`multiblock.inference.regions.run`."""
+        return regions.run(
+            self.chain,
+            pixels,
+            self.device,
+            self.memory_gib,
+            enlarge=self.enlarge,
+            ensemble=self.ensemble,
+            step=step,
+        )
+
+    def picture(self, picture: Picture, step: Step = lambda _: None) -> tuple[Picture, Tiling]:
+        """What becomes of a picture; alpha is enlarged by bicubic interpolation.
+
+        Raises:
+            UserError: the network gives values that are no numbers.
+        """
+        made, tiling = self.values(picture.pixels, step)
+        alpha = picture.alpha
+        if alpha is not None and self.scale > 1:
+            alpha = enlarged_by_bicubic(alpha, self.scale)
+        return replace(picture, pixels=made, alpha=alpha), tiling
 
 
-def _ending(file: Path, form: str) -> str:
-    own = file.suffix.lower()
-    keeps = own in FORMATS and (form == "same" or (form == "lossless" and FORMATS[own].name == "TIFF"))
-    return file.suffix if keeps else ".png"
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """A result that was written: its size in pixels, what of the picture went with it, and what did not."""
+
+    job: Job
+    width: int
+    height: int
+    kept: tuple[str, ...]
+    lost: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """One line: ``out/a.png: 200 x 100; with its EXIF; not kept: text``."""
+        kept = f"; with its {listed(self.kept)}" if self.kept else ""
+        lost = f"; not kept: {listed(self.lost)}" if self.lost else ""
+        return f"{self.job.target}: {self.width} x {self.height}{kept}{lost}"
 
 
-def _same(one: Path, other: Path) -> bool:
-    try:
-        return one.samefile(other)
-    except OSError:  # one of them does not exist
-        return one.resolve() == other.resolve()
+Progress = Callable[[float], None]
+"""Is told of so many megapixels more of the pictures that they are done."""
 
 
 def run(
-    network: Chain,
+    upscaler: Upscaler,
     jobs: Sequence[Job],
-    device: torch.device,
-    memory_gib: float,
     *,
-    enlarge: int = 1,
     say: Callable[[str], None],
-    complain: Callable[[Exception], None],
+    complain: Callable[[str], None],
+    progress: Progress = lambda _: None,
     remark: Remark = at_once,
-) -> None:
+) -> list[Made]:
     """Upscale each picture; one that fails does not stop the others.
 
     Args:
-        memory_gib: see :func:`multiblock.inference.tiles.run`.
-        enlarge: how many times pictures are enlarged by bicubic interpolation before the network sees them.
         say: is given a line for each result.
-        complain: is given what went wrong with a picture.
+        complain: is given a line for each picture that failed, which names it.
+        progress: is told how far it is.
         remark: is told what is doubtful of a picture.
 
     Raises:
-        UserError: pictures failed; it names them.
+        UserError: pictures failed; it counts them.
     """
-    failed = []
+    made: list[Made] = []
     for job in jobs:
+        left = whole = megapixels(job.source)
+
+        def step(share: float, whole: float = whole) -> None:
+            nonlocal left
+            left -= share * whole
+            progress(share * whole)
+
         try:
-            picture = pictures.read(job.source, remark)
-            result = upscaled(picture, network, device, memory_gib, enlarge, job.source)
-            lost = picture.not_kept + write(result, job.target)
-        except (UserError, OSError) as error:
-            complain(error)
-            failed.append(job.source)
-            continue
-        say(f"{job.target}: {result.pixels.shape[1]} x {result.pixels.shape[0]}{_about(result, lost)}")
-    if failed:
-        raise UserError(f"{len(failed)} of {len(jobs)} pictures failed: {listed(failed)}")
+            made.append(_one(upscaler, job, step, remark))
+            say(str(made[-1]))
+        except (UserError, OSError, MemoryError) as error:
+            complain(_named(job.source, error))
+        progress(left)
+    if failed := len(jobs) - len(made):
+        done = "; the others are done" if made else ""
+        raise UserError(f"{failed} of {len(jobs)} picture{'s' if len(jobs) > 1 else ''} failed{done}")
+    return made
 
 
-def upscaled(
-    picture: Picture, network: Chain, device: torch.device, memory_gib: float, enlarge: int, file: Path
-) -> Picture:
-    """What a network makes of a picture; alpha is enlarged by bicubic interpolation.
-
-    Args:
-        file: the picture's, for the error.
-
-    Raises:
-        UserError: the network gives values that are no numbers.
-    """
-    pixels, alpha = picture.pixels, picture.alpha
-    white = np.iinfo(pixels.dtype).max
-    given = enlarged_by_bicubic(pixels, enlarge) if enlarge > 1 else pixels
-    colours = np.repeat(given, 3, axis=2) if given.shape[2] == 1 else given
-    result = tiles.run(network, colours if white == 255 else colours / np.float32(white), device, memory_gib, str(file))
-    if not np.isfinite(result).all():
-        raise UserError(f"{file}: the network makes values of it that are not finite; nothing is written")
-    if pixels.shape[2] == 1:
-        result = result.mean(axis=2, keepdims=True)
-    made = to_whole(result, pixels.dtype)
-    if alpha is not None and (factor := made.shape[0] // pixels.shape[0]) > 1:
-        alpha = enlarged_by_bicubic(alpha, factor)
-    return replace(picture, pixels=made, alpha=alpha)
+def megapixels(file: Path) -> float:
+    """Of a picture's file, by its header; 0 where it cannot be read, which is said when its turn comes."""
+    try:
+        height, width = images.size(file)
+    except (UserError, OSError):
+        return 0.0
+    return height * width / 1e6
 
 
-def _about(result: Picture, lost: Sequence[str]) -> str:
-    """What of the picture went with the result, and what did not."""
-    kept = [
+def _one(upscaler: Upscaler, job: Job, step: Step, remark: Remark) -> Made:
+    picture = pictures.read(job.source, remark)
+    result, tiling = upscaler.picture(picture, step)
+    if line := tiles.said({str(job.source): tiling}):
+        tiles.log.warning("%s", line)
+    lost = picture.not_kept + write(result, job.target)
+    height, width = result.pixels.shape[:2]
+    return Made(job=job, width=width, height=height, kept=_kept(result, lost), lost=tuple(lost))
+
+
+def _named(file: Path, error: Exception) -> str:
+    """What went wrong with a picture, in one line that names it."""
+    if isinstance(error, MemoryError):
+        return f"{file}: out of memory: {error or 'the picture is too large for this machine'}"
+    line = one_line(error)
+    return line if line.startswith(one_line(UserError(str(file)))) else f"{file}: {line}"
+
+
+def _kept(result: Picture, lost: Sequence[str]) -> tuple[str, ...]:
+    """What of the picture went with the result."""
+    return tuple(
         word
         for word, value in (
             ("16 bits", result.pixels.dtype == np.uint16),
@@ -151,5 +167,4 @@ def _about(result: Picture, lost: Sequence[str]) -> str:
             ("transparency", result.alpha is not None),
         )
         if value and not any(word in lack for lack in lost)
-    ]
-    return (f"; with its {listed(kept)}" if kept else "") + (f"; not kept: {listed(lost)}" if lost else "")
+    )

@@ -84,6 +84,7 @@ def note_experiments(study: Study, images: Mapping[str, Sequence[str]]) -> None:
     """Write down which experiment each run is."""
     for run in study.runs.values():
         file, now = Path(study.results, run.name, "experiment.json"), _experiment(run, images[run.data.name])
+        now |= {"phases": len(run.plan.phases), "seeds": list(study.seeds)}  # for who finds the folder without a config
         if read_json(file) != now:
             write_text(file, json.dumps(now, indent=2) + "\n")
 
