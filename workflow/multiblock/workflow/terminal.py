@@ -58,7 +58,7 @@ class Terminal(logging.Handler):
         os.environ[tells.FOLDER] = str(self._folder)
         self._screen = Screen(self._moving, colours=not settings.nocolor)
         self._begun = time.monotonic()
-        self._started = self._planned = self._stopped = False
+        self._started = self._planned = self._told = self._stopped = False
         self._outlook: Outlook | None = None
         self._at_work: dict[int, tuple[Job, float]] = {}
         self._failed: list[tuple[Job, bool]] = []  # jobs, and whether they have said why themselves
@@ -104,7 +104,8 @@ class Terminal(logging.Handler):
             return
         study, seconds = self._overview.study, duration(time.monotonic() - self._begun)
         if "all" in self._wanted:
-            _say("")
+            if self._told:
+                _say("")
             for line in outcome.aligned(list(outcome.table(study))):
                 _say(line)
             for line in outcome.sentences(study):
@@ -157,6 +158,7 @@ class Terminal(logging.Handler):
         self._note(job, tells.read(self._folder, job.log))
         self._outlook.note_end(job, time.monotonic() - begun)
         if job.kind == "evaluate" and "all" not in self._quiet:
+            self._told = True
             _say(self._label(job) + outcome.of_phase(self._overview.layout, *job.key))
 
     def _fail(self, record: Any) -> None:
