@@ -60,4 +60,7 @@ def keep(name: str, folder: Path, over: list[Path], out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("stopped")

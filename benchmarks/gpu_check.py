@@ -119,4 +119,7 @@ def _process(name: str, how: How, published: Path | None, jobs: int) -> tuple[in
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("stopped")

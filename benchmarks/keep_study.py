@@ -73,4 +73,7 @@ def _of_run(results: Path, run: str, name: str) -> list[Path]:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("stopped")

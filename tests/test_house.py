@@ -59,6 +59,7 @@ QUICK = (
     "config.reference",
     "workflow.status",
     "workflow.clean",
+    "workflow.start",
     "cli",
 )
 """Imported without PyTorch: Snakemake's start and ``multiblock plan`` stay quick."""

@@ -249,3 +249,5 @@ def test_a_phase_below_no_network_stops_the_run_there(pairs, go_on):
     record = json.loads((pairs / "results/one/seed1/phase1/training.json").read_text())
     assert record["psnr_rgb_validation"] < record["psnr_rgb_validation_input"]
     assert ("the run stops here" in said) != go_on
+    assert ("multiblock: stopped in phase1_2 of run one, seed 1" in said) != go_on
+    assert "RuleException" not in said and "CalledProcessError" not in said  # the job has said why itself

@@ -92,12 +92,13 @@ class Overview:
 
     def _amount(self, jobs: Sequence[Job], outlook: Outlook, trained: set[tuple[str, int, int]]) -> str:
         if not trained:
-            return f"no phase to train, {len([job for job in jobs if job.kind != 'all'])} other jobs to do"
+            others = sum(job.kind != "all" for job in jobs)
+            return f"no phase to train, {others} other job{'s' if others > 1 else ''} to do"
         tasks = outlook.tasks.values()
         iterations, seconds = sum(task.iterations for task in tasks), outlook.seconds_left()
         what = f"{len(trained)} phase{'s' if len(trained) > 1 else ''} to train, {iterations:,} iterations"
         return what + (
-            f", about {duration(seconds)} as fast as before"
+            f", about {duration(seconds)} at the speed measured before"
             if seconds is not None
             else "; how long it takes is known after the first seconds"
         )

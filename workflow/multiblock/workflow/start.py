@@ -36,7 +36,7 @@ from multiblock.workflow.layout import Layout
 from multiblock.workflow.overview import Overview
 from multiblock.workflow.records import Records
 from multiblock.workflow.sharing import as_linked, choose, notes, settle
-from multiblock.workflow.terminal import Terminal, install
+from multiblock.workflow.terminal import Terminal, install, is_brief
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,10 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
             raise UserError("--cores: found 0; allowed are 1 or more, or all")
         _check_paths(workflow)
         several = len(study.runs) * len(study.seeds) > 1
-        start_jobs(call.forced, parallel=several and threads < cores and gpus != 1)
+        start_jobs(call.forced, several and (is_brief(workflow) or (threads < cores and gpus != 1)))
     if call.works:
         hold(Path(study.results))
-    on_stop: list[Callable[[], None]] = []
+    on_stop: list[Callable[[bool], None]] = []
     if call.works or not main:
         _one_line_for_a_stop(on_stop)
     digests = Digests(layout.digests, digest_of_result)
@@ -187,32 +187,32 @@ def hold(results: Path) -> None:
     _HELD.enter_context(lock(results, "running the workflow"))
 
 
-def _one_line_for_a_stop(on_stop: Sequence[Callable[[], None]]) -> None:
+def _one_line_for_a_stop(on_stop: Sequence[Callable[[bool], None]]) -> None:
     """After Ctrl-C or SIGTERM let Snakemake's log be silent on failed jobs: a stop is no failure, and jobs say what
     they did.
 
     Args:
-        on_stop: what is to be called then.
+        on_stop: what is to be called then, with whether it is Ctrl-C, which all jobs get too.
     """
     from snakemake.logging import logger
 
     stopped = False
 
-    def stop() -> None:
+    def stop(at_once: bool) -> None:
         nonlocal stopped
         stopped = True
         for call in on_stop:
-            call()
+            call(at_once)
 
     def note(number: int, frame: FrameType | None) -> None:
-        stop()
+        stop(at_once=True)
         signal.default_int_handler(number, frame)
 
     def is_wanted(record: LogRecord) -> bool:
         if stopped:
             return False
         if _ASKED_TO_STOP in record.getMessage():
-            stop()
+            stop(at_once=False)
         return True
 
     signal.signal(signal.SIGINT, note)

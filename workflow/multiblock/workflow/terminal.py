@@ -35,7 +35,7 @@ _NOISE = ("Exiting because a job execution failed", "Cannot restore")
 
 _NOTHING = "Nothing to be done"
 
-_WIDTH = 20
+_WIDTH = 12
 """Of a bar."""
 
 
@@ -58,7 +58,7 @@ class Terminal(logging.Handler):
         os.environ[tells.FOLDER] = str(self._folder)
         self._screen = Screen(self._moving, colours=not settings.nocolor)
         self._begun = time.monotonic()
-        self._started = self._planned = self._stopped = False
+        self._started = self._planned = self._told = self._stopped = False
         self._outlook: Outlook | None = None
         self._at_work: dict[int, tuple[Job, float]] = {}
         self._failed: list[tuple[Job, bool]] = []  # jobs, and whether they have said why themselves
@@ -92,10 +92,15 @@ class Terminal(logging.Handler):
         except Exception:  # a fault in here must not hide what was to be said, nor end the workflow
             self._plain.handle(record)
 
-    def stop(self) -> None:
-        """To be called where a person has asked for a stop: jobs say where they were."""
+    def stop(self, at_once: bool) -> None:
+        """To be called where a person has asked for a stop: jobs say where they were.
+
+        Args:
+            at_once: all jobs stop; else those at work go on to their end.
+        """
         self._stopped = True
-        self._screen.freeze()
+        if at_once:
+            self._screen.freeze()
 
     def succeeded(self) -> None:
         """Say what came out, and where to look."""
@@ -104,7 +109,8 @@ class Terminal(logging.Handler):
             return
         study, seconds = self._overview.study, duration(time.monotonic() - self._begun)
         if "all" in self._wanted:
-            _say("")
+            if self._told:
+                _say("")
             for line in outcome.aligned(list(outcome.table(study))):
                 _say(line)
             for line in outcome.sentences(study):
@@ -157,6 +163,7 @@ class Terminal(logging.Handler):
         self._note(job, tells.read(self._folder, job.log))
         self._outlook.note_end(job, time.monotonic() - begun)
         if job.kind == "evaluate" and "all" not in self._quiet:
+            self._told = True
             _say(self._label(job) + outcome.of_phase(self._overview.layout, *job.key))
 
     def _fail(self, record: Any) -> None:
@@ -184,36 +191,31 @@ class Terminal(logging.Handler):
 
     def _moving(self) -> dict[str, str]:
         """A line for each job at work; the first also says what is left of the whole run."""
-        found: dict[str, str] = {}
-        left: dict[tuple[str, int, int], float] = {}
-        spent = 0.0
-        for job, begun in list(self._at_work.values()):
-            told = tells.read(self._folder, job.log)
+        work = [(job, begun, tells.read(self._folder, job.log)) for job, begun in list(self._at_work.values())]
+        work = [one for one in work if one[0].kind != "all"]
+        for job, _, told in work:
             self._note(job, told)
-            if job.kind == "train" and "seconds_left" in told:
-                left[job.key] = float(told["seconds_left"])
-            else:
-                spent += min(time.monotonic() - begun, JOB_SECONDS)
-            if job.kind != "all":
-                found[job.log] = self._line(job, told, time.monotonic() - begun)
-        if self._outlook is None or not found:
-            return found
-        together = self._outlook.seconds_left(left, spent, len(found))
-        if together is not None:
-            first, line = next(iter(found.items()))
-            found[first] = f"{line}{', ' if line.endswith(' left') else '  '}{duration(together)} in all"
+        left = {job.key: float(told["seconds_left"]) for job, _, told in work if "seconds_left" in told}
+        spent = sum(min(time.monotonic() - begun, JOB_SECONDS) for _, begun, told in work if "seconds_left" not in told)
+        together = self._outlook.seconds_left(left, spent, len(work)) if self._outlook else None
+        found: dict[str, str] = {}
+        for job, begun, told in work:
+            whole = f"run {duration(together)}" if together and together >= 1 and not found else ""
+            found[job.log] = self._line(job, told, time.monotonic() - begun, whole)
         return found
 
-    def _line(self, job: Job, told: dict[str, Any], seconds: float) -> str:
-        name = self._label(job) + _doing(job)
-        if "done" not in told or not told.get("of"):
-            return f"{name}  {duration(seconds)}"
-        share = told["done"] / told["of"]
-        parts = [name, _bar(share), f"{share:4.0%}", f"{told['done']} of {told['of']}"]
-        parts += [told[key] for key in ("rate", "note") if told.get(key)]
-        if "seconds_left" in told:
-            parts.append(f"{duration(told['seconds_left'])} left")
-        return "  ".join(parts)
+    def _line(self, job: Job, told: dict[str, Any], seconds: float, whole: str) -> str:
+        """The line of a job; what matters most stands where a narrow terminal does not cut it."""
+        parts = [self._label(job) + _doing(job)]
+        if "done" in told and told.get("of"):
+            share = told["done"] / told["of"]
+            parts += [_bar(share), f"{share:4.0%}", f"{told['done']} of {told['of']}"]
+        else:
+            parts.append(duration(seconds))
+        own = f"{duration(told['seconds_left'])} left" if "seconds_left" in told else ""
+        parts.append(", ".join(filter(None, [own, whole + ("" if own or not whole else " left")])))
+        parts += [str(told.get(key, "")) for key in ("rate", "note")]
+        return "  ".join(filter(None, parts))
 
     def _note(self, job: Job, told: dict[str, Any]) -> None:
         """Learn from what a job tells."""
@@ -242,12 +244,17 @@ class Terminal(logging.Handler):
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
+def is_brief(workflow: Any) -> bool:
+    """Whether few lines are wanted: the project's profile is in use, and nobody asked for more."""
+    return os.environ.get(SHORT) == "short" and not workflow.output_settings.verbose
+
+
 def install(workflow: Any, overview: Overview) -> Terminal | None:
-    """Let Snakemake speak in few lines, where the project's profile is in use and nobody asked for more."""
+    """Let Snakemake speak in few lines, where they are wanted."""
     from snakemake.logging import logger
 
     plain = next((handler for handler in logger.handlers if handler.name == "DefaultStreamHandler"), None)
-    if plain is None or os.environ.get(SHORT) != "short" or workflow.output_settings.verbose:
+    if plain is None or not is_brief(workflow):
         return None
     terminal = Terminal(plain, workflow, overview)
     logger.removeHandler(plain)
