@@ -89,13 +89,14 @@ def budgeted(
         measured: holds in place of the file.
     """
     known = read_json(folder / FILE) if measured is None else measured
-    budget = Budget(minutes=minutes, written=plan, other=known or None, counts=counts, kept=measured is None)
+    other = known if isinstance(known.get("minutes"), int | float) else None  # else somebody was at it
+    budget = Budget(minutes=minutes, written=plan, other=other, counts=counts, kept=measured is None)
     if not counts or known.get("of") != key(plan) or known.get("minutes") != minutes:
         return plan, budget
     try:
         made = with_iterations(plan, known["iterations"])
         float(known["factor"])
-    except (KeyError, TypeError, ValueError):  # somebody was at it
+    except (KeyError, TypeError, ValueError):
         return plan, budget
     return made, replace(budget, frozen=known, other=None)
 

@@ -134,6 +134,7 @@ def freeze(
             say(line)
     twins = {name: twin for name in names if (twin := _twin(study, study.runs[name]))}
     left = [name for name in names if name not in twins]
+    counted = {name: pixels(study.runs[name].data, size) for name in left}
     if left:
         say(f"measuring how fast this machine trains {', '.join(left)}, a second or two a kind of stage")
     speeds = measure_apart(config, left, gpus, threads) if left else {}
@@ -143,7 +144,7 @@ def freeze(
             known = dict(study.runs[twins[name]].budget.frozen)  # type: ignore[union-attr, arg-type]
         else:
             assert run.budget
-            spent = costs(run, speeds[name], pixels(run.data, size), study.training.validate_every)
+            spent = costs(run, speeds[name], counted[name], study.training.validate_every)
             known = record(run, fitted(run.budget.written, spent, run.budget.minutes, name), spent, speeds[name].device)
         file = Path(study.results, name, FILE)
         write_text(file, json.dumps(known, indent=2) + "\n")
