@@ -322,37 +322,57 @@ class TestPlan:
         assert "allowed are minutes above 0" in capsys.readouterr().err
 
 
-@pytest.mark.slow  # trains for a minute or more
-def test_the_workflow_measures_once_and_a_frozen_plan_gives_the_same_bytes(tmp_path):
-    runs = {"mine": {**RUN, "budget": {"minutes": 1000}}}
-    given = keys(tmp_path, runs=runs, device="cpu", training={"below_input": "go_on"})
+def written(folder: Path, minutes: float) -> dict:
+    """A config for the workflow, in its folder."""
+    given = keys(folder, runs={"mine": {**RUN, "budget": {"minutes": minutes}}}, device="cpu")
+    given |= {"results": "results", "training": {"below_input": "go_on"}}
     given["data"]["max_side"] = 64
-    del given["results"]
-    study = config.load({**given, "results": str(tmp_path / "results")})
-    speeds = time_budget.measure_apart(config.schema.checked(given), ["mine"], 0, 1)["mine"]
-    counted = time_budget.pixels(study.runs["mine"].data, images.size)
-    around = sum(time_budget.costs(study.runs["mine"], speeds, counted, 200).fixed)
-    given["runs"]["mine"]["budget"]["minutes"] = round(2 * around / 60 + 0.3, 2)
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(given))
-    assert jobs(tmp_path)["phase1_1"] == 1
-    assert not (tmp_path / "results/mine" / FILE).exists()
+    (folder / "config.yaml").write_text(yaml.safe_dump(given))
+    return given
+
+
+@pytest.mark.slow  # starts Snakemake twice, and measures
+def test_the_first_start_of_the_workflow_measures_and_a_dry_run_does_not(tmp_path):
+    written(tmp_path, 0.01)
+    plans = snakemake(tmp_path, "--dry-run")
+    assert (
+        plans.returncode == 0 and "has a budget of 0.01 minutes that is not measured yet" in plans.stdout + plans.stderr
+    )
+    assert "measuring" not in plans.stdout + plans.stderr
     done = snakemake(tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "measuring how fast this machine trains mine" in done.stderr
-    frozen = (tmp_path / "results/mine" / FILE).read_text()
-    record = json.loads((tmp_path / "results/mine/seed1/phase1/training.json").read_text())
-    assert record["iterations"] == sum(json.loads(frozen)["iterations"][0])
-    assert jobs(tmp_path) == {}
-    for part in (tmp_path / "results").iterdir():  # as a fresh start with the file alone
-        if part.name != "mine":
-            shutil.rmtree(part) if part.is_dir() else part.unlink()
-    weights = {file: file.read_bytes() for file in tmp_path.glob("results/mine/seed1/phase*/weights.safetensors")}
-    shutil.rmtree(tmp_path / "results/mine")
-    (tmp_path / "results/mine").mkdir()
-    (tmp_path / "results/mine" / FILE).write_text(frozen)
-    done = snakemake(tmp_path)
-    assert done.returncode == 0 and "measuring" not in done.stderr, done.stderr
-    assert len(weights) == 3 and all(file.read_bytes() == before for file, before in weights.items())
+    said = [line for line in done.stderr.splitlines() if line.startswith("multiblock: ")]
+    assert done.returncode == 1
+    assert said[0] == "multiblock: measuring how fast this machine trains mine, a second or two a kind of stage"
+    assert said[1].startswith("multiblock: error: runs.mine.budget: found 0.01 minutes; one iteration of each stage")
+    assert len(said) == 2 and not (tmp_path / "results/mine" / FILE).exists()
+
+
+@pytest.mark.slow  # trains twice
+def test_a_frozen_plan_gives_the_same_bytes_in_a_rerun(tmp_path, monkeypatch):
+    given = written(tmp_path, 2)
+    fake(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    slow = replace(SPEEDS, iterations=[[2.0, 2.0], [2.0, 2.0], [3.0]])
+    monkeypatch.setattr(time_budget, "measure_apart", lambda *_: {"mine": slow})
+    made = stages(freeze(given)[0].runs["mine"].plan)
+    frozen = Path("results/mine", FILE).read_bytes()
+    assert 20 < sum(map(sum, made)) < 60
+    weights = []
+    for _ in range(2):
+        done = snakemake(tmp_path)
+        assert done.returncode == 0 and "measuring" not in done.stderr, done.stderr
+        assert jobs(tmp_path) == {} and Path("results/mine", FILE).read_bytes() == frozen
+        weights.append(
+            [file.read_bytes() for file in sorted(Path("results/mine/seed1").glob("phase*/weights.safetensors"))]
+        )
+        records = [
+            json.loads(file.read_text()) for file in sorted(Path("results/mine/seed1").glob("phase*/training.json"))
+        ]
+        assert [record["iterations"] for record in records] == list(map(sum, made))
+        shutil.rmtree("results")
+        Path("results/mine").mkdir(parents=True)
+        Path("results/mine", FILE).write_bytes(frozen)
+    assert len(weights[0]) == 3 and weights[0] == weights[1]
 
 
 def test_speeds_are_plain_values():
