@@ -6,6 +6,8 @@ try:
     started = start(config, sys.argv[1:], workflow)
 except (UserError, OSError) as error:
     sys.exit(f"multiblock: error: {one_line(error)}")
+except KeyboardInterrupt:  # while images are looked at, or speed is measured
+    sys.exit("multiblock: stopped")
 
 study, layout, on = started.study, started.layout, started.on
 RESULTS, DATA, PHASE = layout.results, layout.data, layout.phase

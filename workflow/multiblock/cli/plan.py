@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from multiblock.cli.configs import add_config_argument, study_of
-from multiblock.cli.printing import print_table
+from multiblock.cli.printing import minutes, print_table
 from multiblock.config import Run, Study
 from multiblock.config.compute import equals, spending
 from multiblock.config.defaults import defaults
 from multiblock.plan import INPUT, Plan, format_span
+from multiblock.workflow import time_budget
 from multiblock.workflow.check import check
 
 
@@ -17,12 +18,20 @@ def add(commands: Any) -> None:
     """Add the subcommand to the parser."""
     parser = commands.add_parser("plan", help="check a config and print its phases")
     add_config_argument(parser)
+    parser.add_argument(
+        "--minutes",
+        type=minutes,
+        help="scale the iterations of each run to what fits into so many minutes a seed here, measured now; to keep "
+        "them, write budget: {minutes: ...} into the run",
+    )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
     """Print a table of phases for each run, and the defaults that the files got; then check all phases."""
     study, given = study_of(options)
+    if options.minutes is not None:
+        study = time_budget.proposed(given, options.minutes)
     for run in study.runs.values():
         seeds = ", ".join(map(str, study.seeds))
         print(f"run {run.name}: {len(run.plan.blocks)} blocks on {run.data.name}, seeds {seeds}")

@@ -5,6 +5,8 @@ import math
 import re
 from collections.abc import Callable, Sequence
 
+from multiblock.config.schema import LARGEST_NUMBER
+
 
 def print_table(rows: Sequence[Sequence[str]], indent: str = "") -> None:
     """Rows as columns of equal width."""
@@ -64,6 +66,17 @@ def memory(text: str) -> float:
     if 0.05 <= value < math.inf:
         return value
     raise argparse.ArgumentTypeError(f"found {text}; allowed are 0.05 or more")
+
+
+def minutes(text: str) -> float:
+    """A type of argument: a time, as the key ``budget`` of a run allows."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if 0 < value <= LARGEST_NUMBER:
+        return value
+    raise argparse.ArgumentTypeError(f"found {text}; allowed are minutes above 0")
 
 
 def template(text: str) -> str:

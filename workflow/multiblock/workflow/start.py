@@ -19,7 +19,7 @@ from multiblock.data.inspection import Inspection, counted, inspect, trained_ima
 from multiblock.errors import UserError
 from multiblock.files import Digests, lock
 from multiblock.model.metadata import digest_of_result
-from multiblock.workflow import stops
+from multiblock.workflow import stops, time_budget
 from multiblock.workflow.call import Call, called_for
 from multiblock.workflow.check import check_installed
 from multiblock.workflow.dependencies import Dependencies
@@ -91,6 +91,8 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
         counts = {name: counted(data, inspection) for name, data in study.data.items()}
         trained_with = {name: trained_images(data, inspection) for name, data in study.data.items()}
         _look_around(study, call, trained_with)
+        study = _budgets(study, config, call, inspection, gpus or 0, threads)
+        layout = Layout(study)
     records = Records(digests, write=not call.looks, say=say, real=layout.real, plans=call.plans)
     on = Dependencies(study, layout, lambda data: "" if call.looks else images[data], digests.of)
     if main:
@@ -162,6 +164,21 @@ def _look_around(study: Study, call: Call, images: Mapping[str, Sequence[str]]) 
         say(f"{folder} is of a phase that the plan no longer has; it is left as it is; `multiblock clean` removes it")
     if call.works:
         note_experiments(study, images)
+
+
+def _budgets(
+    study: Study, config: Mapping[str, Any], call: Call, inspection: Inspection, gpus: int, threads: int
+) -> Study:
+    """Measure and freeze what budgets of time are open; the study with the iterations that follow.
+
+    The folders of runs have settled by now: one that was brought back has its file with it.
+    """
+    study = configuration.load(config)
+    if call.works:
+        return time_budget.freeze(study, config, lambda file: inspection.look(file)[1:], min(gpus, 1), threads, say)
+    for line in time_budget.told(study):
+        say(line)
+    return study
 
 
 def _share(study: Study, layout: Layout, on: Dependencies, records: Records, call: Call) -> None:

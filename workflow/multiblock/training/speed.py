@@ -1,0 +1,150 @@
+"""How fast this machine trains a plan: real steps of each kind of stage, on patches that mean nothing.
+
+Each kind is run for a second or two, uncompiled; the median of its iterations counts.
+"""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from multiblock.data.imageset import ImageSet, write_set
+from multiblock.data.pixels import as_float
+from multiblock.data.sampler import Sampler
+from multiblock.inference import tiles
+from multiblock.inference.metrics import psnr_rgb
+from multiblock.model.chain import Chain
+from multiblock.plan import Stage, Task
+from multiblock.runtime import compilation, memory
+from multiblock.runtime.device import Device, make_deterministic
+from multiblock.training.averaging import Average
+from multiblock.training.clock import process_start
+from multiblock.training.speed_record import Speeds
+from multiblock.training.step import Step
+
+_WARM, _LEAST, _SECONDS = 3, 5, 1.5
+"""Iterations that do not count, the fewest that do, and for how long they are gone on with."""
+_SIDE = 192
+"""Of the picture that a whole-image pass is measured on, in pixels of the input."""
+_ROW = 10
+"""Iterations that a GPU is told in a row."""
+
+
+class Speedometer:
+    """Measures phases; what several have in common is measured once.
+
+    Args:
+        layout, compile, deterministic: the config's keys.
+    """
+
+    def __init__(self, device: Device, layout: str, compile: str, deterministic: bool) -> None:
+        make_deterministic(deterministic)
+        self._device, self._layout = device, layout
+        self._compile = "never" if compile == "never" else "auto"
+        self._start = time.monotonic() - process_start()
+        self._known: dict[str, float] = {}
+
+    def speeds(self, tasks: Sequence[Task]) -> Speeds:
+        """What the phases of a run take.
+
+        Raises:
+            UserError: there is not enough memory for a batch.
+        """
+        with torch.random.fork_rng(devices=[]):
+            return Speeds(
+                device=str(self._device),
+                start=self._start,
+                iterations=[
+                    [self._iteration(task, stage) if stage.iterations else 0.0 for stage in task.stages]
+                    for task in tasks
+                ],
+                pixels=[self._pixel(task) for task in tasks],
+            )
+
+    def _once(self, key: object, measure: Callable[[], float]) -> float:
+        text = repr(key)
+        if text not in self._known:
+            self._known[text] = measure()
+        return self._known[text]
+
+    def _iteration(self, task: Task, stage: Stage) -> float:
+        # Rates change no speed, nor does how long a stage is.
+        kind = {**asdict(stage), "iterations": 1, "lr": 1e-9, "warmup": 0, "schedule": {}}
+        blocks = task.blocks[task.first - 1 : task.last]
+        one = replace(stage, iterations=1, warmup=0, schedule={}, lr=1e-9)
+        return self._once((blocks, kind), partial(self._measured_iteration, task, one))
+
+    def _measured_iteration(self, task: Task, stage: Stage) -> float:
+        span = _span(task, stage)
+        execution = compilation.choose(span, task, self._device, self._layout, self._compile)
+        span.to(self._device.device, memory_format=execution.layout)  # type: ignore[call-overload]
+        with tempfile.TemporaryDirectory(prefix="multiblock-") as folder:
+            sampler = _noise(Path(folder), stage.patch, span.scale, self._device)
+            step = Step(span, stage, self._device, execution, span)
+            step.forward = execution.forward(span, self._device, stage)
+            average = Average(span) if stage.ema else None
+
+            def gradients(low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
+                return step.gradients(*sampler.patches((low, high), stage.patch))
+
+            drawn = sampler.draw(0, stage.batch, stage.patch, stage.augment)
+            recorded = execution.recorded(gradients, span, self._device, drawn)
+
+            def iterate(number: int) -> None:
+                recorded(*sampler.draw(number, stage.batch, stage.patch, stage.augment))
+                step.apply(1.0)
+                if average:
+                    assert stage.ema
+                    average.update(stage.ema)
+
+            with memory.enough(f"batch {stage.batch} of patches of {stage.patch} pixels", self._device.device):
+                return self._median(iterate)
+
+    def _median(self, iterate: Callable[[int], None]) -> float:
+        """Seconds of one call; a GPU is waited for after a few."""
+        row, times = _ROW if self._device.device.type == "cuda" else 1, list[float]()
+        began = time.monotonic()
+        while len(times) < _WARM + _LEAST or time.monotonic() - began < _SECONDS:
+            before = time.perf_counter()
+            for number in range(row):
+                iterate(len(times) * row + number)
+            self._device.synchronise()
+            times.append((time.perf_counter() - before) / row)
+        return statistics.median(times[_WARM:])
+
+    def _pixel(self, task: Task) -> float:
+        """Of a whole image through the blocks of a phase, with its PSNR."""
+        blocks = task.blocks[task.first - 1 : task.last]
+        return self._once(("pixel", blocks), partial(self._measured_pixel, task))
+
+    def _measured_pixel(self, task: Task) -> float:
+        span = _span(task, task.stages[-1]).to(self._device.device).eval()
+        image = np.random.default_rng(0).integers(0, 256, (_SIDE, _SIDE, 3)).astype(np.uint8)
+        target = as_float(np.full((_SIDE * span.scale, _SIDE * span.scale, 3), 128, np.uint8))
+
+        def look(_: int) -> None:
+            psnr_rgb(tiles.infer(span, image, self._device.device, 2.5)[0], target, what="noise")
+
+        return self._median(look) / (_SIDE * span.scale) ** 2
+
+
+def _span(task: Task, stage: Stage) -> Chain:
+    blocks = task.blocks[task.first - 1 : task.last]
+    return Chain.build(blocks, stage.clamps(len(blocks))).train()
+
+
+def _noise(folder: Path, patch: int, scale: int, device: Device) -> Sampler:
+    """Patches of two pictures of noise."""
+    random, sets = np.random.default_rng(0), []
+    for name, side in (("low", 2 * patch), ("high", 2 * patch * scale)):
+        with write_set(folder / f"{name}.npy", [(side, side)] * 2) as writer:
+            for number in range(2):
+                writer.add(str(number), random.integers(0, 256, (side, side, 3)).astype(np.uint8))
+        sets.append(ImageSet(folder / f"{name}.npy"))
+    return Sampler(sets[0], sets[1], scale, seed=0, phase=0, device=device.device)

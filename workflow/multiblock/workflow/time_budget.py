@@ -1,0 +1,256 @@
+"""Measure how fast this machine trains, and freeze the iterations of runs with a budget of time beside them.
+
+``python -m multiblock.workflow.time_budget`` measures in a process of its own, so that Snakemake's does without PyTorch
+and takes no GPU: it reads a JSON object from standard input and writes one to standard output.
+"""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from multiblock.config import Run, Study, load
+from multiblock.config.schema import checked
+from multiblock.config.time_budget import FILE, Costs, fitted, key, seconds
+from multiblock.data import images
+from multiblock.data.dataset import DatasetConfig, find
+from multiblock.data.imageset import SPLITS
+from multiblock.errors import UserError, one_line
+from multiblock.files import write_text
+from multiblock.plan import CachedSet, Plan
+from multiblock.training.speed_record import Speeds
+
+log = logging.getLogger(__name__)
+
+_AROUND = 4
+"""Jobs of a run beside those of its phases: arrays, LR at HR's size, tables, figures."""
+
+Size = Callable[[Path], tuple[int, int]]
+"""Height and width of an image file."""
+
+
+def pixels(data: DatasetConfig, size: Size) -> dict[str, int]:
+    """HR pixels of each split, as it is trained and measured on.
+
+    Raises:
+        UserError: see :func:`multiblock.data.dataset.find`.
+    """
+    counted = {}
+    for split, items in find(data, size).items():
+        most = None if split == "train" else data.max_side
+        sides = (item.window(*size(item.hr))[2:] for item in items)
+        counted[split] = sum(min(height, most or height) * min(width, most or width) for height, width in sides)
+    return counted
+
+
+def costs(run: Run, speeds: Speeds, counted: Mapping[str, int], validate_every: int) -> Costs:
+    """What a run takes: training, looks at the validation images, making LR_k, measuring, and the start of each job.
+
+    Args:
+        counted: HR pixels of each split.
+    """
+    plan, iterations, fixed = run.plan, [], []
+    for number, of_span in enumerate(speeds.pixels, 1):
+        look = of_span * counted["validation"]
+        iterations.append([one + look / validate_every for one in speeds.iterations[number - 1]])
+        block = {one: _of_block(plan, speeds, owner) for one, owner in plan.owners(number).items()}
+        sets = [plan.set_weights(CachedSet(phase=number, block=made)) for made in plan.makes_sets(number)]
+        made = sum(block[one] for blocks in sets for one in blocks) * sum(counted.values())
+        measured = (of_span + sum(block.values())) * counted["test"]
+        jobs = 2 + len(sets) + (_AROUND if number == 1 else 0)
+        fixed.append(look * len(plan.phase(number).stages) + made + measured + jobs * speeds.start)
+    return Costs(iterations, fixed)
+
+
+def _of_block(plan: Plan, speeds: Speeds, owner: int) -> float:
+    """Seconds of a pixel through one block, which that phase trained."""
+    return speeds.pixels[owner - 1] / len(plan.phase(owner).span)
+
+
+def measure(study: Study, runs: Iterable[str], gpus: int, threads: int) -> dict[str, Speeds]:
+    """How fast this machine trains the phases of runs.
+
+    Args:
+        gpus, threads: of a job.
+
+    Raises:
+        UserError: the device that the config names is not there.
+    """
+    from multiblock.runtime.device import choose
+    from multiblock.training.speed import Speedometer
+
+    device = choose(study.device, study.precision, gpus, threads)
+    meter = Speedometer(device, study.layout, study.compile, study.deterministic)
+    plans = {name: study.runs[name].plan for name in runs}
+    return {name: meter.speeds([plan.task(number, 0) for number in plan.numbers]) for name, plan in plans.items()}
+
+
+def measure_apart(config: Mapping[str, Any], runs: Sequence[str], gpus: int, threads: int) -> dict[str, Speeds]:
+    """The same in a process of its own.
+
+    Raises:
+        UserError: what that says.
+    """
+    asked = json.dumps({"config": config, "runs": list(runs), "gpus": gpus, "threads": threads})
+    paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+    done = subprocess.run(
+        [sys.executable, "-m", "multiblock.workflow.time_budget"],
+        input=asked,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+    )
+    if done.returncode:
+        raise UserError((done.stderr.strip() or "the speed cannot be measured").splitlines()[-1])
+    return {name: Speeds(**about) for name, about in json.loads(done.stdout).items()}
+
+
+def opened(study: Study) -> list[str]:
+    """The runs whose budget is not measured yet."""
+    return [run.name for run in study.runs.values() if run.budget and run.budget.is_open]
+
+
+def freeze(
+    study: Study, config: Mapping[str, Any], size: Size, gpus: int, threads: int, say: Callable[[str], None]
+) -> Study:
+    """Measure where a budget is open, and write the iterations beside the runs; the study as it is from then on.
+
+    Args:
+        config: what the study was made of.
+
+    Raises:
+        UserError: a budget is too short, or the speed cannot be measured.
+    """
+    names = opened(study)
+    if not names:
+        return study
+    for name in names:
+        if line := _why(study, study.runs[name]):
+            say(line)
+    twins = {name: twin for name in names if (twin := _twin(study, study.runs[name]))}
+    left = [name for name in names if name not in twins]
+    counted = {name: pixels(study.runs[name].data, size) for name in left}
+    if left:
+        say(f"measuring how fast this machine trains {', '.join(left)}, a second or two a kind of stage")
+    speeds = measure_apart(config, left, gpus, threads) if left else {}
+    for name in names:
+        run = study.runs[name]
+        if name in twins:
+            known = dict(study.runs[twins[name]].budget.frozen)  # type: ignore[union-attr, arg-type]
+        else:
+            assert run.budget
+            spent = costs(run, speeds[name], counted[name], study.training.validate_every)
+            known = record(run, fitted(run.budget.written, spent, run.budget.minutes, name), spent, speeds[name].device)
+        file = Path(study.results, name, FILE)
+        write_text(file, json.dumps(known, indent=2) + "\n")
+        say(f"{file}: {known['minutes']:g} minutes are iterations x {known['factor']:.4g}: {known['iterations']}")
+    return load(config)
+
+
+def _why(study: Study, run: Run) -> str | None:
+    """Why a run that was frozen already is measured anew."""
+    assert run.budget
+    if not (other := run.budget.other):
+        return None
+    if other.get("minutes") != run.budget.minutes:
+        what = f"was {other.get('minutes', 0):g} minutes, is now {run.budget.minutes:g}"
+    else:
+        what = "was measured for another recipe"
+    return f"the budget of run {run.name} {what}: it is measured anew, and phases whose iterations change train again"
+
+
+def _twin(study: Study, run: Run) -> str | None:
+    """Another run with the same plan and budget that is frozen already: the two stay equal."""
+    assert run.budget
+    wanted = run.budget.minutes, run.data, key(run.budget.written)
+    for other in study.runs.values():
+        known = other.budget and other.budget.frozen
+        if other.budget and known and (other.budget.minutes, other.data, known.get("of")) == wanted:
+            return other.name
+    return None
+
+
+def record(run: Run, plan: Plan, spent: Costs, device: str) -> dict[str, Any]:
+    """What is kept of a budget that was measured."""
+    assert run.budget
+    written = [[stage.iterations for stage in phase.stages] for phase in run.budget.written.phases]
+    made = [[stage.iterations for stage in phase.stages] for phase in plan.phases]
+    return {
+        "minutes": run.budget.minutes,
+        "of": key(run.budget.written),
+        "measured_on": device,
+        "seconds_an_iteration": [[round(one, 6) for one in phase] for phase in spent.iterations],
+        "seconds_around": [round(one, 2) for one in spent.fixed],
+        "seconds": round(seconds(plan, spent), 1),
+        "factor": round(sum(map(sum, made)) / sum(map(sum, written)), 6),
+        "written": written,
+        "iterations": made,
+    }
+
+
+def proposed(config: Mapping[str, Any], minutes: float) -> Study:
+    """The study with the iterations that fit into the time here, measured now and kept nowhere.
+
+    Runs that are sized by another follow it. A GPU is taken where there is one, else all CPU cores, unless the config
+    says otherwise.
+
+    Raises:
+        UserError: the time is too short, or nothing can be measured.
+    """
+    full = checked(config)
+    for run in full["runs"].values():
+        if "equal_to" not in run:
+            run["budget"] = {"minutes": minutes}
+    study = load(full, {name: {} for name in full["runs"]})
+    cores = len(os.sched_getaffinity(0))
+    threads = cores if study.threads == "auto" else min(int(study.threads), cores)
+    names, found = opened(study), {}
+    speeds = measure(study, names, gpus=1, threads=threads)
+    for name in names:
+        run = study.runs[name]
+        spent = costs(run, speeds[name], _pixels_if_there(run.data), study.training.validate_every)
+        assert run.budget
+        found[name] = record(run, fitted(run.budget.written, spent, minutes, name), spent, speeds[name].device)
+    return load(full, found)
+
+
+def _pixels_if_there(data: DatasetConfig) -> dict[str, int]:
+    try:
+        return pixels(data, images.size)
+    except (UserError, OSError) as error:
+        log.warning("warning: looks at images, LR_k and measuring are not reckoned: %s", one_line(error))
+        return dict.fromkeys(SPLITS, 0)
+
+
+def told(study: Study) -> Iterator[str]:
+    """What is to be said of budgets before a start that only plans."""
+    for name in opened(study):
+        run = study.runs[name]
+        assert run.budget
+        if line := _why(study, run):
+            yield line
+        yield (
+            f"run {name} has a budget of {run.budget.minutes:g} minutes that is not measured yet: how many iterations "
+            "it has follows at the first start; until then those that are written stand here"
+        )
+
+
+def _main() -> int:
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
+    asked = json.load(sys.stdin)
+    try:
+        found = measure(load(asked["config"]), asked["runs"], asked["gpus"], asked["threads"])
+    except (UserError, OSError) as error:
+        print(one_line(error), file=sys.stderr)
+        return 1
+    print(json.dumps({name: asdict(about) for name, about in found.items()}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main())
