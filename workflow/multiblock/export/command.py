@@ -12,8 +12,6 @@ from multiblock.export.running import Exported
 from multiblock.files import write_text
 from multiblock.model.chain import Chain
 
-FORMS = ("onnx", "authors")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Stated:

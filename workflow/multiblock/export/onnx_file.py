@@ -1,6 +1,7 @@
 """A chain as an ONNX file for pictures of any size, which is not kept unless onnxruntime computes what PyTorch does."""
 
 import contextlib
+import io
 import logging
 import re
 import time
@@ -84,9 +85,11 @@ def write(network: Exported, out: Path, about: Mapping[str, str], say: Callable[
     if sum(tensor.nbytes for tensor in network.state_dict().values()) > _LARGEST:
         raise UserError(f"{title}: has more than 2 GB of weights, which one ONNX file cannot hold")
     begun = time.monotonic()
-    say(f"tracing {sum(1 for _ in network.modules())} layers; a large network takes minutes")
     with _quiet(), torch.no_grad():
-        program = _converted(network, title)
+        say(f"tracing {sum(1 for _ in network.modules())} layers; a large network takes minutes")
+        traced = _traced(network, title)
+        say(f"traced after {time.monotonic() - begun:.1f} s; converting")
+        program = _converted(traced, network.scale, title)
     say(f"converted after {time.monotonic() - begun:.1f} s; comparing onnxruntime with PyTorch")
     model = program.model
     _clean(model)
@@ -99,35 +102,54 @@ def write(network: Exported, out: Path, about: Mapping[str, str], say: Callable[
     return Written(model.opset_imports[""], size, time.monotonic() - begun, differences, runtime)
 
 
-def _converted(network: Exported, title: str) -> Any:
-    """The network as PyTorch's exporter makes it, for any number of pictures of any size."""
-    sizes = {0: torch.export.Dim("batch", min=1)}
-    sizes |= {axis: torch.export.Dim(name, min=LEAST) for axis, name in ((2, "height"), (3, "width"))}
+def _sizes() -> tuple[dict[int, Any]]:
+    """What may differ from picture to picture."""
+    names = {0: "batch", 2: "height", 3: "width"}
+    return ({axis: torch.export.Dim(name, min=LEAST if axis else 1) for axis, name in names.items()},)
+
+
+def _traced(network: Exported, title: str) -> torch.export.ExportedProgram:
+    """The network as one graph for all sizes; the exporter alone would go on with a graph for some of them."""
+    pictures = torch.rand(_TRACED, generator=torch.Generator().manual_seed(0))
+    try:
+        return torch.export.export(network, (pictures,), dynamic_shapes=_sizes())
+    except Exception as error:  # whatever a network's code leads to
+        raise UserError(f"{title}: cannot be written as ONNX: {_reason(error)}") from error
+
+
+def _converted(traced: torch.export.ExportedProgram, scale: int, title: str) -> Any:
+    """The graph as PyTorch's exporter writes it in ONNX."""
     try:
         program: Any = torch.onnx.export(
-            network,
-            (torch.rand(_TRACED, generator=torch.Generator().manual_seed(0)),),
+            traced,
             dynamo=True,
             opset_version=OPSET,
             input_names=["input"],
             output_names=["output"],
-            dynamic_shapes=(sizes,),
+            dynamic_shapes=_sizes(),
             verbose=False,
         )
-    except Exception as error:  # whatever a network's code, or the exporter, leads to
+    except Exception as error:  # an operator without counterpart, and whatever else the exporter leads to
         raise UserError(f"{title}: cannot be written as ONNX: {_reason(error)}") from error
-    shape, times = program.model.graph.outputs[0].shape, f"{network.scale}*" if network.scale > 1 else ""
+    shape, times = program.model.graph.outputs[0].shape, f"{scale}*" if scale > 1 else ""
     shape[2], shape[3] = f"{times}height", f"{times}width"  # plainer than what is found for some networks
     return program
+
+
+_SIDES = {"0": "the number of pictures", "2": "height", "3": "width"}
 
 
 def _reason(error: BaseException) -> str:
     """What stopped the exporter, of the causes that it wraps in advice."""
     while error.__cause__ is not None:
         error = error.__cause__
-    text = str(error)
-    if guards := re.findall(r"the specified range satisfy the generated guard (.+?)\.?$", text, re.M):
-        return f"its code does not take all sizes alike; it asks whether {listed(guards[:2])}"
+    text = re.sub(r"L\['\w+'\]\.size\(\)\[([023])\]", lambda met: _SIDES[met[1]], str(error))
+    if asked := re.findall(r"satisfy the generated guard (.+?)\.?$", text, re.M):
+        return f"its code does not take all sizes alike; it asks whether {listed(asked[:2])}"
+    if only := re.search(r"marked (\w+) as dynamic but your code specialized it to be a constant \((\d+)\)", text):
+        return f"its code does not take all sizes alike; it is for a {only[1]} of {only[2]}"
+    if "data-dependent" in text:
+        return "its code asks what a picture shows before it goes on, and a graph is the same for all pictures"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0][:300] if lines else 'no reason given'}"
 
@@ -187,13 +209,12 @@ def _pictures(height: int, width: int) -> torch.Tensor:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter's remarks on packages and on its own parts back; its errors come through."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """Keep back what PyTorch remarks on packages and on parts of its own; its errors come through."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):  # it prints graphs there too
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        logging.disable(before)

@@ -31,7 +31,7 @@ class Form:
         filled: shapes of the unused tensors that the authors' program asks for, by name, for a network's options.
         absent: pattern of our names that this form does not have, as they are zero.
         options: options that the network needs in order to compute what the authors' code does.
-        fixed: further options that the authors' code leaves no choice in, and that names and shapes do not show.
+        fixed: further options in which the authors' code leaves no choice.
     """
 
     source: str

@@ -176,6 +176,12 @@ FORMS: tuple[Form, ...] = (
             "partial_padding": False,
             "upsampler_dilation": 1,
             "bilinear": False,
+            "mean_shift": True,
+            "fusion_kernel": 1,
+            "fusion_groups": 1,
+            "blocks": 3,
+            "units": 3,
+            "channels": 64,
         },
     ),
 )

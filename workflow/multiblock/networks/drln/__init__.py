@@ -46,5 +46,6 @@ FORMS: tuple[Form, ...] = (
         also=MEAN,
         # The framework around it works on 0 to 255.
         options={"as_coded": True, "peak": 255},
+        fixed={"depthwise": False, "units": 3},
     ),
 )

@@ -62,7 +62,7 @@ FORMS: tuple[Form, ...] = (
             ("LR_conv", "join.2"),
             ("upsampler.0", "upsampler.0"),
         ),
-        fixed={"passes": 1, "attention": True, "aggregate": True},
+        fixed={"depthwise": False, "passes": 1, "attention": True, "aggregate": True},
     ),
     Form(
         source="Zheng222/IMDN, IMDN_RTC",
@@ -74,6 +74,6 @@ FORMS: tuple[Form, ...] = (
             ("model.2", "upsampler.0"),
         ),
         also=(("model.1.sub.{k}", "join.0"), ("model.2.0", "upsampler.0")),
-        fixed={"passes": 1, "attention": False, "aggregate": False},
+        fixed={"depthwise": False, "passes": 1, "attention": False, "aggregate": False},
     ),
 )

@@ -37,5 +37,6 @@ FORMS: tuple[Form, ...] = (
             ("HRconv{k+1}", "upsampler.{k}.conv2"),
             ("conv_last", "to_rgb"),
         ),
+        fixed={"split": False},
     ),
 )
