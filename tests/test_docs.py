@@ -5,7 +5,8 @@ Fenced blocks say by their language what happens to them:
 - ``sh``: commands, a line each. ``multiblock`` runs; ``snakemake`` runs dry, or for good where it is in `FOR_GOOD`;
   ``make`` runs dry. What needs minutes, or what nobody has, is in `ONLY_PARSED` with the reason.
 - ``yaml``: a config; its first line is a comment that names the file. It is written, and must load.
-- ``python``: a block of one's own, named in the same way. It is written, built and measured.
+- ``python``: a block of one's own, named in the same way. It is written, built and measured. One that uses
+  ``multiblock.load`` is a script: it is written and runs.
 - ``console``: a command after ``$``, and exactly what it prints, but for the time it takes.
 
 All is done in a copy of the project with a few small pictures, in the order of the document.
@@ -13,6 +14,7 @@ All is done in a copy of the project with a few small pictures, in the order of 
 
 import multiprocessing
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -133,8 +135,10 @@ def workspace(tmp_path_factory) -> Path:
     images.write(folder / "photo.jpg", picture())
     small = Block(network="mcan", options={"channels": 16, "residual_blocks": 2})
     chain = Chain.build([small] * 3, [True] * 3)
-    (folder / "results/default/seed1/phase4").mkdir(parents=True)
-    chain.save(folder / "results/default/seed1/phase4/weights.safetensors", about=Provenance(enlarge=2, scale=2))
+    for phase, blocks in ((2, 2), (4, 3)):
+        file = folder / f"results/default/seed1/phase{phase}/weights.safetensors"
+        file.parent.mkdir(parents=True)
+        chain.part(1, blocks).save(file, about=Provenance(enlarge=2, scale=2))
     weights = {name: 0.01 * torch.rand(shape) for name, shape in published.PUBLISHED["imdn_x3"]().items()}
     torch.save(weights, folder / "IMDN_x3.pth")
     return folder
@@ -240,7 +244,10 @@ def test_what_is_typed_works(document, workspace, dry_runs, capsys, monkeypatch)
         elif language == "python":
             file = Path(named(text, "py"))
             file.write_text(text)
-            check_network(file.name)
+            if "multiblock.load(" in text:
+                runpy.run_path(file.name)
+            else:
+                check_network(file.name)
         elif language == "console":
             first, _, printed = text.partition("\n")
             assert first.startswith("$ multiblock "), first
