@@ -71,5 +71,14 @@ def _root(folder: str) -> Path:
         raise UserError(f"data_root: found {shown(folder)}; after ~, the name of a user is needed") from None
 
 
+def under_root(folder: str, images: str) -> Path:
+    """A folder of images under ``data_root``.
+
+    Raises:
+        UserError: ``data_root`` begins with ~ and no user.
+    """
+    return _root(folder) / images
+
+
 def _under(root: Path, folder: str | Sequence[str]) -> str | list[str]:
     return str(root / folder) if isinstance(folder, str) else [str(root / one) for one in folder]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from multiblock.config import plans, start_files, time_budget
-from multiblock.config.datasets import dataset
+from multiblock.config.datasets import dataset, under_root
 from multiblock.config.schema import checked
 from multiblock.config.sizing import EqualTo, equal_to, sized, spent
 from multiblock.config.time_budget import Budget
@@ -105,6 +105,15 @@ class Report:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Upscale:
+    """Pictures to try the networks on; see the keys of ``upscale``. ``images`` lies under ``data_root``."""
+
+    images: Path | None
+    ensemble: bool
+    format: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Study:
     """Everything that a configuration says."""
 
@@ -122,6 +131,7 @@ class Study:
     inference: Inference
     evaluation: Evaluation
     report: Report
+    upscale: Upscale
 
     @property
     def data(self) -> dict[str, DatasetConfig]:
@@ -190,6 +200,7 @@ def load(config: Mapping[str, Any], measured: Mapping[str, Mapping[str, Any]] | 
         inference=Inference(**full["inference"]),
         evaluation=_evaluation(**full["evaluation"]),
         report=report,
+        upscale=_upscale(full["data_root"], **full["upscale"]),
         **{key: full[key] for key in ("device", "precision", "layout", "compile", "deterministic", "threads")},
     )
 
@@ -237,6 +248,10 @@ def _sized(runs: dict[str, Run]) -> dict[str, Run]:
 def _evaluation(border: int | str, measures: Sequence[str]) -> Evaluation:
     # In the order of the registry: the same measures in another order are the same.
     return Evaluation(border=border, measures=tuple(measures_in(measures)))
+
+
+def _upscale(data_root: str, images: str | None = None, **more: Any) -> Upscale:
+    return Upscale(images=None if images is None else under_root(data_root, images), **more)
 
 
 def _check_names(study: str, runs: Mapping[str, Run]) -> None:

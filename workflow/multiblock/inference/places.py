@@ -37,7 +37,14 @@ class Plan:
     notes: list[str] = field(default_factory=list)
 
 
-def plan(given: Sequence[Path], out: Path, form: str = "lossless", overwrite: bool = False, skip: bool = False) -> Plan:
+def plan(
+    given: Sequence[Path],
+    out: Path,
+    form: str = "lossless",
+    overwrite: bool = False,
+    skip: bool = False,
+    but: Path | None = None,
+) -> Plan:
     """Where each result goes, found before anything is done.
 
     Args:
@@ -46,6 +53,7 @@ def plan(given: Sequence[Path], out: Path, form: str = "lossless", overwrite: bo
         form: one of :data:`CHOICES`.
         overwrite: results that are there already may be replaced; pictures never.
         skip: results that are there already are left as they are.
+        but: a folder whose files are no pictures; that of the results, if none is named.
 
     Raises:
         UserError: there is no picture, two results would have one name, or one would take the place of a picture or of
@@ -56,7 +64,7 @@ def plan(given: Sequence[Path], out: Path, form: str = "lossless", overwrite: bo
     jobs, notes = [], []
     for path in given:
         if path.is_dir():
-            found, said = _in_folder(path, out)
+            found, said = in_folder(path, but or out)
             jobs += [Job(file, out / file.relative_to(path).parent / _name(file, form)) for file in found]
             notes += said
         else:
@@ -76,25 +84,18 @@ def plan(given: Sequence[Path], out: Path, form: str = "lossless", overwrite: bo
     return Plan(jobs=jobs, notes=notes + told)
 
 
-def pictures_in(folder: Path, out: Path | None = None) -> list[Path]:
-    """The pictures in a folder and its subfolders, in order of their names; numbers in names count as numbers.
+def in_folder(folder: Path, out: Path) -> tuple[list[Path], list[str]]:
+    """The pictures in a folder and its subfolders, and what there is to say of what is left out.
+
+    They are in the order of their names; numbers in names count as numbers. Hidden files and folders do not count.
 
     Args:
-        out: a folder in it that does not count, as results go there.
+        out: where results go; a folder of that name within does not count.
 
     Raises:
-        UserError: it cannot be listed, or there is none.
+        UserError: it cannot be listed, holds no picture, or is the place of the results.
     """
-    return _in_folder(folder, out)[0]
-
-
-def said_of(folder: Path) -> list[str]:
-    """What there is to say of the files in a folder and its subfolders that are no pictures."""
-    return _in_folder(folder, None)[1]
-
-
-def _in_folder(folder: Path, out: Path | None) -> tuple[list[Path], list[str]]:
-    if out is not None and out.exists() and out.samefile(folder):
+    if out.exists() and out.samefile(folder):
         raise UserError(
             f"{out}: is the folder of the pictures, where results would be taken for pictures; name another"
         )
@@ -128,8 +129,8 @@ def _refuse(error: OSError) -> None:
     raise UserError(f"{error.filename}: cannot be listed: {error.strerror}")
 
 
-def _is_out(folder: Path, out: Path | None) -> bool:
-    return out is not None and out.exists() and out.samefile(folder)
+def _is_out(folder: Path, out: Path) -> bool:
+    return out.exists() and out.samefile(folder)
 
 
 def _name(file: Path, form: str) -> str:

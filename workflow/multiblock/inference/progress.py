@@ -1,6 +1,7 @@
 """How far a walk over pictures is, and the time left: a bar in megapixels on a terminal, nothing elsewhere."""
 
 import logging
+import os
 import sys
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -28,7 +29,8 @@ class PictureBar:
         self._stack = ExitStack()
 
     def __enter__(self) -> "PictureBar":
-        shown = sys.stderr.isatty()
+        # Bars of several jobs would overwrite one another.
+        shown = sys.stderr.isatty() and not os.environ.get("MULTIBLOCK_PARALLEL")
         if shown:
             self._stack.enter_context(logging_redirect_tqdm([logging.getLogger("multiblock")]))
         self._bar = self._stack.enter_context(

@@ -24,11 +24,13 @@ class Call:
     Args:
         looks: only to look at what is there, as for a report; nothing is written, and the images may be elsewhere.
         plans: to say what would run.
+        targets: names of rules and files that are to be made; none is the default.
         forced: names of rules and files that are to run in any case; ``*`` for all.
     """
 
     looks: bool = False
     plans: bool = False
+    targets: tuple[str, ...] = ()
     forced: tuple[str, ...] = ()
 
     @property
@@ -49,4 +51,5 @@ def called_for(arguments: Sequence[str]) -> Call:
     forced = ("*",) if options.forceall else tuple(sorted(map(str, options.forcerun or ())))
     if options.force:
         forced += tuple(map(str, options.targets or ()))
-    return Call(looks=looks, plans=bool(options.dryrun), forced=forced)
+    targets = tuple(map(str, options.targets or ()))
+    return Call(looks=looks, plans=bool(options.dryrun), targets=targets, forced=forced)

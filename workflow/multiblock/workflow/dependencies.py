@@ -4,12 +4,14 @@ What is not named here changes no result: times, progress, how often a row of th
 phase depend on the same list, whether it decides that they are trained again or that a checkpoint is gone on from.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from multiblock.config import Study
+from multiblock.inference.places import in_folder
 from multiblock.page.description import describe
 from multiblock.plan import Task, is_file
 from multiblock.workflow import code_digest
@@ -188,6 +190,26 @@ class Dependencies:
     def tensorboard(self, wildcards: Any) -> dict[str, Any]:
         """Of a run's histories as TensorBoard reads them."""
         return {"of": self._layout.seeds_and_phases(wildcards.run), "code": code_digest.of("tensorboard")}
+
+    def upscaling(self, wildcards: Any) -> dict[str, Any]:
+        """Of the pictures that a run's network is tried on."""
+        upscale, plan = self._study.upscale, self._layout.run(wildcards).plan
+        return {
+            "images": self._pictures(),
+            "ensemble": upscale.ensemble,
+            "format": upscale.format,
+            "memory_gib": self._study.inference.memory_gib,
+            "code": code_digest.of("upscaling", *(block.network for block in plan.blocks)),
+        }
+
+    def _pictures(self) -> str:
+        """A digest of the pictures to upscale: their names and what they hold."""
+        folder = self._study.upscale.images
+        assert folder is not None
+        found = hashlib.blake2b(digest_size=16)
+        for file in in_folder(folder, Path(self._study.results))[0]:
+            found.update(f"{file.relative_to(folder)} {self._digest(file)} ".encode(errors="surrogateescape"))
+        return found.hexdigest()
 
     def comparison(self, _: Any) -> dict[str, Any]:
         """Of the comparison of a study's runs."""

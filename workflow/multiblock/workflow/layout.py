@@ -143,6 +143,14 @@ class Layout:
         last = len(self.study.runs[run].plan.phases)
         return [f"{self.folder(run, seed, last)}/{name}" for seed in self.study.seeds]
 
+    def final_weights(self, run: str) -> str:
+        """The weights that a run ends with: of the last phase of the first seed."""
+        return self.of_last_phase(run, "weights.safetensors")[0]
+
+    def upscaled(self) -> list[str]:
+        """The tables of the pictures that each run's network is tried on."""
+        return [f"{self.results}/{run}/upscaled/pictures.csv" for run in self.study.runs]
+
     def phases_by_seed(self, run: str) -> list[list[str]]:
         """The folders of a run's phases, a list a seed."""
         phases = self.study.runs[run].plan.numbers
@@ -183,6 +191,8 @@ class Layout:
             endings += ("residuals.csv", "residuals")
         if self.study.report.tensorboard:
             endings += ("tensorboard",)
+        if self.study.upscale.images:
+            endings += ("upscaled/pictures.csv",)
         return [*sets, *phases, *(f"{tables}/{name}" for name in (*endings, "strips"))]
 
     def study_reports(self) -> Sequence[str]:

@@ -18,6 +18,7 @@ from multiblock.data.dataset import left_out
 from multiblock.data.inspection import Inspection, counted, inspect, trained_images
 from multiblock.errors import UserError
 from multiblock.files import Digests, lock
+from multiblock.inference.places import in_folder
 from multiblock.model.metadata import digest_of_result
 from multiblock.workflow import stops, time_budget
 from multiblock.workflow.call import Call, called_for
@@ -90,6 +91,7 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
         images = {name: inspect(data, inspection, study.largest_patch(name)) for name, data in study.data.items()}
         counts = {name: counted(data, inspection) for name, data in study.data.items()}
         trained_with = {name: trained_images(data, inspection) for name, data in study.data.items()}
+        _check_pictures(study, call, inspection)
         _look_around(study, call, trained_with)
         study = _budgets(study, config, call, inspection, gpus or 0, threads)
         layout = Layout(study)
@@ -144,6 +146,27 @@ def _check_paths(workflow: Any) -> None:
                 f"{path}: {what} lies under a path with a space, from which Snakemake cannot start jobs; move it, or "
                 "go there by a link without one"
             )
+
+
+def _check_pictures(study: Study, call: Call, inspection: Inspection) -> None:
+    """Look at the headers of the pictures that are to be upscaled, and say what is left out.
+
+    Raises:
+        UserError: there are none, or one cannot be read; or they are asked for and no folder is named.
+    """
+    if study.upscale.images is None:
+        if "upscale" in call.targets:
+            raise UserError(
+                "upscale.images: is missing; the folder of the pictures is needed there, as in "
+                "--config 'upscale={images: photos}'"
+            )
+        return
+    pictures, said = in_folder(study.upscale.images, Path(study.results))
+    for line in said:
+        say(line)
+    for file in pictures:
+        inspection.look(file)
+    inspection.close()
 
 
 def _look_around(study: Study, call: Call, images: Mapping[str, Sequence[str]]) -> None:
