@@ -133,6 +133,16 @@ def test_long_histories_are_thinned_to_their_last_row():
     assert len(thin) <= charts.MOST and thin[-1] == points[-1] and charts._thinned(points[:5]) == points[:5]
 
 
+def test_losses_of_another_kind_leave_a_gap():
+    kinds = ["l1", "l1", "l2", "l2", "l1"]
+    table = pd.DataFrame({"iteration": range(1, 6), "loss_a": [0.5, 0.4, 0.3, 0.0, 0.1], "kind_a": kinds})
+    first, second = charts.losses(table, ["a"])
+    seen = [
+        [[point["x"][0] for point in line["points"]] for line in of["series"][0]["lines"]] for of in (first, second)
+    ]
+    assert seen == [[[1, 2], [5]], [[3]]]  # a loss of 0 has no logarithm
+
+
 def test_machine_and_settings_come_from_the_records(page):
     text = text_of(page)
     for said in ("a CPU (no GPU here)", "torch 2.13.0", "300 MiB", "1 20 adam 0.001 2 16 l1 all all"):
