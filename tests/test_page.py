@@ -13,7 +13,7 @@ import pytest
 
 from conftest import picture
 from multiblock.errors import UserError
-from multiblock.page import charts, description, facts, found, plan_picture, rendering, viewer
+from multiblock.page import charts, description, facts, found, plan_picture, rendering, run, viewer
 from multiblock.plan import Block, Phase, Plan
 from multiblock.report import tables
 from pages import PLAN, STAGES, results, run_page, study_page
@@ -131,6 +131,17 @@ def test_long_histories_are_thinned_to_their_last_row():
     points = [{"n": n} for n in range(2 * charts.MOST + 1)]
     thin = charts._thinned(points)
     assert len(thin) <= charts.MOST and thin[-1] == points[-1] and charts._thinned(points[:5]) == points[:5]
+
+
+def test_a_run_without_looks_has_no_curve(tmp_path):
+    made = results(tmp_path)
+    for place in made["phases"].values():
+        rows = pd.read_csv(place / "history.csv").assign(psnr_rgb_validation=None)
+        rows.to_csv(place / "history.csv", index=False)
+    run.page(**made, out=tmp_path / "r.html", small=tmp_path / "s.html")
+    assert "Nothing was recorded." in text_of(tmp_path / "r.html") and "Training loss: l1" in text_of(
+        tmp_path / "r.html"
+    )
 
 
 def test_losses_of_another_kind_leave_a_gap():
