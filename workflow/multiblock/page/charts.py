@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,18 +129,25 @@ def losses(table: pd.DataFrame, runs: Sequence[str]) -> list[Chart]:
     for kind in kinds:
         chart = _chart(f"Training loss: {kind}", f"training loss, {kind}", True, [{"label": _ITERATIONS}], [])
         for number, run in enumerate(runs):
-            own = table[table[f"loss_{run}"].notna() & (table[f"kind_{run}"] == kind)]
-            values = own[["iteration", f"loss_{run}"]].to_numpy(float)
-            points = [
-                {"x": [int(x)], "y": float(f"{y:.6g}"), "band": None, "note": f"iteration {int(x):,}"}
-                for x, y in values
-                if y > 0
-            ]
-            if points:
-                lines = [{"points": _thinned(points), "dash": ""}]
+            lines = list(_stretches(table, run, kind))
+            if lines:
                 chart["series"].append({"name": run, "colour": number, "lines": lines})
         found.append(chart)
     return found
+
+
+def _stretches(table: pd.DataFrame, run: str, kind: str) -> Iterator[dict[str, Any]]:
+    """A line for each stretch of a run with a loss of that kind: stages of another kind leave a gap."""
+    own = table[table[f"loss_{run}"].notna()]
+    fits = own[f"kind_{run}"] == kind
+    for _, part in own[fits].groupby((fits != fits.shift()).cumsum()[fits]):
+        points = [
+            {"x": [int(x)], "y": float(f"{y:.6g}"), "band": None, "note": f"iteration {int(x):,}"}
+            for x, y in part[["iteration", f"loss_{run}"]].to_numpy(float)
+            if y > 0
+        ]
+        if points:
+            yield {"points": _thinned(points), "dash": ""}
 
 
 def _thinned(points: list[dict[str, Any]]) -> list[dict[str, Any]]:

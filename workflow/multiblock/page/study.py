@@ -68,7 +68,9 @@ def page(
                 (f"On the way to {baseline}", said.reach),
             )
         ],
-        "notes": said.notes(compared),
+        # What is loud, and the convention; the rest can be unfolded.
+        "notes": [note for note in said.notes(compared) if note.startswith(("**", said.MEANS))],
+        "more": [note for note in said.notes(compared) if not note.startswith(("**", said.MEANS))],
         "runs": list(runs),
         "not_shown": left_out,
         "seed": min(runs[baseline].seeds),

@@ -85,7 +85,8 @@ class Chart {
     let [low, high] = ys.length ? [least(flat), -least(flat.map((y) => -y))] : [0, 1];
     const room = (high - low || 1) * 0.06;
     [low, high] = [low - room, high + room];
-    const most = this.data.xs[this.axis].most || -least(points.map((point) => -point.x[this.axis])) || 1;
+    const last = points.length ? -least(points.map((point) => -point.x[this.axis])) : 0;
+    const most = this.data.xs[this.axis].most || last || 1;
     const { left, right, top, bottom } = this.box;
     this.x = (value) => left + ((right - left) * value) / most;
     this.y = (value) => bottom - ((bottom - top) * ((log ? Math.log10(value) : value) - low)) / (high - low);

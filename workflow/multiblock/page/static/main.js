@@ -6,6 +6,7 @@ async function start() {
   const root = document.getElementById("viewer");
   if (root && data && data.cuts.length) {
     const viewer = new Viewer(root, data);
+    root.viewer = viewer; // for who looks from the console
     await viewer.open(0);
     for (const link of document.querySelectorAll("[data-open]")) openOnClick(link, viewer);
   }

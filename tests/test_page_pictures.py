@@ -1,0 +1,130 @@
+"""Pictures in pages: without loss, windows where they gained and lost the most, and never more than the page allows."""
+
+import base64
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import picture
+from multiblock.page import maps, pictures, places
+from pages import noisy, psnr
+from pages import pictures as made_pictures
+
+
+def pixels_of(uri: str) -> np.ndarray:
+    """The pixels of a data URI."""
+    head, _, content = uri.partition(",")
+    assert head == "data:image/webp;base64"
+    return np.asarray(Image.open(BytesIO(base64.b64decode(content))).convert("RGB"))
+
+
+def look(count: int = 1, size=(96, 128), side: int = 32) -> list[pictures.Shown]:
+    labels = ["input", "one", "two", "three", "target"]
+    return [
+        pictures.look(f"i{n}", labels, lambda n=n: tuple(made_pictures(*size, n)), True, side) for n in range(count)
+    ]
+
+
+def test_pictures_are_kept_without_loss():
+    for pixels in (noisy(picture(40, 30), 30, 1), np.zeros((1, 1, 3), np.uint8), picture(7, 90)):
+        assert np.array_equal(pixels_of(pictures.webp(pixels)), pixels)
+
+
+def test_windows_of_the_largest_gain_and_loss_are_those_of_all_windows():
+    rng = np.random.default_rng(5)
+    before, after, target = (rng.integers(0, 255, (20, 26, 3), dtype=np.uint8) for _ in range(3))
+    fallen = {
+        (x, y): np.mean((before[y : y + 7, x : x + 7].astype(float) - target[y : y + 7, x : x + 7]) ** 2)
+        - np.mean((after[y : y + 7, x : x + 7].astype(float) - target[y : y + 7, x : x + 7]) ** 2)
+        for y in range(14)
+        for x in range(20)
+    }
+    gain, loss = places.gain_and_loss(before, after, target, 7)
+    assert (gain.x, gain.y) == max(fallen, key=fallen.get) and gain.what == "largest gain"
+    assert (loss.x, loss.y) == min(fallen, key=fallen.get) and loss.what == "largest loss"
+    crop = (slice(gain.y, gain.y + 7), slice(gain.x, gain.x + 7))
+    assert gain.change == pytest.approx(psnr(after[crop], target[crop]) - psnr(before[crop], target[crop]), abs=1e-3)
+
+
+def test_where_nothing_is_lost_it_is_said():
+    target = picture(40, 40)
+    gain, least = places.gain_and_loss(noisy(target, 20, 1), noisy(target, 2, 2), target, 16)
+    assert gain.what == "largest gain" and least.what == "smallest gain" and least.change > 0
+
+
+def test_equal_pictures_have_no_gain_in_decibels():
+    target = picture(30, 30)
+    gain, loss = places.gain_and_loss(target, target, target, 64)
+    assert gain.change is None and loss.change is None and (gain.width, gain.height) == (30, 30)
+
+
+def test_what_fits_is_shown_whole_and_the_made_up_loss_is_found():
+    (cut,) = pictures.written(look(), 10_000_000)
+    assert (cut["width"], cut["height"], cut["title"]) == (128, 96, "i0")
+    for shown, pixels in zip(cut["pictures"], made_pictures(96, 128, 0), strict=True):
+        assert np.array_equal(pixels_of(shown["src"]), pixels) and shown["sum"] == pixels.sum()
+    gain, loss = cut["places"]
+    assert gain["what"] == "largest gain" and gain["change"] > 5
+    # Noise was added to the lower right quarter of a side.
+    assert loss["what"] == "largest loss" and loss["x"] >= 96 - 32 and loss["y"] >= 72 - 32 and loss["change"] < 0
+
+
+@pytest.mark.parametrize("budget", [2_600_000, 3_400_000])
+def test_windows_are_cut_so_that_they_fit(budget):
+    images = look(2, (300, 360))
+    parts = pictures.written(images, budget)
+    taken = sum(len(shown["src"]) for part in parts for shown in part["pictures"])
+    assert 0.75 * budget < taken <= budget
+    for part in parts:
+        whole = made_pictures(300, 360, int(part["name"][1:]))
+        crop = (slice(part["y"], part["y"] + part["height"]), slice(part["x"], part["x"] + part["width"]))
+        for shown, pixels in zip(part["pictures"], whole, strict=True):
+            assert np.array_equal(pixels_of(shown["src"]), pixels[crop])
+        for place in part["places"]:
+            assert place["x"] >= 0 and place["x"] + place["width"] <= part["width"]
+            assert place["y"] >= 0 and place["y"] + place["height"] <= part["height"]
+    # Each image's gain and loss can be seen in one of its windows.
+    for image in images:
+        seen = {place["what"] for part in parts if part["name"] == image.name for place in part["places"]}
+        assert seen == {"largest gain", "largest loss"}
+
+
+def test_of_too_many_images_those_are_left_that_changed_most():
+    images = look(6, (200, 240))
+    parts = pictures.written(images, 900_000)
+    names = {part["name"] for part in parts}
+    assert 0 < len(names) < 6
+    most = sorted(images, key=lambda image: -max(abs(place.change) for place in image.places))
+    assert names == {image.name for image in most[: len(names)]}
+
+
+def test_at_most_two_windows_are_those_of_the_largest_gain_and_loss_of_all():
+    images = look(3, (300, 300))
+    parts = pictures.written(images, 500_000, most=2)
+    gains = {image.name: image.places[0].change for image in images}
+    losses = {image.name: image.places[1].change for image in images}
+    assert [part["name"] for part in parts] == [max(gains, key=gains.get), min(losses, key=losses.get)]
+    assert sum(len(shown["src"]) for part in parts for shown in part["pictures"]) <= 500_000
+
+
+def test_no_image_and_no_room():
+    assert pictures.written([], 1000) == [] and pictures.written([], 1000, most=2) == []
+
+
+def test_cells_are_means_to_the_last_row():
+    plane = np.arange(7 * 10, dtype=float).reshape(7, 10)
+    found = maps.cells(plane, 4)
+    assert found.shape == (3, 4)
+    assert found[0, 0] == plane[:3, :3].mean() and found[2, 3] == plane[6:, 9:].mean()
+    assert maps.cells(plane, 10) == pytest.approx(plane)
+
+
+def test_error_maps_are_of_the_errors():
+    (found,) = maps.maps(look())
+    before, after, change = (pixels_of(shown["src"]).astype(int) for shown in found["maps"])
+    assert before.mean() > 1.5 * after[:72].mean()
+    corner, rest = change[-16:, -24:].mean(axis=(0, 1)), change[:60, :80].mean(axis=(0, 1))
+    assert corner[0] > corner[2] and rest[2] > rest[0]  # orange where it got worse, blue elsewhere
+    assert 50 < found["better"] < 100
