@@ -27,8 +27,8 @@ def common(transform: Transform, lr_shape: tuple[int, ...], margin: float, scale
         if (corners >= margin).all() and (corners <= upper).all():
             break
         left, top, right, bottom = left + 1, top + 1, right - 1, bottom - 1
-    sides = [max(0, int(last - first + 1)) // scale * scale for first, last in ((top, bottom), (left, right))]
-    return int(top), int(left), *sides
+    tall, wide = (max(0, int(last - first + 1)) // scale * scale for first, last in ((top, bottom), (left, right)))
+    return int(top), int(left), tall, wide
 
 
 def share(transform: Transform, lr_shape: tuple[int, ...]) -> float:
@@ -63,7 +63,9 @@ def _largest(polygon: np.ndarray, right: float, bottom: float) -> np.ndarray:
     found = minimize(
         lambda r: -np.log(max(r[2] - r[0], 1e-9)) - np.log(max(r[3] - r[1], 1e-9)),
         start,
-        jac=lambda r: np.array([1, 0, -1, 0]) / max(r[2] - r[0], 1e-9) + np.array([0, 1, 0, -1]) / max(r[3] - r[1], 1e-9),
+        jac=lambda r: (
+            np.array([1, 0, -1, 0]) / max(r[2] - r[0], 1e-9) + np.array([0, 1, 0, -1]) / max(r[3] - r[1], 1e-9)
+        ),
         constraints={"type": "ineq", "fun": lambda r: most / unit - conditions @ r, "jac": lambda _: -conditions},
         method="SLSQP",
         options={"maxiter": 200, "ftol": 1e-10},

@@ -65,7 +65,9 @@ def _check_out(jobs: list[Job], out: Path, photographs: list[Path], overwrite: b
             if any(file.samefile(photograph) for photograph in photographs):
                 raise UserError(f"{file}: is one of the photographs, which are never replaced; name another folder")
             if file not in ours:
-                raise UserError(f"{file}: is none of the pairs that are made, and would be trained on with them; move it")
+                raise UserError(
+                    f"{file}: is none of the pairs that are made, and would be trained on with them; move it"
+                )
         if present and not overwrite:
             raise UserError(f"{present[0]}: exists already; name another folder, or replace it with --overwrite")
     for name in (CSV, PAGE):

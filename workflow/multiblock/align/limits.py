@@ -65,5 +65,7 @@ def against_result(found: Residual, unsure: float, limits: Limits) -> str:
     if not found.correlation >= limits.correlation:
         return f"correlation {found.correlation:.2f}; allowed are {limits.correlation:g} or more"
     if unsure > limits.residual:
-        return f"its place is known to {unsure:.2f} pixels only; allowed are {limits.residual:g}: it has too little detail"
+        return (
+            f"its place is known to {unsure:.2f} pixels only; allowed are {limits.residual:g}: it has too little detail"
+        )
     return ""

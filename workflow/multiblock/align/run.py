@@ -78,5 +78,3 @@ def config_lines(out: Path, scale: int) -> list[str]:
 
     places = (f"{kind.lower()}: {json.dumps(str(out / kind), ensure_ascii=False)}" for kind in reversed(KINDS))
     return ["data:", f"  scale: {scale}", f"  train: {{{', '.join(places)}}}"]
-
-

@@ -23,7 +23,9 @@ def add(commands: Any) -> None:
     parser.add_argument("--lr-name", type=template, default="{name}", help="how LR files are called, as {name}_wide")
     parser.add_argument("--scale", type=whole(1, 4), default=1, help="HR over the LR that is made (default: 1)")
     parser.add_argument(
-        "--match-colour", action="store_true", help="give LR HR's brightness and colours, by a gain and offset a channel"
+        "--match-colour",
+        action="store_true",
+        help="give LR HR's brightness and colours, by a gain and offset a channel",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace pairs that are there already")
     limits = parser.add_argument_group("what drops a pair")

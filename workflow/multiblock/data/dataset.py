@@ -139,7 +139,9 @@ def left_out(data: DatasetConfig) -> list[str]:
     """What is said of the files in the folders of ``data`` that are not read for their endings: a line an ending."""
     sources = (source for split in SPLITS if isinstance(source := getattr(data, split), Mapping))
     keys = ("hr", "lr")
-    return left_out_of(dict.fromkeys(f for source in sources for key in keys if key in source for f in _folders(source[key])))
+    return left_out_of(
+        dict.fromkeys(f for source in sources for key in keys if key in source for f in _folders(source[key]))
+    )
 
 
 def left_out_of(folders: Iterable[Path]) -> list[str]:
