@@ -21,7 +21,7 @@ _ROUNDS = 4
 _PARAMETERS = {"similarity": 4, "affine": 6, "homography": 8}
 _CAUCHY = 2.4
 """Residuals beyond so many deviations count for less and less."""
-_PAYS = 1.2
+_PAYS = 1.5
 """Further parameters have to lessen the mean square of what is left, a degree of freedom, by this factor."""
 _OVERLAP = 2
 """Patches lie half over each other: so many count as one."""
