@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import alignment
 import coverage
 import default_run
 import feeding
@@ -39,6 +40,7 @@ PARTS: Mapping[str, Callable[[How], Table]] = {
     "carn": steps.measure_carn,
     "coverage": coverage.measure,
     "onnx": onnx_files.measure,
+    "alignment": alignment.measure,
 }
 
 
@@ -50,6 +52,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--weights", type=Path, nargs="+", default=[], metavar="FILE", help="chains for the part seams")
+    parser.add_argument("--pairs", type=Path, metavar="DIR", help="registered pairs, DIR/LR and DIR/HR, for alignment")
     parser.add_argument("--quick", action="store_true", help="at a tiny size, only to see that it runs")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "benchmarks")
     options = parser.parse_args()
@@ -57,7 +60,9 @@ def main() -> None:
         parser.error(f"unknown part {', '.join(sorted(unknown))}; known are {', '.join(PARTS)}")
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory(prefix="multiblock-benchmark-") as work:
-        how = How(options.repeats, options.threads, options.device, options.quick, Path(work), options.weights)
+        how = How(
+            options.repeats, options.threads, options.device, options.quick, Path(work), options.weights, options.pairs
+        )
         for part in options.parts or PARTS:
             PARTS[part](how).write(options.out, command(), how)
 

@@ -37,6 +37,7 @@ class How:
     quick: bool
     work: Path
     weights: Sequence[Path] = ()
+    pairs: Path | None = None
 
     def wait(self) -> None:
         """Wait for the GPU, so that its work is not counted elsewhere."""

@@ -27,8 +27,8 @@ def common(transform: Transform, lr_shape: tuple[int, ...], margin: float, scale
         if (corners >= margin).all() and (corners <= upper).all():
             break
         left, top, right, bottom = left + 1, top + 1, right - 1, bottom - 1
-    sides = [max(0, int(last - first + 1)) // scale * scale for first, last in ((top, bottom), (left, right))]
-    return int(top), int(left), *sides
+    tall, wide = (max(0, int(last - first + 1)) // scale * scale for first, last in ((top, bottom), (left, right)))
+    return int(top), int(left), tall, wide
 
 
 def share(transform: Transform, lr_shape: tuple[int, ...]) -> float:

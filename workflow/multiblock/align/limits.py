@@ -45,8 +45,8 @@ def against_map(transform: Transform, limits: Limits) -> str:
         return f"LR is stretched by {transform.stretch:.1%} in one direction; allowed are {MOST_STRETCH:.0%}"
     if transform.perspective > MOST_PERSPECTIVE:
         return (
-            f"the scale differs by {transform.perspective:.0%} between corners; allowed are {MOST_PERSPECTIVE:.0%}: the "
-            "camera was moved"
+            f"the scale differs by {transform.perspective:.0%} between corners; allowed are {MOST_PERSPECTIVE:.0%}: "
+            "the camera was moved"
         )
     return ""
 

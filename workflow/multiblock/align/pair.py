@@ -91,7 +91,7 @@ class Seen:
 
 def _mark(picture: Picture) -> str:
     digest = hashlib.blake2b(repr((picture.pixels.shape, picture.pixels.dtype.str)).encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(picture.pixels))
+    digest.update(np.ascontiguousarray(picture.pixels).data)
     return digest.hexdigest()
 
 
@@ -130,7 +130,7 @@ def align(pair: Photographs, outcome: Outcome, options: Options) -> tuple[Pictur
     window = slice(top, top + height), slice(left, left + width)
     outcome.match = match = _match(made, pair.reference[window], options.scale)
     if options.match_colour:
-        made = made * np.float32(match.gains) + np.float32(match.offsets)
+        made = made * np.array(match.gains, np.float32) + np.array(match.offsets, np.float32)
     whole = pixels.to_whole(made, pair.lr.pixels.dtype)
     cut = np.ascontiguousarray(pair.hr.pixels[window])
     most = max(1.0, fit.transform.zoom / 2)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from multiblock.align.resample import sample
-from multiblock.align.transform import mapped, resized
+from multiblock.align.transform import mapped
 from multiblock.align.vision import opencv
 
 MOST_A_SIDE = 14
@@ -59,7 +59,7 @@ def smoothed(hr: np.ndarray, lr: np.ndarray, zoom: float, blur: float) -> Photog
         zoom: HR pixels per LR pixel.
         blur: standard deviation in HR pixels of what blurs LR more than HR.
     """
-    smoothing = max(1.2, zoom)
+    smoothing = max(1.2, zoom, 0.6 * blur)
     return blurred(hr, Photographs(hr, _gauss(lr, smoothing / zoom), smoothing, hr), blur)
 
 
@@ -75,9 +75,13 @@ def _gauss(image: np.ndarray, deviation: float) -> np.ndarray:
     return made
 
 
-def side_for(shape: tuple[int, ...], zoom: float) -> int:
-    """Side of a patch in HR pixels: LR needs something in it, and a small photograph room for several."""
-    return int(max(24, min(64 * max(1.0, zoom) ** 0.5, min(shape[:2]) / 4))) // 2 * 2
+def side_for(shape: tuple[int, ...], grain: float) -> int:
+    """Side of a patch in HR pixels: LR needs something in it, and a small photograph room for several.
+
+    Args:
+        grain: of LR's finest detail, in HR pixels.
+    """
+    return int(max(24, min(64 * max(1.0, grain) ** 0.5, min(shape[:2]) / 4))) // 2 * 2
 
 
 def centres_for(shape: tuple[int, ...], lr_shape: tuple[int, ...], matrix: np.ndarray, side: int) -> np.ndarray:
@@ -170,8 +174,3 @@ def shrunk(image: np.ndarray, longest: int) -> tuple[np.ndarray, int]:
         return image, 1
     size = (width // step, height // step)
     return opencv().resize(image[:height, :width], size, interpolation=opencv().INTER_AREA), step
-
-
-def between_shrunk(matrix: np.ndarray, hr_step: int, lr_step: int) -> np.ndarray:
-    """The map between images that :func:`shrunk` made."""
-    return resized(matrix, 1 / hr_step, 1 / lr_step)

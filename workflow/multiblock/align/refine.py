@@ -10,8 +10,8 @@ import numpy as np
 
 from multiblock.align import patches
 from multiblock.align.blur import BLURS
-from multiblock.align.patches import Photographs, Shifts
-from multiblock.align.transform import KINDS, Kind, Transform, mapped
+from multiblock.align.patches import Shifts
+from multiblock.align.transform import KINDS, Kind, Transform, mapped, resized
 from multiblock.errors import UserError
 
 COARSE = 800
@@ -21,7 +21,7 @@ _ROUNDS = 4
 _PARAMETERS = {"similarity": 4, "affine": 6, "homography": 8}
 _CAUCHY = 2.4
 """Residuals beyond so many deviations count for less and less."""
-_PAYS = 1.2
+_PAYS = 1.5
 """Further parameters have to lessen the mean square of what is left, a degree of freedom, by this factor."""
 _OVERLAP = 2
 """Patches lie half over each other: so many count as one."""
@@ -56,9 +56,9 @@ def refine(hr: np.ndarray, lr: np.ndarray, guess: np.ndarray) -> Fit:
     (small_hr, hr_step), (small_lr, lr_step) = patches.shrunk(hr, COARSE), patches.shrunk(lr, COARSE)
     matrix, blur = guess, 0.0
     if max(hr_step, lr_step) > 1:
-        small = patches.between_shrunk(matrix, hr_step, lr_step)
+        small = resized(matrix, 1 / hr_step, 1 / lr_step)
         small = _follow(small_hr, small_lr, small, "homography", 0.0, _ROUNDS, exact=False)[0]
-        matrix = patches.between_shrunk(small, 1 / hr_step, 1 / lr_step)
+        matrix = resized(small, hr_step, lr_step)
     matrix, measured, _ = _follow(hr, lr, matrix, "homography", blur, 3, exact=False)
     blur = _blur(hr, lr, matrix, measured.centres)
     matrix, measured, weights = _follow(hr, lr, matrix, "homography", blur, 2)
@@ -81,7 +81,7 @@ def _follow(
     if not 1 / 20 < zoom < 20:
         raise UserError(f"LR and HR differ in scale by {zoom:.2g}: no sense")
     pair = patches.smoothed(hr, lr, zoom, blur)
-    side = patches.side_for(hr.shape, zoom)
+    side = patches.side_for(hr.shape, max(zoom, blur))
     for turn in range(rounds + 1):
         centres = patches.centres_for(hr.shape, lr.shape, matrix, side)
         if len(centres) < LEAST_PATCHES:

@@ -53,11 +53,12 @@ def residual(lr: np.ndarray, hr: np.ndarray, most: float) -> Residual:
     """
     scale = hr.shape[0] // lr.shape[0]
     full = hr.reshape(lr.shape[0], scale, lr.shape[1], scale).mean(axis=(1, 3), dtype=np.float32)
-    side = max(SMALLEST, min(LARGEST, min(lr.shape) // 4))
     soft, blur = _as_sharp(lr, full)
+    band = max(_BAND, 0.75 * blur)
     correlation = float(np.corrcoef(lr.ravel(), soft.ravel())[0, 1]) if min(lr.std(), soft.std()) > 1e-3 else math.nan
-    here, there, sharp = _filtered(soft), _filtered(lr), _filtered(full)
-    detail = float(np.sqrt(np.mean(there**2)) / (np.sqrt(np.mean(sharp**2)) + 1e-6))
+    side = int(max(SMALLEST, min(LARGEST * max(1.0, blur) ** 0.5, min(lr.shape) // 4)))
+    here, there = _filtered(soft, band), _filtered(lr, band)
+    detail = float(_filtered(lr, _BAND).std() / (_filtered(full, _BAND).std() + 1e-6))
     noise = max(_noise(there), _noise(here))
     window = np.outer(np.hanning(side + 2)[1:-1], np.hanning(side + 2)[1:-1])
     lengths, others = [], 0
@@ -99,20 +100,20 @@ def _as_sharp(lr: np.ndarray, hr: np.ndarray) -> tuple[np.ndarray, float]:
     """HR blurred as much as LR is, and the standard deviation."""
     from scipy.ndimage import gaussian_filter
 
-    seen = _filtered(lr)
+    seen = _filtered(lr, _BAND)
     agree = {}
     for blur in BLURS:
         soft = gaussian_filter(hr, blur, truncate=3) if blur else hr
-        filtered = _filtered(soft)
+        filtered = _filtered(soft, _BAND)
         agree[blur] = float((seen * filtered).sum() / (np.sqrt((filtered**2).sum()) + 1e-6))
     best = max(agree, key=lambda blur: agree[blur])
     return (gaussian_filter(hr, best, truncate=3) if best else hr), best
 
 
-def _filtered(image: np.ndarray) -> np.ndarray:
+def _filtered(image: np.ndarray, band: float) -> np.ndarray:
     from scipy.ndimage import gaussian_filter, laplace
 
-    made: np.ndarray = laplace(gaussian_filter(image, _BAND, truncate=3)) * _BAND**2
+    made: np.ndarray = laplace(gaussian_filter(image, band, truncate=3)) * band**2
     return made
 
 

@@ -45,8 +45,8 @@ def _values(outcome: Outcome, options: Options) -> dict[str, object]:
     if transform := outcome.transform:
         values |= {"transform": transform.kind, "zoom": transform.zoom, "turn": transform.turn}
         values |= {"stretch": transform.stretch, "perspective": transform.perspective}
-        numbers = map(float, transform.matrix.ravel())
-        values |= dict(zip((f"h{r}{c}" for r in "123" for c in "123"), numbers, strict=True))
+        names = (f"h{r}{c}" for r in "123" for c in "123")
+        values |= dict(zip(names, map(float, transform.matrix.ravel()), strict=True))
     if found := outcome.found:
         values |= {"residual_median": found.median, "residual_p90": found.p90, "not_fitting": found.off}
         values |= {"windows": found.windows, "correlation": found.correlation, "detail": found.detail}
