@@ -11,6 +11,7 @@ can be computed again. No picture of a data set is kept.
 import argparse
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import torch

@@ -49,6 +49,12 @@ def test_a_phase_is_told_by_the_means_of_its_images(layout, tmp_path):
     assert outcome.of_phase(layout, "one", 1, 2) == "phase 2: 32.250 dB, +0.500 over phase 1, 1 min 23 s"
 
 
+def test_a_mean_is_rounded_as_in_the_table(layout, tmp_path):
+    """There it is kept to four digits, and shown with three."""
+    measured(tmp_path / "results/one/seed1/phase1", 1, {"a": 30, "b": 30}, {"a": 33.56544, "b": 33.56550})
+    assert outcome.of_phase(layout, "one", 1, 1).startswith("phase 1: 33.566 dB, +3.566 over no network")
+
+
 def test_an_image_that_equals_hr_counts_in_no_mean(layout, tmp_path):
     seed = tmp_path / "results/one/seed1"
     measured(seed / "phase1", 1, {"a": 30, "b": 40}, {"a": 31, "b": "inf"})

@@ -35,9 +35,10 @@ def psnr(folder: Path, number: int, before: Path | None = None) -> dict[int | st
     images = [
         image for image in columns[number] if all(math.isfinite(c.get(image, math.nan)) for c in columns.values())
     ]
-    return (
-        {key: sum(column[image] for image in images) / len(images) for key, column in columns.items()} if images else {}
-    )
+    if not images:
+        return {}
+    # To four digits, as in the tables, which are shown with three.
+    return {key: round(sum(column[image] for image in images) / len(images), 4) for key, column in columns.items()}
 
 
 def _columns(folder: Path, number: int) -> dict[int | str, dict[str, float]]:

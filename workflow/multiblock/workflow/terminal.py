@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from multiblock.errors import one_line
 from multiblock.training.progress import duration
 from multiblock.workflow import outcome, stops, tells
 from multiblock.workflow.outlook import JOB_SECONDS, Job, Outlook, outlook
@@ -54,8 +55,9 @@ class Terminal(logging.Handler):
         settings = workflow.output_settings
         self._quiet = {str(word).rpartition(".")[2].lower() for word in settings.quiet or ()}
         self._dry = bool(settings.dryrun)
-        self._folder = Path(tempfile.mkdtemp(prefix="multiblock-"))
-        os.environ[tells.FOLDER] = str(self._folder)
+        # In a dry run no job tells anything.
+        self._folder = Path(os.devnull if self._dry else tempfile.mkdtemp(prefix="multiblock-"))
+        os.environ[tells.FOLDER] = "" if self._dry else str(self._folder)
         self._screen = Screen(self._moving, colours=not settings.nocolor)
         self._begun = time.monotonic()
         self._started = self._planned = self._told = self._stopped = False
@@ -107,18 +109,12 @@ class Terminal(logging.Handler):
         self._screen.stop()
         if "all" in self._quiet:
             return
-        study, seconds = self._overview.study, duration(time.monotonic() - self._begun)
-        if "all" in self._wanted:
-            if self._told:
-                _say("")
-            for line in outcome.aligned(list(outcome.table(study))):
-                _say(line)
-            for line in outcome.sentences(study):
-                _say(line)
-            _say("")
-            for line in outcome.where(study, self._overview.layout):
-                _say(line)
-        _say(f"done in {seconds}")
+        try:
+            if "all" in self._wanted:
+                self._say_outcome()
+        except Exception as error:  # all is done: no reason to fail
+            _say(f"multiblock: what came out cannot be shown here: {one_line(error)}")
+        _say(f"done in {duration(time.monotonic() - self._begun)}")
 
     def failed(self) -> None:
         """Say which jobs failed, and what becomes of the rest."""
@@ -131,6 +127,15 @@ class Terminal(logging.Handler):
         for job, _ in self._failed:
             _say(f"multiblock: stopped in {job.rule}{self._of(job)}; its log is {job.log}")
         _say("multiblock: what is done stands; the same command goes on from there")
+
+    def _say_outcome(self) -> None:
+        study = self._overview.study
+        if self._told:
+            _say("")
+        for line in (*outcome.aligned(list(outcome.table(study))), *outcome.sentences(study), ""):
+            _say(line)
+        for line in outcome.where(study, self._overview.layout):
+            _say(line)
 
     def _plan(self, _: Any) -> None:
         """Say once what is to be done."""
@@ -241,7 +246,8 @@ class Terminal(logging.Handler):
         logs = [job.log for job, _ in self._at_work.values()] + [job.log for job, _ in self._failed]
         if self._stopped and not any(tells.read(self._folder, log).get("ended") == "stop" for log in logs):
             stops.say()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if not self._dry:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def is_brief(workflow: Any) -> bool:
