@@ -259,7 +259,7 @@ def test_the_plan_in_words():
     lines = list(plan_picture.in_words(description.describe(PLAN)))
     assert lines == [
         "Phase 1 trains block 1 on LR_0, the input: N_1 orthogonal.",
-        "Phase 2 trains block 2 on LR_1 of phase 1: N_2 N_1's weights, zeroed.",
+        "Phase 2 trains block 2 on LR_1 of phase 1: N_2 as N_1, zeroed.",
         "Phase 3 trains blocks 1 to 2 on LR_0, the input: N_1 from phase 1; N_2 from phase 2.",
     ]
 

@@ -8,7 +8,7 @@ from markupsafe import Markup
 from multiblock.plan import INPUT, inherits, is_file, split_file
 from multiblock.report.losses import kind
 
-LEFT, BLOCK, GAP, ROW, CELL, RIGHT, TOP = 132, 118, 62, 76, 48, 330, 46
+LEFT, BLOCK, GAP, ROW, CELL, RIGHT, TOP = 132, 126, 62, 76, 48, 330, 46
 """Sizes in pixels: the column of phases, a block, the gap before it, a row, the cells in it, the stages, the head."""
 
 _STAGES_SHOWN = 3
@@ -52,7 +52,7 @@ def start_of(phase: Described, block: int) -> str:
     if is_file(start):
         return f"from {split_file(start)[0].rpartition('/')[2]}"
     if inherits(start):
-        return f"N_{block - 1}'s weights{', zeroed' if start.endswith('zeroed') else ''}"
+        return f"as N_{block - 1}{', zeroed' if start.endswith('zeroed') else ''}"
     return start.replace("_", ", ")
 
 
@@ -75,6 +75,10 @@ def _text(x: int, y: int, text: str, name: str = "", anchor: str = "start") -> M
     return Markup('<text x="{0}" y="{1}" class="{2}" text-anchor="{3}">{4}</text>').format(x, y, name, anchor, text)
 
 
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def _heads(networks: Sequence[str]) -> Iterator[Markup]:
     yield _text(0, 18, "phase", "quiet")
     for block, network in enumerate(networks, 1):
@@ -82,7 +86,7 @@ def _heads(networks: Sequence[str]) -> Iterator[Markup]:
         yield _text(
             _x(block) + BLOCK // 2,
             18,
-            f"block {block}: {name if len(name) < 14 else name[:12] + '…'}",
+            f"block {block}: {_cut(name, 12)}",
             "quiet",
             "middle",
         )
@@ -113,9 +117,10 @@ def _ways(phases: Sequence[Described]) -> Iterator[Markup]:
                 yield _way(middle, _y(start) + CELL, middle, _y(number))
             elif inherits(start):
                 before = phase["starts"][block - 2]
-                owner = before if isinstance(before, int) else number
-                if owner < number:
-                    yield _way(_x(block - 1) + BLOCK - 16, _y(owner) + CELL, _x(block) + 16, _y(number))
+                if isinstance(before, int):
+                    yield _way(_x(block - 1) + BLOCK - 16, _y(before) + CELL, _x(block) + 16, _y(number))
+                else:  # fresh itself
+                    yield _way(_x(block - 1) + BLOCK, _y(number) + 36, _x(block), _y(number) + 36)
 
 
 def _way(x: int, y: int, to_x: int, to_y: int) -> Markup:
@@ -132,7 +137,7 @@ def _row(number: int, phase: Described, blocks: int) -> Iterator[Markup]:
             _x(block), y, BLOCK, CELL
         )
         yield _text(_x(block) + BLOCK // 2, y + 20, f"N_{block}", "inside strong", "middle")
-        yield _text(_x(block) + BLOCK // 2, y + 37, start_of(phase, block)[:22], "inside small", "middle")
+        yield _text(_x(block) + BLOCK // 2, y + 37, _cut(start_of(phase, block), 19), "inside small", "middle")
     x, stages = _x(blocks) + BLOCK + 20, [stage for stage in phase["stages"] if stage["iterations"]]
     lines = [_stage(stage) for stage in stages[:_STAGES_SHOWN]]
     if len(stages) > _STAGES_SHOWN:

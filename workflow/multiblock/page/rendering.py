@@ -23,7 +23,11 @@ LIMIT = 15 * MEGABYTE
 SMALL = 1_400_000
 """Bytes of a page inside Snakemake's report, which leaves larger ones blank where it is a single file."""
 
-_PROGRAMS = ("dom.js", "pictures.js", "view.js", "viewer.js", "charts.js", "main.js")
+_STYLES = ("page.css", "controls.css", "viewer.css", "figures.css", "phones.css")
+_PROGRAMS = (
+    *("dom.js", "pictures.js", "view.js", "keys.js", "controls.js", "gestures.js", "viewer.js"),
+    *("charts.js", "main.js"),
+)
 
 
 @cache
@@ -41,14 +45,16 @@ def _environment() -> Environment:
 
 def render(template: str, **values: Any) -> str:
     """A page as text: ``template`` filled with values, with all it needs inside."""
-    static = {name: (HERE / "static" / name).read_text(encoding="utf-8") for name in (*_PROGRAMS, "page.css")}
-    programs = "\n".join(static[name] for name in _PROGRAMS)
+    styles, programs = (
+        "\n".join((HERE / "static" / name).read_text(encoding="utf-8") for name in names)
+        for names in (_STYLES, _PROGRAMS)
+    )
     # Written by us, not data: as they are.
     return (
         _environment()
         .get_template(template)
         .render(
-            style=Markup(static["page.css"]),
+            style=Markup(styles),
             program=Markup('"use strict";\n(() => {\n' + programs + "\n})();"),
             **values,
         )

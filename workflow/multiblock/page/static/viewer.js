@@ -1,7 +1,5 @@
 // The viewer: two pictures of an image, before and after, under one view.
 
-const MODES = { slider: "Slider", side: "Side by side", one: "One picture" };
-
 class Viewer {
   constructor(root, data) {
     this.root = root;
@@ -12,104 +10,8 @@ class Viewer {
     this.errors = false;
     this.pictures = [];
     this.draw = onceAFrame(() => this.drawNow());
-    this.build();
+    Object.assign(this, controlsOf(this));
     this.listen();
-  }
-
-  // -- What it is made of ---------------------------------------------------------------------------------------------
-
-  build() {
-    const choice = (label, control) => element("label", { class: "choice" }, element("span", {}, label), control);
-    this.imageSelect = element("select", { "aria-label": "image", onchange: () => this.open(this.imageSelect.selectedIndex) });
-    this.imageSelect.append(...this.cuts.map((cut, n) => element("option", { value: n }, cut.title)));
-    this.selects = ["a", "b"].map((side) =>
-      element("select", { "aria-label": `picture ${side.toUpperCase()}`, onchange: (e) => this.choose(side, e.target.selectedIndex) }),
-    );
-    this.modes = element("fieldset", { class: "segments" }, element("legend", { class: "hidden" }, "how to compare"));
-    for (const [mode, title] of Object.entries(MODES)) {
-      const radio = element("input", { type: "radio", name: "mode", value: mode, checked: mode === this.mode, onchange: () => this.setMode(mode) });
-      this.modes.append(element("label", {}, radio, element("span", {}, title)));
-    }
-    this.errorBox = element("input", { type: "checkbox", onchange: () => this.setErrors(this.errorBox.checked) });
-    const errors = element("label", { class: "check" }, this.errorBox, element("span", {}, `error ×${ERROR_FACTOR}`));
-    this.errorLabel = errors;
-    this.places = element("div", { class: "buttons" });
-    const button = (text, title, act) => element("button", { type: "button", title, onclick: act }, text);
-    const zooms = element(
-      "div",
-      { class: "buttons", role: "group", "aria-label": "zoom" },
-      button("−", "zoom out (−)", () => this.zoom(1 / Math.SQRT2)),
-      button("+", "zoom in (+)", () => this.zoom(Math.SQRT2)),
-      button("1:1", "an image pixel is a screen pixel (1:1)", () => this.zoomTo(1)),
-      button("fit", "the whole picture (f)", () => this.fit()),
-    );
-    this.help = this.keyHelp();
-    const help = button("?", "keys", () => this.help.showModal());
-    this.range = element("input", {
-      type: "range", min: 0, max: 200, step: 1, value: 100, class: "divide", "aria-label": "divider between A and B",
-      oninput: () => this.setSplit(this.range.value / 200),
-    });
-    this.frames = ["a", "b"].map((side) => this.frame(side));
-    this.stage = element("div", { class: "stage" }, ...this.frames.map((frame) => frame.box));
-    this.status = element("p", { class: "status", role: "status" });
-    this.list = element("tbody");
-    this.note = element("p", { class: "note" });
-    const head = ["key", "picture", "PSNR of what is seen", "over the first"];
-    this.table = element(
-      "div",
-      { class: "scroll", tabindex: 0, role: "region", "aria-label": "pictures" },
-      element("table", { class: "pictures" }, element("thead", {}, element("tr", {}, ...head.map((text) => element("th", { scope: "col" }, text)))), this.list),
-    );
-    this.root.append(
-      element("div", { class: "controls" }, choice("image", this.imageSelect), choice("A", this.selects[0]), choice("B", this.selects[1])),
-      element("div", { class: "controls" }, this.modes, this.places, errors, zooms, element("div", { class: "buttons" }, help)),
-      this.stage,
-      this.range,
-      this.status,
-      this.table,
-      this.note,
-      this.help,
-    );
-  }
-
-  frame(side) {
-    const canvas = element("canvas", { tabindex: 0, role: "img", class: "picture" });
-    const tag = element("span", { class: `tag ${side}` });
-    const box = element("div", { class: "frame" }, canvas, tag);
-    const frame = { side, canvas, tag, box, context: canvas.getContext("2d") };
-    if (side === "a") {
-      frame.second = element("span", { class: "tag b" });
-      frame.divider = element("div", { class: "divider" }, element("span", { class: "grip" }));
-      box.append(frame.second, frame.divider);
-    }
-    return frame;
-  }
-
-  keyHelp() {
-    const keys = [
-      ["1 … 9", "picture B is that of the list, in place"],
-      ["0", "picture B is the target, or the last one"],
-      ["x", "swap A and B"],
-      ["m", "slider, side by side, one picture"],
-      ["g, l", "the largest gain, the largest loss"],
-      ["e", `errors: how far from the target, ×${ERROR_FACTOR}`],
-      ["+, −", "zoom"],
-      ["f", "the whole picture"],
-      ["arrows", "move, where the picture has the focus; move the divider, where that has it"],
-      ["[, ]", "image before, image after"],
-      ["?", "this list"],
-    ];
-    const rows = keys.map(([key, what]) => element("tr", {}, element("th", { scope: "row" }, key), element("td", {}, what)));
-    const about =
-      "Keys work while the pointer is over the viewer or something in it has the focus. The wheel zooms once the picture " +
-      "was clicked, or with Ctrl; two fingers zoom; drag to move.";
-    return element(
-      "dialog",
-      { class: "keys", "aria-label": "keys" },
-      element("table", {}, element("tbody", {}, ...rows)),
-      element("p", {}, about),
-      element("form", { method: "dialog" }, element("button", {}, "close")),
-    );
   }
 
   // -- What is shown --------------------------------------------------------------------------------------------------
@@ -345,7 +247,7 @@ class Viewer {
     this.status.textContent = `${seen}. ${both}`;
   }
 
-  // -- Pointer, wheel, keys -------------------------------------------------------------------------------------------
+  // -- Pointer and wheel -------------------------------------------------------------------------------------------
 
   listen() {
     for (const { canvas } of this.frames) {
@@ -354,7 +256,7 @@ class Viewer {
     }
     this.root.addEventListener("pointerenter", () => (this.hovered = true));
     this.root.addEventListener("pointerleave", () => (this.hovered = false));
-    document.addEventListener("keydown", (event) => this.key(event));
+    document.addEventListener("keydown", (event) => onKey(this, event));
     new ResizeObserver(
       onceAFrame(() => {
         if (!this.cut || this.width === this.root.clientWidth) return;
@@ -371,95 +273,8 @@ class Viewer {
     this.zoom(Math.exp(-pixels * (event.ctrlKey ? 0.01 : 0.0016)), { x: event.offsetX, y: event.offsetY });
   }
 
-  key(event) {
-    const { target } = event;
-    if (event.ctrlKey || event.metaKey || event.altKey || this.help.open || !this.pictures.length) return;
-    const inside = this.root.contains(target);
-    if ((!inside && !this.hovered) || ["SELECT", "TEXTAREA"].includes(target.tagName)) return;
-    const isPicture = target.classList.contains("picture");
-    const act = this.actions(isPicture)[event.key];
-    const digit = /^[0-9]$/.test(event.key) ? Number(event.key) : null;
-    if (digit !== null) this.choose("b", digit === 0 ? (this.cut.target ?? this.pictures.length - 1) : digit - 1);
-    else if (act) act();
-    else return;
-    event.preventDefault();
-  }
-
-  actions(isPicture) {
-    const modes = Object.keys(MODES);
-    const places = this.cut.places;
-    const actions = {
-      x: () => this.swap(),
-      m: () => this.setMode(modes[(modes.indexOf(this.mode) + 1) % modes.length]),
-      e: () => this.setErrors(!this.errors),
-      f: () => this.fit(),
-      g: () => places.length && this.goTo(places[0]),
-      l: () => places.length && this.goTo(places[places.length - 1]),
-      "+": () => this.zoom(Math.SQRT2),
-      "=": () => this.zoom(Math.SQRT2),
-      "-": () => this.zoom(1 / Math.SQRT2),
-      "[": () => this.step(-1),
-      "]": () => this.step(1),
-      "?": () => this.help.showModal(),
-    };
-    const far = 48;
-    const moves = {
-      ArrowLeft: () => this.move(far, 0),
-      ArrowRight: () => this.move(-far, 0),
-      ArrowUp: () => this.move(0, far),
-      ArrowDown: () => this.move(0, -far),
-    };
-    return isPicture ? { ...actions, ...moves } : actions;
-  }
-
   move(right, down) {
     this.view.pan(right, down);
     this.draw();
-  }
-}
-
-// Drag to move or to shift the divider, two fingers to zoom.
-class Gestures {
-  constructor(canvas, viewer) {
-    this.canvas = canvas;
-    this.viewer = viewer;
-    this.points = new Map();
-    canvas.addEventListener("pointerdown", (event) => this.down(event));
-    canvas.addEventListener("pointermove", (event) => this.moved(event));
-    for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, (event) => this.points.delete(event.pointerId));
-  }
-
-  at(event) {
-    const box = this.canvas.getBoundingClientRect();
-    return { x: event.clientX - box.left, y: event.clientY - box.top };
-  }
-
-  down(event) {
-    const point = this.at(event);
-    const { viewer } = this;
-    this.canvas.focus({ preventScroll: true });
-    this.canvas.setPointerCapture(event.pointerId);
-    this.points.set(event.pointerId, point);
-    const reach = event.pointerType === "touch" ? 32 : 16;
-    this.divides = viewer.mode === "slider" && Math.abs(point.x - viewer.split * viewer.view.frame.width) < reach;
-  }
-
-  moved(event) {
-    const before = this.points.get(event.pointerId);
-    if (!before) return;
-    const now = this.at(event);
-    const { viewer } = this;
-    if (this.points.size === 2) this.pinch(event.pointerId, before, now);
-    else if (this.divides) viewer.setSplit(now.x / viewer.view.frame.width);
-    else viewer.move(now.x - before.x, now.y - before.y);
-    this.points.set(event.pointerId, now);
-  }
-
-  pinch(moving, before, now) {
-    const [other] = [...this.points].filter(([id]) => id !== moving).map(([, point]) => point);
-    const far = (point) => Math.hypot(point.x - other.x, point.y - other.y) || 1;
-    const middle = { x: (now.x + other.x) / 2, y: (now.y + other.y) / 2 };
-    this.viewer.view.pan((now.x - before.x) / 2, (now.y - before.y) / 2);
-    this.viewer.zoom(far(now) / far(before), middle);
   }
 }
