@@ -16,6 +16,8 @@ from packaging.requirements import Requirement
 
 import multiblock
 from conftest import ROOT
+from multiblock.model.chain import Chain
+from multiblock.plan import Block
 
 CONDA_NAMES = {"pytorch": "torch", "snakemake-minimal": "snakemake", "matplotlib-base": "matplotlib"}
 
@@ -169,3 +171,19 @@ def test_the_wheel_works_away_from_the_repository(installed, tmp_path, arguments
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert run.returncode == 0, run.stderr
     assert says in run.stdout
+
+
+def test_the_wheel_upscales_where_snakemake_is_not_installed(installed, tmp_path):
+    """As after `pip install .`, without the extra for the workflow."""
+    Chain.build([Block(network="toy", options={"depth": 2})], [True]).save(tmp_path / "w.safetensors")
+    missing = list(wanted(EXTRAS["workflow"]))
+    program = (
+        f"import sys; sys.path.insert(0, {str(installed)!r}); sys.modules |= dict.fromkeys({missing!r})\n"
+        "import multiblock, numpy\n"
+        f"assert multiblock.__file__.startswith({str(installed)!r}), multiblock.__file__\n"
+        "print(multiblock.load('w.safetensors', device='cpu').upscale(numpy.zeros((8, 9, 3), numpy.uint8)).shape)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-I", "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert (run.returncode, run.stdout) == (0, "(8, 9, 3)\n"), run.stderr

@@ -62,6 +62,9 @@ def read(file: Path, remark: Remark = at_once) -> Picture:
         exif = _exif(image)
         if not deep:
             pixels, alpha = _plain(image)
+        if not profile and image.mode != "CMYK":  # colours that the result cannot be told to have
+            for level, what in colour.to_srgb(image)[1]:
+                remark(level, what, file)
     if deep:
         pixels, alpha = _deep(file, told, remark)
     if image.mode == "CMYK":

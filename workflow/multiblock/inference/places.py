@@ -95,6 +95,10 @@ def in_folder(folder: Path, out: Path) -> tuple[list[Path], list[str]]:
     Raises:
         UserError: it cannot be listed, holds no picture, or is the place of the results.
     """
+    try:
+        os.listdir(folder)
+    except OSError as error:
+        _refuse(error)
     if out.exists() and out.samefile(folder):
         raise UserError(
             f"{out}: is the folder of the pictures, where results would be taken for pictures; name another"
