@@ -17,6 +17,7 @@ from multiblock import config
 from multiblock.plan import Block, Stage, Task
 from multiblock.report import markdown
 from multiblock.workflow import outcome, tells
+from multiblock.workflow.at_work import AtWork
 from multiblock.workflow.layout import Layout
 from multiblock.workflow.outlook import Job, Outlook
 from multiblock.workflow.terminal import Terminal
@@ -116,6 +117,26 @@ def test_a_job_that_nobody_listens_to_goes_on(tmp_path, monkeypatch):
     monkeypatch.setenv(tells.FOLDER, str(tmp_path / "gone"))
     assert not tells.wanted()
     tells.Tells("train.log").handle(logging.makeLogRecord({"msg": "", "progress": {"done": 1, "of": 2}}))
+
+
+def test_the_line_of_a_job_begins_with_what_matters(layout, tmp_path, monkeypatch):
+    said: list[str] = []
+    work = AtWork(layout.study, tmp_path, said.append)
+    wildcards = {"run": "one", "seed": "1", "phase": "1"}
+    work.begin(7, Job.of("phase1_1", wildcards, "train.log"))
+    assert work.lines() == {"train.log": "phase 1  0 s"}
+    work.outlook = Outlook({("one", 1, 1): task(1, 100)}, {"evaluate": 1})
+    monkeypatch.setenv(tells.FOLDER, str(tmp_path))
+    told = {"done": 25, "of": 100, "rate": "2 it/s", "seconds_left": 37.5, "seconds_a_block_pixel": 0.5 / 512}
+    told |= {"note": "validation 29.261 dB", "device": "device cpu (CPU), precision float32"}
+    tells.Tells("train.log").handle(logging.makeLogRecord({"msg": "", "progress": told}))
+    line = work.lines()["train.log"]
+    assert re.fullmatch(
+        r"phase 1  \S{12}   25%  25 of 100  38 s left, run 4\d s  2 it/s  validation 29.261 dB", line
+    ), line
+    assert said == ["trains on cpu (CPU)"]
+    assert work.finish(7).key == ("one", 1, 1) and work.lines() == {} and work.outlook.seconds_left() == 3
+    assert work.finish(8) is None
 
 
 @pytest.fixture

@@ -43,6 +43,8 @@ class ImageCounter:
         self._bar.update()
         self._done += 1
         log.debug("%s", self._what, extra={"progress": {"done": self._done, "of": self._total, "note": "images"}})
+        if log.isEnabledFor(logging.DEBUG):  # somebody is told already
+            return
         if self._bar.disable and time.monotonic() > self._due:
             share = f" of {self._total}" if self._total else ""
             print(f"{self._what}: {self._done}{share}", file=sys.stderr, flush=True)

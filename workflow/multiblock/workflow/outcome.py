@@ -146,11 +146,3 @@ def aligned(rows: Sequence[Sequence[str]], indent: str = "") -> Iterator[str]:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
     for row in rows:
         yield (indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip()
-
-
-def labelled(study: Study, label: Sequence[object]) -> str:
-    """What a line of a job begins with where there are several runs or seeds: ``growing, seed 1, ``."""
-    run, seed = label
-    parts = [str(run)] if len(study.runs) > 1 else []
-    parts += [f"seed {seed}"] if len(study.seeds) > 1 and seed is not None else []
-    return "".join(f"{part}, " for part in parts)
