@@ -136,7 +136,7 @@ class TestWhatItSays:
     def test_onnxruntime_shows_the_metadata(self, written):
         found = onnxruntime.InferenceSession(written).get_modelmeta()
         known = found.custom_metadata_map
-        assert found.description == "my_net: a chain of 2 blocks (mcan, mcan), super-resolution x2"
+        assert found.description == "my_net: super-resolution x2 by a chain of 2 blocks (mcan, mcan)"
         assert known["scale"] == "2" and "LR as it is; enlarges them x2 by MATLAB's bicubic" in known["input"]
         assert known["plan"] == "[1], [2], [1-2]" and known["data"] == "mine"
         assert known["psnr"] == "31.250 dB" and known["psnr_convention"] == VALIDATION_PSNR
@@ -260,7 +260,7 @@ class TestWhatIsRefused:
         file = weights(tmp_path, Block(network=str(own)))
         assert main(["export", str(file), "-o", str(tmp_path / "net.onnx"), "--trust-code", str(own)]) == 1
         error = capsys.readouterr().err
-        assert f"net: choosy.py, super-resolution x1: cannot be written as ONNX: {says}" in error
+        assert f"net: super-resolution at the same size by choosy.py: cannot be written as ONNX: {says}" in error
         assert error.count("\n") == 1 and not (tmp_path / "net.onnx").exists()
 
 

@@ -64,16 +64,18 @@ def text(facts: Facts, body: str, onnx: bool) -> str:
     return f"---\n{head}---\n\n# {facts.name}\n\n{body}"
 
 
-def body(facts: Facts, file: str, use: str, notes: Mapping[str, str]) -> str:
+def body(facts: Facts, file: str, use: str, notes: Mapping[str, str], onnx: bool) -> str:
     """What there is to read, in Markdown.
 
     Args:
         file: name of the file that it is about.
         use: how the file is used.
         notes: what was found when it was written, by name.
+        onnx: whether the file is ONNX; else what goes in and comes out is the authors' program's affair.
     """
-    rows = {**facts.lines(), **notes}
-    table = "\n".join(f"| {key} | {_cell(value)} |" for key, value in rows.items() if key not in ("name", "license"))
+    elsewhere = {"name", "license"} | (set() if onnx else {"input", "output", "cut_after_block"})
+    rows = {key: value for key, value in {**facts.lines(), **notes}.items() if key not in elsewhere}
+    table = "\n".join(f"| {key.replace('_', ' ')} | {_cell(value)} |" for key, value in rows.items())
     sources = [*facts.sources(), *([f"weights: {origin}"] if (origin := facts.known.about.origin) else [])]
     sources.append("trained or exported with multiblock: super-resolution networks trained in phases")
     parts = [

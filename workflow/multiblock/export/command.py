@@ -115,7 +115,7 @@ def _beside(
 ) -> list[Path]:
     """Write card and record."""
     of_card, of_record = out.with_suffix(".md"), out.with_suffix(".json")
-    body = card.body(known, out.name, use, notes)
+    body = card.body(known, out.name, use, notes, onnx)
     write_text(of_card, card.text(known, body, onnx))
     write_text(of_record, openmodeldb.as_text(openmodeldb.record(known, out, body, onnx)))
     missing = [name for name, value in (("--licence", known.licence), ("--author", known.authors)) if not value]

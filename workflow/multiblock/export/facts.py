@@ -1,7 +1,8 @@
 """What there is to say of weights that go to other programs; the same in an ONNX file, a model card and a database."""
 
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,10 +47,7 @@ class Facts:
     @property
     def scale(self) -> int:
         """How many times a picture is enlarged in all."""
-        scale = self.enlarge
-        for block in self.known.blocks:
-            scale *= block.scale
-        return scale
+        return self.enlarge * _scale(self.known)
 
     @property
     def networks(self) -> tuple[str, ...]:
@@ -61,8 +59,8 @@ class Facts:
         """What it is, in a few words."""
         blocks = listed(called(block) for block in self.known.blocks)
         count = len(self.known.blocks)
-        network = blocks if count == 1 else f"a chain of {count} blocks ({blocks})"
-        return f"{network}, super-resolution x{self.scale}"
+        size = f"x{self.scale}" if self.scale > 1 else "at the same size"
+        return f"super-resolution {size} by {blocks if count == 1 else f'a chain of {count} blocks ({blocks})'}"
 
     @property
     def title(self) -> str:
@@ -80,25 +78,23 @@ class Facts:
             "input": f"pictures N x 3 x H x W, RGB, float32 from 0 to 1; {taken}",
             "output": f"N x 3 x {self.scale}H x {self.scale}W, RGB, float32, cut to 0 to 1",
             "blocks": "; ".join(_in_words(block) for block in self.known.blocks),
-            "cut to 0 to 1 after block": listed(
-                k for k, cut in zip(self.known.numbers, self.known.clamped, strict=True) if cut
-            ),
+            "cut_after_block": listed(k for k, cut in zip(self.known.numbers, self.known.clamped, strict=True) if cut),
             "parameters": f"{self.parameters:,}",
             "data": about.data,
             "degradation": about.degradation,
             "plan": listed(f"[{span}]" for span in about.plan),
             "phase": about.phase,
-            "iterations of that phase": about.iterations,
+            "iterations_of_phase": about.iterations,
             "seed": about.seed,
             "psnr": None if about.psnr is None else f"{about.psnr:.3f} dB",
             "psnr_convention": about.psnr_convention,
             "license": self.licence or NOT_STATED,
             "author": listed(self.authors) or NOT_STATED,
             "source": "; ".join(self.sources()),
-            "origin of the weights": about.origin,
+            "origin": about.origin,
             "multiblock": self.known.version,
             "commit": about.commit,
-            "exported by": f"multiblock {__version__}",
+            "exported_by": f"multiblock {__version__}",
         }
         return {key: str(value) for key, value in facts.items() if value not in (None, "")}
 
@@ -128,13 +124,7 @@ def gather(
             f"--licence: found '{licence}'; allowed is an SPDX identifier such as MIT, Apache-2.0, CC-BY-4.0, or "
             "LicenseRef-NAME for terms of your own"
         )
-    recorded = read_json(file.with_name("training.json"))
-    stages = recorded.get("stages") or [{}]
-    beside = recorded.get("phase") == known.about.phase is not None and isinstance(stages[-1], Mapping)
-    last: Mapping[str, Any] = stages[-1] if beside else {}
-    chain_scale = 1
-    for block in known.blocks:
-        chain_scale *= block.scale
+    last = _last_stage(file.with_name("training.json"), known.about.phase)
     return Facts(
         name=name,
         known=known,
@@ -143,9 +133,24 @@ def gather(
         licence=licence,
         authors=tuple(authors),
         tags=tuple(tags),
-        patch=last["patch"] * chain_scale if isinstance(last.get("patch"), int) else None,
-        batch=last["batch"] if isinstance(last.get("batch"), int) else None,
+        patch=last["patch"] * _scale(known) if "patch" in last else None,
+        batch=last.get("batch"),
     )
+
+
+def _scale(known: Metadata) -> int:
+    """How many times the blocks enlarge."""
+    return math.prod(block.scale for block in known.blocks)
+
+
+def _last_stage(record: Path, phase: int | None) -> dict[str, int]:
+    """The whole numbers of the last stage that was trained, where the record is that of this phase."""
+    recorded = read_json(record)
+    stages = recorded.get("stages")
+    if phase is None or recorded.get("phase") != phase or not isinstance(stages, list) or not stages:
+        return {}
+    last = stages[-1] if isinstance(stages[-1], dict) else {}
+    return {key: value for key, value in last.items() if type(value) is int}
 
 
 def entry_of(block: Block) -> str | None:
