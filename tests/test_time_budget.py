@@ -218,6 +218,15 @@ class TestFrozen:
         pixels = [study.runs[name].plan.block_pixels for name in ("mine", "one_go")]
         assert abs(pixels[0] - pixels[1]) <= 2 * 16 * 16 * 2
 
+    def test_one_for_the_whole_study(self, tmp_path):
+        bare = {name: value for name, value in RUN.items() if name != "budget"}
+        runs = {"a": bare, "b": {**bare, "budget": {"minutes": 5}}, "c": {**bare, "equal_to": "a"}}
+        made = config.load(keys(tmp_path, runs=runs, budget={"minutes": 60})).runs
+        assert [made[name].budget and made[name].budget.minutes for name in "abc"] == [60, 5, None]
+        # A file that names no runs has the default one.
+        given = {"data": STUDY["data"], "budget": {"minutes": 60}, "results": str(tmp_path)}
+        assert config.load(given).runs["p"].budget.minutes == 60
+
     def test_a_shrunk_study_is_as_long_as_shrink_says(self, tmp_path, monkeypatch):
         asked = fake(monkeypatch)
         given = keys(tmp_path, shrink={"iterations": 0.1})

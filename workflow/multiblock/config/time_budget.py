@@ -61,6 +61,14 @@ class Costs:
     fixed: Sequence[float]
 
 
+def spread(full: dict[str, Any]) -> None:
+    """Give the study's budget to the runs of a filled configuration whose iterations are not settled otherwise."""
+    if "budget" in full:
+        for run in full["runs"].values():
+            if "equal_to" not in run:
+                run.setdefault("budget", full["budget"])
+
+
 def check(name: str, run: Mapping[str, Any]) -> None:
     """Refuse a budget where iterations are settled otherwise.
 
