@@ -39,7 +39,7 @@ def changed(path: str, value) -> dict:
 def test_config_yaml_spells_out_the_defaults():
     spelt = yaml.safe_load((ROOT / "config.yaml").read_text())
     assert config.checked(spelt) == config.checked({})
-    optional = {"shrink"}
+    optional = {"shrink", "budget"}
     assert set(spelt) == set(schema()["properties"]) - optional
 
 

@@ -279,7 +279,11 @@ class TestPairs:
         ((241, 161), (481, 321), "scale 2 allows LR of 160 x 240"),
         ((64, 48), (96, 128), "one of the two lies on its side; turn LR as HR is turned"),
         ((64, 85), (96, 128), "1.51 times as wide and 1.5 as high; allowed are 1, 2, 3, 4 times. `multiblock align`"),
-        ((192, 256), (96, 128), "0.5 times as wide"),
+        (
+            (192, 256),
+            (96, 128),
+            "HR is 128 x 96 pixels, LR 256 x 192, which is larger; the folders of HR and LR may be",
+        ),
     )
 
     @pytest.mark.parametrize(("low", "full", "message"), MISFITS)
@@ -375,6 +379,7 @@ WRONG = {
     "scale 1": (["init", "x", "--hr", "photos", "--scale", "1"], "--scale: found 1, but there is no LR"),
     "no folder": (["init", "x", "--hr", "fotos"], "fotos: cannot be listed: No such file or directory"),
     "a file": (["init", "x", "--hr", "mine.yaml"], "mine.yaml: cannot be listed: Not a directory"),
+    "one folder for both": (["init", "x", "--hr", "photos", "--lr", "./photos"], "which is the folder of HR too"),
     "no LR folder": (["init", "x", "--hr", "photos", "--lr", "low"], "low: cannot be listed"),
 }
 

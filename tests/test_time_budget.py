@@ -19,6 +19,7 @@ from multiblock.training import speed
 from multiblock.training.speed import Speedometer
 from multiblock.training.speed_record import Speeds
 from multiblock.workflow import time_budget
+from multiblock.workflow.speed import measure_apart
 from test_plan import PAPER, plan, stage
 from test_training import SETTINGS, task
 from test_training import run as trained
@@ -114,8 +115,8 @@ class TestWhatFits:
         with pytest.raises(UserError) as error:
             fitted(plan(PAPER, 3), Costs([[1]] * 4, [20] * 4), 1.3, "mine")
         assert str(error.value) == (
-            "runs.mine.budget: found 1.3 minutes; one iteration of each stage, with what comes around it, takes about "
-            "1.4 here; allowed is more"
+            "runs.mine.budget: found 1.3 minutes; to start jobs, make LR_k and measure takes about 1.3 here, one iteration "
+            "of each stage 0.067; allowed is more"
         )
 
     def test_nothing_to_scale(self):
@@ -218,6 +219,15 @@ class TestFrozen:
         pixels = [study.runs[name].plan.block_pixels for name in ("mine", "one_go")]
         assert abs(pixels[0] - pixels[1]) <= 2 * 16 * 16 * 2
 
+    def test_one_for_the_whole_study(self, tmp_path):
+        bare = {name: value for name, value in RUN.items() if name != "budget"}
+        runs = {"a": bare, "b": {**bare, "budget": {"minutes": 5}}, "c": {**bare, "equal_to": "a"}}
+        made = config.load(keys(tmp_path, runs=runs, budget={"minutes": 60})).runs
+        assert [made[name].budget and made[name].budget.minutes for name in "abc"] == [60, 5, None]
+        # A file that names no runs has the default one.
+        given = {"data": STUDY["data"], "budget": {"minutes": 60}, "results": str(tmp_path)}
+        assert config.load(given).runs["p"].budget.minutes == 60
+
     def test_a_shrunk_study_is_as_long_as_shrink_says(self, tmp_path, monkeypatch):
         asked = fake(monkeypatch)
         given = keys(tmp_path, shrink={"iterations": 0.1})
@@ -277,7 +287,7 @@ class TestMeasured:
     def test_a_process_of_its_own(self, tmp_path):
         """Equal phases are measured once: their numbers are the same, to the last digit."""
         full = config.schema.checked(keys(tmp_path))
-        found = time_budget.measure_apart(full, ["mine"], 0, 1)["mine"]
+        found = measure_apart(full, ["mine"], 0, 1)["mine"]
         assert found.device.startswith("device cpu") and found.start > 0.1
         assert found.iterations[0] == found.iterations[1] and found.iterations[2][0] > 0
 
@@ -288,7 +298,7 @@ class TestMeasured:
         if torch.cuda.is_available():
             pytest.skip("there is a GPU")
         with pytest.raises(UserError, match=r"^device: found cuda, but PyTorch sees no GPU here"):
-            time_budget.measure_apart(full, ["mine"], 0, 1)
+            measure_apart(full, ["mine"], 0, 1)
 
 
 class TestPlan:
@@ -343,7 +353,7 @@ def test_the_first_start_of_the_workflow_measures_and_a_dry_run_does_not(tmp_pat
     said = [line for line in done.stderr.splitlines() if line.startswith("multiblock: ")]
     assert done.returncode == 1
     assert said[0] == "multiblock: measuring how fast this machine trains mine, a second or two a kind of stage"
-    assert said[1].startswith("multiblock: error: runs.mine.budget: found 0.01 minutes; one iteration of each stage")
+    assert said[1].startswith("multiblock: error: runs.mine.budget: found 0.01 minutes; to start jobs")
     assert len(said) == 2 and not (tmp_path / "results/mine" / FILE).exists()
 
 

@@ -183,6 +183,7 @@ def load(config: Mapping[str, Any], measured: Mapping[str, Mapping[str, Any]] | 
         UserError: the first thing that is wrong, as one line naming the key.
     """
     full = checked(config)
+    time_budget.spread(full)
     for name in full["blocks"]:
         plans.block(name, full)
     runs = {name: _run(name, full, measured or {}) for name in full["runs"]}

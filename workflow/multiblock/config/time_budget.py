@@ -61,6 +61,14 @@ class Costs:
     fixed: Sequence[float]
 
 
+def spread(full: dict[str, Any]) -> None:
+    """Give the study's budget to the runs of a filled configuration whose iterations are not settled otherwise."""
+    if "budget" in full:
+        for run in full["runs"].values():
+            if "equal_to" not in run:
+                run.setdefault("budget", full["budget"])
+
+
 def check(name: str, run: Mapping[str, Any]) -> None:
     """Refuse a budget where iterations are settled otherwise.
 
@@ -143,10 +151,10 @@ def fitted(plan: Plan, costs: Costs, minutes: float, run: str) -> Plan:
     target = round(1e6 * (60 * minutes - sum(costs.fixed)))
     least = sum(one for one, number in zip(micro, written, strict=True) if number)
     if target < least:
-        needed = (sum(costs.fixed) + least / 1e6) / 60
+        around, once = sum(costs.fixed) / 60, least / 60e6
         raise UserError(
-            f"runs.{run}.budget: found {minutes:g} minutes; one iteration of each stage, with what comes around it, "
-            f"takes about {needed:.2g} here; allowed is more"
+            f"runs.{run}.budget: found {minutes:g} minutes; to start jobs, make LR_k and measure takes about {around:.2g} "
+            f"here, one iteration of each stage {once:.2g}; allowed is more"
         )
     works = [one.__mul__ for one in micro]
     numbers = iter(proportional(written, works, target))

@@ -97,6 +97,8 @@ def misfit(file: Path, low: Size, full: Size, scale: int | None) -> str:
         return f"{text}, which is scale {other}"
     if scale_that_fits(turned, full):
         return f"{text}: one of the two lies on its side; turn LR as HR is turned"
+    if max(ratio) < 1:
+        return f"{text}, which is larger; the folders of HR and LR may be swapped"
     if all(abs(one - other) <= _FEW for one, other in zip(low, allowed, strict=True)):
         return (
             f"{text}; scale {nearest} allows LR of {_size(allowed)}: one of the two was cut or rounded otherwise; "

@@ -1,16 +1,9 @@
-"""Measure how fast this machine trains, and freeze the iterations of runs with a budget of time beside them.
-
-``python -m multiblock.workflow.time_budget`` measures in a process of its own, so that Snakemake's does without PyTorch
-and takes no GPU: it reads a JSON object from standard input and writes one to standard output.
-"""
+"""What fits into a budget of time on this machine, and the iterations that are frozen beside the run."""
 
 import json
 import logging
 import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +17,7 @@ from multiblock.errors import UserError, one_line
 from multiblock.files import write_text
 from multiblock.plan import CachedSet, Plan
 from multiblock.training.speed_record import Speeds
+from multiblock.workflow.speed import measure, measure_apart
 
 log = logging.getLogger(__name__)
 
@@ -70,44 +64,6 @@ def costs(run: Run, speeds: Speeds, counted: Mapping[str, int], validate_every: 
 def _of_block(plan: Plan, speeds: Speeds, owner: int) -> float:
     """Seconds of a pixel through one block, which that phase trained."""
     return speeds.pixels[owner - 1] / len(plan.phase(owner).span)
-
-
-def measure(study: Study, runs: Iterable[str], gpus: int, threads: int) -> dict[str, Speeds]:
-    """How fast this machine trains the phases of runs.
-
-    Args:
-        gpus, threads: of a job.
-
-    Raises:
-        UserError: the device that the config names is not there.
-    """
-    from multiblock.runtime.device import choose
-    from multiblock.training.speed import Speedometer
-
-    device = choose(study.device, study.precision, gpus, threads)
-    meter = Speedometer(device, study.layout, study.compile, study.deterministic)
-    plans = {name: study.runs[name].plan for name in runs}
-    return {name: meter.speeds([plan.task(number, 0) for number in plan.numbers]) for name, plan in plans.items()}
-
-
-def measure_apart(config: Mapping[str, Any], runs: Sequence[str], gpus: int, threads: int) -> dict[str, Speeds]:
-    """The same in a process of its own.
-
-    Raises:
-        UserError: what that says.
-    """
-    asked = json.dumps({"config": config, "runs": list(runs), "gpus": gpus, "threads": threads})
-    paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
-    done = subprocess.run(
-        [sys.executable, "-m", "multiblock.workflow.time_budget"],
-        input=asked,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
-    )
-    if done.returncode:
-        raise UserError((done.stderr.strip() or "the speed cannot be measured").splitlines()[-1])
-    return {name: Speeds(**about) for name, about in json.loads(done.stdout).items()}
 
 
 def opened(study: Study) -> list[str]:
@@ -238,19 +194,3 @@ def told(study: Study) -> Iterator[str]:
             f"run {name} has a budget of {run.budget.minutes:g} minutes that is not measured yet: how many iterations "
             "it has follows at the first start; until then those that are written stand here"
         )
-
-
-def _main() -> int:
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
-    asked = json.load(sys.stdin)
-    try:
-        found = measure(load(asked["config"]), asked["runs"], asked["gpus"], asked["threads"])
-    except (UserError, OSError) as error:
-        print(one_line(error), file=sys.stderr)
-        return 1
-    print(json.dumps({name: asdict(about) for name, about in found.items()}))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(_main())
