@@ -25,11 +25,14 @@ IMPORT_NAMES = {
     "pypng": "png",
     "pyyaml": "yaml",
     "pillow-heif": "pillow_heif",
+    "opencv-python-headless": "cv2",
 }
 """What a distribution is imported as, where that is not its name."""
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
+OPTIONAL = {"align"}
+"""Extras of a part of the package that says so where they are missing; pinned, so that the part is tested."""
 NOT_INSTALLED = {"heic"}
 """Extras that no environment of ours holds: they are for who asks for them."""
 
@@ -62,7 +65,7 @@ def test_conda_holds_the_package_and_the_workflow_at_the_same_pins():
     assert {CONDA_NAMES.get(name, name): pinned for name, pinned in conda.items()} == known
 
 
-@pytest.mark.parametrize("section", ["package", "workflow", "dev"])
+@pytest.mark.parametrize("section", ["package", "workflow", "dev", *sorted(OPTIONAL)])
 def test_the_project_asks_for_what_is_pinned(section):
     asked = wanted(PROJECT["dependencies"] if section == "package" else EXTRAS[section])
     pinned = pins("requirements.in", section) | (pins("torch.txt") if section == "package" else {})
@@ -72,9 +75,9 @@ def test_the_project_asks_for_what_is_pinned(section):
 
 
 def test_every_pin_has_its_section_and_every_extra_is_pinned_or_left_to_the_user():
-    sections = [pins("requirements.in", section) for section in ("package", "workflow", "dev")]
+    sections = [pins("requirements.in", section) for section in ("package", "workflow", "dev", *OPTIONAL)]
     assert sum(map(len, sections)) == len(pins("requirements.in"))
-    assert set(EXTRAS) == {"workflow", "dev"} | NOT_INSTALLED
+    assert set(EXTRAS) == {"workflow", "dev"} | OPTIONAL | NOT_INSTALLED
     assert not {name for extra in NOT_INSTALLED for name in wanted(EXTRAS[extra])} & pins("requirements.txt").keys()
 
 
@@ -97,7 +100,7 @@ def imported(folder: Path) -> set[str]:
 
 def test_the_package_imports_only_what_it_asks_for():
     package = ROOT / "workflow" / "multiblock"
-    lines = PROJECT["dependencies"] + [line for extra in NOT_INSTALLED for line in EXTRAS[extra]]
+    lines = PROJECT["dependencies"] + [line for extra in OPTIONAL | NOT_INSTALLED for line in EXTRAS[extra]]
     core = {IMPORT_NAMES.get(name, name) for name in wanted(lines)}
     assert imported(package) <= core | wanted(EXTRAS["workflow"]).keys()
     # Only what scripts and rules share may count on the workflow's own packages.
@@ -137,7 +140,12 @@ def test_the_wheel_holds_all_of_the_package(installed):
     sources = ROOT / "workflow" / "multiblock"
     files = {file.relative_to(sources) for file in sources.rglob("*") if file.is_file()}
     files = {file for file in files if "__pycache__" not in file.parts}
-    assert {Path("py.typed"), Path("config/schema.yaml"), Path("networks/carn/network.py")} <= files
+    assert {
+        Path("py.typed"),
+        Path("config/schema.yaml"),
+        Path("align/page.html.j2"),
+        Path("networks/carn/network.py"),
+    } <= files
     assert files == {
         f.relative_to(installed / "multiblock") for f in (installed / "multiblock").rglob("*") if f.is_file()
     }
