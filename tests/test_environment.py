@@ -28,13 +28,14 @@ IMPORT_NAMES = {
     "pyyaml": "yaml",
     "pillow-heif": "pillow_heif",
     "tensorboardx": "tensorboardX",
+    "opencv-python-headless": "cv2",
 }
 """What a distribution is imported as, where that is not its name."""
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-OPTIONAL = ("tensorboard", "onnx")
-"""Extras that are pinned, so that they are tested."""
+OPTIONAL = ("align", "tensorboard", "onnx")
+"""Extras of a part of the package that says so where they are missing; pinned, so that the part is tested."""
 
 SECTIONS = ("package", "workflow", *OPTIONAL, "dev")
 
@@ -145,7 +146,12 @@ def test_the_wheel_holds_all_of_the_package(installed):
     sources = ROOT / "workflow" / "multiblock"
     files = {file.relative_to(sources) for file in sources.rglob("*") if file.is_file()}
     files = {file for file in files if "__pycache__" not in file.parts}
-    assert {Path("py.typed"), Path("config/schema.yaml"), Path("networks/carn/network.py")} <= files
+    assert {
+        Path("py.typed"),
+        Path("config/schema.yaml"),
+        Path("align/page.html.j2"),
+        Path("networks/carn/network.py"),
+    } <= files
     assert files == {
         f.relative_to(installed / "multiblock") for f in (installed / "multiblock").rglob("*") if f.is_file()
     }

@@ -4,6 +4,9 @@ import numpy as np
 
 from multiblock.align.transform import Transform, mapped
 
+_NEAR = 1e-4
+"""Pixels that are nothing but rounding."""
+
 
 def common(transform: Transform, lr_shape: tuple[int, ...], margin: float, scale: int) -> tuple[int, int, int, int]:
     """Top, left, height and width in HR of the largest rectangle all of which LR shows; sides are multiples of scale.
@@ -21,10 +24,10 @@ def common(transform: Transform, lr_shape: tuple[int, ...], margin: float, scale
     frame = np.array([(lower, lower), (upper[0], lower), upper, (lower, upper[1])])
     back = mapped(np.linalg.inv(transform.matrix), frame)  # LR's frame in HR: four straight edges
     left, top, right, bottom = _largest(back, width - 1, height - 1)
-    left, top, right, bottom = np.ceil(left), np.ceil(top), np.floor(right), np.floor(bottom)
+    left, top, right, bottom = *np.ceil([left - _NEAR, top - _NEAR]), *np.floor([right + _NEAR, bottom + _NEAR])
     while right > left and bottom > top:
         corners = mapped(transform.matrix, np.array([(left, top), (right, top), (right, bottom), (left, bottom)]))
-        if (corners >= margin).all() and (corners <= upper).all():
+        if (corners >= margin - _NEAR).all() and (corners <= upper + _NEAR).all():
             break
         left, top, right, bottom = left + 1, top + 1, right - 1, bottom - 1
     tall, wide = (max(0, int(last - first + 1)) // scale * scale for first, last in ((top, bottom), (left, right)))

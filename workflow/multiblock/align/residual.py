@@ -13,13 +13,13 @@ import numpy as np
 from multiblock.align.blur import BLURS
 
 SMALLEST, LARGEST, MOST_A_SIDE = 16, 64, 16
-FINE = 50
+FINE = 25
 """Parts of a pixel that shifts are measured to."""
 AGREE = 0.5
 """Correlation below which a window shows something else in LR than in HR."""
 _BAND = 1.5
 """Standard deviation in pixels of the filter, a Laplacian of a Gaussian."""
-_FLAT = 1.2
+_FLAT = 2.4
 """Least standard deviation, of 255, of filtered pixels in a window that can be measured."""
 
 
@@ -59,14 +59,15 @@ def residual(lr: np.ndarray, hr: np.ndarray, most: float) -> Residual:
     side = int(max(SMALLEST, min(LARGEST * max(1.0, blur) ** 0.5, min(lr.shape) // 4)))
     here, there = _filtered(soft, band), _filtered(lr, band)
     detail = float(_filtered(lr, _BAND).std() / (_filtered(full, _BAND).std() + 1e-6))
-    noise = max(_noise(there), _noise(here))
+    least = [max(_FLAT, 3 * _noise(image, band)) for image in (full, lr)]
     window = np.outer(np.hanning(side + 2)[1:-1], np.hanning(side + 2)[1:-1])
     lengths, others = [], 0
     for top, left in _places(lr.shape, side):
         place = slice(top, top + side), slice(left, left + side)
         one, other = here[place] * window, there[place] * window
         contrasts = [math.sqrt(float((values**2).sum() / (window**2).sum())) for values in (one, other)]
-        if max(contrasts) < max(2 * _FLAT, 3 * noise) or not (_corner(one) or _corner(other)):
+        seen = any(contrast > needed for contrast, needed in zip(contrasts, least, strict=True))
+        if not seen or not (_corner(one) or _corner(other)):
             continue
         shift, agrees = _shift(one, other)
         if agrees < AGREE:
@@ -117,14 +118,19 @@ def _filtered(image: np.ndarray, band: float) -> np.ndarray:
     return made
 
 
-def _noise(filtered: np.ndarray) -> float:
-    """Standard deviation of what is in the flattest tenth of small squares."""
+def _noise(image: np.ndarray, band: float) -> float:
+    """What an image's noise leaves in filtered pixels (standard deviation), told from its flattest squares.
+
+    A filter that neither planes nor edges pass leaves noise and the finest texture (Immerkaer 1996).
+    """
+    from scipy.ndimage import convolve1d
+
     side = 16
-    height, width = (length // side * side for length in filtered.shape)
-    if not height or not width:
-        return 0.0
-    squares = filtered[:height, :width].reshape(height // side, side, width // side, side)
-    return float(np.quantile(squares.std(axis=(1, 3)), 0.1))
+    height, width = (length // side * side for length in image.shape)
+    finest = np.abs(convolve1d(convolve1d(image, (1, -2, 1), axis=0), (1, -2, 1), axis=1))[:height, :width]
+    squares = finest.reshape(height // side, side, width // side, side).mean(axis=(1, 3))
+    white = math.sqrt(math.pi / 2) / 6 * float(np.quantile(squares, 0.1))
+    return white / (band * math.sqrt(2 * math.pi))
 
 
 def _corner(values: np.ndarray) -> bool:

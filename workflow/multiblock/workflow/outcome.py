@@ -125,20 +125,19 @@ def where(study: Study, layout: Layout) -> Iterator[str]:
     results = Path(study.results)
     run = next(iter(study.runs)) if len(study.runs) == 1 else study.baseline
     found = [
-        (results / f"{study.name}_comparison.md", "the runs side by side, and how sure each difference is"),
-        (results / f"{study.name}_curves.png", "validation PSNR on the way"),
-        (results / run / "psnr_by_phase.md", "what each phase brought, and what it took"),
+        (results / f"{study.name}_report.html", "the runs side by side, in a browser"),
+        (results / f"{study.name}_comparison.md", "how sure each difference is"),
+        (results / run / "report.html", "what each phase brought, in a browser: pictures, curves, tables"),
+        (results / run / "psnr_by_phase.md", "the same as a table, and what it took"),
         (results / run / "strips", "test images after each phase"),
-        (results / run / "learning_curves.png", "loss and validation PSNR"),
     ]
     if len(study.runs) == 1:
         found = found[2:]
     rows = [(f"{path}/" if path.is_dir() else f"{path}", what) for path, what in found if path.exists()]
     yield from aligned(rows)
     last = study.runs[run].plan.numbers[-1]
-    weights = layout.own_folder(run, study.seeds[0], last) / "weights.safetensors"
-    if weights.exists():
-        yield f"multiblock upscale {shlex.quote(str(weights))} photo.jpg -o out"
+    if (layout.own_folder(run, study.seeds[0], last) / "weights.safetensors").exists():
+        yield f"multiblock upscale {shlex.quote(str(results / run))} photo.jpg -o out"
 
 
 def aligned(rows: Sequence[Sequence[str]], indent: str = "") -> Iterator[str]:
