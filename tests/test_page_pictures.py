@@ -109,16 +109,38 @@ def test_at_most_two_windows_are_those_of_the_largest_gain_and_loss_of_all():
     assert sum(len(shown["src"]) for part in parts for shown in part["pictures"]) <= 500_000
 
 
+def test_a_side_that_the_format_cannot_have_is_cut():
+    long = (np.zeros((170, 16_500, 3), np.uint8), np.zeros((170, 16_500, 3), np.uint8))
+    image = pictures.look("long", ["a", "b"], lambda: long, False, 32)
+    (cut,) = pictures.written([image], 10_000_000)
+    assert 16_000 < cut["width"] <= 16_383
+
+
 def test_no_image_and_no_room():
     assert pictures.written([], 1000) == [] and pictures.written([], 1000, most=2) == []
 
 
-def test_cells_are_means_to_the_last_row():
+def test_cells_are_means_to_the_last_row(monkeypatch):
     plane = np.arange(7 * 10, dtype=float).reshape(7, 10)
-    found = maps.cells(plane, 4)
+    found = places.cells(plane, 3)
     assert found.shape == (3, 4)
     assert found[0, 0] == plane[:3, :3].mean() and found[2, 3] == plane[6:, 9:].mean()
-    assert maps.cells(plane, 10) == pytest.approx(plane)
+    one, other = picture(70, 40), picture(70, 40, seed=1)
+    whole = places.squared_error(one, other)
+    monkeypatch.setattr(places, "_STRIP", 16)
+    for step in (1, 3, 20):
+        assert places.error_in_cells(one, other, step) == pytest.approx(places.cells(whole, step))
+
+
+def test_places_of_very_large_images_are_found_nearly_as_well(monkeypatch):
+    before, *_, after, target = made_pictures(200, 260, 1)
+    exact = places.gain_and_loss(before, after, target, 32)
+    monkeypatch.setattr(places, "FINE", 5_000)
+    for rough, fine in zip(places.gain_and_loss(before, after, target, 32), exact, strict=True):
+        crop = (slice(rough.y, rough.y + 32), slice(rough.x, rough.x + 32))
+        assert target[crop].shape == (32, 32, 3)
+        change = psnr(after[crop], target[crop]) - psnr(before[crop], target[crop])
+        assert change == pytest.approx(fine.change, abs=1) and rough.what == fine.what
 
 
 def test_error_maps_are_of_the_errors():

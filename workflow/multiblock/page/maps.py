@@ -6,22 +6,13 @@ from typing import Any
 import numpy as np
 
 from multiblock.page.pictures import Shown, webp
-from multiblock.page.places import squared_error
+from multiblock.page.places import error_in_cells
 
 WIDTH = 320
 """Most pixels of a map's side."""
 
 GAIN, LOSS = (64, 156, 255), (255, 138, 36)
 """Colours of places that came nearer to the target, and of those that went farther from it."""
-
-
-def cells(plane: np.ndarray, most: int = WIDTH) -> np.ndarray:
-    """Means of a plane (H, W) over square cells, so that no side is longer than ``most``."""
-    step = -(-max(plane.shape) // most)
-    rows, columns = (range(0, length, step) for length in plane.shape)
-    sums = np.add.reduceat(np.add.reduceat(plane, rows, axis=0), columns, axis=1)
-    heights, widths = (np.diff([*starts, length]) for starts, length in zip((rows, columns), plane.shape, strict=True))
-    return np.asarray(sums / np.outer(heights, widths))
 
 
 def maps(images: Sequence[Shown]) -> list[dict[str, Any]]:
@@ -36,7 +27,8 @@ def maps(images: Sequence[Shown]) -> list[dict[str, Any]]:
 
 def _maps(image: Shown) -> dict[str, Any]:
     pixels = image.load()
-    before, after = (cells(squared_error(pixels[at], pixels[-1])) for at in (image.before, image.after))
+    step = -(-max(image.size) // WIDTH)
+    before, after = (error_in_cells(pixels[at], pixels[-1], step) for at in (image.before, image.after))
     white = max(float(np.sqrt(np.quantile(before, 0.995))), 1.0)
     change = np.sqrt(before) - np.sqrt(after)
     full = max(float(np.quantile(np.abs(change), 0.99)), 0.5)

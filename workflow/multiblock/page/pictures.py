@@ -17,6 +17,9 @@ SMALLEST = 160
 
 _SAMPLE = 160
 
+_LONGEST = 16_383
+"""Pixels a side that WebP can have."""
+
 
 Pixels = tuple[np.ndarray, ...]
 """The pictures of an image, all (H, W, 3), uint8."""
@@ -142,7 +145,8 @@ def cuts(images: Sequence[Shown], budget: int, most: int | None = None) -> list[
         ]
     kept = list(images)
     while kept:
-        share = min(1.0, budget / max(sum(image.bytes for image in kept), 1))
+        longest = max(max(image.size) for image in kept)
+        share = min(1.0, budget / max(sum(image.bytes for image in kept), 1), (_LONGEST / longest) ** 2)
         if share == 1:
             return [_whole(image) for image in kept]
         parts = [cut for image in kept for cut in _windows(image, share)]
