@@ -25,7 +25,6 @@ ENTRIES = (
     "drln_lite1",
     "drln_distilled",
     "sr_resunet_1",
-    "sa_rcan_1",
     "drln",
     "rcan",
 )
@@ -66,7 +65,7 @@ def _row(name: str, folder: Path) -> dict[str, Any]:
     differences = {f"difference at {h} x {w}": f"{most:.1e}" for (h, w), most in made.differences.items()}
     return {
         **row,
-        "opset": made.opset,
+        "opset": str(made.opset),
         "seconds": round(made.seconds, 1),
         "MB": round(made.size / 1e6, 2),
         **differences,

@@ -35,6 +35,7 @@ ALLOWED = 1e-4
 """Most by which onnxruntime may differ from PyTorch, for pictures from 0 to 1."""
 
 _TRACED = (2, 3, 24, 32)  # one picture alone would be taken for the only number of pictures
+_TOLD = [(side, side + 1 + side % 7, 1 + side % 3) for side in (*range(LEAST, LEAST + 70), 127, 256, 1001, 2048, 6000)]
 _LARGEST = 2**31 - 2**20
 
 
@@ -109,12 +110,38 @@ def _sizes() -> tuple[dict[int, Any]]:
 
 
 def _traced(network: Exported, title: str) -> torch.export.ExportedProgram:
-    """The network as one graph for all sizes; the exporter alone would go on with a graph for some of them."""
+    """The network as one graph, which is seen to be that of all sizes and not of some of them."""
     pictures = torch.rand(_TRACED, generator=torch.Generator().manual_seed(0))
     try:
-        return torch.export.export(network, (pictures,), dynamic_shapes=_sizes())
+        traced = torch.export.export(
+            network, (pictures,), dynamic_shapes=_sizes(), prefer_deferred_runtime_asserts_over_guards=True
+        )
     except Exception as error:  # whatever a network's code leads to
         raise UserError(f"{title}: cannot be written as ONNX: {_reason(error)}") from error
+    if broken := _condition(traced):
+        raise UserError(f"{title}: cannot be written as ONNX: {_ALIKE}; it asks whether {broken}")
+    return traced
+
+
+def _condition(traced: torch.export.ExportedProgram) -> str | None:
+    """A question of the code on the size, whose answer is another at another size; None where there is no such one.
+
+    That an answer is always the same is often more than PyTorch can prove, so sizes are tried.
+    """
+    given = traced.graph_signature.user_inputs[0]
+    node = next(node for node in traced.graph.nodes if node.name == given)
+    sides = {word: node.meta["val"].shape[int(axis)] for axis, word in _SIDES.items()}
+    if fixed := [f"{word} is {side}" for word, side in sides.items() if isinstance(side, int)]:
+        return listed(fixed)
+    symbols = {word: side.node.expr for word, side in sides.items()}
+    known = next(iter(sides.values())).node.shape_env
+    asked = [*known.guards, *(one for several in known.deferred_runtime_asserts.values() for one in several)]
+    for question in dict.fromkeys(one.expr for one in asked):
+        if question.free_symbols <= set(symbols.values()):
+            for height, width, count in _TOLD:
+                if not bool(question.subs(zip(symbols.values(), (count, height, width), strict=True))):
+                    return str(question.subs([(symbol, type(symbol)(word)) for word, symbol in symbols.items()]))
+    return None
 
 
 def _converted(traced: torch.export.ExportedProgram, scale: int, title: str) -> Any:
@@ -136,6 +163,7 @@ def _converted(traced: torch.export.ExportedProgram, scale: int, title: str) -> 
     return program
 
 
+_ALIKE = "its code does not take all sizes alike"
 _SIDES = {"0": "the number of pictures", "2": "height", "3": "width"}
 
 
@@ -145,9 +173,9 @@ def _reason(error: BaseException) -> str:
         error = error.__cause__
     text = re.sub(r"L\['\w+'\]\.size\(\)\[([023])\]", lambda met: _SIDES[met[1]], str(error))
     if asked := re.findall(r"satisfy the generated guard (.+?)\.?$", text, re.M):
-        return f"its code does not take all sizes alike; it asks whether {listed(asked[:2])}"
+        return f"{_ALIKE}; it asks whether {listed(asked[:2])}"
     if only := re.search(r"marked (\w+) as dynamic but your code specialized it to be a constant \((\d+)\)", text):
-        return f"its code does not take all sizes alike; it is for a {only[1]} of {only[2]}"
+        return f"{_ALIKE}; it is for a {only[1]} of {only[2]}"
     if "data-dependent" in text:
         return "its code asks what a picture shows before it goes on, and a graph is the same for all pictures"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
