@@ -243,8 +243,8 @@ class TestWhatIsRefused:
     @pytest.mark.parametrize(
         ("question", "says"),
         [
-            ("x.shape[2] % 2", "its code does not take all sizes alike; it asks whether (height % 2) == 0"),
-            ("x.shape[3] == 32", "its code does not take all sizes alike; it is for a width of 32"),
+            ("x.shape[2] % 2", "its code does not take all sizes alike; it asks whether Eq(Mod(height, 2), 0)"),
+            ("x.shape[3] == 32", "its code does not take all sizes alike; it asks whether 32 <= width and width <= 32"),
             ("x.shape[3] > 100", "its code does not take all sizes alike; it asks whether"),
             ("float(x.mean()) > 0.5", "its code asks what a picture shows before it goes on"),
         ],

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from multiblock.errors import UserError
-from multiblock.export import authors, card, facts, onnx_file, openmodeldb
+from multiblock.export import authors, card, facts, graph, onnx_file, openmodeldb
 from multiblock.export.facts import Facts, gather
 from multiblock.export.running import Exported
 from multiblock.files import write_text
@@ -71,7 +71,7 @@ def to_onnx(
         "tried with": f"onnxruntime {made.runtime}; differs from PyTorch by at most {found} pixels (height x width)",
         "file": f"ONNX opset {made.opset}, {made.size / 1e6:.2f} MB",
     }
-    return [out, *_beside(known, out, card.use_of_onnx(out.name, known, onnx_file.LEAST), notes, True, say)]
+    return [out, *_beside(known, out, card.use_of_onnx(out.name, known, graph.LEAST), notes, True, say)]
 
 
 def to_authors(

@@ -1,12 +1,7 @@
 """A chain as an ONNX file for pictures of any size, which is not kept unless onnxruntime computes what PyTorch does."""
 
-import contextlib
-import io
-import logging
-import re
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +11,7 @@ import numpy as np
 import torch
 
 from multiblock.errors import UserError, listed
+from multiblock.export import graph
 from multiblock.export.running import Exported
 from multiblock.files import atomic_write
 
@@ -25,16 +21,12 @@ PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 OPSET = 18
 """The newest operators that are used, so that programs of 2023 read the file too."""
 
-LEAST = 8
-"""Smallest height and width in pixels that a file is for."""
-
-SIZES = ((LEAST, 11), (45, 38))
+SIZES = ((graph.LEAST, 11), (45, 38))
 """Heights and widths at which the file is tried, other than the one that is traced."""
 
 ALLOWED = 1e-4
 """Most by which onnxruntime may differ from PyTorch, for pictures from 0 to 1."""
 
-_TRACED = (2, 3, 24, 32)  # one picture alone would be taken for the only number of pictures
 _LARGEST = 2**31 - 2**20
 
 
@@ -85,9 +77,9 @@ def write(network: Exported, out: Path, about: Mapping[str, str], say: Callable[
     if sum(tensor.nbytes for tensor in network.state_dict().values()) > _LARGEST:
         raise UserError(f"{title}: has more than 2 GB of weights, which one ONNX file cannot hold")
     begun = time.monotonic()
-    with _quiet(), torch.no_grad():
+    with graph.quiet(), torch.no_grad():
         say(f"tracing {sum(1 for _ in network.modules())} layers; a large network takes minutes")
-        traced = _traced(network, title)
+        traced = graph.traced(network, title)
         say(f"traced after {time.monotonic() - begun:.1f} s; converting")
         program = _converted(traced, network.scale, title)
     say(f"converted after {time.monotonic() - begun:.1f} s; comparing onnxruntime with PyTorch")
@@ -102,21 +94,6 @@ def write(network: Exported, out: Path, about: Mapping[str, str], say: Callable[
     return Written(model.opset_imports[""], size, time.monotonic() - begun, differences, runtime)
 
 
-def _sizes() -> tuple[dict[int, Any]]:
-    """What may differ from picture to picture."""
-    names = {0: "batch", 2: "height", 3: "width"}
-    return ({axis: torch.export.Dim(name, min=LEAST if axis else 1) for axis, name in names.items()},)
-
-
-def _traced(network: Exported, title: str) -> torch.export.ExportedProgram:
-    """The network as one graph for all sizes; the exporter alone would go on with a graph for some of them."""
-    pictures = torch.rand(_TRACED, generator=torch.Generator().manual_seed(0))
-    try:
-        return torch.export.export(network, (pictures,), dynamic_shapes=_sizes())
-    except Exception as error:  # whatever a network's code leads to
-        raise UserError(f"{title}: cannot be written as ONNX: {_reason(error)}") from error
-
-
 def _converted(traced: torch.export.ExportedProgram, scale: int, title: str) -> Any:
     """The graph as PyTorch's exporter writes it in ONNX."""
     try:
@@ -126,32 +103,14 @@ def _converted(traced: torch.export.ExportedProgram, scale: int, title: str) -> 
             opset_version=OPSET,
             input_names=["input"],
             output_names=["output"],
-            dynamic_shapes=_sizes(),
+            dynamic_shapes=graph.sizes(),
             verbose=False,
         )
     except Exception as error:  # an operator without counterpart, and whatever else the exporter leads to
-        raise UserError(f"{title}: cannot be written as ONNX: {_reason(error)}") from error
+        raise UserError(f"{title}: cannot be written as ONNX: {graph.reason(error)}") from error
     shape, times = program.model.graph.outputs[0].shape, f"{scale}*" if scale > 1 else ""
     shape[2], shape[3] = f"{times}height", f"{times}width"  # plainer than what is found for some networks
     return program
-
-
-_SIDES = {"0": "the number of pictures", "2": "height", "3": "width"}
-
-
-def _reason(error: BaseException) -> str:
-    """What stopped the exporter, of the causes that it wraps in advice."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    text = re.sub(r"L\['\w+'\]\.size\(\)\[([023])\]", lambda met: _SIDES[met[1]], str(error))
-    if asked := re.findall(r"satisfy the generated guard (.+?)\.?$", text, re.M):
-        return f"its code does not take all sizes alike; it asks whether {listed(asked[:2])}"
-    if only := re.search(r"marked (\w+) as dynamic but your code specialized it to be a constant \((\d+)\)", text):
-        return f"its code does not take all sizes alike; it is for a {only[1]} of {only[2]}"
-    if "data-dependent" in text:
-        return "its code asks what a picture shows before it goes on, and a graph is the same for all pictures"
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0][:300] if lines else 'no reason given'}"
 
 
 def _clean(model: Any) -> None:
@@ -190,7 +149,7 @@ def _tried(file: Path, network: Exported, title: str) -> tuple[dict[tuple[int, i
     except UserError:
         raise
     except Exception as error:  # onnxruntime has kinds of errors of its own
-        raise UserError(f"{title}: not written, as onnxruntime cannot run it: {_reason(error)}") from error
+        raise UserError(f"{title}: not written, as onnxruntime cannot run it: {graph.reason(error)}") from error
     for (height, width), most in differences.items():
         if not most <= ALLOWED:  # not a number is neither
             raise UserError(
@@ -205,16 +164,3 @@ def _pictures(height: int, width: int) -> torch.Tensor:
     noise = torch.rand((3, height, width), generator=torch.Generator().manual_seed(height * width))
     y, x = torch.meshgrid(torch.linspace(0, 1, height), torch.linspace(0, 1, width), indexing="ij")
     return torch.stack((noise, torch.stack((x, y, (1 + torch.sin(6 * (x + y))) / 2))))
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep back what PyTorch remarks on packages and on parts of its own; its errors come through."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):  # it prints graphs there too
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
