@@ -352,6 +352,16 @@ class TestFoldersThatAreSplit:
         assert "IMG_0004" not in splits(made.text)["train"] + splits(made.text)["validation"]
         assert yaml.safe_load(made.text)["data"]["skip"] == ["IMG_0004.png"]
 
+    def test_one_that_has_the_same_name_there_too_is_named(self, photos):
+        root = photos.with_name("set")
+        os.renames(photos, root / "train")
+        images.write(root / "test/IMG_0004.png", scene(4))
+        assert wrong(root) == (
+            f"{root}/test/IMG_0004.png: has the name of a file elsewhere that has to be left out (has the pixels of "
+            f"{root}/test/IMG_0004.png, a test image), and files are left out by name; rename one of the two, or move "
+            "that one away"
+        )
+
     def test_albums_are_taken_together(self, photos):
         albums = photos.with_name("albums")
         os.renames(photos, albums / "spring")

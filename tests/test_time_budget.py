@@ -115,8 +115,8 @@ class TestWhatFits:
         with pytest.raises(UserError) as error:
             fitted(plan(PAPER, 3), Costs([[1]] * 4, [20] * 4), 1.3, "mine")
         assert str(error.value) == (
-            "runs.mine.budget: found 1.3 minutes; to start jobs, make LR_k and measure takes about 1.3 here, one iteration "
-            "of each stage 0.067; allowed is more"
+            "runs.mine.budget: found 1.3 minutes; to start jobs, make LR_k and measure takes about 1.3 here, one "
+            "iteration of each stage 0.067; allowed is more"
         )
 
     def test_nothing_to_scale(self):

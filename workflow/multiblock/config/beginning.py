@@ -14,6 +14,7 @@ from multiblock.data.division import divide
 from multiblock.data.imageset import SPLITS
 from multiblock.data.inspection import Inspection, inspect
 from multiblock.data.leaks import groups
+from multiblock.data.selection import is_named
 from multiblock.data.survey import Survey, Surveyed, same_in_both
 from multiblock.data.survey_words import about, about_reading, pictures
 from multiblock.errors import UserError
@@ -77,6 +78,7 @@ def begin(asked: Asked) -> Beginning:
     lines += about_reading(survey)
     if "test" in found:
         lines += _leave_out_tested(found, survey)
+    _check_skip(found, survey.skip)
     splits, said = _split(found, arrangement.splits, asked.seed)
     lines += [*said, *_windows(splits["train"], found["train"])]
     lines += [f"left out: {name}: {reason}" for name, reason in survey.skip.items()]
@@ -100,10 +102,23 @@ def _look(asked: Asked, splits: Mapping[str, Folders], survey: Survey) -> tuple[
     return found, scale or DEFAULT_SCALE
 
 
+def _check_skip(found: Mapping[str, Surveyed], skip: Mapping[str, str]) -> None:
+    """Files are left out by name, which must not take away one of the same name that is of use."""
+    for split in found.values():
+        for file in (*split.files.values(), *split.partners.values()):
+            if is_named(file, skip):
+                reason = skip.get(file.name) or skip[file.stem]
+                raise UserError(
+                    f"{file}: has the name of a file elsewhere that has to be left out ({reason}), and files are left "
+                    "out by name; rename one of the two, or move that one away"
+                )
+
+
 def _leave_out_tested(found: dict[str, Surveyed], survey: Survey) -> Iterator[str]:
     """Training images that are test images too are left out: they would make the test worthless."""
     for file, other in same_in_both(found["train"], found["test"]).items():
         del found["train"].files[file.stem]
+        found["train"].partners.pop(file, None)
         survey.skip[file.name] = f"has the pixels of {other}, a test image"
         yield f"{file}: is {other}, a test image; it is not trained on"
     found["train"].looks = [look for look in found["train"].looks if look.file.stem in found["train"].files]

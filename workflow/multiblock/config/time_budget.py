@@ -153,8 +153,8 @@ def fitted(plan: Plan, costs: Costs, minutes: float, run: str) -> Plan:
     if target < least:
         around, once = sum(costs.fixed) / 60, least / 60e6
         raise UserError(
-            f"runs.{run}.budget: found {minutes:g} minutes; to start jobs, make LR_k and measure takes about {around:.2g} "
-            f"here, one iteration of each stage {once:.2g}; allowed is more"
+            f"runs.{run}.budget: found {minutes:g} minutes; to start jobs, make LR_k and measure takes about "
+            f"{around:.2g} here, one iteration of each stage {once:.2g}; allowed is more"
         )
     works = [one.__mul__ for one in micro]
     numbers = iter(proportional(written, works, target))
