@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import png
 import pytest
+import yaml
 from PIL import Image
 
 from conftest import ROOT
+from multiblock import config
 from multiblock.align import area, brightness, run
 from multiblock.align.pair import Options, Outcome, Photographs, align
 from multiblock.align.resample import sample
@@ -18,6 +20,7 @@ from multiblock.align.residual import residual
 from multiblock.align.transform import Transform
 from multiblock.cli import main
 from multiblock.data import images, resize
+from multiblock.data.dataset import items_of
 from multiblock.data.pair_checks import pair_checks
 from multiblock.data.picture import Picture
 from multiblock.errors import UserError
@@ -221,7 +224,9 @@ def test_two_folders_become_pairs_a_table_and_a_page(photographs, tmp_path, caps
     assert "d_alone.png: left out; it has no partner" in printed
     assert "f_lonely.png: left out; it has no partner f_lonely in" in printed
     assert "1 of 4 pairs kept" in printed
-    assert f'train: {{hr: "{out / "HR"}", lr: "{out / "LR"}"}}' in printed
+    source = config.load(yaml.safe_load("data: " + printed.partition("\ndata: ")[2])).runs["pairs"].data
+    assert (source.scale, source.train["hr"], source.train["lr"]) == (1, str(out / "HR"), str(out / "LR"))
+    assert len(items_of(source.train)) == 1
     rows = {row["name"]: row for row in csv.DictReader((out / "pairs.csv").open())}
     assert [row["verdict"] for row in rows.values()] == ["kept", "dropped", "dropped", "dropped"]
     assert rows["b_same_twice"]["reason"] == "LR and HR are the same picture"

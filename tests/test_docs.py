@@ -22,6 +22,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import fields
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ import yaml
 import published
 from conftest import ROOT, picture
 from multiblock import cli, config
-from multiblock.data import images
+from multiblock.data import images, resize
 from multiblock.model.chain import Chain
 from multiblock.model.metadata import Provenance
 from multiblock.networks import registry, zoo
@@ -133,6 +134,10 @@ def workspace(tmp_path_factory) -> Path:
             images.write(folder / place / "X2" / f"{name}_{number}x2.png", sharp[::2, ::2])
             images.write(folder / place / "LR_bicubic/X3" / f"{name}_{number}x3.png", sharp[::3, ::3])
     images.write(folder / "photo.jpg", picture())
+    for name in ("astronaut", "coffee"):  # with a long lens, and with a short one: a little aside
+        tele = images.read(Path(str(resources.files("skimage"))) / "data" / f"{name}.png")[:340, :400]
+        images.write(folder / "photos" / "tele" / f"{name}.png", tele[:320, :380])
+        images.write(folder / "photos" / "wide" / f"{name}.png", resize.shrink(tele[6:, 10:], 2))
     small = Block(network="mcan", options={"channels": 16, "residual_blocks": 2})
     chain = Chain.build([small] * 3, [True] * 3)
     for phase, blocks in ((2, 2), (4, 3)):

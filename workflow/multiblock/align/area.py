@@ -37,7 +37,8 @@ def common(transform: Transform, lr_shape: tuple[int, ...], margin: float, scale
 def share(transform: Transform, lr_shape: tuple[int, ...]) -> float:
     """Share of HR's area that LR shows, by a grid of points."""
     height, width = transform.size
-    points = np.stack(np.meshgrid(np.linspace(0, width - 1, 64), np.linspace(0, height - 1, 64)), axis=-1)
+    parts = (np.arange(64) + 0.5) / 64
+    points = np.stack(np.meshgrid(parts * width - 0.5, parts * height - 0.5), axis=-1)
     there = transform(points)
     inside = (there >= -0.5) & (there <= np.array([lr_shape[1], lr_shape[0]]) - 0.5)
     return float(inside.all(axis=-1).mean())

@@ -1,5 +1,6 @@
 """Two folders of photographs become two folders of pairs, a table and a page."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,8 +74,10 @@ def _write(job: Job, pictures: dict[str, Picture], outcome: Outcome) -> None:
 
 
 def config_lines(out: Path, scale: int) -> list[str]:
-    """What a config says to train on the pairs."""
-    import json
-
+    """A config that trains on the pairs; only the folder of the pairs to test on is to be filled in."""
     places = (f"{kind.lower()}: {json.dumps(str(out / kind), ensure_ascii=False)}" for kind in reversed(KINDS))
-    return ["data:", f"  scale: {scale}", f"  train: {{{', '.join(places)}}}"]
+    return [
+        f"data: {{name: pairs, scale: {scale},",
+        f"  train: {{{', '.join(places)}}},",
+        "  test: {hr: TEST/HR, lr: TEST/LR}}  # pairs of other scenes, made in the same way",
+    ]
