@@ -194,7 +194,7 @@ def run_snakemake(command: str, dry_runs: set[str]) -> None:
         child.start()
         child.join(120)
         child.kill()
-        assert child.exitcode == 0 and "dry-run" in printed.read_text(), f"{command}: {printed.read_text()[-3000:]}"
+        assert child.exitcode == 0 and "(dry run)" in printed.read_text(), f"{command}: {printed.read_text()[-3000:]}"
         dry_runs.add(key)
 
 
