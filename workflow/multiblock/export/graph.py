@@ -12,6 +12,7 @@ import torch
 
 from multiblock.errors import UserError, listed
 from multiblock.export.running import Exported
+from multiblock.model.metadata import is_code
 
 LEAST = 8
 """Smallest height and width in pixels that a graph is for."""
@@ -44,15 +45,20 @@ def traced(network: Exported, title: str) -> torch.export.ExportedProgram:
         )
     except Exception as error:  # whatever a network's code leads to
         raise UserError(f"{title}: cannot be written as ONNX: {reason(error)}") from error
-    if broken := _condition(program):
+    own = any(is_code(spec.network) for spec in network.chain.specs)
+    if broken := _condition(program, own):
         raise UserError(f"{title}: cannot be written as ONNX: {_ALIKE}; it asks whether {broken}")
     return program
 
 
-def _condition(program: torch.export.ExportedProgram) -> str | None:
+def _condition(program: torch.export.ExportedProgram, own: bool) -> str | None:
     """A question of the code on the size, whose answer is another at another size; None where there is no such one.
 
     That an answer is always the same is often more than PyTorch can prove, so sizes are tried.
+
+    Args:
+        own: whether there is code of a user's own. Only then count questions that PyTorch would put off to when the
+            graph runs: among them are its own on how maps lie in memory, which change no value.
     """
     given = program.graph_signature.user_inputs[0]
     node = next(node for node in program.graph.nodes if node.name == given)
@@ -61,7 +67,8 @@ def _condition(program: torch.export.ExportedProgram) -> str | None:
         return listed(fixed)
     symbols = {word: side.node.expr for word, side in sides.items()}
     known = next(iter(sides.values())).node.shape_env
-    asked = [*known.guards, *(one for several in known.deferred_runtime_asserts.values() for one in several)]
+    put_off = [one for several in known.deferred_runtime_asserts.values() for one in several]
+    asked = [*known.guards, *(put_off if own else [])]
     for question in dict.fromkeys(one.expr for one in asked):
         if question.free_symbols <= set(symbols.values()):
             for height, width, count in _TOLD:
