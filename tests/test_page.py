@@ -128,9 +128,17 @@ def test_curves_are_those_of_the_histories(page):
 
 
 def test_long_histories_are_thinned_to_their_last_row():
-    points = [{"n": n} for n in range(2 * charts.MOST + 1)]
-    thin = charts._thinned(points)
-    assert len(thin) <= charts.MOST and thin[-1] == points[-1] and charts._thinned(points[:5]) == points[:5]
+    lines = [{"points": [{"n": n} for n in range(count)], "dash": ""} for count in (1001, 10, 1)]
+    chart = {"title": "t", "series": [{"name": "a", "lines": lines}]}
+    (thin,), left_out = charts.thinned([chart], 100)
+    found = [line["points"] for line in thin["series"][0]["lines"]]
+    assert left_out and sum(map(len, found)) <= 110 and [points[-1]["n"] for points in found] == [1000, 9, 0]
+    assert charts.thinned([chart], 1012) == ([chart], False)
+
+
+def test_what_is_too_large_for_a_single_file_is_said(tmp_path):
+    rendering.write_small(tmp_path / "s.html", "x" * (rendering.SMALL + 1), "demo", "demo/report.html")
+    assert "demo/report.html" in text_of(tmp_path / "s.html")
 
 
 def test_a_run_without_looks_has_no_curve(tmp_path):

@@ -143,6 +143,13 @@ def test_places_of_very_large_images_are_found_nearly_as_well(monkeypatch):
         assert change == pytest.approx(fine.change, abs=1) and rough.what == fine.what
 
 
+def test_of_many_images_those_with_the_largest_changes_have_maps(monkeypatch):
+    images = look(4)
+    monkeypatch.setattr(maps, "MOST", 2)
+    chosen = sorted(images, key=lambda image: -max(abs(place.change) for place in image.places))[:2]
+    assert {found["name"] for found in maps.maps(images)} == {image.name for image in chosen}
+
+
 def test_error_maps_are_of_the_errors():
     (found,) = maps.maps(look())
     before, after, change = (pixels_of(shown["src"]).astype(int) for shown in found["maps"])

@@ -12,9 +12,6 @@ import pandas as pd
 from multiblock.report import curves
 from multiblock.report.losses import history
 
-MOST = 600
-"""Points of a line; of longer ones some are left out, evenly."""
-
 _DASHES = {curves.COMPOSED: "", curves.STAGED: "6 4", curves.PART: "2 4"}
 _SEEN = {curves.COMPOSED: "", curves.STAGED: ", staged", curves.PART: ", part of the network"}
 
@@ -46,7 +43,7 @@ def compute(seen: pd.DataFrame, runs: Sequence[str], no_network: float | None) -
                 }
                 for row in part.itertuples()
             ]
-            lines.append({"points": _thinned(points), "dash": _DASHES[seen_as]})
+            lines.append({"points": points, "dash": _DASHES[seen_as]})
         if lines:
             series.append({"name": run, "colour": number, "lines": lines})
     return {
@@ -102,7 +99,7 @@ def _series(
                 known = known[known[column] > 0]  # a logarithm
             for _, part in known.groupby("stage") if kind else [(None, known)]:
                 points = [_point(row, column, begin, seed) for row in part.itertuples()]
-                lines += [{"points": _thinned(points), "dash": ""}] if points else []
+                lines += [{"points": points, "dash": ""}] if points else []
         if lines:
             series.append({"name": f"phase {phase}", "colour": phase - 1, "lines": lines})
     return series
@@ -147,18 +144,26 @@ def _stretches(table: pd.DataFrame, run: str, kind: str) -> Iterator[dict[str, A
             if y > 0
         ]
         if points:
-            yield {"points": _thinned(points), "dash": ""}
+            yield {"points": points, "dash": ""}
 
 
-def _thinned(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """At most :data:`MOST` of the points, the last among them."""
-    step = math.ceil(len(points) / MOST)
-    return points if step <= 1 else points[::-step][::-1]
+def thinned(charts: Sequence[Chart], most: int) -> tuple[list[Chart], bool]:
+    """Charts of about ``most`` points together, and whether any were left out: evenly, the last of a line never."""
+    count = sum(len(line["points"]) for chart in charts for of in chart["series"] for line in of["lines"])
+    step = math.ceil(count / most)
+    if step <= 1:
+        return list(charts), False
+    return [{**chart, "series": [_every(step, of) for of in chart["series"]]} for chart in charts], True
 
 
-def thins(phases: Sequence[Path]) -> bool:
-    """Whether a history among the phases' has more rows than are drawn."""
-    return any(len(pd.read_csv(folder / "history.csv", usecols=["iteration"])) > MOST for folder in phases)
+def for_template(drawn: Sequence[Chart], most: int) -> dict[str, Any]:
+    """Charts of about ``most`` points together as the templates name them; the first is PSNR against compute."""
+    (compute_chart, *others), left_out = thinned(drawn, most)
+    return {"compute": compute_chart, "learning": others, "thinned": left_out}
+
+
+def _every(step: int, series: Mapping[str, Any]) -> dict[str, Any]:
+    return {**series, "lines": [{**line, "points": line["points"][::-step][::-1]} for line in series["lines"]]}
 
 
 def _line(value: float | None) -> list[dict[str, Any]]:

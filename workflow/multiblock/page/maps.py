@@ -11,6 +11,9 @@ from multiblock.page.places import error_in_cells
 WIDTH = 320
 """Most pixels of a map's side."""
 
+MOST = 20
+"""Images that have maps."""
+
 GAIN, LOSS = (64, 156, 255), (255, 138, 36)
 """Colours of places that came nearer to the target, and of those that went farther from it."""
 
@@ -20,9 +23,11 @@ def maps(images: Sequence[Shown]) -> list[dict[str, Any]]:
 
     Errors are roots of the mean squared error of a cell, in levels of 255; white is what 0.5 % of the first map
     reaches. Of the change, black is none, and the full colour is what 1 % of its cells reach. Images without a target
-    have no maps.
+    have no maps; of more than :data:`MOST` images those with the largest gains and losses have.
     """
-    return [_maps(image) for image in images if image.target and len(image.labels) > 2]
+    can = [image for image in images if image.target and len(image.labels) > 2]
+    chosen = sorted(can, key=lambda image: -image.change)[:MOST]
+    return [_maps(image) for image in can if image in chosen]
 
 
 def _maps(image: Shown) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from multiblock.page.places import Place, gain_and_loss, most_changed, squared_e
 SMALLEST = 160
 """Side in pixels below which no window is cut: rather are images left out."""
 
-_SAMPLE = 160
+_SAMPLE = 128
 
 _LONGEST = 16_383
 """Pixels a side that WebP can have."""
@@ -53,6 +53,11 @@ class Shown:
     def after(self) -> int:
         """The index of the picture that is compared with :attr:`before`."""
         return len(self.labels) - (2 if self.target and len(self.labels) > 2 else 1)
+
+    @property
+    def change(self) -> float:
+        """How much there is to see in it: the largest gain or loss in dB."""
+        return max((abs(place.change or 0) for place in self.places), default=0.0)
 
     @property
     def bytes(self) -> float:
@@ -152,17 +157,12 @@ def cuts(images: Sequence[Shown], budget: int, most: int | None = None) -> list[
         parts = [cut for image in kept for cut in _windows(image, share)]
         if len(kept) == 1 or all(min(cut.window.width, cut.window.height) >= _least(cut.image) for cut in parts):
             return parts
-        kept.remove(min(kept, key=_weight))
+        kept.remove(min(kept, key=lambda image: image.change))
     return []
 
 
 def _least(image: Shown) -> int:
     return min(SMALLEST, *image.size)
-
-
-def _weight(image: Shown) -> float:
-    """How much there is to see in an image: its largest change in dB, up or down."""
-    return max((abs(place.change or 0) for place in image.places), default=0.0)
 
 
 def _extremes(images: Sequence[Shown], most: int) -> list[tuple[Shown, Place]]:

@@ -23,6 +23,9 @@ LIMIT = 15 * MEGABYTE
 SMALL = 1_400_000
 """Bytes of a page inside Snakemake's report, which leaves larger ones blank where it is a single file."""
 
+POINTS, POINTS_IN_SMALL = 20_000, 4_000
+"""Points of all charts of a page together."""
+
 _STYLES = ("page.css", "controls.css", "viewer.css", "figures.css", "phones.css")
 _PROGRAMS = (
     *("dom.js", "pictures.js", "view.js", "keys.js", "controls.js", "gestures.js", "viewer.js"),
@@ -91,6 +94,17 @@ def write(out: Path, text: str, limit: int = LIMIT) -> None:
     if (size := len(text.encode())) > limit:
         raise UserError(f"{out}: the page would take {size / MEGABYTE:.1f} MB; allowed are {limit / MEGABYTE:.1f} MB")
     write_text(out, text)
+
+
+def write_small(out: Path, text: str, title: str, elsewhere: str) -> None:
+    """Write the form of a page for Snakemake's report; where it is too large for that, a page that only says so.
+
+    Args:
+        elsewhere: where the full page lies.
+    """
+    if len(text.encode()) > SMALL:
+        text = render("elsewhere.html.j2", title=title, elsewhere=elsewhere)
+    write(out, text, SMALL)
 
 
 def within(template: str, limit: int, fill: Any, **values: Any) -> str:

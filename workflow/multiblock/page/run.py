@@ -54,15 +54,15 @@ def page(
         "spent": rendering.table(tables.spent(rows)),
         "notes": [note for note in tables.notes(rows, border) if note != tables.COMPUTE],
         "compute_note": tables.COMPUTE,
+        "images": len(shown),
         "seed": seeds[0],
         "seeds": seeds,
-        "compute": charts.compute(looks(by_seed, {run: rows}), [run], charts.no_network(phases.values())),
-        "learning": charts.learning(phases),
-        "thinned": charts.thins(list(phases.values())),
         "plan": plan_picture.picture(plan),
         "machine": facts.machine(records.values()),
         "settings": rendering.table(facts.settings(_stages(records, seeds[0]))),
     }
+    drawn = [charts.compute(looks(by_seed, {run: rows}), [run], charts.no_network(phases.values()))]
+    drawn += charts.learning(phases)
     text = rendering.within(
         "run.html.j2",
         rendering.LIMIT,
@@ -70,6 +70,7 @@ def page(
         maps=maps.maps(shown),
         links=links(out, [table, times], phases),
         elsewhere="",
+        **charts.for_template(drawn, rendering.POINTS),
         **values,
     )
     rendering.write(out, text)
@@ -80,9 +81,10 @@ def page(
         maps=[],
         links=[],
         elsewhere=f"{run}/{out.name}",
+        **charts.for_template(drawn, rendering.POINTS_IN_SMALL),
         **values,
     )
-    rendering.write(small, light, rendering.SMALL)
+    rendering.write_small(small, light, run, f"{run}/{out.name}")
 
 
 def _stages(records: Mapping[tuple[int, int], facts.Record], seed: int) -> Sequence[tuple[int, Mapping[str, Any]]]:

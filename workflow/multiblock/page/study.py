@@ -73,13 +73,14 @@ def page(
         "more": [note for note in said.notes(compared) if not note.startswith(("**", said.MEANS))],
         "runs": list(runs),
         "not_shown": left_out,
+        "images": len(shown),
         "seed": min(runs[baseline].seeds),
         "baseline": baseline,
-        "compute": charts.compute(seen, list(runs), compared.validation_input),
-        "learning": charts.losses(losses({name: list(run.seeds.values()) for name, run in runs.items()}), list(runs)),
         "plans": {name: plan_picture.picture(run.plan) for name, run in runs.items()},
         "machine": facts.machine(records),
     }
+    drawn = [charts.compute(seen, list(runs), compared.validation_input)]
+    drawn += charts.losses(losses({name: list(run.seeds.values()) for name, run in runs.items()}), list(runs))
     text = rendering.within(
         "study.html.j2",
         rendering.LIMIT,
@@ -88,6 +89,7 @@ def page(
         links=[{"name": file.name, "href": os.path.relpath(file, out.parent)} for file in files if file.exists()],
         pages={name: os.path.relpath(out.parent / name / "report.html", out.parent) for name in runs},
         elsewhere="",
+        **charts.for_template(drawn, rendering.POINTS),
         **values,
     )
     rendering.write(out, text)
@@ -99,9 +101,10 @@ def page(
         links=[],
         pages={},
         elsewhere=out.name,
+        **charts.for_template(drawn, rendering.POINTS_IN_SMALL),
         **values,
     )
-    rendering.write(small, light, rendering.SMALL)
+    rendering.write_small(small, light, study, out.name)
 
 
 def _by_key(run: RunFiles) -> dict[tuple[int, int], Path]:
