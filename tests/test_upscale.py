@@ -1,10 +1,14 @@
 """Pictures through a network: nothing is replaced, and what goes with a picture goes with its result."""
 
+import base64
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import unicodedata
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -386,3 +390,37 @@ def test_the_network_sees_the_values_as_they_are_stored(weights, tmp_path):
     )
     made = [np.asarray(Image.open(tmp_path / "out" / f"{name}.png")) for name in "ab"]
     assert np.array_equal(*made)
+
+
+def shown_on(page: Path) -> dict:
+    """What a page's viewer shows."""
+    found = re.search(r'<script type="application/json" id="viewer-data">(.*?)</script>', page.read_text(), re.S)
+    return json.loads(found[1])
+
+
+def test_a_page_shows_each_picture_before_and_after(run, tmp_path):
+    images.write(tmp_path / "a.png", picture(seed=1))
+    images.write(tmp_path / "b.png", picture(seed=2))
+    (tmp_path / "broken.png").write_bytes((tmp_path / "a.png").read_bytes()[:200])
+    status, lines, said = run("a.png", "broken.png", "b.png", "-o", "out", "--enlarge", "2", "--compare", "page.html")
+    assert status == 1 and len(said) == 2
+    assert lines[-1] == "page.html: 2 pictures before and after"
+    cuts = shown_on(tmp_path / "page.html")["cuts"]
+    assert [cut["name"] for cut in cuts] == ["a.png", "b.png"]
+    before, after = (
+        np.asarray(Image.open(BytesIO(base64.b64decode(one["src"].partition(",")[2])))) for one in cuts[0]["pictures"]
+    )
+    assert [one["label"] for one in cuts[0]["pictures"]] == ["before, bicubic x2", "after"]
+    assert np.array_equal(after, np.asarray(Image.open(tmp_path / "out/a.png")))
+    assert np.array_equal(before, resize.enlarge(picture(seed=1), 2))
+
+
+@pytest.mark.parametrize(
+    ("name", "says"), [("page.png", "page.png; allowed is a file ending in .html"), ("there.html", "exists already")]
+)
+def test_a_page_takes_no_place(run, tmp_path, name, says):
+    images.write(tmp_path / "a.png", picture())
+    (tmp_path / "there.html").write_text("mine")
+    status, _, said = run("a.png", "-o", "out", "--compare", name)
+    assert status == 1 and len(said) == 1 and says in said[0]
+    assert not (tmp_path / "out").exists() and (tmp_path / "there.html").read_text() == "mine"

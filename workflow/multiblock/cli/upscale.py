@@ -1,12 +1,18 @@
 """``multiblock upscale``: run a trained network on pictures."""
 
 import argparse
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from multiblock.cli.printing import add_device_arguments
 from multiblock.cli.weights import add_weights_arguments
+from multiblock.errors import UserError
+
+if TYPE_CHECKING:
+    from multiblock.inference.upscale import Made
 
 
 def add(commands: Any) -> None:
@@ -33,6 +39,12 @@ def add(commands: Any) -> None:
         help="mean of the results for the picture in its eight turns and mirrorings: a little better, eight times as "
         "slow",
     )
+    parser.add_argument(
+        "--compare",
+        type=Path,
+        metavar="FILE.html",
+        help="write a page that shows each picture before and after, for a browser",
+    )
     there = parser.add_mutually_exclusive_group()
     there.add_argument("--overwrite", action="store_true", help="replace results that are there already")
     there.add_argument("--skip-existing", action="store_true", help="leave results that are there already as they are")
@@ -46,11 +58,38 @@ def run(options: argparse.Namespace) -> None:
     from multiblock.inference import places, upscale
     from multiblock.inference.progress import PictureBar
 
+    if options.compare:
+        _check_page(options.compare, options.overwrite)
     plan = places.plan(options.images, options.out, options.format, options.overwrite, options.skip_existing)
     for note in plan.notes:
         print(f"multiblock: {note}", file=sys.stderr)
     loaded = network.load(options.weights, options.device, options.trust_code, options.enlarge)
     print(loaded.about, flush=True)
     upscaler = loaded.upscaler(ensemble=options.ensemble, memory_gib=options.memory_gib)
-    with PictureBar((job.source for job in plan.jobs), "upscaling") as bar:
-        upscale.run(upscaler, plan.jobs, say=bar.say, complain=bar.complain, progress=bar.step)
+    made: list[Made] = []
+
+    def done(one: "Made") -> None:
+        made.append(one)
+        bar.say(str(one))
+
+    try:
+        with PictureBar((job.source for job in plan.jobs), "upscaling") as bar:
+            upscale.run(upscaler, plan.jobs, done=done, complain=bar.complain, progress=bar.step)
+    finally:
+        if options.compare and made:
+            _compare(made, options.compare)
+
+
+def _check_page(page: Path, overwrite: bool) -> None:
+    """See, before anything is done, that the page can be written."""
+    if page.suffix.lower() not in (".html", ".htm"):
+        raise UserError(f"--compare: found {page}; allowed is a file ending in .html")
+    if os.path.lexists(page) and not (overwrite and page.is_file()):
+        raise UserError(f"{page}: exists already; name another file, or replace it with --overwrite")
+
+
+def _compare(made: Sequence["Made"], page: Path) -> None:
+    from multiblock.page import before_after
+
+    before_after.page("Before and after", [(one.job.source, one.job.target) for one in made], page)
+    print(f"{page}: {len(made)} picture{'s' if len(made) > 1 else ''} before and after", flush=True)

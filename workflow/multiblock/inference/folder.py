@@ -34,7 +34,7 @@ def upscale_folder(upscaler: Upscaler, images: Path, table: Path, form: str, res
         made = upscale.run(
             upscaler,
             jobs,
-            say=lambda line: log.info("%s", line),
+            done=lambda made: log.info("%s", made),
             complain=lambda line: log.error("multiblock: error: %s", line),
             progress=bar.step,
         )

@@ -92,7 +92,7 @@ def run(
     upscaler: Upscaler,
     jobs: Sequence[Job],
     *,
-    say: Callable[[str], None],
+    done: Callable[[Made], None],
     complain: Callable[[str], None],
     progress: Progress = lambda _: None,
     remark: Remark = at_once,
@@ -100,7 +100,7 @@ def run(
     """Upscale each picture; one that fails does not stop the others.
 
     Args:
-        say: is given a line for each result.
+        done: is given each result.
         complain: is given a line for each picture that failed, which names it.
         progress: is told how far it is.
         remark: is told what is doubtful of a picture.
@@ -119,13 +119,13 @@ def run(
 
         try:
             made.append(_one(upscaler, job, step, remark))
-            say(str(made[-1]))
+            done(made[-1])
         except (UserError, OSError, MemoryError) as error:
             complain(_named(job.source, error))
         progress(left)
     if failed := len(jobs) - len(made):
-        done = "; the others are done" if made else ""
-        raise UserError(f"{failed} of {len(jobs)} picture{'s' if len(jobs) > 1 else ''} failed{done}")
+        others = "; the others are done" if made else ""
+        raise UserError(f"{failed} of {len(jobs)} picture{'s' if len(jobs) > 1 else ''} failed{others}")
     return made
 
 
