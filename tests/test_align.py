@@ -57,7 +57,15 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+LONGER = {"a shift", "a third", "parallax"}
+"""Cases that take seconds and show little more than the others."""
+
+
+def cases(names) -> list:
+    return [pytest.param(name, marks=pytest.mark.slow) if name in LONGER else name for name in names]
+
+
+@pytest.mark.parametrize("case", cases(CASES))
 def test_a_known_displacement_is_found(case):
     name, smaller, moved, taken, kind = CASES[case]
     hr = scene(name, 300, 440) if name == "chelsea" else scene(name)
@@ -75,7 +83,7 @@ def test_a_known_displacement_is_found(case):
     assert outcome.transform.turn == pytest.approx(moved.get("turn", 0), abs=0.05)
 
 
-@pytest.mark.parametrize("scale", [2, 3])
+@pytest.mark.parametrize("scale", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_lr_on_a_coarser_grid_lies_where_training_expects_it(scale):
     hr = scene()
     where = matrix(hr.shape[:2], (165, 180), zoom=2, turn=1, shift=(4, 7))
@@ -175,7 +183,7 @@ UNFIT = {
 }
 
 
-@pytest.mark.parametrize("fault", UNFIT)
+@pytest.mark.parametrize("fault", cases(UNFIT))
 def test_what_does_not_fit_is_refused_with_its_reason(fault):
     spoil, reasons = UNFIT[fault]
     hr = scene()
