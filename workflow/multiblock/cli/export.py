@@ -36,17 +36,20 @@ def run(options: argparse.Namespace) -> None:
     """Read, convert, compare, write."""
     from multiblock.export import command, onnx_file
     from multiblock.model import chain
+    from multiblock.workflow import finished
 
     if options.block is not None and options.form != "authors":
         raise UserError("--block: is for --form authors; an ONNX file holds the whole chain")
-    command.plan(options.weights, options.out, options.form, options.overwrite)
+    file = finished.find(options.weights)
+    command.plan(file, options.out, options.form, options.overwrite)
     if options.form == "onnx":
         onnx_file.check_packages()
-    network = chain.load(options.weights, options.trust_code)
+    network = chain.load(file, options.trust_code)
+    print(finished.about(file), flush=True)
     stated = command.Stated(licence=options.licence, authors=options.author, tags=options.tag)
     say = lambda line: print(line, flush=True)  # noqa: E731
     if options.form == "authors":
-        command.to_authors(network, options.weights, options.out, options.block, stated, say)
+        command.to_authors(network, file, options.out, options.block, stated, say)
     else:
-        enlarge = network.enlargement(options.weights, options.enlarge)
-        command.to_onnx(network, options.weights, options.out, enlarge, stated, say)
+        enlarge = network.enlargement(file, options.enlarge)
+        command.to_onnx(network, file, options.out, enlarge, stated, say)
