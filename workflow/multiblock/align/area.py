@@ -30,6 +30,8 @@ def common(transform: Transform, lr_shape: tuple[int, ...], margin: float, scale
         if (corners >= margin - _NEAR).all() and (corners <= upper + _NEAR).all():
             break
         left, top, right, bottom = left + 1, top + 1, right - 1, bottom - 1
+    if right <= left or bottom <= top:
+        return 0, 0, 0, 0
     tall, wide = (max(0, int(last - first + 1)) // scale * scale for first, last in ((top, bottom), (left, right)))
     return int(top), int(left), tall, wide
 
