@@ -16,7 +16,8 @@ class Limits:
     """Limits that a user may move.
 
     Args:
-        residual: most HR pixels, in the median, that windows lie off, and that the map may be off (two deviations).
+        residual: most HR pixels, in the median, that windows lie off, and that the map may be off (two standard
+            deviations).
         correlation: least correlation of LR and HR.
         moved: most of the windows, as a share, that show something else or lie off.
         overlap: least share of HR that LR has to show.
