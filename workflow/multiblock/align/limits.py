@@ -66,5 +66,8 @@ def against_result(found: Residual, unsure: float, limits: Limits) -> str:
     if not found.correlation >= limits.correlation:
         return f"correlation {found.correlation:.2f}; allowed are {limits.correlation:g} or more"
     if 2 * unsure > limits.residual:  # two standard deviations
-        return f"its place is known to {2 * unsure:.2f} pixels only; allowed are {limits.residual:g}: it has too little detail"
+        return (
+            f"its place is known to {2 * unsure:.2f} pixels only; allowed are {limits.residual:g}: it has too little "
+            "detail"
+        )
     return ""
