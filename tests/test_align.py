@@ -13,10 +13,11 @@ from PIL import Image
 
 from conftest import ROOT
 from multiblock import config
-from multiblock.align import area, brightness, run
+from multiblock.align import area, brightness, limits, run
+from multiblock.align.limits import Limits
 from multiblock.align.pair import Options, Outcome, Photographs, align
 from multiblock.align.resample import sample
-from multiblock.align.residual import residual
+from multiblock.align.residual import Residual, residual
 from multiblock.align.transform import Transform
 from multiblock.cli import main
 from multiblock.data import images, resize
@@ -329,3 +330,9 @@ def test_sixteen_bit_files_stay_so(tmp_path):
     assert command(tmp_path, tmp_path / "out") == 0
     for kind in ("LR", "HR"):
         assert png.Reader(filename=str(tmp_path / "out" / kind / "deep.png")).read()[3]["bitdepth"] == 16
+
+
+def test_a_map_that_may_be_off_is_refused_though_what_can_be_compared_fits():
+    found = Residual(windows=9, median=0.1, p90=0.2, off=0.0, correlation=0.99, detail=0.6)
+    assert limits.against_result(found, 0.1, Limits()) == ""
+    assert "its place is known to 0.70 pixels only" in limits.against_result(found, 0.35, Limits())

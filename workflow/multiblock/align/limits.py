@@ -16,7 +16,8 @@ class Limits:
     """Limits that a user may move.
 
     Args:
-        residual: most HR pixels, in the median, that windows lie off, and that the map may be off.
+        residual: most HR pixels, in the median, that windows lie off, and that the map may be off (two standard
+            deviations).
         correlation: least correlation of LR and HR.
         moved: most of the windows, as a share, that show something else or lie off.
         overlap: least share of HR that LR has to show.
@@ -64,8 +65,9 @@ def against_result(found: Residual, unsure: float, limits: Limits) -> str:
         return f"residual {found.median:.2f} pixels in the median; allowed are {limits.residual:g}"
     if not found.correlation >= limits.correlation:
         return f"correlation {found.correlation:.2f}; allowed are {limits.correlation:g} or more"
-    if unsure > limits.residual:
+    if 2 * unsure > limits.residual:  # two standard deviations
         return (
-            f"its place is known to {unsure:.2f} pixels only; allowed are {limits.residual:g}: it has too little detail"
+            f"its place is known to {2 * unsure:.2f} pixels only; allowed are {limits.residual:g}: it has too little "
+            "detail"
         )
     return ""
