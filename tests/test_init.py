@@ -398,6 +398,7 @@ class TestTheCommand:
     """What is printed, written and refused."""
 
     def test_it_writes_a_config_and_names_what_is_next(self, photos, capsys):
+        Path("Snakefile").touch()
         assert cli.main(["init", "mine", "--hr", "photos"]) == 0
         printed = capsys.readouterr().out.splitlines()
         assert printed[-3:] == [

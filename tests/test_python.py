@@ -223,7 +223,7 @@ class TestEnsembleAndMemory:
         assert np.abs(made[0].permute(1, 2, 0).numpy() - expected).max() < 2e-6
 
     def test_tiles_are_said(self, copying, caplog):
-        copying.upscale(np.zeros((160, 160, 3), np.uint8), memory_gib=0.05)
+        copying.upscale(np.zeros((600, 600, 3), np.uint8), memory_gib=0.05)
         assert "made in tiles for want of memory" in caplog.text
 
     @pytest.mark.parametrize("memory", [0, -1, float("nan"), float("inf")])

@@ -19,7 +19,7 @@ from test_training import run, task
     [
         (["--cores", "1"], Call()),
         (["-n"], Call(plans=True)),
-        (["--cores", "2", "--dry-run", "phase2"], Call(plans=True)),
+        (["--cores", "2", "--dry-run", "phase2"], Call(plans=True, targets=("phase2",))),
         (["--report", "report.html"], Call(looks=True)),
         (["--list-rules"], Call(looks=True)),
         (["--lint"], Call(looks=True)),
@@ -27,7 +27,7 @@ from test_training import run, task
         (["--forcerun", "phase2_1"], Call(forced=("phase2_1",))),
         (["-R", "phase2_1", "phase3_1"], Call(forced=("phase2_1", "phase3_1"))),
         (["-F"], Call(forced=("*",))),
-        (["-f", "phase2_1"], Call(forced=("phase2_1",))),
+        (["-f", "phase2_1"], Call(forced=("phase2_1",), targets=("phase2_1",))),
         (["--no-such-option"], Call()),
     ],
 )

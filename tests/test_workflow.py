@@ -121,7 +121,7 @@ def test_the_terminal_has_few_lines_and_one_for_each_phase(finished):
         assert [line.split()[:3] for line in lines if line.startswith(f"{run}  ")] == [
             [run, str(phases), f"{table.psnr_rgb_composed.iloc[-1]:.3f}"]
         ]
-    assert re.search(r"^results/tiny_comparison\.md +the runs side by side", said, re.MULTILINE)
+    assert re.search(r"^results/tiny_report\.html +the runs side by side", said, re.MULTILINE)
     weights = re.search(r"^multiblock upscale (\S+) photo.jpg", said, re.MULTILINE)
     assert weights and (finished / weights[1]).exists()
     assert lines[-1].startswith("done in ")
