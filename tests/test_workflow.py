@@ -185,6 +185,34 @@ def test_a_joint_phase_is_taken_apart_and_residuals_are_mapped(finished):
 REPORT = {"table": 1, "figures": 1, "page": 1, "compare": 1, "losses": 1, "budget": 1, "study_page": 1}
 
 
+def test_pictures_are_tried_on_what_each_run_ends_with(finished):
+    given = ("--config", "upscale={images: photos}")
+    assert "upscale.images: is missing" in refused(finished, "--nocolor", "upscale")
+    assert "photos: cannot be listed: No such file or directory" in refused(finished, *given)
+    images.write(finished / "photos/a.png", picture(seed=1))
+    images.write(finished / "photos/sub/b.png", picture(30, 20, seed=2))
+    (finished / "photos/clip.mov").touch()
+    assert jobs(finished) == {}
+    assert jobs(finished, *given) == {"upscale_pictures": 2}
+    done = snakemake(finished, "--nocolor", "upscale", *given)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "photos: 1 file is left out, ending in .mov" in done.stderr
+    for run, last in (("phased", 3), ("one_go", 1)):
+        made = finished / "results" / run / "upscaled"
+        assert pd.read_csv(made / "pictures.csv").result.tolist() == ["a.png", "sub/b.png"]
+        weights = finished / f"results/{run}/seed1/phase{last}/weights.safetensors"
+        assert f"seed1/phase{last}/weights.safetensors: phase {last} " in (made / "../logs/upscale.log").read_text()
+        expected = network.load(weights, device="cpu").upscale(picture(seed=1))
+        assert abs(images.read(made / "a.png").astype(int) - expected).max() <= 1
+    assert jobs(finished, *given) == {}
+    assert jobs(finished, "--config", "upscale={images: photos, format: same}") == {"upscale_pictures": 2}
+    images.write(finished / "photos/a.png", picture(seed=3))
+    assert jobs(finished, *given) == {"upscale_pictures": 2}
+    assert jobs(finished) == {}
+    (finished / "photos/a.png").write_text("no picture")
+    assert "photos/a.png: cannot be read as an image" in refused(finished, *given)
+
+
 def test_adding_a_block_runs_only_the_new_phases(finished):
     config = yaml.safe_load((finished / "config.yaml").read_text())
     run = config["runs"]["phased"]
@@ -215,34 +243,6 @@ def refused(folder: Path, *arguments: str) -> str:
     lines = [line for line in (done.stdout + done.stderr).splitlines() if "multiblock: error: " in line]
     assert done.returncode != 0 and len(lines) == 1, done.stdout + done.stderr
     return lines[0]
-
-
-def test_pictures_are_tried_on_what_each_run_ends_with(finished):
-    given = ("--config", "upscale={images: photos}")
-    assert "upscale.images: is missing" in refused(finished, "--nocolor", "upscale")
-    assert "photos: cannot be listed: No such file or directory" in refused(finished, *given)
-    images.write(finished / "photos/a.png", picture(seed=1))
-    images.write(finished / "photos/sub/b.png", picture(30, 20, seed=2))
-    (finished / "photos/clip.mov").touch()
-    assert jobs(finished) == {}
-    assert jobs(finished, *given) == {"upscale_pictures": 2}
-    done = snakemake(finished, "--nocolor", "upscale", *given)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "photos: 1 file is left out, ending in .mov" in done.stderr
-    for run, last in (("phased", 3), ("one_go", 1)):
-        made = finished / "results" / run / "upscaled"
-        assert pd.read_csv(made / "pictures.csv").result.tolist() == ["a.png", "sub/b.png"]
-        weights = finished / f"results/{run}/seed1/phase{last}/weights.safetensors"
-        assert f"seed1/phase{last}/weights.safetensors: phase {last} " in (made / "../logs/upscale.log").read_text()
-        expected = network.load(weights, device="cpu").upscale(picture(seed=1))
-        assert abs(images.read(made / "a.png").astype(int) - expected).max() <= 1
-    assert jobs(finished, *given) == {}
-    assert jobs(finished, "--config", "upscale={images: photos, format: same}") == {"upscale_pictures": 2}
-    images.write(finished / "photos/a.png", picture(seed=3))
-    assert jobs(finished, *given) == {"upscale_pictures": 2}
-    assert jobs(finished) == {}
-    (finished / "photos/a.png").write_text("no picture")
-    assert "photos/a.png: cannot be read as an image" in refused(finished, *given)
 
 
 def test_mistakes_stop_it_before_any_training(pairs):
