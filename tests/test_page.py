@@ -152,6 +152,15 @@ def test_a_run_without_looks_has_no_curve(tmp_path):
     )
 
 
+def test_a_phase_without_iterations_has_a_page_too(tmp_path):
+    """Published weights are such a phase: its history is a head without rows."""
+    made = results(tmp_path)
+    for place in made["phases"].values():
+        pd.read_csv(place / "history.csv").iloc[:0].to_csv(place / "history.csv", index=False)
+    run.page(**made, out=tmp_path / "r.html", small=tmp_path / "s.html")
+    assert "Nothing was recorded." in text_of(tmp_path / "r.html")
+
+
 def test_losses_of_another_kind_leave_a_gap():
     kinds = ["l1", "l1", "l2", "l2", "l1"]
     table = pd.DataFrame({"iteration": range(1, 6), "loss_a": [0.5, 0.4, 0.3, 0.0, 0.1], "kind_a": kinds})

@@ -48,7 +48,7 @@ def _of_seed(folders: Sequence[Path], table: pd.DataFrame) -> pd.DataFrame:
     for number, folder in enumerate(folders, 1):
         record = json.loads((folder / "training.json").read_text(encoding="utf-8"))
         rows = pd.read_csv(folder / "history.csv")
-        rows = rows[np.isfinite(rows.psnr_rgb_validation)]
+        rows = rows[np.isfinite(rows.psnr_rgb_validation.astype(float))]  # no iterations, no type
         share = _share(record["stages"], rows.iteration)
         spent = table[table.phase == str(number)]
         training = float(compute.iteration_seconds(spent).iloc[0])
