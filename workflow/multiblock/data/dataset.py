@@ -162,24 +162,28 @@ def left_out(data: DatasetConfig) -> list[str]:
     sources = (source for split in SPLITS if isinstance(source := getattr(data, split), Mapping))
     keys = ("hr", "lr")
     folders = dict.fromkeys(f for source in sources for key in keys if key in source for f in _folders(source[key]))
-    lines = left_out_of(folders)
-    chosen = (file for folder in folders for file in sorted(visible(folder)) if file.suffix.lower() in images.SUFFIXES)
-    if skipped := [file for file in chosen if is_named(file, data.skip)]:
+    files = _files(folders)
+    lines = not_read(files)
+    if skipped := [file for file in files if file.suffix.lower() in images.SUFFIXES and is_named(file, data.skip)]:
         lines.append(f"data {data.name}: {counted(skipped)} left out by skip (as {skipped[0].name})")
     return lines
 
 
 def left_out_of(folders: Iterable[Path]) -> list[str]:
     """What is said of the files in folders that are not read for their endings: a line an ending."""
-    every = (file for folder in folders for file in sorted(visible(folder)))
-    return not_read([file for file in every if file.suffix.lower() not in images.SUFFIXES])
+    return not_read(_files(folders))
+
+
+def _files(folders: Iterable[Path]) -> list[Path]:
+    return [file for folder in folders for file in sorted(visible(folder))]
 
 
 def not_read(files: Iterable[Path]) -> list[str]:
-    """What is said of files that are not read for their endings: a line an ending."""
+    """What is said of those files that are not read for their endings: a line an ending."""
     others: dict[str, list[Path]] = {}
     for file in files:
-        others.setdefault(file.suffix.lower(), []).append(file)
+        if file.suffix.lower() not in images.SUFFIXES:
+            others.setdefault(file.suffix.lower(), []).append(file)
     return [_left_out(ending, files) for ending, files in others.items()]
 
 

@@ -1,23 +1,18 @@
 """A page of pictures and what a network made of them, for the viewer."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from multiblock.data import images
-from multiblock.page import rendering, viewer
-from multiblock.page.pictures import Pixels, Shown, look
+from multiblock.page import viewer
 
 SIDE = 128
 """Of the place that is looked at first, in pixels: where the two differ the most."""
 
 
-def page(title: str, pairs: Sequence[tuple[Path, Path]], out: Path, limit: int = rendering.LIMIT) -> None:
-    """Write a page that shows each picture beside its result, in sRGB and 8 bits.
-
-    A picture is shown at the size of its result, by bicubic interpolation, so that the two lie over each other. Where
-    all of them would take more than ``limit`` bytes, windows are shown, which the page says.
+def page(title: str, pairs: Sequence[tuple[Path, Path]], out: Path) -> None:
+    """Write a page that shows each picture beside its result, in sRGB and 8 bits; see :func:`viewer.page`.
 
     Args:
         pairs: each picture's file, and its result's.
@@ -25,18 +20,9 @@ def page(title: str, pairs: Sequence[tuple[Path, Path]], out: Path, limit: int =
     Raises:
         UserError: a file cannot be read any more.
     """
-    shown = [_look(*pair) for pair in pairs]
-    text = rendering.within("compare.html.j2", limit, lambda budget: viewer.data(shown, budget), title=title)
-    rendering.write(out, text, limit)
+    viewer.page(title, [(source.name, partial(_read, source, result)) for source, result in pairs], out, side=SIDE)
 
 
-def _look(source: Path, result: Path) -> Shown:
-    def load() -> Pixels:
-        return tuple(pixels for _, pixels in both())
-
-    def both() -> list[tuple[str, np.ndarray]]:
-        # What was converted for the page is not said of the result.
-        read = [(what, images.read(file, lambda *_: None)) for what, file in (("before", source), ("after", result))]
-        return viewer.of_one_size(source.name, read)
-
-    return look(source.name, [label for label, _ in both()], load, False, SIDE)
+def _read(source: Path, result: Path) -> viewer.Pictures:
+    # What was converted for the page is not said of the result.
+    return [(what, images.read(file, lambda *_: None)) for what, file in (("before", source), ("after", result))]

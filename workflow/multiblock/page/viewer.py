@@ -1,6 +1,6 @@
 """The viewer of pictures: its data, and a page that holds nothing else."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,9 @@ from multiblock.data.resize import enlarge
 from multiblock.errors import UserError
 from multiblock.page import rendering
 from multiblock.page.pictures import Pixels, Shown, look, written
+
+Pictures = Sequence[tuple[str, np.ndarray]]
+"""Pictures of one image, each with what it is."""
 
 SIDE = 64
 """Of the places that are looked at first, in pixels, where nothing is said."""
@@ -43,7 +46,7 @@ def _left_out(images: Sequence[Shown], cuts: Sequence[dict[str, Any]], budget: i
 
 def page(
     title: str,
-    images: Sequence[tuple[str, Sequence[tuple[str, np.ndarray]]]],
+    images: Sequence[tuple[str, Pictures | Callable[[], Pictures]]],
     out: Path,
     *,
     target: bool = False,
@@ -54,8 +57,9 @@ def page(
 
     Args:
         title: of the page.
-        images: of each image its name and its pictures, each with what it is: (H, W, 3), uint8, float in [0, 1] or
-            uint16; gray ones (H, W) are shown as RGB. One that is smaller by a whole factor is enlarged by bicubic
+        images: of each image its name and its pictures, or what gives them, so that of many large ones one at a time
+            is in memory. Each comes with what it is: (H, W, 3), uint8, float in [0, 1] or uint16; gray ones (H, W) are
+            shown as RGB. One that is smaller by a whole factor is enlarged by bicubic
             interpolation, which its label then says.
         out: the HTML file.
         target: whether the last picture of each image is what the others should be; then the page says PSNR.
@@ -70,14 +74,18 @@ def page(
     rendering.write(out, text, limit)
 
 
-def _look(name: str, pictures: Sequence[tuple[str, np.ndarray]], target: bool, side: int) -> Shown:
-    if len(pictures) < 2:
-        raise UserError(f"{name}: found {len(pictures)} picture; a comparison needs two or more")
-    labels, pixels = zip(*of_one_size(name, pictures), strict=True)
-    return look(name, labels, lambda: pixels, target, side)
+def _look(name: str, given: Pictures | Callable[[], Pictures], target: bool, side: int) -> Shown:
+    def load() -> list[tuple[str, np.ndarray]]:
+        pictures = given() if callable(given) else given
+        if len(pictures) < 2:
+            raise UserError(f"{name}: found {len(pictures)} picture; a comparison needs two or more")
+        return of_one_size(name, pictures)
+
+    labels = [label for label, _ in load()]
+    return look(name, labels, lambda: tuple(pixels for _, pixels in load()), target, side)
 
 
-def of_one_size(name: str, pictures: Sequence[tuple[str, np.ndarray]]) -> list[tuple[str, np.ndarray]]:
+def of_one_size(name: str, pictures: Pictures) -> list[tuple[str, np.ndarray]]:
     """Pictures as (H, W, 3), uint8, all of the largest one's size.
 
     Raises:

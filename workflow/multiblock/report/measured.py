@@ -119,3 +119,14 @@ def pixels(indices: Iterable[Path]) -> int:
         with index.open(newline="", encoding="utf-8") as file:
             total += sum(int(row["height"]) * int(row["width"]) for row in csv.DictReader(file))
     return total
+
+
+def composed(file: Path, phase: int) -> tuple[float, float]:
+    """PSNR RGB in dB of the test images after a phase, and without a network, from the CSV of its measurements.
+
+    Raises:
+        UserError, OSError, ValueError, AttributeError: it cannot be read as one.
+    """
+    table = read(file)
+    found, _ = means({name: of_phase(table, name) for name in (phase, INPUT)})
+    return found[phase]["psnr_rgb_composed"], found[INPUT]["psnr_rgb_composed"]

@@ -190,8 +190,6 @@ def _measured(file: Path, phase: int | None) -> tuple[float | None, float | None
     if noted is not None and noted != digest_of_result(file):  # trained anew, and not measured yet
         return None, None
     try:
-        rows = measured.read(table)
-        means, _ = measured.means({name: measured.of_phase(rows, name) for name in (phase, measured.INPUT)})
-        return means[phase]["psnr_rgb_composed"], means[measured.INPUT]["psnr_rgb_composed"]
+        return measured.composed(table, phase)
     except (UserError, OSError, ValueError, AttributeError):
         return None, None

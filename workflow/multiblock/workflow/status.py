@@ -237,9 +237,7 @@ def _psnr(file: Path, phase: int) -> tuple[float | None, float | None, list[str]
     if not file.is_file():
         return None, None, []
     try:
-        table = measured.read(file)
-        means, _ = measured.means({name: measured.of_phase(table, name) for name in (phase, measured.INPUT)})
-        return means[phase]["psnr_rgb_composed"], means[measured.INPUT]["psnr_rgb_composed"], []
+        return *measured.composed(file, phase), []
     except (UserError, OSError, ValueError, AttributeError) as error:
         return None, None, [f"psnr.csv cannot be read: {' '.join(str(error).split())}"]
 
