@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from multiblock.page import charts, facts, found, images, maps, plan_picture, rendering, viewer
+from multiblock.page import charts, facts, forms, found, images, plan_picture, rendering
 from multiblock.report import tables
 from multiblock.report.curves import looks
 
@@ -63,28 +63,16 @@ def page(
     }
     drawn = [charts.compute(looks(by_seed, {run: rows}), [run], charts.no_network(phases.values()))]
     drawn += charts.learning(phases)
-    text = rendering.within(
+    forms.write(
         "run.html.j2",
-        rendering.LIMIT,
-        lambda budget: viewer.data(shown, budget),
-        maps=maps.maps(shown),
-        links=links(out, [table, times], phases),
-        elsewhere="",
-        **charts.for_template(drawn, rendering.POINTS),
-        **values,
-    )
-    rendering.write(out, text)
-    light = rendering.within(
-        "run.html.j2",
-        rendering.SMALL,
-        lambda budget: viewer.data(shown, budget, most=2),
-        maps=[],
-        links=[],
+        shown,
+        drawn,
+        out=out,
+        small=small,
         elsewhere=f"{run}/{out.name}",
-        **charts.for_template(drawn, rendering.POINTS_IN_SMALL),
+        links={"links": links(out, [table, times], phases)},
         **values,
     )
-    rendering.write_small(small, light, run, f"{run}/{out.name}")
 
 
 def _stages(records: Mapping[tuple[int, int], facts.Record], seed: int) -> Sequence[tuple[int, Mapping[str, Any]]]:

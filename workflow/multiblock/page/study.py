@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from multiblock.page import charts, facts, found, images, maps, plan_picture, rendering, viewer
+from multiblock.page import charts, facts, forms, found, images, plan_picture, rendering
 from multiblock.page.pictures import Shown
 from multiblock.report import comparison_markdown as said
 from multiblock.report import tables
@@ -81,30 +81,21 @@ def page(
     }
     drawn = [charts.compute(seen, list(runs), compared.validation_input)]
     drawn += charts.losses(losses({name: list(run.seeds.values()) for name, run in runs.items()}), list(runs))
-    text = rendering.within(
+    forms.write(
         "study.html.j2",
-        rendering.LIMIT,
-        lambda budget: viewer.data(shown, budget),
-        maps=maps.maps(shown),
-        links=[{"name": file.name, "href": os.path.relpath(file, out.parent)} for file in files if file.exists()],
-        pages={name: os.path.relpath(out.parent / name / "report.html", out.parent) for name in runs},
-        elsewhere="",
-        **charts.for_template(drawn, rendering.POINTS),
-        **values,
-    )
-    rendering.write(out, text)
-    light = rendering.within(
-        "study.html.j2",
-        rendering.SMALL,
-        lambda budget: viewer.data(shown, budget, most=2),
-        maps=[],
-        links=[],
-        pages={},
+        shown,
+        drawn,
+        out=out,
+        small=small,
         elsewhere=out.name,
-        **charts.for_template(drawn, rendering.POINTS_IN_SMALL),
+        links={
+            "links": [
+                {"name": file.name, "href": os.path.relpath(file, out.parent)} for file in files if file.exists()
+            ],
+            "pages": {name: os.path.relpath(out.parent / name / "report.html", out.parent) for name in runs},
+        },
         **values,
     )
-    rendering.write_small(small, light, study, out.name)
 
 
 def _by_key(run: RunFiles) -> dict[tuple[int, int], Path]:
