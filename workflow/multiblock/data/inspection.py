@@ -1,6 +1,7 @@
 """Check every image of a data set by its header, and sum up in a digest what its arrays depend on."""
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from multiblock.data import images, leaks
@@ -90,12 +91,12 @@ def inspect(data: DatasetConfig, inspection: Inspection, patch: int) -> str:
     return digest.hexdigest()
 
 
-def trained_images(data: DatasetConfig, inspection: Inspection) -> list[str]:
-    """Digests of the HR images that are trained with: those of the train and validation splits."""
+def digests(data: DatasetConfig, inspection: Inspection) -> dict[str, list[str]]:
+    """Digests of the HR images of each split, one an image or window."""
     found = find(data, lambda file: inspection.look(file)[1:])
-    return [inspection.look(item.hr)[0] for split in ("train", "validation") for item in found[split]]
+    return {split: [inspection.look(item.hr)[0] for item in items] for split, items in found.items()}
 
 
-def counted(data: DatasetConfig, inspection: Inspection) -> dict[str, int]:
-    """How many images each split has."""
-    return {split: len(items) for split, items in find(data, lambda file: inspection.look(file)[1:]).items()}
+def trained(images: Mapping[str, Sequence[str]]) -> list[str]:
+    """Those of :func:`digests` that are trained with: of the train and validation splits."""
+    return [*images["train"], *images["validation"]]

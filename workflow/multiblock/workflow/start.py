@@ -15,7 +15,8 @@ from typing import Any
 from multiblock import config as configuration
 from multiblock.config import Study
 from multiblock.data.dataset import left_out
-from multiblock.data.inspection import Inspection, counted, inspect, trained_images
+from multiblock.data.inspection import Inspection, inspect, trained
+from multiblock.data.inspection import digests as digests_of_images
 from multiblock.errors import UserError
 from multiblock.files import Digests, lock
 from multiblock.inference.places import in_folder
@@ -89,10 +90,10 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
         for line in (line for data in study.data.values() for line in left_out(data)):
             say(line)
         images = {name: inspect(data, inspection, study.largest_patch(name)) for name, data in study.data.items()}
-        counts = {name: counted(data, inspection) for name, data in study.data.items()}
-        trained_with = {name: trained_images(data, inspection) for name, data in study.data.items()}
+        found = {name: digests_of_images(data, inspection) for name, data in study.data.items()}
+        counts = {name: {split: len(each) for split, each in splits.items()} for name, splits in found.items()}
         _check_pictures(study, call, inspection)
-        _look_around(study, call, trained_with)
+        _look_around(study, call, {name: trained(splits) for name, splits in found.items()})
         study = _budgets(study, config, call, inspection, gpus or 0, threads)
         layout = Layout(study)
     records = Records(digests, write=not call.looks, say=say, real=layout.real, plans=call.plans)

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from multiblock.config import Study
-from multiblock.data.inspection import Inspection, inspect, trained_images
+from multiblock.data.inspection import Inspection, digests, inspect, trained
 from multiblock.errors import UserError, one_line
 from multiblock.files import Digests, is_held
 from multiblock.model.metadata import digest_of_result
@@ -110,7 +110,7 @@ class _Look:
         self.digests = Digests(self.layout.digests, digest_of_result)
         self.images: dict[str, str] = {}
         self.unseen: dict[str, str] = {}  # data sets whose images cannot be looked at, and why
-        self.trained = {name: trained for name in study.data if (trained := self._trained_images(name))}
+        self.trained = {name: known for name in study.data if (known := self._trained_images(name))}
         self.aside = other_experiments(study, self.trained)
         self.on = Dependencies(study, self.layout, self._images, self.digests.of)
         self.results = Results(study, self.layout, self.on)
@@ -136,7 +136,7 @@ class _Look:
         if not Path(self.layout.data.format(data=data)).is_dir():
             return []
         try:
-            return trained_images(self.study.data[data], Inspection(self.digests))
+            return trained(digests(self.study.data[data], Inspection(self.digests)))
         except (UserError, OSError):  # the same is said where all images are looked at
             return []
 
