@@ -319,7 +319,9 @@ class TestPlan:
         assert "does not count, as `shrink` says" in self.plan(tmp_path, capsys, shrink={"max_iterations": 3})
 
     def test_minutes_are_measured_and_not_kept(self, tmp_path, capsys, monkeypatch):
-        monkeypatch.setattr(time_budget, "measure", lambda study, names, gpus, threads: dict.fromkeys(names, SPEEDS))
+        monkeypatch.setattr(
+            time_budget, "measure_apart", lambda config, names, gpus, threads: dict.fromkeys(names, SPEEDS)
+        )
         run = {name: value for name, value in RUN.items() if name != "budget"}
         printed = self.plan(tmp_path, capsys, "--minutes", "3", runs={"mine": run})
         assert "budget of 3 minutes a seed: iterations x" in printed and "measured now and not kept" in printed

@@ -17,7 +17,7 @@ from multiblock.errors import UserError, one_line
 from multiblock.files import write_text
 from multiblock.plan import CachedSet, Plan
 from multiblock.training.speed_record import Speeds
-from multiblock.workflow.speed import measure, measure_apart
+from multiblock.workflow.speed import measure_apart
 
 log = logging.getLogger(__name__)
 
@@ -166,7 +166,8 @@ def proposed(config: Mapping[str, Any], minutes: float) -> Study:
     cores = len(os.sched_getaffinity(0))
     threads = cores if study.threads == "auto" else min(int(study.threads), cores)
     names, found = opened(study), {}
-    speeds = measure(study, names, gpus=1, threads=threads)
+    # In a process of its own, whose start is one of those that are reckoned; this one has done more than to start.
+    speeds = measure_apart(full, names, gpus=1, threads=threads)
     for name in names:
         run = study.runs[name]
         spent = costs(run, speeds[name], _pixels_if_there(run.data), study.training.validate_every)
