@@ -274,9 +274,9 @@ MORE = [name for name in (*FIRST.values(), "carn_m", "imdn_rtc", "drln_lite1", "
     "name", [*FEW, *(pytest.param(name, marks=pytest.mark.slow) for name in dict.fromkeys(MORE))]
 )  # seconds each
 def test_networks_of_the_zoo(name, tmp_path):
-    options = {**SMALL[zoo.ENTRIES[name].family], **({"channels": 16} if name.startswith("sa_") else {})}
+    options = {**SMALL.get(zoo.ENTRIES[name].family, {}), **({"channels": 16} if name.startswith("sa_") else {})}
     file = weights(tmp_path, zoo.sample(name, **options))
     assert main(["export", str(file), "-o", str(tmp_path / "net.onnx")]) == 0
     with torch.inference_mode():
         wanted = chains.load(file)(to_tensor(picture(23, 18)[None]))[0].permute(1, 2, 0).numpy()
-    assert wanted.std() > 1e-3 and run(tmp_path / "net.onnx", picture(23, 18)) == pytest.approx(wanted, abs=1e-5)
+    assert wanted.std() > 0.01 and run(tmp_path / "net.onnx", picture(23, 18)) == pytest.approx(wanted, abs=1e-5)
