@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from bench import BLOCKS
-from checks import NotHeld, Options, little_memory, needs_gpu, require
+from checks import LeftOut, NotHeld, Options, little_memory, needs_gpu, require
 from feeding import make_images
 from training import task_of, train_task
 
@@ -75,6 +75,20 @@ def two_jobs(options: Options) -> str:
     alone = options.how.device == "cpu" or torch.cuda.device_count() > 1
     require(alone or any("shared with" in reason for reason in reasons), f"neither says that it shares: {reasons}")
     return f"the same bytes; {' / '.join(dict.fromkeys(reasons))}"
+
+
+def two_gpus(options: Options) -> str:
+    """A training that two GPUs share goes the way of one: losses stay together."""
+    if options.how.device == "cuda" and torch.cuda.device_count() < 2:
+        raise LeftOut("there is one GPU here")
+    for processes in (1, 2):
+        keywords = {"precision": "float32", "compile": "never", "processes": processes}
+        record = _record(_train(options, f"in {processes}", keywords, BLOCKS["default"], _SGD))
+        require(record["segments"][-1]["processes"] == processes, "it ran in another number of processes")
+    one, two = (np.array(_losses(options, f"in {processes}")) for processes in (1, 2))
+    apart = float(np.abs(two / one - 1).max())
+    require(apart < 2e-3, f"losses are up to {apart:.2%} apart")
+    return f"losses at most {apart:.1e} apart"
 
 
 def memory_in_training(options: Options) -> str:

@@ -36,6 +36,7 @@ CHECKS: Mapping[str, tuple[str, Callable[[Options], str]]] = {
     "stages": ("compiled across a change of stage", training.change_of_stage),
     "kill": ("kill and resume within a stage", training.kill),
     "two_jobs": ("two jobs on one GPU", training.two_jobs),
+    "two_gpus": ("a phase that two GPUs share", training.two_gpus),
     "feeding": ("patches are the CPU's", pictures.feeding),
     "evaluation": ("evaluation is float32 as IEEE has it", pictures.evaluation),
     "memory_training": ("out of memory in training: one line", training.memory_in_training),

@@ -24,6 +24,7 @@ from multiblock.runtime.device import choose
 from multiblock.training import checkpoint, optimisers
 from multiblock.training.state import State
 from multiblock.training.trainer import Settings, train
+from multiblock.workflow.ranks import Order, together
 
 MCAN, SMALL = BLOCKS["MCAN"], BLOCKS["default"]
 
@@ -61,8 +62,9 @@ def train_task(
     deterministic: bool = False,
     history_every: int = 500,
     checkpoint_seconds: float = 60,
+    processes: int = 1,
 ) -> dict[str, Any]:
-    """Train, and return the record of it."""
+    """Train, and return the record of it; several processes share each batch, on a GPU each where there are any."""
     settings = Settings(
         device=how.device,
         precision=precision,
@@ -74,19 +76,22 @@ def train_task(
         validate_every=10**9,
         source="",
     )
-    device = choose(how.device, precision, 1, how.threads)
     out.mkdir(parents=True, exist_ok=True)
-    train(
-        task,
-        settings,
-        device,
-        inputs=inputs,
-        targets=targets,
-        weights={},
-        out=out,
-        checkpoint_seconds=checkpoint_seconds,
-        memory_gib=MEMORY_GIB,
-    )
+    training: dict[str, Any] = {
+        "task": task,
+        "settings": settings,
+        "inputs": inputs,
+        "targets": targets,
+        "weights": {},
+        "out": out,
+        "checkpoint_seconds": checkpoint_seconds,
+        "memory_gib": MEMORY_GIB,
+    }
+    if processes == 1:
+        train(device=choose(how.device, precision, 1, how.threads), **training)
+    else:
+        place = {"device": how.device, "precision": precision, "gpus": processes, "threads": processes * how.threads}
+        together(Order(**place, log=out / "log", label="", training=training))
     return json.loads((out / "training.json").read_text())
 
 

@@ -55,15 +55,15 @@ def test_the_full_study_is_kept_with_its_header(pairs, tmp_path):
 
 
 def test_checks_of_a_gpu_are_made_and_kept(tmp_path):
-    checks = ["feeding", "evaluation", "large", "published", "memory_inference", "step imdn"]
+    checks = ["feeding", "evaluation", "large", "published", "memory_inference", "step imdn", "two_gpus"]
     done = run(
         "benchmarks/gpu_check.py", *checks, "--device", "cpu", "--quick", "--jobs", "2", "--out", str(tmp_path / "out")
     )
     assert done.returncode == 0, done.stdout + done.stderr
     table = pd.read_csv(tmp_path / "out" / "checks.csv", keep_default_na=False)
     assert table.columns.tolist() == ["check", "verdict", "found", "seconds"]
-    assert table.verdict.tolist() == ["held", "held", "held", "left out", "left out", "held"]
-    assert "4 of 6 held, 2 left out." in done.stdout
+    assert table.verdict.tolist() == ["held", "held", "held", "left out", "left out", "held", "held"]
+    assert "5 of 7 held, 2 left out." in done.stdout
     assert "Machine: " in (tmp_path / "out" / "checks.md").read_text()
 
 

@@ -64,10 +64,10 @@ def test_a_path_with_a_space_ends_in_one_line(monkeypatch):
 def test_lines_of_jobs_that_run_at_once_say_whose_they_are(tmp_path, monkeypatch, capsys):
     wildcards = {"run": "phased", "seed": "2", "phase": "3"}
     monkeypatch.setenv("MULTIBLOCK_PARALLEL", "")
-    assert jobs._label(wildcards) == ""
+    assert jobs.label(wildcards) == ""
     monkeypatch.setenv("MULTIBLOCK_PARALLEL", "yes")
-    assert jobs._label(wildcards) == "[phased, seed 2, phase 3] "
-    with jobs.logged(tmp_path / "log", jobs._label(wildcards)):
+    assert jobs.label(wildcards) == "[phased, seed 2, phase 3] "
+    with jobs.logged(tmp_path / "log", jobs.label(wildcards)):
         logging.getLogger("multiblock.x").info("100 %% of %d", 3)
     logging.getLogger("multiblock").handlers.clear()
     assert capsys.readouterr().err == "[phased, seed 2, phase 3] 100 % of 3\n"

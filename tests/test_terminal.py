@@ -103,7 +103,7 @@ def test_what_is_left_follows_from_what_was_measured():
 
 def test_a_job_tells_how_far_it_is_by_its_log(tmp_path, monkeypatch):
     monkeypatch.setenv(tells.FOLDER, str(tmp_path))
-    assert tells.wanted() and tells.read(tmp_path, "logs/train.log") == {}
+    assert tells.listener("logs/train.log") and tells.read(tmp_path, "logs/train.log") == {}
     handler = tells.Tells("logs/train.log")
     for record in ({"progress": {"done": 3, "of": 7}}, {}):
         handler.handle(logging.makeLogRecord({"msg": "3 of 7", **record}))
@@ -115,7 +115,7 @@ def test_a_job_tells_how_far_it_is_by_its_log(tmp_path, monkeypatch):
 
 def test_a_job_that_nobody_listens_to_goes_on(tmp_path, monkeypatch):
     monkeypatch.setenv(tells.FOLDER, str(tmp_path / "gone"))
-    assert not tells.wanted()
+    assert tells.listener("logs/train.log") is None
     tells.Tells("train.log").handle(logging.makeLogRecord({"msg": "", "progress": {"done": 1, "of": 2}}))
 
 

@@ -79,12 +79,16 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """One phase: the span ``first..last``, how blocks that were never trained start, and the stages."""
+    """One phase: the span ``first..last``, how blocks that were never trained start, and the stages.
+
+    ``gpus`` share the rows of each batch, which changes what is computed by no more than rounding.
+    """
 
     first: int
     last: int
     start: str
     stages: tuple[Stage, ...]
+    gpus: int = 1
 
     @property
     def span(self) -> range:

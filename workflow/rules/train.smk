@@ -22,9 +22,9 @@ for number in PHASES:
             phase=str(number),
         conda:
             ENVIRONMENT
-        threads: started.threads
+        threads: lambda wildcards: started.threads * layout.gpus(wildcards)
         resources:
-            gpu=1,
+            gpu=lambda wildcards: layout.gpus(wildcards),
         params:
             task=lambda wildcards: asdict(on.task(wildcards)),
             settings=on.settings,

@@ -4,9 +4,10 @@ from multiblock.config import load
 from multiblock.plan import Task
 from multiblock.training.clock import process_start
 from multiblock.training.record import check_phases
-from multiblock.training.trainer import Settings, train
+from multiblock.training.trainer import Settings
 from multiblock.workflow.check import check_once
-from multiblock.workflow.jobs import device_of, job, weights_by_phase
+from multiblock.workflow.jobs import job, weights_by_phase
+from multiblock.workflow.ranks import train
 
 with job(snakemake) as needed:
     if needed:
@@ -16,9 +17,10 @@ with job(snakemake) as needed:
         if snakemake.config["training"]["below_input"] == "stop":
             check_phases(map(Path, snakemake.input.weights))
         train(
-            Task.from_dict(snakemake.params.task),
-            Settings(**snakemake.params.settings),
-            device_of(snakemake),
+            snakemake,
+            asked=study.runs[wildcards.run].plan.phase(int(wildcards.phase)).gpus,
+            task=Task.from_dict(snakemake.params.task),
+            settings=Settings(**snakemake.params.settings),
             inputs=Path(snakemake.input.images[0]).parent,
             targets=Path(snakemake.input.hr[0]).parent,
             weights=weights_by_phase(snakemake.input.weights),

@@ -33,7 +33,8 @@ def plan(run: Mapping[str, Any], place: str, scale: int, full: Mapping[str, Any]
     chain = tuple(block(one, full, asked) for one, asked in zip(run["chain"], scales, strict=False))
     as_written = "equal_to" in run or ("budget" in run and budget_counts(full))
     phases = tuple(
-        _phase(phase, ("runs", name, "plan", number), full, as_written) for number, phase in enumerate(run["plan"])
+        _phase({"gpus": run["gpus"], **phase}, ("runs", name, "plan", number), full, as_written)
+        for number, phase in enumerate(run["plan"])
     )
     try:
         made = Plan(blocks=chain, phases=phases)
@@ -90,6 +91,7 @@ def _phase(phase: Mapping[str, Any], place: tuple[Any, ...], full: Mapping[str, 
             _stage(stage, key(*where, number), full, range(first, last + 1), as_written)
             for number, stage in enumerate(stages)
         ),
+        gpus=phase["gpus"],
     )
 
 

@@ -32,6 +32,7 @@ class Sampler:
         targets: HR, with the same images, ``scale`` times as large.
         device: where batches are wanted.
         resident: whether the pixels are kept on the device; None keeps them on a GPU if they fit.
+        rows: the rows of each batch that are wanted, where several processes share it.
 
     Raises:
         UserError: the two sets do not hold the same images in the right sizes.
@@ -46,6 +47,7 @@ class Sampler:
         phase: int,
         device: torch.device = _CPU,
         resident: bool | None = None,
+        rows: slice = slice(None),
     ) -> None:
         if len(inputs) != len(targets):
             raise UserError(f"{inputs.array}: holds {len(inputs)} images; {targets.array} holds {len(targets)}")
@@ -57,7 +59,7 @@ class Sampler:
                 )
         self._scale = scale
         self._key = (seed, phase)
-        self._count = len(inputs)
+        self._count, self._rows = len(inputs), rows
         sizes = [(low.height, low.width) for low in inputs.entries]
         self._heights, self._widths = np.array(sizes, np.int64).reshape(-1, 2).T
         self._offsets = [np.array([entry.offset for entry in images.entries], np.int64) for images in (inputs, targets)]
@@ -84,7 +86,7 @@ class Sampler:
 
     def draw(self, iteration: int, size: int, patch: int, augment: str = "all") -> Drawn:
         """What :meth:`patches` makes batch number ``iteration`` from; all that is random is in it."""
-        draws = np.random.default_rng((*self._key, iteration)).random((size, 5)).T
+        draws = np.random.default_rng((*self._key, iteration)).random((size, 5))[self._rows].T
         number = (draws[0] * self._count).astype(np.int64)
         width = self._widths[number]
         top = (draws[1] * (self._heights[number] - patch + 1)).astype(np.int64)

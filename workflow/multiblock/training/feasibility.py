@@ -54,21 +54,24 @@ class Feasibility:
         self._done: set[str] = set()
         self._networks: dict[str, nn.Module] = {}
 
-    def check(self, tasks: Sequence[Task], names: Sequence[str], place: str) -> None:
+    def check(self, tasks: Sequence[Task], names: Sequence[str], place: str, gpus: Sequence[int] = ()) -> None:
         """Check the phases of a run, in order.
 
         Args:
             tasks: one of each phase.
             names: what the config calls the blocks of the chain.
             place: what an error names the run's phases by, such as ``runs.default.plan``.
+            gpus: how many each phase is trained on; one, where it is not said.
 
         Raises:
             UserError: the first thing that is wrong, with run, phase and key.
         """
         with torch.random.fork_rng(devices=[]), torch.no_grad():
-            for task in tasks:
+            for task, processes in zip(tasks, gpus or [1] * len(tasks), strict=True):
                 try:
                     self._phase(task, names)
+                    if processes > 1:
+                        self._can_be_shared(task, names, processes)
                 except UserError as error:
                     raise UserError(f"{place}, phase {task.phase}{error}") from None
 
@@ -81,6 +84,16 @@ class Feasibility:
         self._once("", _start, replace(task, seed=0, phase=0, stages=()))
         for number, stage in enumerate(task.stages, 1):
             self._stage(task, stage, names, f", stage {number}")
+
+    def _can_be_shared(self, task: Task, names: Sequence[str], gpus: int) -> None:
+        """See that no result depends on which rows of a batch are computed together."""
+        for index in range(task.first - 1, task.last):
+            block = task.blocks[index]
+            if any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in self._network(block, "").modules()):
+                raise UserError(
+                    f", gpus: found {gpus}; blocks.{names[index]} ({block.network}) has batch norms, which would take "
+                    "the means of each process's rows in place of the batch's; allowed is 1"
+                )
 
     def _stage(self, task: Task, stage: Stage, names: Sequence[str], where: str) -> None:
         scale = 1

@@ -8,16 +8,17 @@ COLUMNS = ("iteration", "stage", "lr", "loss", "psnr_rgb_validation", "gradient_
 
 
 class History:
-    """Append rows to ``file``.
+    """Append rows to ``file``; None keeps them in ``text`` alone.
 
     Args:
         text: what the history was at the checkpoint to go on from; whatever the file held goes. Empty begins anew.
     """
 
-    def __init__(self, file: Path, text: str = "") -> None:
+    def __init__(self, file: Path | None, text: str = "") -> None:
         self._file = file
         self.text = text or _line(COLUMNS)
-        file.write_text(self.text, encoding="utf-8")
+        if file:
+            file.write_text(self.text, encoding="utf-8")
 
     def add(self, iteration: int, stage: int, lr: float, loss: float, psnr: float | None, norm: float) -> None:
         """One row.
@@ -32,8 +33,9 @@ class History:
         """
         row = _line((iteration, stage, lr, f"{loss:.8g}", "" if psnr is None else f"{psnr:.5f}", f"{norm:.6g}"))
         self.text += row
-        with self._file.open("a", encoding="utf-8") as opened:
-            opened.write(row)
+        if self._file:
+            with self._file.open("a", encoding="utf-8") as opened:
+                opened.write(row)
 
 
 def _line(row: tuple[object, ...]) -> str:

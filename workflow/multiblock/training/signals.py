@@ -1,9 +1,15 @@
 """Stop training in good order when asked to."""
 
+import os
+import select
 import signal
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+from multiblock.files import is_running
 
 
 class Stopped(Exception):
@@ -40,3 +46,18 @@ class StopRequest:
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+
+def end_with(process: int) -> None:
+    """Ask this process to stop (SIGTERM) once another one has ended."""
+    threading.Thread(target=_watch, args=(process,), daemon=True).start()
+
+
+def _watch(process: int) -> None:
+    """Wait until a process has ended; where the system cannot tell, look every second."""
+    try:
+        select.select([os.pidfd_open(process)], [], [])  # readable once the process has ended
+    except (OSError, AttributeError):
+        while is_running(process):
+            time.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -37,16 +37,24 @@ class Step:
         Returns:
             The loss and the norm of the gradient before it is clipped, (2,), on the device.
         """
+        return self.limited(self.backward(batch, target))
+
+    def backward(self, batch: Tensor, target: Tensor) -> Tensor:
+        """The first half of it: the gradients as they are. Returns the loss, one value."""
         self.optimiser.zero_grad(set_to_none=True)
         with self._device.autocast():
             made = self.forward(self._execution.to_layout(batch))
         loss = self._objective(made, self._execution.to_layout(target))
         loss.backward()
+        return loss.detach()
+
+    def limited(self, loss: Tensor) -> Tensor:
+        """The second half: the norm of the gradients, which are then clipped. Returns the loss with the norm, (2,)."""
         trained = [p for p in self.span.parameters() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm([p.grad for p in trained if p.grad is not None])
         if self._clip is not None:
             torch.nn.utils.clip_grads_with_norm_(trained, self._clip, norm)
-        return torch.stack([loss.detach(), norm])
+        return torch.stack([loss, norm])
 
     def _objective(self, made: Tensor | list[Tensor], target: Tensor) -> Tensor:
         """The loss of the last block's output; with intermediate ones, plus the weighted losses of those before it."""

@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -29,6 +30,7 @@ from multiblock.training.freezing import Trained
 from multiblock.training.history import History
 from multiblock.training.key import key
 from multiblock.training.progress import Progress, duration
+from multiblock.training.ranks import ALONE, Ranks
 from multiblock.training.record import below_input, record, versions
 from multiblock.training.signals import Stopped, StopRequest
 from multiblock.training.start import starting_chain
@@ -80,6 +82,7 @@ def train(
     lr: Path | None = None,
     about: Provenance | None = None,
     begun: float | None = None,
+    ranks: Ranks = ALONE,
 ) -> None:
     """Train one phase and write ``weights.safetensors``, ``history.csv`` and ``training.json`` into ``out``.
 
@@ -96,6 +99,7 @@ def train(
         lr: folder of LR_0, to say how the phase does beside no network.
         about: what is known of the weights before they are trained, for their file.
         begun: the time, of ``time.monotonic``, from which on the start counts; else this call.
+        ranks: the processes that train the phase together; each of them calls this.
 
     Raises:
         UserError: files that do not fit the task or one another, a loss or a gradient that is not finite, or another
@@ -103,21 +107,28 @@ def train(
         SystemExit: a signal asked for a stop; a checkpoint was written before.
     """
     clock = Clock(begun)
-    with lock(out, "training", wait=_LOCK_SECONDS):
-        trainer = Trainer(task, settings, device, weights, clock)
+    with lock(out, "training", wait=_LOCK_SECONDS) if ranks.first else nullcontext():
+        trainer = Trainer(task, settings, device, weights, clock, ranks)
         trainer.read(inputs, targets, lr, memory_gib)
         trainer.resume(out, weights)
         trainer.run(checkpoint_seconds)
-        trainer.finish(about or Provenance())
+        if ranks.first:
+            trainer.finish(about or Provenance())
 
 
 class Trainer:
     """The training of one phase; :func:`train` calls its methods from top to bottom."""
 
     def __init__(
-        self, task: Task, settings: Settings, device: Device, weights: Mapping[int, Path], clock: Clock
+        self,
+        task: Task,
+        settings: Settings,
+        device: Device,
+        weights: Mapping[int, Path],
+        clock: Clock,
+        ranks: Ranks = ALONE,
     ) -> None:
-        self.task, self.settings, self.device, self.clock = task, settings, device, clock
+        self.task, self.settings, self.device, self.clock, self.ranks = task, settings, device, clock, ranks
         make_deterministic(settings.deterministic)
         self.chain = starting_chain(task, weights)
         self.span = self.chain.part(task.first, task.last).train()
@@ -129,15 +140,18 @@ class Trainer:
         train = ImageSet(inputs / "train.npy"), ImageSet(targets / "train.npy")
         looked_at = ImageSet(inputs / "validation.npy"), ImageSet(targets / "validation.npy")
         self.data = [images.digest for images in (*train, *looked_at)]
-        self.sampler = Sampler(*train, self.span.scale, self.task.seed, self.task.phase, self.device.device)
+        seed, phase = self.task.seed, self.task.phase
+        self.sampler = Sampler(*train, self.span.scale, seed, phase, self.device.device, rows=self.ranks.rows)
         self.validation = Validation(*looked_at, lr, memory_gib)
-        log.info("phase %d trains %s on %d images of %s", self.task.phase, _blocks(self.task), len(train[0]), inputs)
+        log.info("phase %d trains %s on %d images of %s", phase, _blocks(self.task), len(train[0]), inputs)
 
     def resume(self, out: Path, weights: Mapping[int, Path]) -> None:
         """Go on from the checkpoint of the same training, if there is one; say what was derived."""
         self.out = out
-        self.working = checkpoint.working_folder(out, key(self.task, asdict(self.settings), self.data, weights))
+        identity = key(self.task, asdict(self.settings), self.data, weights)
+        self.working = self.ranks.from_first(lambda: checkpoint.working_folder(out, identity))
         self.state = state = checkpoint.load(self.working)
+        self.ranks.meet()  # all have read it before the first one writes there
         self.device = _as_begun(self.device, state.about)
         if state.step:
             self.span.blocks.load_state_dict(state.weights)
@@ -146,7 +160,7 @@ class Trainer:
         if state.average:
             self.average = Average(self.span)
             self.average.load(state.average)
-        self.history = History(self.working / "history.csv", state.history)
+        self.history = History(self.working / "history.csv" if self.ranks.first else None, state.history)
         self.step: Step | None = None
         self.gradients: Callable[..., torch.Tensor] | None = None
         self.frozen: list[str] = []
@@ -181,13 +195,15 @@ class Trainer:
         saved, pause = time.monotonic(), checkpoint_seconds
         with StopRequest() as stop, Progress(task, state.step) as progress:
             while True:
-                stop_requested = stop.signal  # once, so that a signal that comes later is for the next round
-                saves = time.monotonic() - saved > pause or state.step == task.iterations
+                # Once a round, so that a signal that comes later is for the next one; and together, as all must stop at
+                # the same iteration: whoever is asked to, and when the first one's clock says that it saves.
+                due_to_save = time.monotonic() - saved > pause or state.step == task.iterations
+                saves, stop_requested = self.ranks.largest(due_to_save and self.ranks.first, stop.signal or 0)
                 due = state.recorded < state.step and self._is_due()
                 if due or saves or stop_requested:  # a GPU is waited for as seldom as possible
                     self._check_pending()
                 if due and not stop_requested and not self._bookkeeping(stop, progress):
-                    stop_requested = stop.signal
+                    stop_requested = stop.signal or signal.SIGTERM
                 if state.step and (saves or stop_requested):
                     self.clock.lap("iterations")
                     self._save()
@@ -195,7 +211,7 @@ class Trainer:
                     pause = max(checkpoint_seconds, self.clock.lap("checkpoints") * (1 / _SAVING_SHARE - 1))
                     saved = time.monotonic()
                 if stop_requested and state.recorded < task.iterations:
-                    progress.stopped(state.step, stop_requested.name)
+                    progress.stopped(state.step, signal.Signals(stop_requested).name)
                     sys.exit(1)
                 if state.step == task.iterations:
                     return
@@ -263,13 +279,21 @@ class Trainer:
     def _prepare(self, stage: Stage, drawn: Drawn) -> None:
         """Compile, or not, and record, or not, for the clamps and frozen parts that are set."""
         assert self.step
-        step, sampler, self.gradients = self.step, self.sampler, None
-        step.forward = self.execution.forward(self.span, self.device, stage)
+        step, sampler, ranks, self.gradients = self.step, self.sampler, self.ranks, None
+        own = replace(stage, batch=ranks.share(stage.batch))
+        step.forward = self.execution.forward(self.span, self.device, own)
 
         def gradients(low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
             return step.gradients(*sampler.patches((low, high), stage.patch))
 
-        self.gradients = self.execution.recorded(gradients, self.span, self.device, drawn)
+        def backward(low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
+            return step.backward(*sampler.patches((low, high), stage.patch))
+
+        if ranks.count == 1:
+            self.gradients = self.execution.recorded(gradients, self.span, self.device, drawn)
+        else:  # what the processes say to one another is not recorded
+            recorded, weights = self.execution.recorded(backward, self.span, self.device, drawn), self.span.parameters
+            self.gradients = lambda *drawn: step.limited(ranks.average(recorded(*drawn), weights(), stage.batch))
         self.state.segments[-1].update(self.execution.fields())
 
     def _bookkeeping(self, stop: StopRequest, progress: Progress) -> bool:
@@ -281,10 +305,8 @@ class Trainer:
         self.clock.lap("iterations")
         psnr = None
         if self._looks():
-            try:
-                with self._averaged(), stop.at_once():  # what a stop interrupts here is done after the restart
-                    psnr = self.validation.psnr(self.span, self.device)
-            except Stopped:
+            psnr = self.ranks.from_first(lambda: self._validated(stop))
+            if psnr is None:
                 self.clock.lap("validation")
                 return False
         progress.looked(self.clock.lap("validation"))
@@ -300,6 +322,14 @@ class Trainer:
                 with self._averaged():
                     state.note_best(psnr, self.span.blocks.state_dict())
         return True
+
+    def _validated(self, stop: StopRequest) -> float | None:
+        """PSNR of the validation images; None where a stop interrupts it: it is done after the restart."""
+        try:
+            with self._averaged(), stop.at_once():
+                return self.validation.psnr(self.span, self.device)
+        except Stopped:
+            return None
 
     def _averaged(self) -> AbstractContextManager[None]:
         """The weights that are validated and kept within this context: their average, where the stage has one."""
@@ -324,6 +354,8 @@ class Trainer:
         self.pending.clear()
 
     def _save(self) -> None:
+        if not self.ranks.first:
+            return
         state = self.state
         state.weights, state.random = self.span.blocks.state_dict(), random_states()
         state.optimiser = self.step.optimiser.state_dict() if self.step else state.optimiser
@@ -340,11 +372,12 @@ class Trainer:
             "to": state.step,
             **self.device.fields(),
             **self.execution.fields(),
+            "processes": self.ranks.count,
             "versions": versions(),
             "seconds": self.clock.spent,
         }
-        for what in ("device", "threads", "versions"):
-            before = state.segments[-1][what] if state.segments else segment[what]
+        for what in ("device", "threads", "processes", "versions"):
+            before = state.segments[-1].get(what, 1) if state.segments else segment[what]
             if before != segment[what]:
                 log.warning(
                     "it began with %s %s and goes on with %s: sums are rounded otherwise, which grows; the weights "

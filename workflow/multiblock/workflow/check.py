@@ -42,7 +42,8 @@ def check(study: Study) -> str:
     check_installed(study)
     feasibility = Feasibility()
     for run in study.runs.values():
-        feasibility.check([run.plan.task(number, 0) for number in run.plan.numbers], run.chain, f"runs.{run.name}.plan")
+        tasks, gpus = [run.plan.task(number, 0) for number in run.plan.numbers], [one.gpus for one in run.plan.phases]
+        feasibility.check(tasks, run.chain, f"runs.{run.name}.plan", gpus)
         phases += len(run.plan.phases)
     seconds = time.monotonic() - began
     fits = "blocks, parts, optimisers, losses and files of weights fit"
@@ -64,7 +65,11 @@ def check_once(study: Study) -> None:
         tasks = [run.plan.task(number, 0) for number in run.plan.numbers]
         files = sorted({file for task in tasks for file in task.files if Path(file).is_file()})
         own = sorted({block.network for block in run.plan.blocks if block.network.endswith(".py")})
-        parts += [repr(tasks), *(f"{file} {Path(file).stat().st_mtime_ns}" for file in files + own)]
+        parts += [
+            repr(tasks),
+            repr([phase.gpus for phase in run.plan.phases]),
+            *(f"{file} {Path(file).stat().st_mtime_ns}" for file in files + own),
+        ]
     key = hashlib.blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()
     try:
         known = memory.read_text(encoding="utf-8").splitlines()

@@ -2,18 +2,14 @@
 
 import logging
 import os
-import select
-import signal
 import sys
-import threading
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multiblock.errors import UserError, one_line
-from multiblock.files import is_running
+from multiblock.training.signals import end_with
 from multiblock.workflow import tells
 from multiblock.workflow.records import Record
 
@@ -48,7 +44,7 @@ def job(snakemake: Any) -> Iterator[bool]:
     Yields whether there is work to do: not where the result is there already, made of just what it is to be made of.
     The process ends with the job.
     """
-    with logged(Path(snakemake.log[0]), _label(snakemake.wildcards)):
+    with logged(Path(snakemake.log[0]), label(snakemake.wildcards)):
         depends = snakemake.input.depends
         record = Record(Path(depends), (file for file in snakemake.input if file != depends), snakemake.output)
         forced = not {"*", snakemake.rule}.isdisjoint(os.environ.get(_FORCED, "").split())
@@ -61,10 +57,10 @@ def job(snakemake: Any) -> Iterator[bool]:
         else:
             yield True
             record.note(_versions())
-    _leave()
+    leave()
 
 
-def _leave() -> None:
+def leave() -> None:
     """End this process without taking its modules apart, which takes PyTorch 0.4 s a job; all files are closed."""
     logging.shutdown()
     sys.stdout.flush()
@@ -72,7 +68,7 @@ def _leave() -> None:
     os._exit(0)
 
 
-def _label(wildcards: Any) -> str:
+def label(wildcards: Any) -> str:
     """What lines on the terminal begin with where several jobs write there: run, seed and phase."""
     if not os.environ.get(_PARALLEL):
         return ""
@@ -89,22 +85,9 @@ def logged(file: Path, label: str = "") -> Iterator[None]:
     Args:
         label: what each line on the terminal begins with.
     """
-    logging.raiseExceptions = False  # a log file on a full disk is not worth a traceback
-    logger = logging.getLogger("multiblock")
-    terminal = logging.StreamHandler()
-    logger.setLevel(logging.INFO)
-    logger.handlers = [terminal]
-    told = tells.Tells(file) if tells.wanted() else None
+    logger, told = logging.getLogger("multiblock"), tells.listener(file)
     try:
-        logger.addHandler(logging.FileHandler(file, encoding="utf-8"))
-        for handler in logger.handlers:
-            handler.setLevel(logging.INFO)
-            handler.setFormatter(logging.Formatter("%(message)s"))
-        terminal.setFormatter(logging.Formatter(f"{label.replace('%', '%%')}%(message)s"))
-        if told:
-            terminal.addFilter(_is_for_a_person)
-            logger.setLevel(logging.DEBUG)
-            logger.addHandler(told)
+        open_log(file, label, told)
         _end_with_workflow()
         yield
     except (UserError, OSError) as error:
@@ -117,6 +100,24 @@ def logged(file: Path, label: str = "") -> Iterator[None]:
         if told:
             told.ended("stop")
         sys.exit(130)
+
+
+def open_log(file: Path, label: str, told: tells.Tells | None) -> None:
+    """Log to the terminal and to ``file`` from now on; and to who listens."""
+    logging.raiseExceptions = False  # a log file on a full disk is not worth a traceback
+    logger = logging.getLogger("multiblock")
+    terminal = logging.StreamHandler()
+    logger.setLevel(logging.INFO)
+    logger.handlers = [terminal]
+    logger.addHandler(logging.FileHandler(file, encoding="utf-8"))
+    for handler in logger.handlers:
+        handler.setLevel(logging.INFO)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+    terminal.setFormatter(logging.Formatter(f"{label.replace('%', '%%')}%(message)s"))
+    if told:
+        terminal.addFilter(_is_for_a_person)
+        logger.setLevel(logging.DEBUG)
+        logger.addHandler(told)
 
 
 def _is_for_a_person(record: logging.LogRecord) -> bool:
@@ -149,17 +150,7 @@ def _end_with_workflow() -> None:
         return
     if (ancestors := _ancestors()) and int(process) not in ancestors:
         raise UserError("the Snakemake that started this job is gone")
-    threading.Thread(target=_watch, args=(int(process),), daemon=True).start()
-
-
-def _watch(process: int) -> None:
-    """Ask for a stop once a process has ended; where the system cannot tell, look every second."""
-    try:
-        select.select([os.pidfd_open(process)], [], [])  # readable once the process has ended
-    except (OSError, AttributeError):
-        while is_running(process):
-            time.sleep(1)
-    os.kill(os.getpid(), signal.SIGTERM)
+    end_with(int(process))
 
 
 def _ancestors() -> list[int]:

@@ -42,6 +42,10 @@ class Layout:
         """The run of a job."""
         return self.study.runs[wildcards.run]
 
+    def gpus(self, wildcards: Any) -> int:
+        """How many GPUs a phase asks for."""
+        return self.run(wildcards).plan.phase(int(wildcards.phase)).gpus
+
     def own_folder(self, run: str, seed: int, phase: int) -> Path:
         """Where a reader finds a phase of a run: its folder, or a link to that of the phase's owner."""
         return Path(self.phase.format(run=run, seed=seed, phase=phase))

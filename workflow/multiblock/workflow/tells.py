@@ -54,9 +54,9 @@ class Tells(logging.Handler):
             pass
 
 
-def wanted() -> bool:
-    """Whether somebody listens."""
-    return bool(os.environ.get(FOLDER)) and Path(os.environ[FOLDER]).is_dir()
+def listener(log: str | Path) -> Tells | None:
+    """What takes the records of the job with that log file; None where nobody listens."""
+    return Tells(log) if os.environ.get(FOLDER) and Path(os.environ[FOLDER]).is_dir() else None
 
 
 def read(folder: Path, log: str) -> dict[str, Any]:

@@ -1,0 +1,339 @@
+"""A phase that several processes train: two on the CPU, which say to one another what GPUs would."""
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+import yaml
+
+from conftest import ROOT
+from multiblock import config
+from multiblock.data.imageset import ImageSet
+from multiblock.data.sampler import Sampler
+from multiblock.errors import UserError
+from multiblock.plan import Plan
+from multiblock.training.ranks import ALONE, Ranks
+from multiblock.workflow import ranks
+from multiblock.workflow.check import check
+from once import once
+from test_plan import phase
+from test_training import SETTINGS, SPEC, same, stage
+
+DRIVER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from multiblock.workflow import jobs, ranks
+from test_ranks import training, snakemake
+out = Path({out!r})
+with jobs.logged(out / "log"):
+    ranks.train(snakemake(out, {gpus}), asked=2, **training(Path({arrays!r}), out))
+"""
+
+
+def snakemake(out: Path, gpus: int) -> SimpleNamespace:
+    """What a job of the workflow is given."""
+    return SimpleNamespace(
+        log=[out / "log"],
+        wildcards={"run": "one", "seed": "5", "phase": "1"},
+        config={"device": "cpu", "precision": "float32"},
+        resources={"gpu": gpus},
+        threads=gpus,
+    )
+
+
+def training(arrays: Path, out: Path) -> dict:
+    """A training of two stages with batches of three, so that the shares of two processes differ."""
+    stages = (
+        stage(iterations=150, lr=5e-3, batch=3, patch=16, clamp=False, optimiser="adam", clip=1.0, ema=0.9),
+        stage(iterations=100, lr=1e-3, batch=3, patch=16, schedule=PLATEAU),
+    )
+    one = replace(phase("1"), stages=stages)
+    return {
+        "task": Plan(blocks=(SPEC,), phases=(one,)).task(1, seed=5),
+        "settings": SETTINGS,
+        "inputs": arrays / "LR",
+        "targets": arrays / "HR",
+        "weights": {},
+        "out": out,
+        "checkpoint_seconds": 1e-9,
+        "memory_gib": 4,
+    }
+
+
+PLATEAU = {"kind": "plateau", "factor": 0.5, "patience": 1}
+
+
+def started(arrays: Path, out: Path, gpus: int = 2) -> subprocess.Popen:
+    out.mkdir(exist_ok=True)
+    code = DRIVER.format(tests=str(Path(__file__).parent), arrays=str(arrays), out=str(out), gpus=gpus)
+    return subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def trained(arrays: Path, out: Path, gpus: int = 2) -> Path:
+    """A training to its end."""
+    process = started(arrays, out, gpus)
+    said = process.communicate()[1]
+    assert process.returncode == 0, said
+    return out
+
+
+@pytest.fixture
+def whole(arrays, tmp_path, tmp_path_factory) -> Path:
+    """The training in two processes that nothing interrupts."""
+    return once(tmp_path_factory, "two-processes", lambda folder: trained(arrays, folder), tmp_path / "whole")
+
+
+def processes_of(parent: int) -> list[int]:
+    """Those that a process has started to train, in the order of their ranks."""
+    words = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            above = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            line = (entry / "cmdline").read_text().split("\0")
+        except OSError:
+            continue
+        if above == parent and "multiblock.workflow.ranks" in line:
+            words[int(line[-2])] = int(entry.name)
+    return [process for _, process in sorted(words.items())]
+
+
+def in_the_middle(arrays: Path, out: Path) -> tuple[subprocess.Popen, list[int]]:
+    """A training that has a checkpoint; and its processes."""
+    process = started(arrays, out)
+    while not list(out.glob("working-*/*.pt")):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    return process, processes_of(process.pid)
+
+
+def gone(processes: list[int], within: float = 20) -> bool:
+    end = time.monotonic() + within
+    while any(Path(f"/proc/{process}").exists() for process in processes):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def history(folder: Path) -> list[dict[str, float]]:
+    with (folder / "history.csv").open() as file:
+        return [{name: float(value or "nan") for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def test_each_has_its_rows_of_the_same_batch(arrays):
+    sets = ImageSet(arrays / "LR" / "train.npy"), ImageSet(arrays / "HR" / "train.npy")
+    whole = Sampler(*sets, 1, 5, 1).batch(3, 5, 16)
+    for rank in range(3):
+        own = Ranks(rank, 3)
+        mine = Sampler(*sets, 1, 5, 1, rows=own.rows).batch(3, 5, 16)
+        assert all(torch.equal(a, b[rank::3]) for a, b in zip(mine, whole, strict=True))
+        assert own.share(5) == len(mine[0]) == (2, 2, 1)[rank]
+
+
+def test_alone_nothing_is_said():
+    loss, weight = torch.tensor(2.0), torch.nn.Parameter(torch.ones(2))
+    weight.grad = torch.tensor([1.0, 3.0])
+    assert ALONE.average(loss, [weight], 4) == 2 and weight.grad.tolist() == [1, 3]
+    assert ALONE.first and ALONE.share(4) == 4
+    assert (ALONE.largest(3, 0), ALONE.from_first(lambda: "one"), ALONE.all("one")) == ([3, 0], "one", ["one"])
+
+
+def test_two_go_the_way_of_one_and_a_killed_one_costs_nothing(arrays, whole, tmp_path):
+    two, one = whole, trained(arrays, tmp_path / "one", gpus=1)
+    assert "the job was given 1" in (one / "log").read_text()
+    for mine, other in zip(history(two), history(one), strict=True):
+        assert mine == pytest.approx(other, rel=2e-3, abs=1e-3, nan_ok=True)
+    assert history(two)[0] == pytest.approx(history(one)[0], rel=1e-5, nan_ok=True)
+    (segment,) = json.loads((two / "training.json").read_text())["segments"]
+    assert (segment["processes"], segment["threads"]) == (2, 1)
+    # The second of them is killed, and the first has to end with it.
+    process, both = in_the_middle(arrays, tmp_path / "killed")
+    os.kill(both[1], signal.SIGKILL)
+    said = process.communicate()[1]
+    assert process.returncode == 1 and gone(both)
+    assert len(re.findall("multiblock: error", said)) == 1 and "Traceback" not in said
+    assert "process 2 of 2 of the training was ended by SIGKILL" in said and "the same command goes on" in said
+    assert same(trained(arrays, tmp_path / "killed"), two)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("whom", ["the first", "the job", "all"])
+def test_whoever_is_killed_the_others_end_and_the_same_command_goes_on(arrays, whole, tmp_path, whom):
+    out = tmp_path / "killed"
+    process, both = in_the_middle(arrays, out)
+    for one in {"the first": both[:1], "the job": [process.pid], "all": [process.pid, *both]}[whom]:
+        os.kill(one, signal.SIGKILL)
+    process.communicate()
+    assert gone(both)
+    assert same(trained(arrays, out), whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("whom", "number"),
+    [("the job", signal.SIGTERM), ("the job", signal.SIGINT), ("the second", signal.SIGTERM)],
+)
+def test_a_stop_is_one_line_and_loses_nothing(arrays, whole, tmp_path, number, whom):
+    out = tmp_path / "stopped"
+    process, both = in_the_middle(arrays, out)
+    os.kill(process.pid if whom == "the job" else both[1], number)
+    said = process.communicate()[1]
+    assert process.returncode == 1 and gone(both)
+    assert re.search(rf"stopped by {number.name} after iteration \d+ of 250 of phase 1; the same command goes on", said)
+    assert said.count("stopped") == 1 and "error" not in said and "Traceback" not in said
+    assert same(trained(arrays, out), whole)
+    iteration = re.search(r"after iteration (\d+)", said)[1]
+    assert f"goes on from iteration {iteration}\n" in (out / "log").read_text()
+
+
+@pytest.mark.slow
+def test_it_goes_on_in_another_number_of_processes_and_says_so(arrays, tmp_path):
+    out = tmp_path / "out"
+    process, _ = in_the_middle(arrays, out)
+    process.terminate()
+    process.communicate()
+    trained(arrays, out, gpus=1)
+    assert "it began with processes 2 and goes on with 1" in (out / "log").read_text()
+    assert [one["processes"] for one in json.loads((out / "training.json").read_text())["segments"]] == [2, 1]
+
+
+@pytest.mark.slow
+def test_wrong_input_is_one_line(arrays, tmp_path):
+    (arrays / "LR" / "train.csv").unlink()
+    process = started(arrays, tmp_path / "out")
+    said = process.communicate()[1]
+    assert process.returncode == 1 and said.count("cannot be read as an image set") == 1 and "Traceback" not in said
+
+
+def study(**run):
+    """A study of one run of two phases."""
+    stages = [{"iterations": 2, "batch": 4, "patch": 16}]
+    return {
+        "blocks": {"a": {"network": "srresnet", "channels": 8, "blocks": 1}, "b": {"network": "mcan"}},
+        "runs": {
+            "one": {
+                "chain": ["b", "b"],
+                "plan": [{"span": 1, "stages": stages}, {"span": "1-2", "gpus": 3, "stages": stages}],
+                **run,
+            }
+        },
+    }
+
+
+def test_a_phase_has_the_gpus_of_its_run_or_its_own():
+    assert [one.gpus for one in config.load(study()).runs["one"].plan.phases] == [1, 3]
+    assert [one.gpus for one in config.load(study(gpus=2)).runs["one"].plan.phases] == [2, 3]
+    with pytest.raises(UserError, match=r"gpus: found 0"):
+        config.load(study(gpus=0))
+
+
+def test_how_many_train_is_no_reason_to_train_again():
+    alone, shared = (config.load(study(gpus=gpus)).runs["one"] for gpus in (1, 2))
+    assert alone.beginning(2) == shared.beginning(2)
+
+
+def test_batch_norms_are_refused_before_anything_is_trained():
+    stages = [{"iterations": 2, "batch": 4, "patch": 16}]
+    whole = [{"span": 1, "stages": stages}]
+    data = {"data": {"name": "coffee", "scale": 2, "train": {"photographs": ["coffee"]}, **TWO}}
+    check(config.load({**study(chain=["a"], plan=whole), **data}))
+    with pytest.raises(
+        UserError, match=r"runs.one.plan, phase 1, gpus: found 2; blocks.a \(srresnet\) has batch norms"
+    ):
+        check(config.load({**study(chain=["a"], plan=whole, gpus=2), **data}))
+
+
+TWO = {"validation": {"photographs": ["chelsea"]}, "test": {"photographs": ["rocket"]}}
+
+
+def counted(given: int, asked: int, batch: int) -> int:
+    return ranks._count(SimpleNamespace(stages=[SimpleNamespace(batch=batch)]), given, asked)
+
+
+def test_no_more_processes_than_gpus_and_rows(caplog):
+    assert [counted(2, 2, 8), counted(0, 1, 8), counted(1, 1, 8)] == [2, 1, 1] and not caplog.text
+    assert counted(1, 4, 8) == 1 and "4 are asked for and the job was given 1" in caplog.text
+    assert counted(4, 4, 3) == 3 and "a batch of 3 is shared by 3 processes at most" in caplog.text
+
+
+def test_fewer_gpus_here_than_the_job_was_given(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(UserError, match=r"gpus: found 2, and 1 GPU here; start Snakemake with --resources gpu=1"):
+        ranks._check_gpus("auto", 2)
+    ranks._check_gpus("cpu", 2)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    ranks._check_gpus("auto", 2)
+
+
+def test_two_processes_with_one_gpu_are_refused(monkeypatch):
+    from multiblock.runtime import device
+
+    chosen = device.Device(torch.device("cuda", 0), "a GPU is here", torch.float32, "configured")
+    monkeypatch.setattr(device, "choose", lambda *_: chosen)
+    order = ranks.Order(device="auto", precision="float32", gpus=2, threads=2, log=Path("log"), label="", training={})
+    two = SimpleNamespace(all=lambda one: [one, one], from_first=lambda make: make())
+    with pytest.raises(UserError, match="other jobs on this machine have too many of its GPUs"):
+        ranks._device(order, two)
+    two.all = lambda one: [one, "cuda:1"]
+    assert ranks._device(order, two).device_reason == "a GPU is here, in 2 processes"
+
+
+PRETENDED = """
+import json, os, sys, time
+
+def choose(*_):
+    from dataclasses import replace
+    from multiblock.runtime import device, lease
+    number, others = lease.take(["A", "B", "C", "D"])
+    with open(os.environ["TAKEN"], "a") as file:
+        file.write(json.dumps({"gpu": number, "others": others, "process": os.getpid(), "at": time.time()}) + chr(10))
+    time.sleep(2)  # so that jobs that may run at once do
+    return replace(real('cpu', 'float32', 0, 1), name=f"pretended GPU {number}")
+
+words = " ".join(sys.orig_argv)
+if ".snakemake/scripts" in words or "multiblock.workflow.ranks" in words:
+    from multiblock.runtime import device
+    real, device.choose = device.choose, choose
+"""
+"""Found by each Python process: those that compute take one of four GPUs that are not there, and compute on the CPU."""
+
+
+@pytest.mark.slow
+def test_each_job_has_gpus_of_its_own_and_one_for_two_waits_for_two(tmp_path):
+    stages = [{"iterations": 30, "batch": 2, "patch": 16}]
+    settings = yaml.safe_load((ROOT / "tests" / "tiny.yaml").read_text())
+    run = {"chain": ["tiny"], "plan": [{"span": 1, "stages": stages}]}
+    runs = {"alone": run, "together": {"chain": ["tiny", "tiny"], "plan": [{"span": "1-2", "stages": stages}]}}
+    runs["together"]["gpus"] = 2
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({**settings, "runs": runs, "seeds": [1, 2, 3], "report": {}}))
+    (tmp_path / "sitecustomize.py").write_text(PRETENDED)
+    environment = {**os.environ, "TAKEN": str(tmp_path / "taken"), "XDG_RUNTIME_DIR": str(tmp_path)}
+    words = ["--cores", "16", "--resources", "gpu=4", "--configfile", "config.yaml", "--directory", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "phase1", "--snakefile", str(ROOT / "Snakefile"), *words],
+        env={**environment, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    taken = [json.loads(line) for line in (tmp_path / "taken").read_text().splitlines()]
+    records = {path: json.loads(path.read_text()) for path in tmp_path.glob("results/*/seed*/phase1/training.json")}
+    assert len(records) == 6
+    for path, record in records.items():
+        assert record["segments"][0]["processes"] == (2 if "together" in str(path) else 1)
+        assert record["segments"][0]["name"].startswith("pretended GPU")
+    # Four at once, and nobody ever had a GPU that another one had.
+    assert {one["gpu"] for one in taken} == {0, 1, 2, 3} and not any(one["others"] for one in taken)
+    assert len(taken) == 3 + 2 * 3 + 6  # and the six measurements

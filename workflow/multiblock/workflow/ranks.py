@@ -1,0 +1,238 @@
+"""A training in as many processes as the job was given GPUs: they are started here, watched, and ended together.
+
+``python -m multiblock.workflow.ranks FOLDER`` is one of them; the folder holds what is to be trained.
+"""
+
+import json
+import logging
+import os
+import pickle
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from multiblock.errors import UserError
+from multiblock.plan import Task
+from multiblock.training.signals import end_with
+from multiblock.workflow import jobs, tells
+
+if TYPE_CHECKING:
+    from multiblock.runtime.device import Device
+    from multiblock.training.ranks import Ranks
+
+log = logging.getLogger(__name__)
+
+_PATIENCE = 60
+"""Seconds that processes have to end in good order: to finish an iteration and to write a checkpoint."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What each process of a training is told.
+
+    Args:
+        device, precision: as configured.
+        gpus, threads: of the job.
+        log, label: of the job's log: its file, and what each line on the terminal begins with.
+        training: the arguments of :func:`multiblock.training.trainer.train`.
+    """
+
+    device: str
+    precision: str
+    gpus: int
+    threads: int
+    log: Path
+    label: str
+    training: dict[str, Any]
+
+
+def train(snakemake: Any, *, asked: int, **training: Any) -> None:
+    """Train a phase, in one process for each GPU that the job was given.
+
+    Without GPUs here the processes share the CPU's threads.
+
+    Args:
+        asked: the ``gpus`` of the phase.
+        training: see :func:`multiblock.training.trainer.train`.
+
+    Raises:
+        UserError: see there; or there are fewer GPUs here than the job was given.
+    """
+    count = _count(training["task"], snakemake.resources.get("gpu", 0), asked)
+    if count == 1:
+        from multiblock.training import trainer
+
+        trainer.train(device=jobs.device_of(snakemake), **training)
+        return
+    config = snakemake.config
+    _check_gpus(config["device"], count)
+    order = Order(
+        device=config["device"],
+        precision=config["precision"],
+        gpus=count,
+        threads=snakemake.threads,
+        log=Path(snakemake.log[0]),
+        label=jobs.label(snakemake.wildcards),
+        training=training,
+    )
+    together(order)
+
+
+def _count(task: Task, given: int, asked: int) -> int:
+    """How many processes train a phase: one for each GPU that the job was given, each with a row of each batch."""
+    if given < asked and asked > 1:
+        log.warning("gpus: %d are asked for and the job was given %d, so the phase is trained on fewer", asked, given)
+    smallest = min((stage.batch for stage in task.stages), default=1)
+    if smallest < min(given, asked):
+        log.warning("gpus: a batch of %d is shared by %d processes at most", smallest, smallest)
+    return max(1, min(given, asked, smallest))
+
+
+def _check_gpus(device: str, count: int) -> None:
+    """See that there is a GPU for each process, or none at all.
+
+    Raises:
+        UserError: there are some, and too few.
+    """
+    import torch
+
+    here = 0 if device == "cpu" else torch.cuda.device_count()
+    if 0 < here < count:
+        raise UserError(
+            f"gpus: found {count}, and {here} GPU{'s' if here > 1 else ''} here; start Snakemake with --resources "
+            f"gpu={here}, or ask for no more"
+        )
+
+
+def together(order: Order) -> None:
+    """Start the processes, wait for them, and end as they do.
+
+    Raises:
+        UserError: wrong input, or a process that was killed.
+        SystemExit: they were asked to stop, and did so in good order.
+    """
+    with tempfile.TemporaryDirectory(prefix="multiblock-ranks-") as folder:
+        _together(order, Path(folder))
+
+
+def _together(order: Order, folder: Path) -> None:
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException, Std, start_processes
+
+    (folder / "order").write_bytes(pickle.dumps(order))
+    logging.getLogger("torch.distributed").setLevel(logging.ERROR)
+    ranks = range(order.gpus)
+    # The first one writes to the terminal as a job does; what the others write is kept for the case of an error.
+    quiet = {rank: Std.ALL for rank in ranks if rank}
+    processes = start_processes(
+        name="multiblock",
+        entrypoint=sys.executable,
+        args={rank: ("-m", __name__, folder, rank) for rank in ranks},
+        envs={rank: _environment() for rank in ranks},
+        logs_specs=DefaultLogsSpecs(str(folder), redirects=quiet),
+    )
+    try:
+        ended = processes.wait(period=0.1)
+    except SignalException as stop:
+        processes.close(stop.sigval, _PATIENCE)
+        if stop.sigval == signal.SIGINT and not _said(folder, "stop"):
+            raise KeyboardInterrupt from None
+        sys.exit(1)
+    if ended and ended.is_failed():
+        _failed(folder, {rank: failure.exitcode for rank, failure in ended.failures.items()})
+
+
+def _environment() -> dict[str, str]:
+    """What is set for the processes: they are all on this machine, whatever its name leads to."""
+    loopback = {"GLOO_SOCKET_IFNAME": "lo"} if Path("/sys/class/net/lo").exists() else {}
+    return {name: value for name, value in loopback.items() if name not in os.environ}
+
+
+def _failed(folder: Path, codes: dict[int, int]) -> None:
+    """End as the processes did: what one of them says of it comes before what others suffered from that.
+
+    Raises:
+        UserError: wrong input, or a process that was killed.
+    """
+    if _said(folder, "stop"):
+        sys.exit(1)
+    for said in _said(folder, "wrong"):
+        raise UserError(said)
+    for rank, code in sorted(codes.items()):
+        if code in (-signal.SIGKILL, -signal.SIGSEGV, -signal.SIGBUS):
+            raise UserError(
+                f"process {rank + 1} of {len(codes)} of the training was ended by {signal.Signals(-code).name}, and "
+                "the others with it; the same command goes on from the last checkpoint"
+            )
+    raise RuntimeError("\n".join([f"the processes of the training ended with {codes}", *_said(folder, "trace")]))
+
+
+def _said(folder: Path, how: str) -> list[str]:
+    """What processes said when they ended in that way, the first one's first."""
+    notes = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("ended-*.json"))]
+    return [note["said"] for note in notes if note["how"] == how]
+
+
+def main() -> None:
+    """Train as one of the processes."""
+    folder, rank = Path(sys.argv[1]), int(sys.argv[2])
+    end_with(os.getppid())
+    order: Order = pickle.loads((folder / "order").read_bytes())
+    with _noted(folder / f"ended-{rank:04d}.json"):
+        if rank == 0:
+            jobs.open_log(order.log, order.label, tells.listener(order.log))
+        from multiblock.training import trainer
+        from multiblock.training.ranks import Ranks
+
+        ranks = Ranks.join(rank, order.gpus, folder / "meeting")
+        trainer.train(device=_device(order, ranks), ranks=ranks, **order.training)
+    jobs.leave()
+
+
+def _device(order: Order, ranks: "Ranks") -> "Device":
+    """A device of its own for each, with the number format that the first one chose.
+
+    Raises:
+        UserError: two of them have the same GPU.
+    """
+    from multiblock.runtime.device import choose
+
+    chosen = choose(order.device, order.precision, order.gpus, max(1, order.threads // order.gpus))
+    places = ranks.all(str(chosen.device))
+    if chosen.device.type != "cpu" and len(set(places)) < len(places):
+        raise UserError(
+            f"gpus: found {order.gpus}, and other jobs on this machine have too many of its GPUs; end them, or start "
+            "Snakemake with --resources gpu=N for those that are free"
+        )
+    precision = ranks.from_first(lambda: chosen.precision)
+    if precision != chosen.precision:
+        chosen = chosen.with_precision(precision, "as in the first process")
+    together = f"{chosen.device_reason}, in {order.gpus} processes"
+    return replace(chosen, device_reason=together)
+
+
+@contextmanager
+def _noted(file: Path) -> Iterator[None]:
+    """Leave in ``file`` why this process ended before its work was done, for the one that started it."""
+
+    def note(how: str, said: object) -> None:
+        file.write_text(json.dumps({"how": how, "said": str(said)}), encoding="utf-8")
+        os._exit(1)
+
+    try:
+        yield
+    except (UserError, OSError) as error:
+        note("wrong", error)
+    except (SystemExit, KeyboardInterrupt) as stop:
+        note("stop", stop)
+    except BaseException:
+        note("trace", traceback.format_exc())
+
+
+if __name__ == "__main__":
+    main()
