@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -220,8 +221,17 @@ def test_an_interrupted_phase_says_where(study, monkeypatch, capsys):
     printed(capsys, "clean", "--yes")
     assert not other.exists() and list(working.glob("000000003-*.pt")), "what the phase goes on from must stay"
     with lock(working.parent, "training"):
-        assert any(line.startswith("2 2 running at iteration 3 of 7 ") for line in printed(capsys, "status"))
+        assert any(line.startswith("2 2 running at iteration 3 of 7") for line in printed(capsys, "status"))
         assert printed(capsys, "clean") == ["there is nothing to remove"]
+        # The two checkpoints lie 20 s apart, and the last one was written 5 s ago.
+        earlier, last = sorted(working.glob("*.pt"))
+        for file, ago in ((earlier, 25), (last, 5)):
+            os.utime(file, (time.time() - ago,) * 2)
+        assert int(earlier.name[:9]) == 2
+        assert phases()["phased", 2].seconds_left == pytest.approx(20 * 4 - 5, abs=2)
+        assert any("running at iteration 3 of 7, about 1 min 1" in line for line in printed(capsys, "status"))
+        os.utime(earlier, (time.time() - 5000,) * 2)  # it was interrupted in between
+        assert phases()["phased", 2].seconds_left is None
     edit(recipes__few__0__lr=0.003)  # phases 1 and 2
     assert phases()["phased", 2].why == (
         "weights.safetensors is missing; it depends on phase 1; "

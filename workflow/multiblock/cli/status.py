@@ -58,10 +58,11 @@ def _row(phase: Any, span: str) -> tuple[str, ...]:
     from multiblock.training.progress import duration
 
     at = f" at iteration {phase.at} of {phase.iterations}" if phase.at is not None else ""
+    left = f", about {duration(phase.seconds_left)} left" if phase.seconds_left is not None else ""
     return (
         str(phase.number),
         span,
-        f"{phase.state}{at}",
+        f"{phase.state}{at}{left}",
         *("-" if value is None else markdown.psnr(value) for value in (phase.psnr, phase.psnr_input)),
         "-" if phase.seconds is None else duration(phase.seconds),
         in_bytes(size_of(phase.folder)) if phase.folder.is_dir() and not phase.owner else "-",

@@ -6,6 +6,7 @@ from typing import Any
 
 from multiblock.data.imageset import index_of
 from multiblock.files import digest_of
+from multiblock.plan import Task
 from multiblock.training.key import key
 from multiblock.workflow.dependencies import Dependencies
 from multiblock.workflow.layout import Layout
@@ -30,6 +31,30 @@ def _step(folder: Path) -> int | None:
     """The iterations at the newest checkpoint, which its name begins with."""
     names = sorted((file.name[:9] for file in folder.glob("?????????-*.pt")), reverse=True)
     return next((int(name) for name in names if name.isdecimal()), None)
+
+
+def seconds_left(checkpoint: Checkpoint, task: Task, every: float, now: float) -> float | None:
+    """Time that a training under way has left, at the pace between its last two checkpoints.
+
+    None where there is no pace: with one checkpoint, or two with a break between them.
+
+    Args:
+        every: seconds between two checkpoints.
+        now: the time, of ``time.time``.
+    """
+    names = sorted(checkpoint.folder.glob("?????????-*.pt"), reverse=True)[:2]
+    try:
+        (last, begun), (before, earlier) = ((int(file.name[:9]), file.stat().st_mtime) for file in names)
+    except (OSError, ValueError):
+        return None
+    seconds, pixels = begun - earlier, task.pixels(before, last)
+    if not pixels or not 0 < seconds < _BREAK * every:
+        return None
+    return max(0.0, seconds / pixels * task.pixels(last, task.iterations) - (now - begun))
+
+
+_BREAK = 10
+"""How many times the usual time between two checkpoints lies between those before and after an interruption."""
 
 
 def name_of(layout: Layout, on: Dependencies, wildcards: Any) -> str | None:

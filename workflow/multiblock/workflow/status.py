@@ -1,6 +1,7 @@
 """How far a study is, from the files in its results folder alone: no image is needed, and nothing is written."""
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,6 +61,7 @@ class PhaseStatus:
         why: why it does not stand, or what else there is to say.
         psnr, psnr_input: PSNR RGB in dB of the test images, after the phase and without any network.
         seconds: time of training.
+        seconds_left: what a training that is under way has left, where its checkpoints tell.
         unneeded: folders of checkpoints that the plan does not go on from.
         owner: the other run in whose folder it lies, as the two have the same phase.
     """
@@ -73,6 +75,7 @@ class PhaseStatus:
     psnr: float | None = None
     psnr_input: float | None = None
     seconds: float | None = None
+    seconds_left: float | None = None
     unneeded: tuple[Path, ...] = ()
     owner: str | None = None
 
@@ -201,8 +204,14 @@ class _Look:
             psnr=psnr,
             psnr_input=psnr_input,
             seconds=_seconds(folder / "training.json"),
+            seconds_left=self._seconds_left(under_way, of) if state == "running" and under_way else None,
             unneeded=() if shown else tuple(one.folder for one in kept if one not in needed),
             owner=shown,
+        )
+
+    def _seconds_left(self, checkpoint: Checkpoint, of: SimpleNamespace) -> float | None:
+        return checkpoints.seconds_left(
+            checkpoint, self.on.task(of), self.study.training.checkpoint_seconds, time.time()
         )
 
 
