@@ -273,3 +273,20 @@ def test_killed_and_started_again_it_goes_on(pairs):
     assert done.returncode == 0, done.stdout + done.stderr
     log = (pairs / "results" / "one" / "seed1" / "phase1" / "logs" / "train.log").read_text()
     assert re.search(r"goes on from iteration [1-9]", log)
+
+
+def test_a_sweep_of_many_runs_is_said_in_few_lines(pairs):
+    write_config(pairs)
+    config = yaml.safe_load((pairs / "config.yaml").read_text())
+    one = config["runs"]["phased"]
+    runs = {}
+    for number in range(33):
+        first = [{"iterations": 4 + number, "batch": 2, "patch": 16}]  # no two of them share a phase
+        runs[f"run{number}"] = {**one, "plan": [{"span": 1, "stages": first}, *one["plan"][1:]]}
+    (pairs / "config.yaml").write_text(yaml.safe_dump({**config, "runs": runs}))
+    said = [snakemake(pairs, "--dry-run") for _ in range(2)]
+    for done in said:
+        assert done.returncode == 0, done.stderr
+        assert len(re.findall(r"^run run\d+, seed 1: phases 1, 2, 1-2; 3 to train$", done.stderr, re.MULTILINE)) == 30
+        assert "and 3 more runs, with 9 phases to train" in done.stderr
+    assert said[0].stderr == said[1].stderr

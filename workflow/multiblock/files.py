@@ -18,11 +18,14 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def atomic_write(file: Path) -> Iterator[Path]:
+def atomic_write(file: Path, flushed: bool = True) -> Iterator[Path]:
     """A temporary path to write to, in the same folder and with the same ending; ``file`` once the block ends well.
 
     What was written is flushed to the disk, then renamed in one step. Where the block fails, or the process is
     killed, ``file`` stays as it was; what a killed process left is removed the next time.
+
+    Args:
+        flushed: not for what is found wrong and made again if the machine fails; flushing many small files takes long.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     for other in file.parent.glob(_part_name(file, "*")):
@@ -30,7 +33,7 @@ def atomic_write(file: Path) -> Iterator[Path]:
             other.unlink(missing_ok=True)
     with removed_on_failure(file) as part:
         yield part
-        settle(part, file)
+        settle(part, file, flushed)
 
 
 def part_of(file: Path) -> Path:
@@ -68,12 +71,14 @@ def removed_on_failure(file: Path) -> Iterator[Path]:
         raise
 
 
-def settle(part: Path, file: Path) -> None:
+def settle(part: Path, file: Path, flushed: bool = True) -> None:
     """Flush ``part`` to the disk, then make it ``file`` in one step, readable for all whom the umask lets read."""
-    flush(part)
+    if flushed:
+        flush(part)
     part.chmod(0o666 & ~_umask())  # some libraries write for their user alone
     part.replace(file)
-    flush(file.parent)
+    if flushed:
+        flush(file.parent)
 
 
 def _umask() -> int:
@@ -150,9 +155,9 @@ def size_of(path: Path) -> int:
     return total
 
 
-def write_text(file: Path, text: str) -> None:
-    """Write a text file whole."""
-    with atomic_write(file) as part:
+def write_text(file: Path, text: str, flushed: bool = True) -> None:
+    """Write a text file whole; see :func:`atomic_write`."""
+    with atomic_write(file, flushed) as part:
         part.write_text(text, encoding="utf-8")
 
 

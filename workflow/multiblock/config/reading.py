@@ -4,6 +4,7 @@ import copy
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,9 @@ def _content(file: Path) -> dict[Any, Any]:
     return content or {}
 
 
+@lru_cache(maxsize=8)
 def _parsed(text: str) -> Any:
+    """The values of a text, not to be changed: one start reads the same files several times."""
     with suppress(ValueError):  # JSON is no YAML where it is indented by tabs
         return json.loads(text, object_pairs_hook=_pairs)
     try:

@@ -38,9 +38,10 @@ LARGEST_OPTION = 65_536
 _HERE = Path(__file__).parent
 
 
-def names() -> list[str]:
+@cache
+def names() -> tuple[str, ...]:
     """The built-in families, by name."""
-    return sorted(file.parent.name for file in _HERE.glob("*/network.py"))
+    return tuple(sorted(file.parent.name for file in _HERE.glob("*/network.py")))
 
 
 def source(network: str) -> Path:

@@ -22,6 +22,9 @@ _SPLITS = {"train": "training", "validation": "validation", "test": "test"}
 _MOST_ROWS = 30
 """Phases of all runs together that get a line each; where there are more, a run gets one."""
 
+_MOST_RUNS = 30
+"""Runs that get a line; of those after them it is said what they come to."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Overview:
@@ -44,7 +47,7 @@ class Overview:
         states = _States(self, trained)
         runs = [run for run in self.study.runs.values() if self._is_of(run, jobs)] or list(self.study.runs.values())
         short = sum(len(run.plan.phases) for run in runs) > _MOST_ROWS
-        for run in runs:
+        for run in runs[:_MOST_RUNS]:
             seeds = f"seed{'s' if len(self.study.seeds) > 1 else ''} {', '.join(map(str, self.study.seeds))}"
             on = f" on {run.data.name}" if len(self.study.data) > 1 else ""
             rows = [(number, self._row(run, number, states)) for number in run.plan.numbers]
@@ -58,6 +61,9 @@ class Overview:
             yield from outcome.aligned(
                 [("phase", "trains", "iterations", "now"), *(row for _, row in rows)], indent="  "
             )
+        if rest := {run.name for run in runs[_MOST_RUNS:]}:
+            to_train = sum(run in rest for run, _, _ in trained)
+            yield f"and {len(rest)} more run{'s' if len(rest) > 1 else ''}, with {to_train} phases to train"
         yield self._amount(jobs, outlook, trained)
         if dry:
             counted = Counter(job.rule for job in sorted(jobs, key=_place) if job.kind != "all")

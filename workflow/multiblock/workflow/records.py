@@ -114,8 +114,10 @@ class Records:
 
 
 def _put(file: Path, plain: Mapping[str, Any], stands: bool) -> Path:
-    if read_json(file) != plain or not stands:
-        write_text(file, json.dumps(plain, indent=2, sort_keys=True) + "\n")
+    if read_json(file) != plain:
+        write_text(file, json.dumps(plain, indent=2, sort_keys=True) + "\n", flushed=False)
+    elif not stands:
+        os.utime(file)
     if stands:
         os.utime(file, (_LONG_AGO, _LONG_AGO))
     return file
