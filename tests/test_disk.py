@@ -189,6 +189,7 @@ def test_a_results_folder_that_cannot_be_made(pairs):
     assert "Traceback" not in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_on_a_full_disk_the_workflow_stops_and_goes_on_when_there_is_room(pairs, small):
     runs = {"one": {"chain": ["tiny"], "plan": [{"span": 1, "stages": "few"}]}}
     write_config(pairs, results=str(small), runs=runs)

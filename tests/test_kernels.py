@@ -195,6 +195,7 @@ def losses(folder) -> list[float]:
     return [float(line.split(",")[3]) for line in (folder / "history.csv").read_text().splitlines()[1:]]
 
 
+@pytest.mark.slow
 def test_compiled_training_goes_the_same_way_and_is_resumed_to_the_same_bytes(arrays, tmp_path, monkeypatch):
     always = replace(SETTINGS, compile="always")
     eager, whole = run(arrays, tmp_path / "eager"), run(arrays, tmp_path / "whole", settings=always)

@@ -130,6 +130,7 @@ class TestResNet34:
         with torch.inference_mode():
             assert torch.equal(other.eval()(image), net.eval()(image))
 
+    @pytest.mark.slow
     def test_it_overfits_one_image(self, net):
         optimiser = torch.optim.Adam(net.train().parameters(), 3e-4)
         image = torch.rand(1, 3, 8, 8)

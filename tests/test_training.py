@@ -125,7 +125,7 @@ def killed(arrays: Path, out: Path, number: signal.Signals, iterations: int, aft
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("after", [13, 100])
+@pytest.mark.parametrize("after", [13, pytest.param(100, marks=pytest.mark.slow)])
 def test_killed_and_gone_on_is_byte_for_byte_the_same(arrays, tmp_path, number, after):
     out = tmp_path / "killed"
     out.mkdir()
