@@ -5,6 +5,8 @@ Errors name the key, what was found, what is allowed and, for a misspelt word, t
 """
 
 import copy
+import hashlib
+import json
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -48,9 +50,16 @@ def checked(config: Mapping[str, Any]) -> dict[str, Any]:
     _fill(filled, schema())
     if unnamed:
         _name_after_data(filled)
-    if wrong := explain.first(_validator().iter_errors(filled)):
-        raise UserError(wrong)
+    digest = hashlib.blake2b(json.dumps(filled).encode()).digest()
+    if digest not in _RIGHT:  # one start asks several times, and a sweep is large
+        if wrong := explain.first(_validator().iter_errors(filled)):
+            raise UserError(wrong)
+        _RIGHT.add(digest)
     return filled
+
+
+_RIGHT: set[bytes] = set()
+"""Digests of the configurations that were found to be right."""
 
 
 def _name_after_data(filled: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """The study that a configuration says: its settings and its runs, each with data and plan."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -141,11 +141,15 @@ class Study:
     @cached_property
     def equal_phases(self) -> dict[tuple[str, int], tuple[str, ...]]:
         """For each run and number of a phase the runs whose phase of that number is the same, in their order."""
-        known = {(run.name, number): run.beginning(number) for run in self.runs.values() for number in run.plan.numbers}
-        return {
-            one: tuple(run for (run, number), other in known.items() if number == one[1] and other == beginning)
-            for one, beginning in known.items()
+        known = {
+            (run.name, number): (number, _hashable(run.beginning(number)))
+            for run in self.runs.values()
+            for number in run.plan.numbers
         }
+        equal: dict[Any, list[str]] = {}  # found by hash: a sweep has thousands of phases
+        for (run, _), beginning in known.items():
+            equal.setdefault(beginning, []).append(run)
+        return {one: tuple(equal[beginning]) for one, beginning in known.items()}
 
     @property
     def baseline(self) -> str:
@@ -171,6 +175,17 @@ class Study:
             for phase in run.plan.phases
             for stage in phase.stages
         )
+
+
+def _hashable(value: Any) -> Any:
+    """What is equal for equal values, and can be a key of a mapping."""
+    if is_dataclass(value):
+        return type(value), *(_hashable(getattr(value, field.name)) for field in fields(value))
+    if isinstance(value, Mapping):
+        return frozenset((name, _hashable(item)) for name, item in value.items())
+    if isinstance(value, list | tuple):
+        return tuple(map(_hashable, value))
+    return value
 
 
 def load(config: Mapping[str, Any], measured: Mapping[str, Mapping[str, Any]] | None = None) -> Study:
