@@ -6,6 +6,7 @@ there is put back.
 
 import os
 import shutil
+import signal
 import subprocess
 import time
 from contextlib import suppress
@@ -44,7 +45,7 @@ SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0,sched_min
 KillWait={kill_wait}
 MinJobAge=300
 GresTypes=gpu
-NodeName=gpu1 NodeAddr=127.0.0.1 Port={gpu1} CPUs=4 RealMemory=64000 Gres=gpu:1
+NodeName=gpu1 NodeAddr=127.0.0.1 Port={gpu1} CPUs=4 RealMemory=64000 Gres=gpu:2
 NodeName=cpu1 NodeAddr=127.0.0.1 Port={cpu1} CPUs=4 RealMemory=64000
 PartitionName=cpu Nodes=cpu1 Default=YES MaxTime=1-0
 PartitionName=gpu Nodes=gpu1 MaxTime=1-0
@@ -75,6 +76,19 @@ def _name(process: Path) -> str:
     with suppress(OSError):
         return (process / "comm").read_text().strip()
     return ""
+
+
+def _below(parent: int) -> list[int]:
+    """The processes that ``parent`` started, and those that these did."""
+    direct: list[int] = []
+    for task in Path(f"/proc/{parent}/task").glob("*/children"):
+        with suppress(OSError):
+            direct += map(int, task.read_text().split())
+    return [process for child in direct for process in (child, *_below(child))]
+
+
+def _open_files(process: Path) -> str:
+    return " ".join(os.readlink(file) for file in (process / "fd").iterdir())
 
 
 class Cluster:
@@ -123,7 +137,7 @@ class Cluster:
         ETC.mkdir(parents=True, exist_ok=True)
         text = _SETTINGS.format(folder=self.folder, kill_wait=KILL_WAIT, **PORTS)
         (ETC / "slurm.conf").write_text(text)
-        (ETC / "gres.conf").write_text("NodeName=gpu1 Name=gpu File=/dev/null\n")
+        (ETC / "gres.conf").write_text("NodeName=gpu1 Name=gpu File=/dev/null,/dev/zero\n")
         (ETC / "cgroup.conf").unlink(missing_ok=True)
 
     def _munge(self) -> list[str]:
@@ -151,6 +165,32 @@ class Cluster:
         except subprocess.TimeoutExpired:
             daemon.kill()
             daemon.wait()
+
+    def crash(self, node: str) -> None:
+        """A node is gone at once: its daemon, and all of its jobs."""
+        daemon = self._daemons[node].pid
+        jobs = [*_below(daemon), *self._steps(node)]
+        self.stop(node, kill=True)
+        for process in {below for job in jobs for below in (job, *_below(job))}:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        self.run("scontrol", "update", f"nodename={node}", "state=down", "reason=crash")
+
+    def bring_back(self, node: str) -> None:
+        """The node is started again."""
+        self.start(node)
+        self.run("scontrol", "update", f"nodename={node}", "state=resume")
+        self._until(lambda: self.states()[node] == "idle", f"{node} is idle")
+
+    def _steps(self, node: str) -> list[int]:
+        """The processes that look after the job steps of a node."""
+        found = []
+        for process in Path("/proc").iterdir():
+            with suppress(OSError):
+                name = (process / "comm").read_text() if process.name.isdigit() else ""
+                if name.startswith("slurmstepd") and f"slurmd.{node}.log" in _open_files(process):
+                    found.append(int(process.name))
+        return found
 
     def run(self, *words: str) -> subprocess.CompletedProcess:
         """Run one of Slurm's commands."""

@@ -86,7 +86,7 @@ class Resources:
         return self._mb(wildcards, _PYTORCH_MB + maps, attempt)
 
     def _mb(self, wildcards: Any, needed: float, attempt: int) -> int:
-        return math.ceil((needed + self._counted(wildcards) * _IMAGE_BYTES / 1e6) * 2 ** (attempt - 1))
+        return math.ceil(needed + self._counted(wildcards) * _IMAGE_BYTES / 1e6) * 2 ** (attempt - 1)
 
     def _image_seconds(self, wildcards: Any, blocks: int, share: float = 1.0) -> float:
         return share * self._counted(wildcards) * blocks / _IMAGES_SLOW[self._device]

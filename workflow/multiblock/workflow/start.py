@@ -102,6 +102,11 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
         counts = {name: {split: len(each) for split, each in splits.items()} for name, splits in found.items()}
         _check_pictures(study, call, inspection)
         _look_around(study, call, {name: trained(splits) for name, splits in found.items()})
+        if call.works and jobs_are_elsewhere(workflow) and (opened := time_budget.opened(study)):
+            say(
+                f"the budget of {', '.join(opened)} is measured on this machine, which may be slower or faster than "
+                "those that train; to measure it there, start Snakemake on one of them first (docs/cluster.md)"
+            )
         study = _budgets(study, config, call, inspection, gpus or 0, threads)
         layout = Layout(study)
     records = Records(digests, write=not call.looks, say=say, real=layout.real, plans=call.plans)
