@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import re
 import resource
 import signal
 import stat
@@ -108,11 +109,24 @@ def test_what_a_killed_writer_left_is_removed_and_a_living_one_s_stays(tmp_path)
     dead = subprocess.Popen(["true"])
     dead.wait()
     mine = part_of(file)
-    left, living = (mine.with_name(mine.name.replace(f"-{os.getpid()}-", f"-{pid}-")) for pid in (dead.pid, 1))
+    left, living = (mine.with_name(mine.name.replace(f"-{os.getpid()}@", f"-{pid}@")) for pid in (dead.pid, 1))
     for part in (left, living):
         part.write_text("half")
     write_text(file, "whole")
     assert file.read_text() == "whole" and set(os.listdir(tmp_path)) == {"a.txt", living.name}
+
+
+def test_what_another_machine_writes_stays_whatever_its_process_numbers_are_here(tmp_path):
+    file = tmp_path / "a.txt"
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    name = re.sub(r"-\d+@\w+-", f"-{dead.pid}@00000000-", part_of(file).name)
+    old = tmp_path / name.replace("00000000", "11111111")
+    for part in (tmp_path / name, old):
+        part.write_text("half")
+    os.utime(old, (0, 0))
+    write_text(file, "whole")
+    assert set(os.listdir(tmp_path)) == {"a.txt", name}, "after a day it is left over"
 
 
 def test_a_long_name_can_be_written(tmp_path):
@@ -217,7 +231,7 @@ with logged(Path(sys.argv[1])):
 WORKFLOW = """
 import subprocess, sys
 from multiblock.workflow.jobs import start_jobs
-start_jobs()
+start_jobs(1)
 subprocess.run([sys.executable, "-c", sys.argv[1], sys.argv[2]])
 """
 

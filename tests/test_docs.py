@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import fields
 from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,7 @@ FOR_GOOD = {
 
 ONLY_PARSED = {
     "snakemake --report report.html": "needs a finished default run; .ci/run makes the report of tests/tiny.yaml",
+    ".venv/bin/pip install --no-deps -r envs/slurm.txt": "tests/test_environment.py holds the pins",
     ". .venv/bin/activate": "changes the shell that it is typed in",
     "pre-commit install": "a tool of the user's own; .pre-commit-config.yaml is read below",
     "pytest -n 0 tests/test_plan.py": "is this program; that the file is there is checked",
@@ -184,11 +186,15 @@ def run_snakemake(command: str, dry_runs: set[str]) -> None:
     """Run it dry, or for good where it is to train."""
     words = shlex.split(command)[1:]
     options = snakemake_options(words)
+    if options.workflow_profile and not find_spec("snakemake_executor_plugin_slurm"):
+        return  # it is installed apart; tests/test_slurm.py runs the profile for good
     if command in FOR_GOOD:
         done = subprocess.run([sys.executable, "-m", "snakemake", *words], capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, f"{command}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
         assert Path(FOR_GOOD[command]).is_file()
-    elif (key := repr((options.targets, options.configfile, options.config, options.forcerun))) not in dry_runs:
+    elif (
+        key := repr((options.targets, options.configfile, options.config, options.forcerun, options.workflow_profile))
+    ) not in dry_runs:
         printed = Path("printed.txt")
         child = multiprocessing.get_context("fork").Process(target=in_a_fork, args=(["--dry-run", *words], printed))
         child.start()

@@ -39,7 +39,7 @@ OPTIONAL = ("align", "tensorboard", "onnx")
 
 SECTIONS = ("package", "workflow", *OPTIONAL, "dev")
 
-NOT_INSTALLED = {"heic"}
+NOT_INSTALLED = {"heic", "slurm"}
 """Extras that no environment of ours holds: they are for who asks for them."""
 
 
@@ -61,6 +61,12 @@ def test_the_lock_holds_what_is_asked_for():
     lock = pins("requirements.txt")
     assert pins("requirements.in").items() <= lock.items()
     assert "torch" not in lock
+
+
+def test_the_pins_of_the_extra_that_is_installed_apart_are_what_is_asked_for():
+    pinned, asked = pins("slurm.txt"), wanted(EXTRAS["slurm"])
+    assert asked.keys() == pinned.keys()
+    assert all(needed.specifier.contains(pinned[name]) for name, needed in asked.items())
 
 
 def test_conda_holds_the_package_and_the_workflow_at_the_same_pins():

@@ -1,6 +1,7 @@
 """How the workflow starts: what it was called for, threads, paths; how far training says it is."""
 
 import logging
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -50,6 +51,20 @@ def test_what_snakemake_was_called_for(arguments, call):
 )
 def test_threads_are_shared_among_the_gpus(wanted, cores, gpus, threads):
     assert threads_of_a_job(wanted, cores, gpus) == threads
+
+
+def test_a_job_on_a_node_has_the_threads_that_were_asked_for(monkeypatch):
+    monkeypatch.setenv("MULTIBLOCK_WORKFLOW", "1 pid:[1]")
+    monkeypatch.setenv("MULTIBLOCK_THREADS", "")
+    assert jobs.threads_handed_on(64) == 64
+    monkeypatch.setenv("MULTIBLOCK_FORCED", "")
+    monkeypatch.setenv("MULTIBLOCK_PARALLEL", "")
+    jobs.start_jobs(4)
+    assert jobs.threads_handed_on(64) == 4
+    # Where the first Snakemake is on another machine, the job watches the one that runs it here.
+    monkeypatch.setenv("MULTIBLOCK_WORKFLOW", "1 pid:[1]")
+    jobs.hand_on()
+    assert os.environ["MULTIBLOCK_WORKFLOW"].split()[0] == str(os.getpid())
 
 
 def test_a_path_with_a_space_ends_in_one_line(monkeypatch):

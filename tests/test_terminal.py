@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -101,12 +102,15 @@ def test_what_is_left_follows_from_what_was_measured():
     assert outlook.seconds_left(at_once=2) == pytest.approx((4 + 300 * 2 * 0.5 + 10) / 2)
 
 
+INFO = {"levelno": logging.INFO, "name": "multiblock.training"}
+
+
 def test_a_job_tells_how_far_it_is_by_its_log(tmp_path, monkeypatch):
     monkeypatch.setenv(tells.FOLDER, str(tmp_path))
     assert tells.listener("logs/train.log") and tells.read(tmp_path, "logs/train.log") == {}
     handler = tells.Tells("logs/train.log")
     for record in ({"progress": {"done": 3, "of": 7}}, {}):
-        handler.handle(logging.makeLogRecord({"msg": "3 of 7", **record}))
+        handler.handle(logging.makeLogRecord({"msg": "3 of 7", **INFO, **record}))
     assert tells.read(tmp_path, "logs/train.log") == {"done": 3, "of": 7}
     assert tells.read(tmp_path, "logs/other.log") == {}
     handler.ended("error")
@@ -116,7 +120,7 @@ def test_a_job_tells_how_far_it_is_by_its_log(tmp_path, monkeypatch):
 def test_a_job_that_nobody_listens_to_goes_on(tmp_path, monkeypatch):
     monkeypatch.setenv(tells.FOLDER, str(tmp_path / "gone"))
     assert tells.listener("logs/train.log") is None
-    tells.Tells("train.log").handle(logging.makeLogRecord({"msg": "", "progress": {"done": 1, "of": 2}}))
+    tells.Tells("train.log").handle(logging.makeLogRecord({"msg": "", **INFO, "progress": {"done": 1, "of": 2}}))
 
 
 def test_the_line_of_a_job_begins_with_what_matters(layout, tmp_path, monkeypatch):
@@ -129,7 +133,7 @@ def test_the_line_of_a_job_begins_with_what_matters(layout, tmp_path, monkeypatc
     monkeypatch.setenv(tells.FOLDER, str(tmp_path))
     told = {"done": 25, "of": 100, "rate": "2 it/s", "seconds_left": 37.5, "seconds_a_block_pixel": 0.5 / 512}
     told |= {"note": "validation 29.261 dB", "device": "device cpu (CPU), precision float32"}
-    tells.Tells("train.log").handle(logging.makeLogRecord({"msg": "", "progress": told}))
+    tells.Tells("train.log").handle(logging.makeLogRecord({"msg": "", **INFO, "progress": told}))
     line = work.lines()["train.log"]
     assert re.fullmatch(
         r"phase 1  \S{12}   25%  25 of 100  38 s left, run 4\d s  2 it/s  validation 29.261 dB", line
@@ -140,15 +144,17 @@ def test_the_line_of_a_job_begins_with_what_matters(layout, tmp_path, monkeypatc
 
 
 @pytest.fixture
-def terminal(tmp_path, monkeypatch, capsys):
+def terminal(tmp_path, monkeypatch, capsys, request):
     """A terminal in which a training runs, and what Snakemake's own handler was given."""
     monkeypatch.setenv(tells.FOLDER, "")
+    monkeypatch.chdir(tmp_path)
     shown: list[str] = []
     plain = logging.Handler()
     plain.emit = lambda record: shown.append(record.getMessage())
     settings = SimpleNamespace(quiet={"progress"}, dryrun=False, nocolor=True)
     manager = SimpleNamespace(get_logfile=lambda: [str(tmp_path / "snakemake.log")])
-    workflow = SimpleNamespace(output_settings=settings, logger_manager=manager)
+    resources = SimpleNamespace(nodes=getattr(request, "param", None))
+    workflow = SimpleNamespace(output_settings=settings, logger_manager=manager, resource_settings=resources)
     study = config.load({"results": str(tmp_path)})
     made = Terminal(plain, workflow, SimpleNamespace(study=study, layout=Layout(study)))
     made.shown = shown
@@ -181,6 +187,32 @@ def test_a_job_that_has_said_its_error_is_only_named(terminal, capsys):
     said = capsys.readouterr().err.splitlines()
     assert said[0] == "multiblock: stopped in phase1_1 of run default, seed 1; its log is train.log"
     assert len(said) == 2
+
+
+def warn(line: str) -> None:
+    record = {"msg": line, "levelno": logging.WARNING, "name": "multiblock.training", "levelname": "WARNING"}
+    tells.Tells("train.log").handle(logging.makeLogRecord(record))
+
+
+def test_what_a_job_says_on_this_machine_is_not_said_again(terminal, capsys):
+    warn("a picture is left out")
+    say(terminal, "", event="job_finished", job_id=3)
+    assert "left out" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("terminal", [20], indirect=True)
+def test_what_a_job_says_on_another_machine_is_said_here_and_each_attempt_counts_for_itself(terminal, capsys, tmp_path):
+    assert Path(os.environ[tells.FOLDER]).parent == tmp_path / ".snakemake", "which both machines see"
+    warn("a picture is left out")
+    tells.Tells("train.log").ended("stop")
+    fail_once = {"jobid": 3, "rule_name": "phase1_1", "log": ["train.log"]}
+    warn("stopped by SIGTERM")
+    say(terminal, "Error in rule phase1_1", logging.ERROR, event="job_error", **fail_once)
+    assert "stopped by SIGTERM" in capsys.readouterr().err
+    job = {"rule_name": "phase1_1", "wildcards": {"run": "default", "seed": "1", "phase": "1"}, "log": ["train.log"]}
+    say(terminal, "Rule: phase1_1", event="job_info", jobid=3, **job)
+    fail(terminal)
+    assert capsys.readouterr().err.count("stopped in phase1_1") == 1
 
 
 def test_of_a_job_that_has_said_nothing_all_is_shown(terminal, capsys):

@@ -4,9 +4,11 @@ import hashlib
 import json
 import logging
 import os
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ def atomic_write(file: Path, flushed: bool = True) -> Iterator[Path]:
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     for other in file.parent.glob(_part_name(file, "*")):
-        if not is_running(other.name.split("-")[1]):
+        if _is_left(other):
             other.unlink(missing_ok=True)
     with removed_on_failure(file) as part:
         yield part
@@ -38,7 +40,27 @@ def atomic_write(file: Path, flushed: bool = True) -> Iterator[Path]:
 
 def part_of(file: Path) -> Path:
     """Where a file is until it is whole; each process has a path of its own."""
-    return file.with_name(_part_name(file, os.getpid()))
+    return file.with_name(_part_name(file, f"{os.getpid()}@{_machine()}"))
+
+
+@cache
+def _machine() -> str:
+    """What process numbers are of, as a short word."""
+    return hashlib.blake2b(os.uname().nodename.encode(), digest_size=4).hexdigest()
+
+
+_LONG = 24 * 3600
+"""Seconds after which a temporary file of another machine, whose processes cannot be seen here, is left over."""
+
+
+def _is_left(part: Path) -> bool:
+    """Whether the process that wrote a temporary file is gone."""
+    process, _, machine = part.name.split("-")[1].partition("@")
+    if machine in ("", _machine()):
+        return not is_running(process)
+    with suppress(OSError):
+        return time.time() - part.stat().st_mtime > _LONG
+    return False
 
 
 def _part_name(file: Path, process: object) -> str:

@@ -17,7 +17,9 @@ rule evaluate:
         ENVIRONMENT
     threads: started.threads
     resources:
-        gpu=1,
+        gpu=started.needs.gpu,
+        mem_mb=started.needs.image_mb,
+        runtime=started.needs.image_minutes,
     params:
         first=lambda wildcards: layout.run(wildcards).plan.phase(int(wildcards.phase)).first,
         last=lambda wildcards: layout.run(wildcards).plan.phase(int(wildcards.phase)).last,
@@ -43,7 +45,9 @@ rule take_apart:
         ENVIRONMENT
     threads: started.threads
     resources:
-        gpu=1,
+        gpu=started.needs.gpu,
+        mem_mb=started.needs.image_mb,
+        runtime=started.needs.image_minutes,
     params:
         networks=lambda wildcards: list(layout.before_and_after(wildcards)),
         last=lambda wildcards: layout.run(wildcards).plan.phase(int(wildcards.phase)).last,

@@ -24,7 +24,9 @@ for number in PHASES:
             ENVIRONMENT
         threads: lambda wildcards: started.threads * layout.gpus(wildcards)
         resources:
-            gpu=lambda wildcards: layout.gpus(wildcards),
+            gpu=started.needs.train_gpus,
+            mem_mb=started.needs.train_mb,
+            runtime=started.needs.train_minutes,
         params:
             task=lambda wildcards: asdict(on.task(wildcards)),
             settings=on.settings,
@@ -48,7 +50,9 @@ for number in PHASES:
             ENVIRONMENT
         threads: started.threads
         resources:
-            gpu=1,
+            gpu=started.needs.gpu,
+            mem_mb=started.needs.image_mb,
+            runtime=started.needs.image_minutes,
         params:
             blocks=lambda wildcards: layout.set_blocks(wildcards),
         script:

@@ -11,7 +11,9 @@ rule upscale_pictures:
         ENVIRONMENT
     threads: started.threads
     resources:
-        gpu=1,
+        gpu=started.needs.gpu,
+        mem_mb=started.needs.image_mb,
+        runtime=started.needs.image_minutes,
     params:
         images=str(study.upscale.images),
         ensemble=study.upscale.ensemble,

@@ -3,12 +3,14 @@
 import logging
 import os
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multiblock.errors import UserError, one_line
+from multiblock.files import is_held
 from multiblock.training.signals import end_with
 from multiblock.workflow import tells
 from multiblock.workflow.records import Record
@@ -21,20 +23,39 @@ log = logging.getLogger(__name__)
 _WORKFLOW = "MULTIBLOCK_WORKFLOW"
 _FORCED = "MULTIBLOCK_FORCED"
 _PARALLEL = "MULTIBLOCK_PARALLEL"
+_THREADS = "MULTIBLOCK_THREADS"
 _NUMBERS = Path("/proc/self/ns/pid")
 """What process numbers are about: in some containers they are others."""
 
 
-def start_jobs(forced: Iterable[str] = (), parallel: bool = False) -> None:
-    """To be called by the Snakemake that starts jobs: they will end when it does.
+def start_jobs(threads: int, forced: Iterable[str] = (), parallel: bool = False) -> None:
+    """To be called by the Snakemake that a user started: its jobs will end when it does.
 
     Args:
+        threads: of a job that trains or measures.
         forced: rules whose jobs work even if their result stands; ``*`` for all.
         parallel: whether several jobs may train at once, so that each line has to say whose it is.
     """
-    os.environ[_WORKFLOW] = f"{os.getpid()} {_numbers()}"
+    hand_on()
+    os.environ[_THREADS] = str(threads)
     os.environ[_FORCED] = " ".join(forced)
     os.environ[_PARALLEL] = "yes" if parallel else ""
+
+
+def hand_on() -> None:
+    """To be called by a Snakemake that runs one job for another, as on the node of a cluster, too.
+
+    The job will end when this one does: the process number of the first one means nothing on another machine.
+    """
+    os.environ[_WORKFLOW] = f"{os.getpid()} {_numbers()}"
+
+
+def threads_handed_on(cores: int) -> int:
+    """CPU threads of a job, as the Snakemake that a user started has it; else all cores.
+
+    On the node of a cluster Snakemake is given all that it sees there, which may be more than the job asked for.
+    """
+    return int(os.environ.get(_THREADS) or cores)
 
 
 @contextmanager
@@ -48,6 +69,7 @@ def job(snakemake: Any) -> Iterator[bool]:
         depends = snakemake.input.depends
         record = Record(Path(depends), (file for file in snakemake.input if file != depends), snakemake.output)
         forced = not {"*", snakemake.rule}.isdisjoint(os.environ.get(_FORCED, "").split())
+        _wait_for_another(snakemake.output)
         if forced:
             record.withdraw()
         if record.stands():
@@ -58,6 +80,19 @@ def job(snakemake: Any) -> Iterator[bool]:
             yield True
             record.note(_versions())
     leave()
+
+
+def _wait_for_another(output: Any) -> None:
+    """On a cluster, wait for a job that trains the same phase: an earlier workflow that was killed has left it there.
+
+    Once that is done, its result stands; where it was stopped, this job goes on from its checkpoint.
+    """
+    weights = output.get("weights")
+    if not weights or not os.environ.get("SLURM_JOB_ID") or not is_held(folder := Path(weights).parent):
+        return
+    log.info("waits for another job that trains in %s", folder)
+    while is_held(folder):
+        time.sleep(1)
 
 
 def leave() -> None:
@@ -115,17 +150,9 @@ def open_log(file: Path, label: str, told: tells.Tells | None) -> None:
         handler.setFormatter(logging.Formatter("%(message)s"))
     terminal.setFormatter(logging.Formatter(f"{label.replace('%', '%%')}%(message)s"))
     if told:
-        terminal.addFilter(_is_for_a_person)
+        terminal.addFilter(tells.is_for_a_person)
         logger.setLevel(logging.DEBUG)
         logger.addHandler(told)
-
-
-def _is_for_a_person(record: logging.LogRecord) -> bool:
-    """Whether a line is shown where the terminal has few; all are in the log file.
-
-    That is what went otherwise than asked for: warnings, stops, and what was converted or left out.
-    """
-    return record.levelno >= logging.WARNING or record.name.endswith(".remarks")
 
 
 def _versions() -> dict[str, str]:

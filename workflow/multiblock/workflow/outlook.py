@@ -69,7 +69,7 @@ class Outlook:
 
     def note_rate(self, key: tuple[str, int, int], seconds_a_block_pixel: float) -> None:
         """Note how fast the training of a phase goes."""
-        self.rates[_what(self.tasks[key])] = seconds_a_block_pixel
+        self.rates[trained_kind(self.tasks[key])] = seconds_a_block_pixel
 
     def note_end(self, job: Job, seconds: float | None) -> None:
         """Note that a job is done, and how long it took."""
@@ -97,7 +97,7 @@ class Outlook:
         total = sum(running.values())
         for key, task in self.tasks.items():
             if key not in running:
-                total += _START_SECONDS + task.block_pixels * self.rates.get(_what(task), usual)
+                total += _START_SECONDS + task.block_pixels * self.rates.get(trained_kind(task), usual)
         for kind, count in self.others.items():
             measured = self.took.get(kind)
             total += count * (sum(measured) / len(measured) if measured else JOB_SECONDS)
@@ -111,18 +111,23 @@ def outlook(jobs: list[Job], layout: Layout, on: Dependencies) -> Outlook:
     for job in jobs:
         if job.kind not in ("train", "all"):
             others[job.kind] = others.get(job.kind, 0) + 1
-    found = Outlook(tasks, others)
-    for run in layout.study.runs.values() if tasks else ():
+    return Outlook(tasks, others, measured(layout, on) if tasks else {})
+
+
+def measured(layout: Layout, on: Dependencies) -> dict[str, float]:
+    """Seconds a block-pixel of phases that were trained before, by what was trained; see :func:`trained_kind`."""
+    found = {}
+    for run in layout.study.runs.values():
         for seed, phase in layout.seeds_and_phases(run.name):
             record = read_json(Path(layout.folder(run.name, seed, phase), "training.json"))
             speed = record.get("block_pixels_per_second")
             if isinstance(speed, int | float) and speed > 0:
                 task = on.task(SimpleNamespace(run=run.name, seed=seed, phase=phase))
-                found.rates[_what(task)] = 1 / speed
+                found[trained_kind(task)] = 1 / speed
     return found
 
 
-def _what(task: Task) -> str:
+def trained_kind(task: Task) -> str:
     """What is trained, as far as its speed goes: the blocks of the span, whichever of a chain they are."""
     span = [asdict(block) for block in task.blocks[task.first - 1 : task.last]]
     return json.dumps(span, sort_keys=True, default=str)

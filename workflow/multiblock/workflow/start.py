@@ -33,12 +33,13 @@ from multiblock.workflow.experiments import (
     other_experiments,
     set_aside,
 )
-from multiblock.workflow.jobs import start_jobs
+from multiblock.workflow.jobs import hand_on, start_jobs, threads_handed_on
 from multiblock.workflow.layout import Layout
 from multiblock.workflow.overview import Overview
 from multiblock.workflow.records import Records
+from multiblock.workflow.resources import Resources
 from multiblock.workflow.sharing import as_linked, choose, notes, settle
-from multiblock.workflow.terminal import Terminal, install, is_brief
+from multiblock.workflow.terminal import Terminal, install, is_brief, jobs_are_elsewhere
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Started:
     records: Records
     on: Dependencies
     threads: int
+    needs: Resources
     terminal: Terminal | None = None
 
 
@@ -70,14 +72,20 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
     main = workflow.is_main_process
     call = called_for(arguments) if main else Call(looks=True)
     cores, gpus = workflow.cores or 1, _gpus(workflow)
-    threads = threads_of_a_job(study.threads, cores, gpus)
+    # On a cluster cores are those of a job, and GPUs are counted by the cluster.
+    threads = threads_of_a_job(study.threads, cores, None if jobs_are_elsewhere(workflow) else gpus)
     if main:
         stops.in_one_line()
         if call.works and workflow.cores == 0:  # Snakemake would wait for ever
             raise UserError("--cores: found 0; allowed are 1 or more, or all")
         _check_paths(workflow)
         several = len(study.runs) * len(study.seeds) > 1
-        start_jobs(call.forced, several and (is_brief(workflow) or (threads < cores and gpus != 1)))
+        start_jobs(threads, call.forced, several and (is_brief(workflow) or (threads < cores and gpus != 1)))
+    elif workflow.remote_exec:
+        hand_on()
+        threads = threads_handed_on(threads)
+    elif not main:
+        threads = threads_handed_on(threads)
     if call.works:
         hold(Path(study.results))
     on_stop: list[Callable[[bool], None]] = []
@@ -94,6 +102,11 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
         counts = {name: {split: len(each) for split, each in splits.items()} for name, splits in found.items()}
         _check_pictures(study, call, inspection)
         _look_around(study, call, {name: trained(splits) for name, splits in found.items()})
+        if call.works and jobs_are_elsewhere(workflow) and (opened := time_budget.opened(study)):
+            say(
+                f"the budget of {', '.join(opened)} is measured on this machine, which may be slower or faster than "
+                "those that train; to measure it there, start Snakemake on one of them first (docs/cluster.md)"
+            )
         study = _budgets(study, config, call, inspection, gpus or 0, threads)
         layout = Layout(study)
     records = Records(digests, write=not call.looks, say=say, real=layout.real, plans=call.plans)
@@ -109,7 +122,8 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
     if main and not call.looks:
         terminal = install(workflow, Overview(study=study, layout=layout, on=on, records=records, images=counts))
         on_stop += [terminal.stop] if terminal else []
-    return Started(study, layout, records, on, threads, terminal)
+    sizes = None if call.looks else (lambda file: inspection.look(file)[1:])
+    return Started(study, layout, records, on, threads, Resources(layout, on, sizes), terminal)
 
 
 def _save(digests: Digests, call: Call) -> None:

@@ -1,13 +1,14 @@
 """What a job tells the Snakemake that started it: how far it is, and whether it has said why it ended.
 
-A job keeps one small file up to date in a folder that Snakemake made for this. A job that finds no such folder, as on
-another machine, tells nothing; nothing depends on it.
+A job keeps one small file up to date in a folder that Snakemake made for this; for jobs on other machines it lies
+beside Snakemake's own files, which they share. A job that finds no such folder tells nothing; nothing depends on it.
 """
 
 import hashlib
 import json
 import logging
 import os
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,28 @@ _PAUSE = 0.2
 """Seconds between two writes."""
 
 
+def new_folder(elsewhere: bool) -> Path:
+    """A new folder for jobs to tell in.
+
+    Args:
+        elsewhere: whether jobs run on other machines.
+    """
+    shared = Path(".snakemake").resolve()
+    if elsewhere:
+        shared.mkdir(exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix="multiblock-", dir=shared if elsewhere else None))
+
+
+def is_for_a_person(record: logging.LogRecord) -> bool:
+    """Whether a line is shown where the terminal has few; all are in the log file.
+
+    That is what went otherwise than asked for: warnings, stops, and what was converted or left out.
+    """
+    return record.levelno >= logging.WARNING or record.name.endswith(".remarks")
+
+
 class Tells(logging.Handler):
-    """Keeps what the records of a job say of its progress, in their attribute ``progress``.
+    """Keeps what the records of a job say of its progress, in their attribute ``progress``, and the lines for a person.
 
     Args:
         log: the job's log file, by which Snakemake knows it.
@@ -33,7 +54,10 @@ class Tells(logging.Handler):
         self._written = 0.0
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Note the progress that a record tells of; others tell of none."""
+        """Note the progress that a record tells of, if it does, and its line if a person should see it."""
+        if is_for_a_person(record):
+            self._known["said"] = [*self._known.get("said", []), record.getMessage()]
+            self._write()
         if progress := getattr(record, "progress", None):
             self._known |= progress
             if "ended" in progress or time.monotonic() - self._written > _PAUSE:

@@ -10,7 +10,6 @@ import logging
 import os
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -53,8 +52,9 @@ class Terminal(logging.Handler):
         settings = workflow.output_settings
         self._quiet = {str(word).rpartition(".")[2].lower() for word in settings.quiet or ()}
         self._dry = bool(settings.dryrun)
+        self._elsewhere = jobs_are_elsewhere(workflow)
         # In a dry run no job tells anything.
-        self._folder = Path(os.devnull if self._dry else tempfile.mkdtemp(prefix="multiblock-"))
+        self._folder = Path(os.devnull) if self._dry else tells.new_folder(self._elsewhere)
         os.environ[tells.FOLDER] = "" if self._dry else str(self._folder)
         self._work = AtWork(overview.study, self._folder, lambda line: None if self._quiet else _say(line))
         self._screen = Screen(self._work.lines, colours=not settings.nocolor)
@@ -155,16 +155,25 @@ class Terminal(logging.Handler):
     def _begin(self, record: Any) -> None:
         if not self._dry:
             log = record.log[0] if record.log else ""
+            self._failed = [(job, said) for job, said in self._failed if job.log != log]  # it is tried again
             self._work.begin(record.jobid, Job.of(record.rule_name, record.wildcards, log))
+
+    def _pass_on(self, job: Job | None) -> None:
+        """Say what a job on another machine has said there; others have done so on this terminal."""
+        if job and self._elsewhere:
+            for line in tells.read(self._folder, job.log).get("said", []):
+                _say(self._work.label(job) + str(line))
 
     def _finish(self, record: Any) -> None:
         job = self._work.finish(record.job_id)
+        self._pass_on(job)
         if job and job.kind == "evaluate" and "all" not in self._quiet:
             self._told = True
             _say(self._work.label(job) + outcome.of_phase(self._overview.layout, *job.key))
 
     def _fail(self, record: Any) -> None:
         job = self._work.fail(record.jobid)
+        self._pass_on(job)
         job = job or Job(kind=record.rule_name, rule=record.rule_name, log=record.log[0] if record.log else "")
         said = "ended" in tells.read(self._folder, job.log)
         self._failed.append((job, said))
@@ -203,6 +212,11 @@ class Terminal(logging.Handler):
             stops.say()
         if not self._dry:
             shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def jobs_are_elsewhere(workflow: Any) -> bool:
+    """Whether Snakemake hands its jobs to others, as to a cluster, and limits their number in place of cores."""
+    return workflow.resource_settings.nodes is not None
 
 
 def is_brief(workflow: Any) -> bool:
