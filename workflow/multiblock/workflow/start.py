@@ -50,6 +50,7 @@ class Started:
     records: Records
     on: Dependencies
     threads: int
+    convert_threads: int
     terminal: Terminal | None = None
 
 
@@ -109,7 +110,7 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
     if main and not call.looks:
         terminal = install(workflow, Overview(study=study, layout=layout, on=on, records=records, images=counts))
         on_stop += [terminal.stop] if terminal else []
-    return Started(study, layout, records, on, threads, terminal)
+    return Started(study, layout, records, on, threads, threads_of_a_conversion(study.convert_threads, cores), terminal)
 
 
 def _save(digests: Digests, call: Call) -> None:
@@ -133,6 +134,15 @@ def threads_of_a_job(wanted: int | str, cores: int, gpus: int | None) -> int:
         cores, gpus: what Snakemake was given; None where it was not told how many GPUs.
     """
     return max(1, cores // (gpus or 1)) if wanted == "auto" else min(int(wanted), cores)
+
+
+_MOST_CONVERTING = 8
+"""Threads of a conversion where nothing is said."""
+
+
+def threads_of_a_conversion(wanted: int | str, cores: int) -> int:
+    """CPU threads of a job that turns image files into arrays, by the config key ``convert_threads``."""
+    return min(_MOST_CONVERTING if wanted == "auto" else int(wanted), cores)
 
 
 def _check_paths(workflow: Any) -> None:
