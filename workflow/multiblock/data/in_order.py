@@ -8,9 +8,11 @@ from typing import TypeVar
 Thing = TypeVar("Thing")
 Result = TypeVar("Result")
 
+_WAITING = 3
+
 
 def in_order(work: Callable[[Thing], Result], things: Iterable[Thing], threads: int) -> Iterator[Result]:
-    """What ``work`` makes of each thing, in their order; at most two results a thread wait to be taken.
+    """What ``work`` makes of each thing, in their order; at most three a thread are begun or wait to be taken.
 
     Threads, not processes: Pillow's decoders and NumPy's arithmetic leave Python to others, and pixels need not be
     sent from one process to another.
@@ -26,7 +28,7 @@ def in_order(work: Callable[[Thing], Result], things: Iterable[Thing], threads: 
         try:
             for thing in things:
                 waiting.append(pool.submit(work, thing))
-                if len(waiting) == 2 * threads:
+                if len(waiting) == _WAITING * threads:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
