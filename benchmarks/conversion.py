@@ -73,7 +73,7 @@ def measure(how: How) -> Table:
     folder = how.work / "conversion"
     make_images(folder, height, width, count)
     found: dict[int, list[tuple[float, float, float]]] = {1: [], 2: []}
-    for _ in range(1 if how.quick else 2):
+    for _ in range(1 if how.quick else min(how.repeats, 2)):
         for threads, runs in found.items():
             runs.append(_convert(folder, threads))
     seconds = {threads: [run[0] for run in runs] for threads, runs in found.items()}
@@ -88,9 +88,8 @@ def measure(how: How) -> Table:
         }
         for threads, runs in found.items()
     ]
-    about = (
-        f"{count} PNG files of {width} x {height} pixels ({min(count, DIFFERENT)} different ones) become HR and LR x2."
-    )
+    different = min(count, DIFFERENT)
+    about = f"{count} PNG files of {width} x {height} pixels ({different} different ones) become HR and LR x2."
     notes = [
         "*Threads able to run*: how many run or would if they had a core, looked at every 5 ms from outside. A thread "
         "that waits for another one is not among them, so this is what cores that nobody else uses would bring.",
