@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import alignment
+import conversion
 import coverage
 import default_run
 import feeding
@@ -41,6 +42,8 @@ PARTS: Mapping[str, Callable[[How], Table]] = {
     "coverage": coverage.measure,
     "onnx": onnx_files.measure,
     "alignment": alignment.measure,
+    "conversion": conversion.measure,
+    "many_images": conversion.measure_many,
 }
 
 

@@ -18,7 +18,8 @@ def run(*arguments: str) -> subprocess.CompletedProcess:
 
 
 def test_parts_are_measured_and_kept_with_their_header(tmp_path):
-    parts = ["feeding", "steps", "growth", "carn", "seams", "pictures", "coverage", "onnx", "alignment"]
+    parts = ["feeding", "steps", "growth", "carn", "seams", "pictures", "coverage", "onnx", "alignment", "conversion"]
+    parts += ["many_images"]
     done = run("benchmarks", *parts, "--quick", "--repeats", "2", "--threads", "1", "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert sorted(file.stem for file in tmp_path.glob("*.csv")) == sorted(parts)

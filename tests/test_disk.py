@@ -231,7 +231,7 @@ with logged(Path(sys.argv[1])):
 WORKFLOW = """
 import subprocess, sys
 from multiblock.workflow.jobs import start_jobs
-start_jobs(1)
+start_jobs((1, 1))
 subprocess.run([sys.executable, "-c", sys.argv[1], sys.argv[2]])
 """
 

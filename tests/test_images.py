@@ -1,12 +1,14 @@
 """Kinds of image files, each as documented."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import png
 import pytest
 import tifffile
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 
 from conftest import as_seen, icc_profile, picture
 from multiblock.data import images
@@ -65,6 +67,30 @@ def test_sixteen_bits_keep_their_upper_eight(tmp_path):
 def test_cmyk_becomes_rgb(tmp_path):
     file = save(tmp_path / "a.jpg", Image.fromarray(PIXELS).convert("CMYK"), quality=98)
     assert images.read(file).shape == PIXELS.shape
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+@pytest.mark.parametrize("place", ["before the pixels", "behind them", "behind a text"])
+def test_the_size_of_a_png_file_that_notes_an_orientation(tmp_path, place):
+    plain = save(tmp_path / "plain.png", Image.fromarray(PIXELS)).read_bytes()
+    exif = Image.Exif()
+    exif[274] = 6
+    noted = chunk(b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0"))
+    at = plain.index(b"IDAT" if place == "before the pixels" else b"IEND") - 4
+    text = chunk(b"tEXt", b"Title\0a picture") if place == "behind a text" else b""
+    turned = tmp_path / "turned.png"
+    turned.write_bytes(plain[:at] + text + noted + plain[at:])
+    assert images.size(turned) == images.read(turned).shape[:2] == PIXELS.shape[1::-1]
+    assert images.size(tmp_path / "plain.png") == PIXELS.shape[:2]
+
+
+def test_the_size_of_a_png_file_is_known_without_decoding_it(tmp_path, monkeypatch):
+    file = save(tmp_path / "a.png", Image.fromarray(PIXELS))
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load_prepare", lambda self: pytest.fail("decoded"))
+    assert images.size(file) == PIXELS.shape[:2]
 
 
 def test_exif_orientation_is_applied(tmp_path):

@@ -56,11 +56,11 @@ def test_threads_are_shared_among_the_gpus(wanted, cores, gpus, threads):
 def test_a_job_on_a_node_has_the_threads_that_were_asked_for(monkeypatch):
     monkeypatch.setenv("MULTIBLOCK_WORKFLOW", "1 pid:[1]")
     monkeypatch.setenv("MULTIBLOCK_THREADS", "")
-    assert jobs.threads_handed_on(64) == 64
+    assert jobs.threads_handed_on((64, 8)) == (64, 8)
     monkeypatch.setenv("MULTIBLOCK_FORCED", "")
     monkeypatch.setenv("MULTIBLOCK_PARALLEL", "")
-    jobs.start_jobs(4)
-    assert jobs.threads_handed_on(64) == 4
+    jobs.start_jobs((4, 2))
+    assert jobs.threads_handed_on((64, 8)) == (4, 2)
     # Where the first Snakemake is on another machine, the job watches the one that runs it here.
     monkeypatch.setenv("MULTIBLOCK_WORKFLOW", "1 pid:[1]")
     jobs.hand_on()

@@ -15,6 +15,7 @@ import pytest
 
 from conftest import ROOT
 from multiblock import config
+from multiblock.data import counter
 from multiblock.plan import Block, Stage, Task
 from multiblock.report import markdown
 from multiblock.workflow import outcome, tells
@@ -141,6 +142,31 @@ def test_the_line_of_a_job_begins_with_what_matters(layout, tmp_path, monkeypatc
     assert said == ["trains on cpu (CPU)"]
     assert work.finish(7).key == ("one", 1, 1) and work.lines() == {} and work.outlook.seconds_left() == 3
     assert work.finish(8) is None
+
+
+def test_the_line_of_a_conversion_says_the_time_left(layout, tmp_path, monkeypatch):
+    work = AtWork(layout.study, tmp_path, print)
+    work.begin(1, Job.of("convert", {"data": "many"}, "convert.log"))
+    work.outlook = Outlook({}, {"convert": 1, "evaluate": 1})
+    monkeypatch.setenv(tells.FOLDER, str(tmp_path))
+    told = {"done": 200, "of": 800, "seconds_left": 120.0, "note": "5 images/s"}
+    tells.Tells("convert.log").handle(logging.makeLogRecord({"msg": "", "progress": told}))
+    line = work.lines()["convert.log"]
+    assert re.fullmatch(
+        r"converts images  \S{12}   25%  200 of 800  2 min 00 s left, run 2 min 03 s  5 images/s", line
+    ), line
+
+
+def test_a_conversion_tells_the_time_left(monkeypatch, caplog):
+    now = iter(range(0, 1000, 10))
+    monkeypatch.setattr(counter.time, "monotonic", lambda: float(next(now)))
+    caplog.set_level(logging.DEBUG, "multiblock")
+    with counter.ImageCounter(10, "images converted") as shown:
+        shown.step(4, kept=True)
+        shown.step()
+    kept, told = (record.progress for record in caplog.records)
+    assert kept == {"done": 4, "of": 10, "note": "images"}  # what stood says nothing of the time that others take
+    assert told["done"] == 5 and told["seconds_left"] > 5 * 10 and told["note"].endswith("images/s")
 
 
 @pytest.fixture

@@ -237,10 +237,14 @@ class Digests:
         self.note(file).append(value)
         self._learnt = True
 
-    def knows(self, file: Path) -> bool:
-        """Whether the file need not be read to say its digest."""
-        known = self._known.get(str(file))
-        return bool(known) and known[:4] == self._stamp(file)  # type: ignore[index]
+    def known(self, file: Path) -> list[Any] | None:
+        """What :meth:`note` gives, where the file need not be read for it.
+
+        Raises:
+            OSError: it is not there.
+        """
+        known, stamp = self._known.get(str(file)), self._stamp(file)
+        return known[4] if known and known[:4] == stamp else None
 
     @staticmethod
     def _stamp(file: Path) -> list[int]:

@@ -11,6 +11,9 @@ rule convert:
     priority: 100
     conda:
         ENVIRONMENT
+    threads: started.convert_threads
+    params:
+        code=on.conversion_code,
     script:
         "../scripts/convert.py"
 
@@ -27,7 +30,9 @@ rule enlarge:
     priority: 100
     conda:
         ENVIRONMENT
+    threads: started.convert_threads
     params:
+        code=lambda wildcards: on.enlargement(wildcards)["code"],
         scale=lambda wildcards: study.data[wildcards.data].scale,
     script:
         "../scripts/enlarge.py"

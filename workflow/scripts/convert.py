@@ -11,4 +11,6 @@ with job(snakemake) as needed:
             load(snakemake.config).data[snakemake.wildcards.data],
             hr=Path(snakemake.output.hr[0]).parent,
             lr=Path(snakemake.output.lr[0]).parent,
+            threads=snakemake.threads,
+            code=snakemake.params.code,
         )

@@ -9,4 +9,6 @@ with job(snakemake) as needed:
             Path(snakemake.input[0]).parent,
             Path(snakemake.output[0]).parent,
             snakemake.params.scale,
+            threads=snakemake.threads,
+            code=snakemake.params.code,
         )

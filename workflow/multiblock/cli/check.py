@@ -2,11 +2,15 @@
 
 import argparse
 import math
+import os
 from typing import Any
 
 from multiblock.cli.configs import add_config_argument, study_of
 from multiblock.cli.printing import print_table
 from multiblock.errors import UserError, one_line
+
+_MOST_THREADS = 8
+"""Each holds a few images in memory."""
 
 
 def add(commands: Any) -> None:
@@ -26,7 +30,8 @@ def run(options: argparse.Namespace) -> None:
     from multiblock.data.check import check
 
     study, _ = study_of(options)
-    bad = [data.name for data in study.data.values() if not _fine(check(data))]
+    threads = min(len(os.sched_getaffinity(0)), _MOST_THREADS)
+    bad = [data.name for data in study.data.values() if not _fine(check(data, threads))]
     if bad:
         raise UserError(f"data {', '.join(bad)}: cannot be trained on as it is; see above")
 

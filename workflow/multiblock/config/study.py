@@ -126,6 +126,7 @@ class Study:
     compile: str
     deterministic: bool
     threads: int | str
+    convert_threads: int | str
     runs: dict[str, Run]
     training: Training
     inference: Inference
@@ -217,7 +218,8 @@ def load(config: Mapping[str, Any], measured: Mapping[str, Mapping[str, Any]] | 
         evaluation=_evaluation(**full["evaluation"]),
         report=report,
         upscale=_upscale(full["data_root"], **full["upscale"]),
-        **{key: full[key] for key in ("device", "precision", "layout", "compile", "deterministic", "threads")},
+        **{key: full[key] for key in ("device", "precision", "layout", "compile", "deterministic")},
+        **{key: full[key] for key in ("threads", "convert_threads")},
     )
 
 

@@ -1,26 +1,42 @@
-"""Turn image files into image sets, reading every file once."""
+"""Turn image files into image sets: every file is read once, several at a time."""
 
+import hashlib
 import logging
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
-from multiblock.data import images, resize
+import numpy as np
+
+from multiblock.data import images, leaks, partial, reader, resize
 from multiblock.data.counter import ImageCounter
 from multiblock.data.dataset import DatasetConfig, ImagePair, find, left_out
-from multiblock.data.degradations import DEGRADATIONS
-from multiblock.data.imageset import SPLITS, ImageSet, write_set
+from multiblock.data.imageset import SPLITS, ImageSet
+from multiblock.data.in_order import in_order
 from multiblock.data.pair_checks import PairCheck, of_all, pair_checks
-from multiblock.data.reader import PairReader
+from multiblock.data.partial import CONVERTING, ENLARGING, PartialSets, Piece
+from multiblock.data.reader import Photograph
+from multiblock.data.remarks import Remarks
 from multiblock.errors import UserError
+from multiblock.files import digest_of, lock
 
 log = logging.getLogger(__name__)
 
 
-def convert(data: DatasetConfig, hr: Path, lr: Path) -> None:
+def convert(data: DatasetConfig, hr: Path, lr: Path, threads: int = 1, code: str = "") -> None:
     """Write the HR and LR sets of all splits of ``data`` into the folders ``hr`` and ``lr``.
 
     HR is cut (top left) to a multiple of the scale; validation and test images to ``max_side`` as well. LR is the
     partner's file, or made from HR where there is none. What was converted, and what is doubtful, is logged.
+
+    The sets stand under their names once all of them are whole. What was done before this process was killed, or found
+    an image that cannot be read, is taken over: images of the same content, under the same settings and code.
+
+    Args:
+        threads: images that are worked on at a time; what is made and said does not depend on it.
+        code: what the code of the conversion is known by.
 
     Raises:
         UserError: an image cannot be read, the two of a pair differ in size or do not belong together, or a test image
@@ -28,30 +44,125 @@ def convert(data: DatasetConfig, hr: Path, lr: Path) -> None:
     """
     for line in left_out(data):
         log.info("%s", line)
-    found, reader = find(data), PairReader(data)
-    with ImageCounter(sum(map(len, found.values())), f"data {data.name}: images converted") as counter:
-        for split, items in found.items():
-            sizes = [reader.size(split, item, *images.size(item.hr)) for item in items]
-            small = [(height // data.scale, width // data.scale) for height, width in sizes]
-            checks: dict[ImagePair, PairCheck] = {}
-            with (
-                write_set(hr / f"{split}.npy", sizes) as hr_set,
-                write_set(lr / f"{split}.npy", small) as lr_set,
-            ):
-                for item in items:
-                    counter.step()
-                    full, partner = reader.read(split, item)
-                    if partner is None:
-                        partner = DEGRADATIONS[data.degradation].make(full, data.scale, item)
-                    else:
-                        checks[item] = pair_checks(partner, full)
-                    hr_set.add(item.name, full)
-                    lr_set.add(item.name, partner)
-                _judge(checks)
-            log.info("%s: %d images of %s", split, len(items), data.name)
-    reader.remarks.say()
-    for line in reader.shared():
-        log.warning("warning: %s", line)
+    found, folder = find(data), hr.parent / CONVERTING
+    with (
+        lock(folder, "converting images"),
+        ImageCounter(sum(map(len, found.values())), f"data {data.name}: images converted") as counter,
+        warnings.catch_warnings(),
+    ):
+        # Pillow's are caught image by image too, which alone does not do where several threads read.
+        warnings.simplefilter("ignore")
+        conversion = _Conversion(data, code, threads, counter)
+        made = {split: conversion.split(split, items, folder / split) for split, items in found.items()}
+        conversion.say()
+        for split, sets in made.items():
+            sets.place({"HR": hr / f"{split}.npy", "LR": lr / f"{split}.npy"})
+        partial.remove(folder)
+
+
+@dataclass
+class _Made:
+    """What one thread has made of a photograph: its images, or what was made of it before."""
+
+    key: str
+    note: dict[str, Any] = field(default_factory=dict)
+    pixels: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    piece: Piece | None = None
+    error: UserError | None = None
+
+
+class _Conversion:
+    """The conversion of a data set, split by split; what is learnt of all images is gathered."""
+
+    def __init__(self, data: DatasetConfig, code: str, threads: int, counter: ImageCounter) -> None:
+        self._data, self._code, self._threads, self._counter = data, code, threads, counter
+        self._remarks, self._looks = Remarks(), leaks.Looks()
+
+    def split(self, split: str, items: Sequence[ImagePair], folder: Path) -> PartialSets:
+        """Convert a split; its sets, whole but not in their place."""
+        photographs = list(reader.photographs(split, items))
+        sizes = reader.sizes(self._data, photographs, images.size)
+        small = [(height // self._data.scale, width // self._data.scale) for height, width in sizes]
+        sets, checks, kept = PartialSets(folder, {"HR": sizes, "LR": small}), dict[ImagePair, PairCheck](), 0
+        try:
+            works = in_order(lambda photograph: self._make(sets, photograph), photographs, self._threads)
+            for photograph, made in zip(photographs, works, strict=True):
+                if made.error:
+                    raise made.error
+                _write(sets, made, [item.name for item in photograph.items])
+                checks |= self._note(photograph, made.piece.note if made.piece else made.note)
+                kept += len(photograph.items) * bool(made.piece)
+                self._counter.step(len(photograph.items), kept=bool(made.piece))
+        finally:
+            sets.close()
+        _judge(checks)
+        before = f", {kept} of them by an earlier start" if kept else ""
+        log.info("%s: %d images of %s%s", split, len(items), self._data.name, before)
+        return sets
+
+    def _make(self, sets: PartialSets, photograph: Photograph) -> _Made:
+        """Everything that takes time, in one of several threads."""
+        key = self._key(photograph)
+        if key and (piece := sets.recall(key)):
+            return _Made(key, piece=piece)
+        before = _stamps(photograph)
+        read = reader.read(self._data, photograph)
+        if read.error:
+            return _Made(key, error=read.error)
+        if _stamps(photograph) != before:  # it is not known what was read
+            key = ""
+        checks = [partner is not None and asdict(pair_checks(partner, full)) for full, partner in read.pairs]
+        pairs = zip(photograph.items, read.pairs, strict=True)
+        low = [reader.low(self._data, item, *pair) for item, pair in pairs]
+        note = {
+            "remarks": [(level, what, photograph.files.index(file)) for level, what, file in read.remarks],
+            "look": read.look and leaks.as_plain(read.look),
+            "checks": checks,
+        }
+        return _Made(key, note, {"HR": [full for full, _ in read.pairs], "LR": low})
+
+    def _key(self, photograph: Photograph) -> str:
+        """What the images of a photograph, and what is learnt of them, follow from; nothing where it cannot be read."""
+        data, items = self._data, photograph.items
+        settings = [self._code, data.scale, data.degradation, data.max_side, photograph.split]
+        settings += [leaks.is_wanted(data, photograph.split, items[0]), [(item.name, item.side) for item in items]]
+        try:
+            contents = [digest_of(file) for file in photograph.files if file.is_file()]
+        except OSError:  # reading says which file, and why
+            return ""
+        return hashlib.blake2b(repr((settings, contents)).encode(), digest_size=16).hexdigest()
+
+    def _note(self, photograph: Photograph, note: Mapping[str, Any]) -> dict[ImagePair, PairCheck]:
+        """Gather what was learnt of a photograph; the checks of its pairs."""
+        for level, what, number in note["remarks"]:
+            self._remarks(level, what, photograph.files[number])
+        if note["look"]:
+            self._looks.add(photograph.split, leaks.from_plain(photograph.hr, note["look"]))
+        checks = zip(photograph.items, note["checks"], strict=True)
+        return {item: PairCheck(**{**check, "reasons": tuple(check["reasons"])}) for item, check in checks if check}
+
+    def say(self) -> None:
+        """Say what was learnt of all images.
+
+        Raises:
+            UserError: a test image has the pixels of a training image.
+        """
+        self._remarks.say()
+        for line in leaks.compare(self._looks, self._data.name):
+            log.warning("warning: %s", line)
+
+
+def _stamps(photograph: Photograph) -> list[tuple[int, ...]]:
+    """By what files are seen to have changed."""
+    found = (file.stat() for file in photograph.files if file.is_file())
+    return [(status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns) for status in found]
+
+
+def _write(sets: PartialSets, made: _Made, names: Sequence[str]) -> None:
+    if made.piece:
+        sets.keep(made.piece, names)
+    else:
+        sets.add(made.key, names, made.pixels, made.note)
 
 
 _NAMED = 5
@@ -77,11 +188,36 @@ def _judge(checks: Mapping[ImagePair, PairCheck]) -> None:
         log.warning("warning: %s: %s", next(iter(checks)).hr.parent, line)
 
 
-def enlarge(lr: Path, enlarged: Path, scale: int) -> None:
-    """Write the sets of the folder ``lr``, enlarged by bicubic interpolation, into the folder ``enlarged``."""
-    for split in SPLITS:
-        source = ImageSet(lr / f"{split}.npy")
-        sizes = [(entry.height * scale, entry.width * scale) for entry in source.entries]
-        with write_set(enlarged / f"{split}.npy", sizes) as target:
-            for name, pixels in zip(source.names, source, strict=True):
-                target.add(name, resize.enlarge(pixels, scale))
+def enlarge(lr: Path, enlarged: Path, scale: int, threads: int = 1, code: str = "") -> None:
+    """Write the sets of the folder ``lr``, enlarged by bicubic interpolation, into the folder ``enlarged``.
+
+    Like :func:`convert` it goes on from what was done before.
+    """
+    sources = {split: ImageSet(lr / f"{split}.npy") for split in SPLITS}
+    folder, made = enlarged.parent / ENLARGING, dict[str, PartialSets]()
+    with (
+        lock(folder, "enlarging images"),
+        ImageCounter(sum(map(len, sources.values())), "LR images enlarged") as counter,
+    ):
+        for split, source in sources.items():
+            sizes = [(entry.height * scale, entry.width * scale) for entry in source.entries]
+            sets = made[split] = PartialSets(folder / split, {enlarged.name: sizes})
+            try:
+                works = in_order(_enlarging(source, sets, enlarged.name, scale, code), range(len(source)), threads)
+                for name, work in zip(source.names, works, strict=True):
+                    _write(sets, work, [name])
+                    counter.step(kept=bool(work.piece))
+            finally:
+                sets.close()
+        for split, sets in made.items():
+            sets.place({enlarged.name: enlarged / f"{split}.npy"})
+        partial.remove(folder)
+
+
+def _enlarging(source: ImageSet, sets: PartialSets, name: str, scale: int, code: str) -> Callable[[int], _Made]:
+    def work(number: int) -> _Made:
+        key = f"{source.entries[number].digest} {source[number].shape} {scale} {code}"
+        piece = sets.recall(key)
+        return _Made(key, piece=piece) if piece else _Made(key, pixels={name: [resize.enlarge(source[number], scale)]})
+
+    return work

@@ -162,27 +162,31 @@ def left_out(data: DatasetConfig) -> list[str]:
     sources = (source for split in SPLITS if isinstance(source := getattr(data, split), Mapping))
     keys = ("hr", "lr")
     folders = dict.fromkeys(f for source in sources for key in keys if key in source for f in _folders(source[key]))
-    files = _files(folders)
+    files = _files(folders, lambda file: not _is_image(file) or is_named(file, data.skip))
     lines = not_read(files)
-    if skipped := [file for file in files if file.suffix.lower() in images.SUFFIXES and is_named(file, data.skip)]:
+    if skipped := [file for file in files if _is_image(file)]:
         lines.append(f"data {data.name}: {counted(skipped)} left out by skip (as {skipped[0].name})")
     return lines
 
 
 def left_out_of(folders: Iterable[Path]) -> list[str]:
     """What is said of the files in folders that are not read for their endings: a line an ending."""
-    return not_read(_files(folders))
+    return not_read(_files(folders, lambda file: not _is_image(file)))
 
 
-def _files(folders: Iterable[Path]) -> list[Path]:
-    return [file for folder in folders for file in sorted(visible(folder))]
+def _files(folders: Iterable[Path], wanted: Callable[[Path], bool]) -> list[Path]:
+    return [file for folder in folders for file in sorted(file for file in visible(folder) if wanted(file))]
+
+
+def _is_image(file: Path) -> bool:
+    return file.suffix.lower() in images.SUFFIXES
 
 
 def not_read(files: Iterable[Path]) -> list[str]:
     """What is said of those files that are not read for their endings: a line an ending."""
     others: dict[str, list[Path]] = {}
     for file in files:
-        if file.suffix.lower() not in images.SUFFIXES:
+        if not _is_image(file):
             others.setdefault(file.suffix.lower(), []).append(file)
     return [_left_out(ending, files) for ending, files in others.items()]
 
@@ -229,7 +233,7 @@ def listing(folders: Sequence[Path], skip: Collection[str] = ()) -> dict[str, Pa
     taken: dict[str, Path] = {}
     for folder in folders:
         entries = visible(folder)
-        chosen = [file for file in entries if file.suffix.lower() in images.SUFFIXES]
+        chosen = [file for file in entries if _is_image(file)]
         if not chosen:
             endings = Counter(file.suffix.lower() for file in entries)
             found = listed(f"{count} {ending}" for ending, count in endings.items() if ending) or "none with an ending"

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from multiblock.data import colour, depth
+from multiblock.data import colour, depth, png_chunks
 from multiblock.data.remarks import Remark, at_once
 from multiblock.errors import UserError, listed
 from multiblock.files import atomic_write
@@ -110,8 +110,11 @@ def size(file: Path) -> tuple[int, int]:
     """
     with opened(file) as image:
         width, height = image.size
+        # Of a PNG file Pillow looks for more behind the pixels, for which it decodes them.
+        more = image.format != "PNG" or not png_chunks.ends_with_pixels(file)
+        exif = image.getexif() if more else Image.Image.getexif(image)
         # Of TIFF files Pillow gives the size as turned; numbers other than 1 to 8 are nothing.
-        turned = image.format != "TIFF" and image.getexif().get(_EXIF_ORIENTATION) in range(5, 9)
+        turned = image.format != "TIFF" and exif.get(_EXIF_ORIENTATION) in range(5, 9)
     return (width, height) if turned else (height, width)
 
 

@@ -109,10 +109,20 @@ def write_set(array: Path, sizes: Sequence[tuple[int, int]], dtype: str = "uint8
             yield writer
         if len(writer.rows) != len(sizes):
             raise ValueError(f"{array}: {len(writer.rows)} of {len(sizes)} images were added")
-        with index.open("w", newline="", encoding="utf-8") as file:
-            table = csv.writer(file, lineterminator="\n")
-            table.writerow(COLUMNS)
-            table.writerows(writer.rows)
+        _write_rows(index, writer.rows)
+
+
+def write_index(index: Path, rows: Sequence[tuple[str, int, int, str]]) -> None:
+    """Write an index: name, height, width and digest of each image."""
+    with atomic_write(index) as part:
+        _write_rows(part, rows)
+
+
+def _write_rows(file: Path, rows: Sequence[tuple[str, int, int, str]]) -> None:
+    with file.open("w", newline="", encoding="utf-8") as opened:
+        table = csv.writer(opened, lineterminator="\n")
+        table.writerow(COLUMNS)
+        table.writerows(rows)
 
 
 class Writer:

@@ -3,16 +3,17 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from multiblock.data import images, leaks
 from multiblock.data.counter import ImageCounter
-from multiblock.data.dataset import SMALLEST_MEASURED, DatasetConfig, check_partner, find
+from multiblock.data.dataset import SMALLEST_MEASURED, DatasetConfig, ImagePair, check_partner, find
 from multiblock.errors import UserError
 from multiblock.files import Digests
 
 
 class Inspection:
-    """What is known of image files: only new and changed ones are read again.
+    """What is known of image files: only new and changed ones are read again, and each is looked at once.
 
     Args:
         digests: keep it.
@@ -21,6 +22,15 @@ class Inspection:
     def __init__(self, digests: Digests) -> None:
         self._digests = digests
         self._counter: ImageCounter | None = None
+        self._seen: dict[Path, tuple[str, int, int]] = {}
+        self._found: dict[str, dict[str, list[ImagePair]]] = {}
+
+    def find(self, data: DatasetConfig) -> dict[str, list[ImagePair]]:
+        """The images of each split; see :func:`multiblock.data.dataset.find`."""
+        known = repr(data)
+        if known not in self._found:
+            self._found[known] = find(data, lambda file: self.look(file)[1:])
+        return self._found[known]
 
     def look(self, file: Path) -> tuple[str, int, int]:
         """The digest of a file's bytes, and its height and width in pixels.
@@ -28,22 +38,27 @@ class Inspection:
         Raises:
             UserError: the file cannot be read, or is no image.
         """
-        try:
-            file.stat()
-        except OSError as error:
-            raise UserError(f"{file}: cannot be read: {error.strerror}") from None
+        if file not in self._seen:
+            try:
+                note = self._digests.known(file)
+            except OSError as error:
+                raise UserError(f"{file}: cannot be read: {error.strerror}") from None
+            digest, (height, width) = note if note and len(note) > 1 else self._read(file)
+            self._seen[file] = digest, height, width
+        return self._seen[file]
+
+    def _read(self, file: Path) -> list[Any]:
+        """Read all of a file, which takes a while for many: its digest and its size."""
         images.check_regular(file)
-        if not self._digests.knows(file):  # all of it is read, which takes a while for many
-            self._counter = self._counter or ImageCounter(None, "new and changed image files read")
-            self._counter.step()
+        self._counter = self._counter or ImageCounter(None, "new and changed image files read")
         try:
             note = self._digests.note(file)
         except OSError as error:
             raise UserError(f"{file}: cannot be read as an image: {error.strerror}") from None
         if len(note) == 1:
             self._digests.append(file, images.size(file))
-        digest, (height, width) = self._digests.note(file)
-        return digest, height, width
+        self._counter.step()
+        return self._digests.note(file)
 
     def close(self) -> None:
         """Take away what shows how far it is."""
@@ -63,7 +78,7 @@ def inspect(data: DatasetConfig, inspection: Inspection, patch: int) -> str:
             to be trained or measured on, or a test image is one of the training images.
     """
     digest = hashlib.blake2b(f"{data.scale} {data.degradation} {data.max_side} ".encode(), digest_size=16)
-    found = find(data, lambda file: inspection.look(file)[1:])
+    found = inspection.find(data)
     files: dict[str, dict[Path, str]] = {split: {} for split in found}
     for split, items in found.items():
         for item in items:
@@ -93,7 +108,7 @@ def inspect(data: DatasetConfig, inspection: Inspection, patch: int) -> str:
 
 def digests(data: DatasetConfig, inspection: Inspection) -> dict[str, list[str]]:
     """Digests of the HR images of each split, one an image or window."""
-    found = find(data, lambda file: inspection.look(file)[1:])
+    found = inspection.find(data)
     return {split: [inspection.look(item.hr)[0] for item in items] for split, items in found.items()}
 
 

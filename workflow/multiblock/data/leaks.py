@@ -6,9 +6,11 @@ found.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -56,6 +58,18 @@ def look(file: Path, pixels: np.ndarray) -> Look:
     return Look(file, content.hexdigest(), width / height, _edges(pixels))
 
 
+def as_plain(look: Look) -> dict[str, Any]:
+    """A look in plain values, without its file."""
+    edges = None if look.edges is None else b64encode(look.edges.astype("<f2").tobytes()).decode()
+    return {"digest": look.digest, "ratio": look.ratio, "edges": edges}
+
+
+def from_plain(file: Path, plain: Mapping[str, Any]) -> Look:
+    """The look at a file that :func:`as_plain` made plain values of."""
+    edges = None if plain["edges"] is None else np.frombuffer(b64decode(plain["edges"]), "<f2").astype(np.float16)
+    return Look(file, plain["digest"], plain["ratio"], edges)
+
+
 def _edges(pixels: np.ndarray) -> np.ndarray | None:
     step = max(1, min(pixels.shape[:2]) // (16 * SIDE))  # large images are looked at with gaps
     gray = pixels[::step, ::step].mean(axis=2, dtype=np.float32)
@@ -101,20 +115,24 @@ def _named(same: Sequence[tuple[Path, Path]]) -> str:
     return f"{pairs}; and {len(same) - _NAMED} more" if len(same) > _NAMED else pairs
 
 
-class Looks:
-    """What is kept of the HR images of each split of a data set, each file once."""
+def is_wanted(data: DatasetConfig, split: str, item: ImagePair) -> bool:
+    """Whether the whole image that an item is, or is a window of, is looked at.
 
-    def __init__(self, data: DatasetConfig) -> None:
-        self._held_out = not isinstance(data.validation, Mapping)
+    Windows that are held out for validation are left out: training windows of the same photographs are expected.
+    """
+    return not (split == "validation" and not isinstance(data.validation, Mapping) and item.side)
+
+
+class Looks:
+    """What is kept of the HR images of each split, each file once."""
+
+    def __init__(self) -> None:
         self._looks: dict[str, dict[Path, Look]] = {split: {} for split in SPLITS}
 
-    def add(self, split: str, item: ImagePair, pixels: np.ndarray) -> None:
-        """Look at the whole image that an item is, or is a window of.
-
-        Windows that are held out for validation are left out: training windows of the same photographs are expected.
-        """
-        if item.hr not in self._looks[split] and not (split == "validation" and self._held_out and item.side):
-            self._looks[split][item.hr] = look(item.hr, pixels)
+    def add(self, split: str, look: Look | None) -> None:
+        """Keep a look, if there is one."""
+        if look:
+            self._looks[split].setdefault(look.file, look)
 
     def __getitem__(self, split: str) -> list[Look]:
         return list(self._looks[split].values())
@@ -130,15 +148,15 @@ def compare(looks: Looks, name: str) -> list[str]:
     Raises:
         UserError: a test image has the pixels of a training image.
     """
-    same = _pairs(looks["test"], looks["train"], _equal)
+    same = _equal(looks["test"], looks["train"])
     if same:
         raise _in_training(same, len(looks["test"]), name)
     found = []
     for one, other in (("validation", "train"), ("test", "validation")):
-        if equal := _pairs(looks[one], looks[other], _equal):
+        if equal := _equal(looks[one], looks[other]):
             found.append(f"{len(equal)} of {len(looks[one])} {one} images are {other} images too: {_named(equal)}")
     for one, other in (("test", "train"), ("validation", "train"), ("test", "validation")):
-        alike = _pairs(looks[one], looks[other], _alike)
+        alike = _alike(looks[one], looks[other])
         found += [
             f"{a} ({one}) and {b} ({other}) seem to be one picture in two sizes or encodings" for a, b in alike[:_NAMED]
         ]
@@ -149,41 +167,68 @@ def compare(looks: Looks, name: str) -> list[str]:
 
 def groups(looks: Sequence[Look]) -> list[list[Look]]:
     """Looks at one picture together, whatever its size and encoding; all others alone. In order of their first."""
-    edges = np.zeros((len(looks), 2 * (SIDE - 1) ** 2), np.float32)
-    for row, look in zip(edges, looks, strict=True):
-        row[:] = 0 if look.edges is None else look.edges
-    ratios, group = np.array([look.ratio for look in looks]), list(range(len(looks)))
+    group, first_of = list(range(len(looks))), dict[str, int]()
+
+    def root(number: int) -> int:
+        while group[number] != number:
+            number = group[number]
+        return number
+
+    def join(one: int, other: int) -> None:
+        first, second = sorted((root(one), root(other)))
+        group[second] = first
+
     for number, look in enumerate(looks):
-        stretch = ratios[:number] / look.ratio
-        same = (edges[:number] @ edges[number] > ALIKE) & (stretch > 1 / _STRETCH) & (stretch < _STRETCH)
-        for other in range(number):
-            if same[other] or looks[other].digest == look.digest:
-                joined = {group[number], group[other]}
-                group = [min(joined) if one in joined else one for one in group]
-    return [[look for look, one in zip(looks, group, strict=True) if one == first] for first in sorted(set(group))]
+        join(first_of.setdefault(look.digest, number), number)
+    for one, other, _ in _close(looks, looks):
+        join(one, other)
+    together: dict[int, list[Look]] = {}
+    for number, look in enumerate(looks):
+        together.setdefault(root(number), []).append(look)
+    return list(together.values())
 
 
-def _pairs(
-    these: Sequence[Look], those: Sequence[Look], finder: Callable[[Look, Sequence[Look]], Look | None]
-) -> list[tuple[Path, Path]]:
-    return [(one.file, other.file) for one in these if (other := finder(one, those))]
+def _equal(these: Sequence[Look], those: Sequence[Look]) -> list[tuple[Path, Path]]:
+    """Files of the same pixels."""
+    known: dict[str, Path] = {}
+    for other in those:
+        known.setdefault(other.digest, other.file)
+    return [(one.file, known[one.digest]) for one in these if one.digest in known]
 
 
-def _equal(one: Look, others: Sequence[Look]) -> Look | None:
-    return next((other for other in others if other.digest == one.digest), None)
+def _alike(these: Sequence[Look], those: Sequence[Look]) -> list[tuple[Path, Path]]:
+    """Each of these with the one of those that is most alike, but not equal."""
+    best: dict[int, tuple[float, int]] = {}
+    for one, other, likeness in _close(these, those):
+        if these[one].digest != those[other].digest and likeness > best.get(one, (0.0, 0))[0]:
+            best[one] = likeness, other
+    return [(these[one].file, those[best[one][1]].file) for one in sorted(best)]
 
 
-def _alike(one: Look, others: Sequence[Look]) -> Look | None:
-    """The one that is most alike, but not equal."""
-    if one.edges is None:
-        return None
-    candidates = [
-        (other, other.edges)
-        for other in others
-        if other.edges is not None and other.digest != one.digest and 1 / _STRETCH < one.ratio / other.ratio < _STRETCH
-    ]
-    if not candidates:
-        return None
-    likeness = np.stack([edges for _, edges in candidates]).astype(np.float32) @ one.edges.astype(np.float32)
-    best = int(likeness.argmax())
-    return candidates[best][0] if likeness[best] > ALIKE else None
+_TOGETHER = 512
+"""Looks that are compared at a time: a product of matrices, of which the parts stay in the processor's cache."""
+
+
+def _close(these: Sequence[Look], those: Sequence[Look]) -> Iterator[tuple[int, int, float]]:
+    """The numbers of looks of which the edges correlate by more than ``ALIKE`` and the sides agree, and by how much."""
+    for first, ones in _blocks(these):
+        mine = np.array([these[number].ratio for number in ones])
+        edges = _edges_of(these, ones)
+        for _, others in _blocks(those[: first + _TOGETHER] if those is these else those):
+            stretch = mine[:, None] / np.array([those[number].ratio for number in others])
+            likeness = edges @ _edges_of(those, others).T
+            close = (likeness > ALIKE) & (stretch > 1 / _STRETCH) & (stretch < _STRETCH)
+            for one, other in zip(*(numbers.tolist() for numbers in np.nonzero(close)), strict=True):
+                yield ones[one], others[other], float(likeness[one, other])
+
+
+def _blocks(looks: Sequence[Look]) -> Iterator[tuple[int, list[int]]]:
+    """Numbers of looks that have edges, so many at a time."""
+    for first in range(0, len(looks), _TOGETHER):
+        last = min(first + _TOGETHER, len(looks))
+        if numbers := [number for number in range(first, last) if looks[number].edges is not None]:
+            yield first, numbers
+
+
+def _edges_of(looks: Sequence[Look], numbers: Iterable[int]) -> np.ndarray:
+    return np.array([looks[number].edges for number in numbers], np.float32)

@@ -19,6 +19,8 @@ def order(file: Path) -> tuple[list[int | str], str]:
 
 def check_name(file: Path) -> None:
     """What is made of an image is named after it, in CSV files too."""
+    if file.name.isascii() and file.name.isprintable() and len(file.name) <= LONGEST_NAME:  # nearly all, quickly
+        return
     # Control characters, surrogates (bytes that are no UTF-8), line and paragraph separators.
     if any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in file.name):
         raise UserError(f"{file}: has a name with control characters, or one that is no UTF-8; rename it")
@@ -49,4 +51,4 @@ def _form(name: str) -> str:
 
 def key(name: str) -> str:
     """What names have in common that some disk takes for the same."""
-    return _composed(_composed(name).casefold())
+    return name.lower() if name.isascii() else _composed(_composed(name).casefold())

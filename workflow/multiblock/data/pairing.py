@@ -35,7 +35,9 @@ def lr_name(hr: Sequence[str], lr: Sequence[str]) -> str:
             before, found, after = other.partition(name)
             if found and not {"{", "}"} & set(before + after):
                 patterns[f"{before}{PLAIN}{after}"] += 1
-    matches = {pattern: sum(pattern.format(name=name) in known for name in hr) for pattern in patterns}
+    # A name such as 1 is in many others: the pattern that is meant is one that many of the names asked for gave.
+    likely = [pattern for pattern, _ in patterns.most_common(_ASKED)]
+    matches = {pattern: sum(pattern.format(name=name) in known for name in hr) for pattern in likely}
     best = max(matches, key=lambda pattern: matches[pattern], default=PLAIN)
     if 2 * matches.get(best, 0) < len(hr):
         raise UserError(

@@ -50,17 +50,22 @@ def resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
     """
     channels, white = pixels.shape[2], np.iinfo(pixels.dtype).max
     between = np.empty((height, pixels.shape[1], channels), pixels.dtype)
-    for columns in _strips(pixels.shape[1]):
+    for columns in _strips(pixels.shape[1], pixels.shape[0] * channels):
         between[:, columns] = _pass(pixels[:, columns].astype(np.float64), height, white)
     result = np.empty((height, width, channels), pixels.dtype)
-    for rows in _strips(height):
+    for rows in _strips(height, pixels.shape[1] * channels):
         result[rows] = _pass(between[rows].swapaxes(0, 1).astype(np.float64), width, white).swapaxes(0, 1)
     return result
 
 
-def _strips(length: int) -> Iterator[slice]:
-    """So many rows or columns at a time, as in float64 an image takes eight times its memory and more."""
-    return (slice(start, start + 256) for start in range(0, length, 256))
+_STRIP = 2**17
+"""Values of a strip: in float64 they stay in a core's cache, which is three times as fast as going to memory."""
+
+
+def _strips(length: int, each: int) -> Iterator[slice]:
+    """So many rows or columns, of ``each`` values, at a time."""
+    count = max(1, _STRIP // each)
+    return (slice(start, start + count) for start in range(0, length, count))
 
 
 def shrink(pixels: np.ndarray, scale: int) -> np.ndarray:

@@ -24,7 +24,7 @@ Item = TypeVar("Item", bound=_Image)
 
 def is_named(file: Path, names: Collection[str]) -> bool:
     """Whether a file is among names, with its ending or without."""
-    return file.name in names or file.stem in names
+    return bool(names) and (file.name in names or file.stem in names)
 
 
 def named(items: Sequence[Item], only: Sequence[str], folders: str) -> list[Item]:

@@ -2,6 +2,7 @@
 
 import base64
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
@@ -148,17 +149,28 @@ def cuts(images: Sequence[Shown], budget: int, most: int | None = None) -> list[
             Cut(image=image, window=_around((place,), image.size, budget / len(chosen) / image.rate))
             for image, place in chosen
         ]
-    kept = list(images)
-    while kept:
-        longest = max(max(image.size) for image in kept)
-        share = min(1.0, budget / max(sum(image.bytes for image in kept), 1), (_LONGEST / longest) ** 2)
-        if share == 1:
-            return [_whole(image) for image in kept]
-        parts = [cut for image in kept for cut in _windows(image, share)]
-        if len(kept) == 1 or all(min(cut.window.width, cut.window.height) >= _least(cut.image) for cut in parts):
-            return parts
-        kept.remove(min(kept, key=lambda image: image.change))
-    return []
+    order = sorted(range(len(images)), key=lambda number: images[number].change)
+
+    def kept(left_out: int) -> list[Shown]:
+        chosen = set(order[left_out:])
+        return [image for number, image in enumerate(images) if number in chosen]
+
+    # The fewer images, the larger their windows: how many have to go is found by halving.
+    left_out = bisect_left(range(len(images) - 1), True, key=lambda count: bool(_fitted(kept(count), budget)))
+    return _fitted(kept(left_out), budget)
+
+
+def _fitted(images: Sequence[Shown], budget: int) -> list[Cut]:
+    """Whole images or windows of all of them; nothing where windows of several would be smaller than allowed."""
+    if not images:
+        return []
+    longest = max(max(image.size) for image in images)
+    share = min(1.0, budget / max(sum(image.bytes for image in images), 1), (_LONGEST / longest) ** 2)
+    if share == 1:
+        return [_whole(image) for image in images]
+    parts = [cut for image in images for cut in _windows(image, share)]
+    large = all(min(cut.window.width, cut.window.height) >= _least(cut.image) for cut in parts)
+    return parts if large or len(images) == 1 else []
 
 
 def _least(image: Shown) -> int:

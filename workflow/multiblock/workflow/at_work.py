@@ -57,8 +57,10 @@ class AtWork:
         work = [one for one in work if one[0].kind != "all"]
         for job, _, told in work:
             self._note(job, told)
-        left = {job.key: float(told["seconds_left"]) for job, _, told in work if "seconds_left" in told}
+        known = [(job, float(told["seconds_left"])) for job, _, told in work if "seconds_left" in told]
+        left = {job.key: seconds for job, seconds in known if job.kind == "train"}
         spent = sum(min(time.monotonic() - begun, JOB_SECONDS) for _, begun, told in work if "seconds_left" not in told)
+        spent += sum(JOB_SECONDS - seconds for job, seconds in known if job.kind != "train")  # in place of the usual
         together = self.outlook.seconds_left(left, spent, len(work)) if self.outlook else None
         found: dict[str, str] = {}
         for job, begun, told in work:

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from multiblock.data.partial import CONVERTING, ENLARGING
 from multiblock.files import lock, size_of
 from multiblock.workflow.links import keep_shown
 from multiblock.workflow.status import Status
@@ -56,6 +57,9 @@ def _whole(what: str, folder: Path, phase: Path | None = None) -> Removable:
 def _arrays(found: Status) -> Iterator[Removable]:
     """The pixels of image sets; the index beside each stays, and says what they were."""
     for data in found.data:
+        for folder in (data.folder / name for name in (CONVERTING, ENLARGING)):
+            if not data.unseen and folder.is_dir():
+                yield _whole("arrays that are not whole; the next run goes on from them", folder)
         if not data.unseen and (files := sorted(data.folder.glob("*/*.npy"))):
             yield Removable(what="arrays, made again when needed", folder=data.folder, paths=tuple(files))
     for phases in found.phases.values():

@@ -42,7 +42,6 @@ _PAGE = (
 
 PARTS: dict[str, tuple[str, ...]] = {
     "conversion": (
-        "data.convert",
         "data.reader",
         "data.images",
         "data.colour",
@@ -51,7 +50,8 @@ PARTS: dict[str, tuple[str, ...]] = {
         "data.dataset:ImagePair",
         "data.imageset:Writer",
     ),
-    "enlargement": ("data.convert:enlarge", "data.resize", "data.imageset:Writer"),
+    "checks": ("data.leaks:look", "data.leaks:_edges", "data.leaks:_means", "data.pair_checks", "data.alignment"),
+    "enlargement": ("data.resize", "data.imageset:Writer"),
     "training": (
         *_NETWORK,
         "training.step",

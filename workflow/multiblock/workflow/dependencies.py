@@ -39,6 +39,10 @@ class Dependencies:
         used = frozenset({("degradation", self._study.data[wildcards.data].degradation)})
         return {"images": self._images(wildcards.data), "code": code_digest.of("conversion", entries=used)}
 
+    def conversion_code(self, wildcards: Any) -> str:
+        """Of what a conversion that was interrupted has done so far, checks of pairs among it."""
+        return f"{self.conversion(wildcards)['code']} {code_digest.of('checks')}"
+
     def enlargement(self, wildcards: Any) -> dict[str, Any]:
         """Of LR at the size of HR."""
         return {"scale": self._study.data[wildcards.data].scale, "code": code_digest.of("enlargement")}

@@ -28,16 +28,16 @@ _NUMBERS = Path("/proc/self/ns/pid")
 """What process numbers are about: in some containers they are others."""
 
 
-def start_jobs(threads: int, forced: Iterable[str] = (), parallel: bool = False) -> None:
+def start_jobs(threads: tuple[int, int], forced: Iterable[str] = (), parallel: bool = False) -> None:
     """To be called by the Snakemake that a user started: its jobs will end when it does.
 
     Args:
-        threads: of a job that trains or measures.
+        threads: of a job that trains or measures, and of one that converts images.
         forced: rules whose jobs work even if their result stands; ``*`` for all.
         parallel: whether several jobs may train at once, so that each line has to say whose it is.
     """
     hand_on()
-    os.environ[_THREADS] = str(threads)
+    os.environ[_THREADS] = " ".join(map(str, threads))
     os.environ[_FORCED] = " ".join(forced)
     os.environ[_PARALLEL] = "yes" if parallel else ""
 
@@ -50,12 +50,15 @@ def hand_on() -> None:
     os.environ[_WORKFLOW] = f"{os.getpid()} {_numbers()}"
 
 
-def threads_handed_on(cores: int) -> int:
-    """CPU threads of a job, as the Snakemake that a user started has it; else all cores.
+def threads_handed_on(found: tuple[int, int]) -> tuple[int, int]:
+    """The threads of jobs, as the Snakemake that a user started has them; ``found`` where it has said nothing.
 
     On the node of a cluster Snakemake is given all that it sees there, which may be more than the job asked for.
     """
-    return int(os.environ.get(_THREADS) or cores)
+    if not (handed := os.environ.get(_THREADS)):
+        return found
+    training, converting = map(int, handed.split())
+    return training, converting
 
 
 @contextmanager

@@ -51,6 +51,7 @@ class Started:
     records: Records
     on: Dependencies
     threads: int
+    convert_threads: int
     needs: Resources
     terminal: Terminal | None = None
 
@@ -74,18 +75,20 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
     cores, gpus = workflow.cores or 1, _gpus(workflow)
     # On a cluster cores are those of a job, and GPUs are counted by the cluster.
     threads = threads_of_a_job(study.threads, cores, None if jobs_are_elsewhere(workflow) else gpus)
+    converting = threads_of_a_conversion(study.convert_threads, cores)
     if main:
         stops.in_one_line()
         if call.works and workflow.cores == 0:  # Snakemake would wait for ever
             raise UserError("--cores: found 0; allowed are 1 or more, or all")
         _check_paths(workflow)
         several = len(study.runs) * len(study.seeds) > 1
-        start_jobs(threads, call.forced, several and (is_brief(workflow) or (threads < cores and gpus != 1)))
-    elif workflow.remote_exec:
-        hand_on()
-        threads = threads_handed_on(threads)
-    elif not main:
-        threads = threads_handed_on(threads)
+        start_jobs(
+            (threads, converting), call.forced, several and (is_brief(workflow) or (threads < cores and gpus != 1))
+        )
+    else:
+        if workflow.remote_exec:
+            hand_on()
+        threads, converting = threads_handed_on((threads, converting))
     if call.works:
         hold(Path(study.results))
     on_stop: list[Callable[[bool], None]] = []
@@ -123,7 +126,7 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
         terminal = install(workflow, Overview(study=study, layout=layout, on=on, records=records, images=counts))
         on_stop += [terminal.stop] if terminal else []
     sizes = None if call.looks else (lambda file: inspection.look(file)[1:])
-    return Started(study, layout, records, on, threads, Resources(layout, on, sizes), terminal)
+    return Started(study, layout, records, on, threads, converting, Resources(layout, on, sizes), terminal)
 
 
 def _save(digests: Digests, call: Call) -> None:
@@ -147,6 +150,15 @@ def threads_of_a_job(wanted: int | str, cores: int, gpus: int | None) -> int:
         cores, gpus: what Snakemake was given; None where it was not told how many GPUs.
     """
     return max(1, cores // (gpus or 1)) if wanted == "auto" else min(int(wanted), cores)
+
+
+_MOST_CONVERTING = 8
+"""Threads of a conversion where nothing is said."""
+
+
+def threads_of_a_conversion(wanted: int | str, cores: int) -> int:
+    """CPU threads of a job that turns image files into arrays, by the config key ``convert_threads``."""
+    return min(_MOST_CONVERTING if wanted == "auto" else int(wanted), cores)
 
 
 def _check_paths(workflow: Any) -> None:

@@ -1,0 +1,200 @@
+"""Image sets that are written over several starts: one that is killed is gone on from where it was.
+
+A folder holds the pixels so far, a file a set, and a journal with a line for each piece of work that is in them: what
+it was made of, where its pixels lie, their digests, and what else was learnt. Nothing is believed that its digest does
+not confirm, so a damaged or half-written piece is made again. Pixels of another arrangement, as after an image was
+added, are copied from there.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from multiblock.data.imageset import Writer, index_of, write_index
+from multiblock.files import part_of, settle
+
+CONVERTING, ENLARGING = ".converting", ".enlarging"
+"""Folders beside finished sets, for those that are not whole."""
+_JOURNAL = "journal"
+
+Pixels = Mapping[str, Sequence[np.ndarray]]
+"""The images of a piece by set."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """A piece that was written before.
+
+    Args:
+        key: what it was made of.
+        pixels: its images.
+        places: where they lie: offset, height, width and digest of each, by set.
+        note: what else was learnt of it.
+        folder: where it lies.
+    """
+
+    key: str
+    pixels: Pixels
+    places: Mapping[str, list[list[Any]]]
+    note: dict[str, Any]
+    folder: Path
+
+
+class PartialSets:
+    """Sets that are written side by side, piece by piece, in order; each piece holds images of every set.
+
+    Args:
+        folder: where they lie until they are whole, those of other arrangements beside them.
+        sizes: height and width of each image, by set; all have as many images.
+    """
+
+    def __init__(self, folder: Path, sizes: Mapping[str, Sequence[tuple[int, int]]]) -> None:
+        layout = hashlib.blake2b(json.dumps(sizes).encode(), digest_size=16).hexdigest()
+        self._folder = folder / layout
+        _set_aside(self._folder, sizes)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._sizes, self._count = sizes, len(next(iter(sizes.values())))
+        others = [other for other in sorted(folder.iterdir()) if other.is_dir() and other != self._folder]
+        self._known: dict[str, tuple[Path, int]] = {}
+        for other in (*others, self._folder):
+            self._known |= {key: (other, place) for key, place in _lines(other / _JOURNAL)}
+        self._files, self._writers = {}, {}
+        for name in sizes:
+            part = self._folder / name
+            part.touch()
+            self._files[name] = part.open("r+b")
+            self._writers[name] = Writer(self._files[name], sizes[name], np.dtype(np.uint8))
+        self._journal = (self._folder / _JOURNAL).open("ab")
+        if self._journal.tell():
+            self._journal.write(b"\n")  # the last line may have been cut short
+
+    def recall(self, key: str) -> Piece | None:
+        """A piece that was made of just this before; None where there is none, or its pixels are damaged."""
+        if key not in self._known:
+            return None
+        folder, place = self._known[key]
+        try:
+            with (folder / _JOURNAL).open("rb") as journal:
+                journal.seek(place)
+                line = _checked(journal.readline())
+            places = line["places"]
+            pixels = {name: [_read(folder / name, *place) for place in places[name]] for name in self._sizes}
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return Piece(key=key, pixels=pixels, places=places, note=line["note"], folder=folder)
+
+    def keep(self, piece: Piece, names: Sequence[str]) -> None:
+        """Take over the next piece as it was written before; ``names`` are those of its images."""
+        offsets = {name: [place[0] for place in places] for name, places in piece.places.items()}
+        if piece.folder != self._folder or offsets != self._offsets(len(names)):
+            self.add(piece.key, names, piece.pixels, piece.note)
+            return
+        for set_, places in piece.places.items():
+            writer, file = self._writers[set_], self._files[set_]
+            writer.rows += [(name, *place[1:]) for name, place in zip(names, places, strict=True)]
+            file.seek(sum(height * width * 3 for _, height, width, _ in places), os.SEEK_CUR)
+
+    def add(self, key: str, names: Sequence[str], pixels: Pixels, note: Mapping[str, Any]) -> None:
+        """Write the next piece: its images by set, and what is to be known of it later."""
+        offsets, places = self._offsets(len(names)), {}
+        for set_, images in pixels.items():
+            writer, file = self._writers[set_], self._files[set_]
+            try:
+                for name, image in zip(names, images, strict=True):
+                    writer.add(name, image)
+                file.flush()
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, str(self._folder / set_)) from error
+            rows = writer.rows[len(writer.rows) - len(names) :]
+            places[set_] = [[offset, *row[1:]] for offset, row in zip(offsets[set_], rows, strict=True)]
+        text = json.dumps({"key": key, "places": places, "note": note}).encode()
+        self._journal.write(_digest(text).encode() + b" " + text + b"\n")
+        self._journal.flush()
+
+    def _offsets(self, count: int) -> dict[str, list[int]]:
+        """Where the next images lie."""
+        found = {}
+        for name, file in self._files.items():
+            offset, found[name] = file.tell(), list[int]()
+            first = len(self._writers[name].rows)
+            for height, width in self._sizes[name][first : first + count]:
+                found[name].append(offset)
+                offset += height * width * 3
+        return found
+
+    def close(self) -> None:
+        """Leave what is written for the next start."""
+        for file in (*self._files.values(), self._journal):
+            file.close()
+
+    def place(self, arrays: Mapping[str, Path]) -> None:
+        """Let the whole sets stand under the names of their arrays, with an index beside each."""
+        self.close()
+        for name, array in arrays.items():
+            rows = self._writers[name].rows
+            if len(rows) != self._count:
+                raise ValueError(f"{array}: {len(rows)} of {self._count} images were added")
+            array.parent.mkdir(parents=True, exist_ok=True)
+            twin = part_of(array)
+            twin.unlink(missing_ok=True)
+            try:  # a second name: who is killed before all sets stand has lost nothing
+                os.link(self._folder / name, twin)
+            except OSError:  # some file systems have no links
+                (self._folder / name).replace(twin)
+            settle(twin, array)
+            write_index(index_of(array), rows)
+
+
+def remove(folder: Path) -> None:
+    """Remove what :class:`PartialSets` left in a folder."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _set_aside(folder: Path, names: Iterable[str]) -> None:
+    """What stands under a final name too is read from, not written to."""
+    if any((folder / name).is_file() and (folder / name).stat().st_nlink > 1 for name in names):
+        aside = folder.with_name(f"{folder.name}-whole")
+        remove(aside)
+        folder.rename(aside)
+
+
+def _lines(journal: Path) -> list[tuple[str, int]]:
+    """The key and the place of each line of a journal that is whole."""
+    found, place = [], 0
+    try:
+        with journal.open("rb") as file:
+            for line in file:
+                with suppress(ValueError, KeyError, TypeError):
+                    found.append((_checked(line)["key"], place))
+                place += len(line)
+    except OSError:
+        return []
+    return found
+
+
+def _checked(line: bytes) -> dict[str, Any]:
+    digest, _, text = line.rstrip(b"\n").partition(b" ")
+    if digest.decode(errors="replace") != _digest(text):
+        raise ValueError("a damaged line")
+    return dict(json.loads(text))
+
+
+def _read(file: Path, offset: int, height: int, width: int, digest: str) -> np.ndarray:
+    size = height * width * 3
+    with file.open("rb", buffering=0) as opened:
+        content = os.pread(opened.fileno(), size, offset)
+    if len(content) != size or _digest(content) != digest:
+        raise ValueError(f"{file}: damaged at {offset}")
+    return np.frombuffer(content, np.uint8).reshape(height, width, 3)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
