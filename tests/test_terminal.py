@@ -150,7 +150,7 @@ def test_the_line_of_a_conversion_says_the_time_left(layout, tmp_path, monkeypat
     work.outlook = Outlook({}, {"convert": 1, "evaluate": 1})
     monkeypatch.setenv(tells.FOLDER, str(tmp_path))
     told = {"done": 200, "of": 800, "seconds_left": 120.0, "note": "5 images/s"}
-    tells.Tells("convert.log").handle(logging.makeLogRecord({"msg": "", "progress": told}))
+    tells.Tells("convert.log").handle(logging.makeLogRecord({"msg": "", **INFO, "progress": told}))
     line = work.lines()["convert.log"]
     assert re.fullmatch(
         r"converts images  \S{12}   25%  200 of 800  2 min 00 s left, run 2 min 03 s  5 images/s", line
