@@ -366,7 +366,7 @@ CODE = {
     ),
     "the sampler": (code("data/sampler.py"), TRAINED),
     "how blocks start": (code("training/start.py"), TRAINED),
-    "conversion": (code("data/convert.py"), EVERYTHING),
+    "conversion": (code("data/reader.py"), EVERYTHING),
     "what no result depends on": (
         code(
             "networks/zoo.py", "networks/mcan/__init__.py", "cli/plan.py", "model/published.py", "plan.py", "files.py"

@@ -1,5 +1,6 @@
 """The workflow on a Slurm cluster, a real one on this machine: it ends as on this machine alone, whatever is killed."""
 
+import json
 import os
 import re
 import shutil
@@ -84,7 +85,8 @@ def prepare(folder: Path) -> Path:
     config["data"] = {"name": "mine", "scale": 1, "validation": 1}
     config["data"] |= {split: {"hr": f"{split}/HR", "lr": f"{split}/LR"} for split in ("train", "test")}
     config["recipes"]["many"] = [{"iterations": 1000, "batch": 2, "patch": 16, "clamp": False}]
-    plan = [{"span": 1, "stages": "many"}, {"span": 2, "start": "inherit_zeroed", "stages": "few"}]
+    # Two processes train phase 2, each with a GPU of its own as Slurm counts them.
+    plan = [{"span": 1, "stages": "many"}, {"span": 2, "start": "inherit_zeroed", "gpus": 2, "stages": "few"}]
     config["runs"] = {"two": {"chain": ["tiny", "tiny"], "plan": plan}}
     config["training"] |= {"checkpoint_seconds": 0.2, "validate_every": 500, "history_every": 500}
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
@@ -191,6 +193,8 @@ def test_a_study_over_two_partitions_ends_as_it_does_on_one_machine(tmp_path, lo
     done = run(on_slurm(folder, "--", *TARGETS), folder)
     assert done.returncode == 0, done.stderr
     assert made(folder) == made(local) and made(local)
+    shared = json.loads((folder / "results/two/seed1/phase2/training.json").read_text())
+    assert shared["segments"][0]["processes"] == 2
     about = slurm.say("scontrol", "show", "job", "--all")
     where = {}
     for job in about.split("\n\n"):
@@ -198,10 +202,10 @@ def test_a_study_over_two_partitions_ends_as_it_does_on_one_machine(tmp_path, lo
         if "rule_" in fields.get("Comment", ""):
             where[re.sub("_wildcards.*", "", fields["Comment"])] = (
                 fields["Partition"],
-                fields.get("TresPerJob") in ("gres:gpu:1", "gres/gpu:1"),
+                int((re.search(r"gpu:(\d+)", fields.get("TresPerJob", "")) or [0, 0])[1]),
             )
-    gpu, cpu = ("gpu", True), ("cpu", False)
-    trained = {f"rule_phase{number}_1": gpu for number in (1, 2)}
+    gpu, cpu = ("gpu", 1), ("cpu", 0)
+    trained = {"rule_phase1_1": gpu, "rule_phase2_1": ("gpu", 2)}
     assert where == {**trained, "rule_phase1_2": gpu, "rule_evaluate": gpu, "rule_convert": cpu}
     # The log of a job that ended well is not kept.
     assert not list((folder / ".snakemake").rglob("slurm_logs/**/*.log"))

@@ -11,7 +11,7 @@ from multiblock.config.schema import checked, plain_values
 _OWN = ("data", "blocks", "recipes", "runs")
 """Keys whose default is an experiment; it is named, not spelt out."""
 
-_ONLY_WITH = {"lr_name": "lr", "crop_side": "crops", "min_side": None, "iterations": None}
+_ONLY_WITH = {"lr_name": "lr", "crop_side": "crops", "min_side": None, "iterations": None, "gpus": None}
 _ONLY_WITH |= {"ensemble": "images", "format": "images"}
 """Keys whose default does nothing, unless another key is given beside them."""
 

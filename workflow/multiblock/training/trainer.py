@@ -211,6 +211,7 @@ class Trainer:
                     pause = max(checkpoint_seconds, self.clock.lap("checkpoints") * (1 / _SAVING_SHARE - 1))
                     saved = time.monotonic()
                 if stop_requested and state.recorded < task.iterations:
+                    self.ranks.meet()  # nobody ends before all is saved
                     progress.stopped(state.step, signal.Signals(stop_requested).name)
                     sys.exit(1)
                 if state.step == task.iterations:

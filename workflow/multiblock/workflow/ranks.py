@@ -11,7 +11,7 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -144,7 +144,7 @@ def _together(order: Order, folder: Path) -> None:
             raise KeyboardInterrupt from None
         sys.exit(1)
     if ended and ended.is_failed():
-        _failed(folder, {rank: failure.exitcode for rank, failure in ended.failures.items()})
+        _failed(folder, order.gpus, {rank: failure.exitcode for rank, failure in ended.failures.items()})
 
 
 def _environment() -> dict[str, str]:
@@ -153,8 +153,12 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in loopback.items() if name not in os.environ}
 
 
-def _failed(folder: Path, codes: dict[int, int]) -> None:
+def _failed(folder: Path, count: int, codes: Mapping[int, int]) -> None:
     """End as the processes did: what one of them says of it comes before what others suffered from that.
+
+    Args:
+        count: how many there were.
+        codes: their exit statuses, those that ended first before the others.
 
     Raises:
         UserError: wrong input, or a process that was killed.
@@ -163,10 +167,10 @@ def _failed(folder: Path, codes: dict[int, int]) -> None:
         sys.exit(1)
     for said in _said(folder, "wrong"):
         raise UserError(said)
-    for rank, code in sorted(codes.items()):
+    for rank, code in codes.items():
         if code in (-signal.SIGKILL, -signal.SIGSEGV, -signal.SIGBUS):
             raise UserError(
-                f"process {rank + 1} of {len(codes)} of the training was ended by {signal.Signals(-code).name}, and "
+                f"process {rank + 1} of {count} of the training was ended by {signal.Signals(-code).name}, and "
                 "the others with it; the same command goes on from the last checkpoint"
             )
     raise RuntimeError("\n".join([f"the processes of the training ended with {codes}", *_said(folder, "trace")]))
