@@ -18,6 +18,7 @@ import yaml
 
 from conftest import ROOT
 from multiblock import config
+from multiblock.cli import main
 from multiblock.data.imageset import ImageSet
 from multiblock.data.sampler import Sampler
 from multiblock.errors import UserError
@@ -236,6 +237,13 @@ def test_a_phase_has_the_gpus_of_its_run_or_its_own():
     assert [one.gpus for one in config.load(study(gpus=2)).runs["one"].plan.phases] == [2, 3]
     with pytest.raises(UserError, match=r"gpus: found 0"):
         config.load(study(gpus=0))
+
+
+def test_the_plan_says_so(tmp_path, capsys):
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(study()))
+    assert main(["plan", str(tmp_path / "config.yaml")]) == 0
+    rows = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
+    assert [[word.strip() for word in row if word][1] for row in rows if "LR_0" in str(row)] == ["1", "1-2 on 3 GPUs"]
 
 
 def test_how_many_train_is_no_reason_to_train_again():

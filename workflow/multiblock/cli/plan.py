@@ -66,7 +66,7 @@ def _phase(plan: Plan, number: int) -> tuple[str, ...]:
     starts = [task.starts[block - 1] for block in phase.span]
     return (
         str(number),
-        format_span(phase.first, phase.last),
+        format_span(phase.first, phase.last) + (f" on {phase.gpus} GPUs" if phase.gpus > 1 else ""),
         ", ".join(f"phase {start}" if isinstance(start, int) else start for start in dict.fromkeys(starts)),
         "LR_0" if read.phase == INPUT else f"LR_{read.block} of phase {read.phase}",
         ", ".join(f"LR_{block}" for block in plan.makes_sets(number)) or "-",
