@@ -4,10 +4,12 @@ import os
 import struct
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image, ImageCms, ImageOps
 
 from multiblock import config
@@ -86,6 +88,23 @@ def as_seen(file: Path) -> np.ndarray:
         opened = ImageCms.ImageCmsProfile(BytesIO(profile))
         rgb = ImageCms.profileToProfile(rgb, opened, ImageCms.createProfile("sRGB"))
     return np.asarray(rgb).astype(float)
+
+
+def write_pairs(folder: Path, train: int, test: int) -> None:
+    """So many train and test pairs of equal size; LR is HR at half the brightness."""
+    for split, count in (("train", train), ("test", test)):
+        for kind in ("HR", "LR"):
+            (folder / split / kind).mkdir(parents=True)
+            for number in range(count):
+                pixels = picture(seed=number + 10 * count) // (1 if kind == "HR" else 2)
+                images.write(folder / split / kind / f"image{number}.png", pixels)
+
+
+def tiny_study() -> dict[str, Any]:
+    """The config of the tiny study, on pairs in a folder's ``train`` and ``test``."""
+    config = yaml.safe_load((ROOT / "tests" / "tiny.yaml").read_text())
+    splits = {split: {"hr": f"{split}/HR", "lr": f"{split}/LR"} for split in ("train", "test")}
+    return {**config, "data": {"name": "mine", "scale": 1, "validation": 1, **splits}}
 
 
 @pytest.fixture

@@ -18,8 +18,7 @@ from filelock import FileLock
 
 import cluster
 from cluster import Cluster
-from conftest import ROOT, picture
-from multiblock.data import images
+from conftest import ROOT, tiny_study, write_pairs
 
 pytestmark = pytest.mark.slow
 
@@ -75,15 +74,8 @@ def slurm(tmp_path_factory) -> Iterator[Cluster]:
 
 def prepare(folder: Path) -> Path:
     """The tiny study with pairs of its own, of which one phase takes long enough to be disturbed."""
-    for split, count in (("train", 2), ("test", 1)):
-        for kind in ("HR", "LR"):
-            (folder / split / kind).mkdir(parents=True)
-            for number in range(count):
-                pixels = picture(seed=number + 10 * count) // (1 if kind == "HR" else 2)
-                images.write(folder / split / kind / f"image{number}.png", pixels)
-    config = yaml.safe_load((ROOT / "tests" / "tiny.yaml").read_text())
-    config["data"] = {"name": "mine", "scale": 1, "validation": 1}
-    config["data"] |= {split: {"hr": f"{split}/HR", "lr": f"{split}/LR"} for split in ("train", "test")}
+    write_pairs(folder, train=2, test=1)
+    config = tiny_study()
     config["recipes"]["many"] = [{"iterations": 1000, "batch": 2, "patch": 16, "clamp": False}]
     # Two processes train phase 2, each with a GPU of its own as Slurm counts them.
     plan = [{"span": 1, "stages": "many"}, {"span": 2, "start": "inherit_zeroed", "gpus": 2, "stages": "few"}]

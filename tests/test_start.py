@@ -6,12 +6,15 @@ from types import SimpleNamespace
 
 import pytest
 
+from multiblock.cli import main
+from multiblock.config import load
+from multiblock.data.check import Found
 from multiblock.errors import UserError
 from multiblock.training import checkpoint, progress
 from multiblock.training.progress import Progress
 from multiblock.workflow import jobs, start
 from multiblock.workflow.call import Call, called_for
-from multiblock.workflow.start import threads_of_a_job
+from multiblock.workflow.threads import threads_of_a_job
 from test_training import run, task
 
 
@@ -138,3 +141,13 @@ def test_a_slow_disk_takes_little_of_the_time(arrays, tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "save", slow)
     run(arrays, tmp_path / "out", task(60), checkpoint_seconds=0.001)
     assert saves[-1] == 60 and len(saves) <= 3
+
+
+def test_check_reads_on_as_many_threads_as_a_conversion(monkeypatch):
+    given = []
+    monkeypatch.setattr("multiblock.cli.check.cores_here", lambda: 64)
+    monkeypatch.setattr("multiblock.data.check.check", lambda _, threads: given.append(threads) or Found(name="one"))
+    for content in ({}, {"convert_threads": 3}):
+        monkeypatch.setattr("multiblock.cli.check.study_of", lambda _, content=content: (load(content), None))
+        assert main(["check"]) == 0
+    assert given == [8, 3]

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 import forked
-from conftest import ROOT, picture
+from conftest import ROOT, picture, tiny_study, write_pairs
 from multiblock import network
 from multiblock.data import images
 from multiblock.model import chain
@@ -45,25 +45,12 @@ def jobs(folder: Path, *arguments: str) -> dict[str, int]:
 
 
 def write_config(folder: Path, **changes) -> None:
-    config = yaml.safe_load((ROOT / "tests" / "tiny.yaml").read_text())
-    config["data"] = {
-        "name": "mine",
-        "scale": 1,
-        "validation": 1,
-        "train": {"hr": "train/HR", "lr": "train/LR"},
-        "test": {"hr": "test/HR", "lr": "test/LR"},
-    }
-    (folder / "config.yaml").write_text(yaml.safe_dump({**config, **changes}))
+    (folder / "config.yaml").write_text(yaml.safe_dump({**tiny_study(), **changes}))
 
 
 def finish(folder: Path, *arguments: str, **changes) -> Path:
     """Make pairs in a folder and run the tiny study there, with changes of its config."""
-    for split, count in (("train", 3), ("test", 2)):
-        for kind in ("HR", "LR"):
-            (folder / split / kind).mkdir(parents=True)
-            for number in range(count):
-                pixels = picture(seed=number + 10 * count) // (1 if kind == "HR" else 2)
-                images.write(folder / split / kind / f"image{number}.png", pixels)
+    write_pairs(folder, train=3, test=2)
     write_config(folder, **changes)
     done = snakemake(folder, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -2,15 +2,12 @@
 
 import argparse
 import math
-import os
 from typing import Any
 
 from multiblock.cli.configs import add_config_argument, study_of
 from multiblock.cli.printing import print_table
 from multiblock.errors import UserError, one_line
-
-_MOST_THREADS = 8
-"""Each holds a few images in memory."""
+from multiblock.workflow.threads import cores_here, threads_of_a_conversion
 
 
 def add(commands: Any) -> None:
@@ -30,7 +27,7 @@ def run(options: argparse.Namespace) -> None:
     from multiblock.data.check import check
 
     study, _ = study_of(options)
-    threads = min(len(os.sched_getaffinity(0)), _MOST_THREADS)
+    threads = threads_of_a_conversion(study.convert_threads, cores_here())
     bad = [data.name for data in study.data.values() if not _fine(check(data, threads))]
     if bad:
         raise UserError(f"data {', '.join(bad)}: cannot be trained on as it is; see above")

@@ -284,16 +284,16 @@ class Trainer:
         own = replace(stage, batch=ranks.share(stage.batch))
         step.forward = self.execution.forward(self.span, self.device, own)
 
-        def gradients(low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
-            return step.gradients(*sampler.patches((low, high), stage.patch))
+        # What processes say to one another is not recorded: of several each records the gradients of its own rows.
+        compute = step.gradients if ranks.count == 1 else step.backward
 
-        def backward(low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
-            return step.backward(*sampler.patches((low, high), stage.patch))
+        def computed(low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
+            return compute(*sampler.patches((low, high), stage.patch))
 
-        if ranks.count == 1:
-            self.gradients = self.execution.recorded(gradients, self.span, self.device, drawn)
-        else:  # what the processes say to one another is not recorded
-            recorded, weights = self.execution.recorded(backward, self.span, self.device, drawn), self.span.parameters
+        recorded = self.execution.recorded(computed, self.span, self.device, drawn)
+        self.gradients = recorded
+        if ranks.count > 1:
+            weights = self.span.parameters
             self.gradients = lambda *drawn: step.limited(ranks.average(recorded(*drawn), weights(), stage.batch))
         self.state.segments[-1].update(self.execution.fields())
 

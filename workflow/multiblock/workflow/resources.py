@@ -45,7 +45,8 @@ class Resources:
     """Memory in MB and time in minutes of the jobs; methods are for ``resources`` of rules.
 
     Args:
-        size: gives height and width of an image file; None where images are not looked at: they then count for nothing.
+        size: gives height and width of an image file; None in a Snakemake that runs one job for another, which has
+            asked for what the job needs already: images and phases before then count for nothing, and are not read.
     """
 
     def __init__(self, layout: Layout, on: Dependencies, size: Size | None) -> None:
@@ -56,7 +57,7 @@ class Resources:
 
     @cached_property
     def _rates(self) -> dict[str, float]:
-        return measured(self._layout, self._on)
+        return measured(self._layout, self._on) if self._size else {}
 
     def train_gpus(self, wildcards: Any) -> int:
         """Of the training of a phase, a process each."""

@@ -40,6 +40,7 @@ from multiblock.workflow.records import Records
 from multiblock.workflow.resources import Resources
 from multiblock.workflow.sharing import as_linked, choose, notes, settle
 from multiblock.workflow.terminal import Terminal, install, is_brief, jobs_are_elsewhere
+from multiblock.workflow.threads import threads_of_a_conversion, threads_of_a_job
 
 
 @dataclass(frozen=True)
@@ -140,25 +141,6 @@ def _gpus(workflow: Any) -> int | None:
     given = workflow.global_resources.get("gpu")
     value = getattr(given, "value", given)  # Snakemake has an empty one for a resource that was not named
     return None if value is None else int(value)
-
-
-def threads_of_a_job(wanted: int | str, cores: int, gpus: int | None) -> int:
-    """CPU threads of a job that trains or measures.
-
-    Args:
-        wanted: the config key ``threads``.
-        cores, gpus: what Snakemake was given; None where it was not told how many GPUs.
-    """
-    return max(1, cores // (gpus or 1)) if wanted == "auto" else min(int(wanted), cores)
-
-
-_MOST_CONVERTING = 8
-"""Threads of a conversion where nothing is said."""
-
-
-def threads_of_a_conversion(wanted: int | str, cores: int) -> int:
-    """CPU threads of a job that turns image files into arrays, by the config key ``convert_threads``."""
-    return min(_MOST_CONVERTING if wanted == "auto" else int(wanted), cores)
 
 
 def _check_paths(workflow: Any) -> None:

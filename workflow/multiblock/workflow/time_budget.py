@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from multiblock.files import write_text
 from multiblock.plan import CachedSet, Plan
 from multiblock.training.speed_record import Speeds
 from multiblock.workflow.speed import measure_apart
+from multiblock.workflow.threads import cores_here, threads_of_a_job
 
 log = logging.getLogger(__name__)
 
@@ -163,8 +163,7 @@ def proposed(config: Mapping[str, Any], minutes: float) -> Study:
         if "equal_to" not in run:
             run["budget"] = {"minutes": minutes}
     study = load(full, {name: {} for name in full["runs"]})
-    cores = len(os.sched_getaffinity(0))
-    threads = cores if study.threads == "auto" else min(int(study.threads), cores)
+    threads = threads_of_a_job(study.threads, cores_here(), gpus=None)
     names, found = opened(study), {}
     # In a process of its own, whose start is one of those that are reckoned; this one has done more than to start.
     speeds = measure_apart(full, names, gpus=1, threads=threads)
