@@ -1,11 +1,12 @@
 """The multiblock study at full size on several sets of pairs, kept as tables with their header.
 
-    python benchmarks/full_size.py NAME=FOLDER [NAME=FOLDER ...] [--over FILE ...] [--out FOLDER]
+    python benchmarks/full_size.py NAME=FOLDER [NAME=FOLDER ...] [--runs RUN ...] [--over FILE ...] [--out FOLDER]
 
 Each FOLDER holds train/HR, train/LR, test/HR and test/LR, as studies/mcan.yaml wants them. The study (three phases
 of 15,000 iterations and a joint one of 10,000, beside training in one go) runs on each; what was interrupted goes on
-by the same command. For each set OUT/mcan_NAME.md has command, machine and versions above the tables of both runs and
-their comparison. `--over studies/short.yaml` tries it at a small size.
+by the same command. For each set OUT/mcan_NAME.md has command, machine and versions above the tables of the runs and
+their comparison. `--runs mcan mcan_one_go` trains these two alone; `--jobs 2` trains two phases at once.
+`--over studies/short.yaml` tries it at a small size.
 """
 
 import argparse
@@ -13,9 +14,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
+import yaml
 from bench import ROOT, machine
+from bench import command as typed
 
 from multiblock import config
 
@@ -27,36 +31,54 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", nargs="+", metavar="NAME=FOLDER")
     parser.add_argument("--over", nargs="*", type=Path, default=[], help="configs merged over the study's")
+    parser.add_argument("--runs", nargs="+", metavar="RUN", help="of the study; all if none is named")
+    parser.add_argument("--jobs", type=int, default=1, help="phases at once; more than there are GPUs share them")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "full_size")
     options = parser.parse_args()
     for given in options.sets:
         name, _, folder = given.partition("=")
         if not (Path(folder) / "train" / "HR").is_dir():
             parser.error(f"{given}: {folder or 'nothing'} holds no train/HR; wanted is NAME=FOLDER")
-        keep(name, Path(folder).resolve(), options.over, options.out)
+        keep(name, Path(folder).resolve(), options)
 
 
-def keep(name: str, folder: Path, over: list[Path], out: Path) -> None:
+def keep(name: str, folder: Path, options: argparse.Namespace) -> None:
     """Run the study on the pairs in ``folder`` and write ``mcan_<name>.md``."""
-    results = out.resolve() / name
-    configs = [STUDY, *(file.resolve() for file in over)]
-    command = [sys.executable, "-m", "snakemake", "--cores", "all", "--resources", "gpu=1", "--configfile", *configs]
-    command += ["--config", f"data_root={folder}", f"results={results}"]
+    out = options.out.resolve()
+    results, runs = out / name, out / f"{name}.yaml"
+    out.mkdir(parents=True, exist_ok=True)
+    runs.write_text(yaml.safe_dump(_study(options.runs), sort_keys=False))
+    configs = [runs, *(file.resolve() for file in options.over)]
+    command = [sys.executable, "-m", "snakemake", "--cores", "all", "--resources", f"gpu={options.jobs}"]
+    command += ["--configfile", *configs, "--config", f"data_root={folder}", f"results={results}"]
     begun = time.monotonic()
     subprocess.run(list(map(str, command)), check=True, cwd=ROOT)
     minutes = (time.monotonic() - begun) / 60
-    typed = f"python benchmarks/full_size.py {name}=FOLDER" + "".join(f" --over {file}" for file in over)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     study = config.load(config.read(configs))
     sections = [
-        f"Command: `{typed}`; {minutes:.0f} minutes in this call.",
+        f"Command: `{typed('benchmarks/full_size.py')}`; {minutes:.0f} minutes in this call.",
         *machine(device, torch.get_num_threads()),
         f"Seeds: {', '.join(map(str, study.seeds))}. Weights of the last iteration; nothing is chosen on test images.",
     ]
-    tables = [results / run / "psnr_by_phase.md" for run in study.runs] + [results / f"{study.name}_comparison.md"]
+    tables = [results / run / "psnr_by_phase.md" for run in study.runs]
+    if len(study.runs) > 1:
+        tables.append(results / f"{study.name}_comparison.md")
     text = "\n".join(sections) + "\n\n" + "\n".join(table.read_text() for table in tables)
     (out / f"mcan_{name}.md").write_text(text)
     print(text)
+
+
+def _study(runs: list[str] | None) -> dict[str, Any]:
+    """The study as its file has it, of these runs alone."""
+    study = config.read([STUDY])
+    if runs:
+        if unknown := set(runs) - set(study["runs"]):
+            sys.exit(f"--runs: found {', '.join(sorted(unknown))}; allowed are {', '.join(study['runs'])}")
+        study["runs"] = {run: study["runs"][run] for run in runs}
+        if study["report"]["baseline"] not in runs:
+            del study["report"]
+    return study
 
 
 if __name__ == "__main__":
