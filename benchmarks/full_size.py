@@ -18,8 +18,7 @@ from typing import Any
 
 import torch
 import yaml
-from bench import ROOT, machine
-from bench import command as typed
+from bench import ROOT, command, machine
 
 from multiblock import config
 
@@ -49,15 +48,15 @@ def keep(name: str, folder: Path, options: argparse.Namespace) -> None:
     out.mkdir(parents=True, exist_ok=True)
     runs.write_text(yaml.safe_dump(_study(options.runs), sort_keys=False))
     configs = [runs, *(file.resolve() for file in options.over)]
-    command = [sys.executable, "-m", "snakemake", "--cores", "all", "--resources", f"gpu={options.jobs}"]
-    command += ["--configfile", *configs, "--config", f"data_root={folder}", f"results={results}"]
+    arguments = [sys.executable, "-m", "snakemake", "--cores", "all", "--resources", f"gpu={options.jobs}"]
+    arguments += ["--configfile", *configs, "--config", f"data_root={folder}", f"results={results}"]
     begun = time.monotonic()
-    subprocess.run(list(map(str, command)), check=True, cwd=ROOT)
+    subprocess.run(list(map(str, arguments)), check=True, cwd=ROOT)
     minutes = (time.monotonic() - begun) / 60
     device = "cuda" if torch.cuda.is_available() else "cpu"
     study = config.load(config.read(configs))
     sections = [
-        f"Command: `{typed('benchmarks/full_size.py')}`; {minutes:.0f} minutes in this call.",
+        f"Command: `{_typed(options.sets)}`; {minutes:.0f} minutes in this call.",
         *machine(device, torch.get_num_threads()),
         f"Seeds: {', '.join(map(str, study.seeds))}. Weights of the last iteration; nothing is chosen on test images.",
     ]
@@ -67,6 +66,14 @@ def keep(name: str, folder: Path, options: argparse.Namespace) -> None:
     text = "\n".join(sections) + "\n\n" + "\n".join(table.read_text() for table in tables)
     (out / f"mcan_{name}.md").write_text(text)
     print(text)
+
+
+def _typed(sets: list[str]) -> str:
+    """The command, without where the pairs lie on this machine."""
+    text = command("benchmarks/full_size.py")
+    for given in sets:
+        text = text.replace(given, f"{given.partition('=')[0]}=FOLDER")
+    return text
 
 
 def _study(runs: list[str] | None) -> dict[str, Any]:

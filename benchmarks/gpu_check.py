@@ -3,8 +3,9 @@
     python benchmarks/gpu_check.py [CHECK ...] [--jobs N] [--published FOLDER] [--out FOLDER] [--device cpu --quick]
 
 Each check is a process of its own, so that one that crashes spares the others; ``--jobs`` of them run at once. The
-table is kept as OUT/checks.md and .csv. Ends with status 1 if one does not hold; without a GPU it says so and ends with
-0. ``--published`` names a folder with IMDN_x3.pth, PANx4_DF2K.pth and Set5/, as their authors publish them.
+table is kept as OUT/checks.md and .csv, also of what was made before it was stopped. Ends with status 1 if one does not
+hold; without a GPU it says so and ends with 0. ``--published`` names a folder with IMDN_x3.pth, PANx4_DF2K.pth and
+Set5/, as their authors publish them.
 ``--device cpu --quick`` tries the checks themselves at a small size.
 """
 
@@ -14,8 +15,9 @@ import sys
 import tempfile
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -45,6 +47,9 @@ CHECKS: Mapping[str, tuple[str, Callable[[Options], str]]] = {
     "published": ("published weights of IMDN and PAN", pictures.published),
 }
 """What each check asks, and how."""
+
+_SLOWEST = "step sr_resunet"
+"""Minutes, most of them the compiler's: it begins first."""
 
 
 def main() -> None:
@@ -87,36 +92,56 @@ def _check(name: str, options: Options) -> int:
 
 
 def _check_all(names: list[str], how: How, jobs: int, published: Path | None, out: Path) -> int:
-    """Make checks in processes of their own, say each, and keep the table; the exit status."""
+    """Make checks in processes of their own, say each once it is made, and keep the table; the exit status."""
+    rows = {name: {"check": CHECKS[name][0], "verdict": "NOT MADE"} for name in CHECKS if name in names}
+    running: set[subprocess.Popen[str]] = set()
     with tempfile.TemporaryDirectory(prefix="multiblock-gpu-") as work, ThreadPoolExecutor(jobs) as pool:
         make = {
-            name: pool.submit(_process, name, replace(how, work=Path(work) / name), published, jobs) for name in names
+            pool.submit(_process, name, replace(how, work=Path(work) / name), published, jobs, running): name
+            for name in sorted(names, key=lambda name: name != _SLOWEST)
         }
-        rows = []
-        for name, made in make.items():
-            status, said, log, seconds = made.result()
-            verdict = _VERDICTS.get(status, "NOT HELD")
-            print(f"{verdict:9}{CHECKS[name][0]}: {said} [{seconds:.0f} s]", flush=True)
-            if verdict == "NOT HELD":
-                print(log, flush=True)
-            rows.append({"check": CHECKS[name][0], "verdict": verdict, "found": said, "seconds": f"{seconds:.0f}"})
-    held = sum(row["verdict"] == "held" for row in rows)
-    note = f"{held} of {len(rows)} held, {sum(row['verdict'] == 'left out' for row in rows)} left out."
+        try:
+            for made in as_completed(make):
+                status, said, log, seconds = made.result()
+                row, verdict = rows[make[made]], _VERDICTS.get(status, "NOT HELD")
+                row |= {"verdict": verdict, "found": said, "seconds": f"{seconds:.0f}"}
+                print(f"{verdict:9}{row['check']}: {said} [{seconds:.0f} s]", flush=True)
+                if verdict == "NOT HELD":
+                    print(log, flush=True)
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in list(running):
+                process.terminate()
+    return _keep(list(rows.values()), how, out)
+
+
+def _keep(rows: list[dict[str, str]], how: How, out: Path) -> int:
+    """Write the table, also of what was made until it was stopped; the exit status."""
+    counts = Counter(row["verdict"] for row in rows)
+    note = f"{counts['held']} of {len(rows)} held, {counts['left out']} left out."
+    if counts["NOT MADE"]:
+        note += f" Stopped before {counts['NOT MADE']} were made."
     about = "Each path through the device once, against what it is to agree with."
     Table("checks", about, rows, [note], timed=False).write(out, command("benchmarks/gpu_check.py"), how)
-    return int(any(row["verdict"] == "NOT HELD" for row in rows))
+    return int(counts["held"] + counts["left out"] < len(rows))
 
 
-def _process(name: str, how: How, published: Path | None, jobs: int) -> tuple[int, str, str, float]:
-    """Exit status of a check, its last line, all that it said, and its seconds."""
+def _process(
+    name: str, how: How, published: Path | None, jobs: int, running: set[subprocess.Popen[str]]
+) -> tuple[int, str, str, float]:
+    """Exit status of a check, its last line, all that it said, and its seconds; among those running until it ends."""
     how.work.mkdir()
     arguments = [name, "--device", how.device, "--work", how.work, "--jobs", jobs]
     arguments += ["--quick"] * how.quick + (["--published", published] if published else [])
     begun = time.monotonic()
-    done = subprocess.run([sys.executable, __file__, *map(str, arguments)], capture_output=True, text=True)
-    lines = done.stdout.strip().splitlines()
-    said = lines[-1] if lines and done.returncode in _VERDICTS else f"ended with status {done.returncode}"
-    return done.returncode, said, (done.stdout + done.stderr)[-3000:], time.monotonic() - begun
+    command = [sys.executable, __file__, *map(str, arguments)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    running.add(process)
+    output, errors = process.communicate()
+    running.discard(process)
+    lines = output.strip().splitlines()
+    said = lines[-1] if lines and process.returncode in _VERDICTS else f"ended with status {process.returncode}"
+    return process.returncode, said, (output + errors)[-3000:], time.monotonic() - begun
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The benchmark runs, at its tiniest; what it says of speed is not tested."""
 
 import re
+import signal
 import subprocess
 import sys
 
@@ -66,6 +67,22 @@ def test_checks_of_a_gpu_are_made_and_kept(tmp_path):
     assert table.verdict.tolist() == ["held", "held", "held", "left out", "left out", "held", "held"]
     assert "5 of 7 held, 2 left out." in done.stdout
     assert "Machine: " in (tmp_path / "out" / "checks.md").read_text()
+
+
+def test_what_was_checked_before_a_stop_is_kept(tmp_path):
+    arguments = ["benchmarks/gpu_check.py", "step sr_resunet", "feeding", "--device", "cpu", "--quick", "--jobs", "2"]
+    arguments = [sys.executable, *arguments, "--out", str(tmp_path)]
+    with subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline().startswith("held     patches are the CPU's")
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "1 of 2 held, 0 left out. Stopped before 1 were made." in output
+    table = pd.read_csv(tmp_path / "checks.csv", keep_default_na=False)
+    assert dict(zip(table.check, table.verdict, strict=True)) == {
+        "a step of sr_resunet": "NOT MADE",
+        "patches are the CPU's": "held",
+    }
 
 
 def test_a_check_that_does_not_hold_is_said(tmp_path):

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from packaging.requirements import Requirement
 
@@ -18,6 +19,7 @@ import multiblock
 from conftest import ROOT
 from multiblock.model.chain import Chain
 from multiblock.plan import Block
+from multiblock.workflow import jobs
 
 CONDA_NAMES = {"pytorch": "torch", "snakemake-minimal": "snakemake", "matplotlib-base": "matplotlib"}
 
@@ -199,3 +201,9 @@ def test_the_wheel_upscales_where_snakemake_is_not_installed(installed, tmp_path
         [sys.executable, "-I", "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=300
     )
     assert (run.returncode, run.stdout) == (0, "(8, 9, 3)\n"), run.stderr
+
+
+def test_a_build_of_torch_that_names_its_cuda_is_no_other_version(monkeypatch):
+    """Such a build says 2.11.0+cu130 of itself, where its package is 2.11.0, which is what a start looks at."""
+    monkeypatch.setattr(torch, "__version__", f"{version('torch')}+cu130")
+    assert jobs._versions()["torch"] == version("torch")

@@ -161,9 +161,11 @@ def open_log(file: Path, label: str, told: tells.Tells | None) -> None:
 def _versions() -> dict[str, str]:
     """Versions of the packages that compute, as far as this job has used them."""
     import platform
+    from importlib.metadata import version
 
-    packages = {name: getattr(sys.modules.get(name), "__version__", None) for name in ("torch", "numpy")}
-    return {"python": platform.python_version(), **{name: str(v) for name, v in packages.items() if v}}
+    # Not what a module says of itself: some builds of torch name their CUDA there alone, and a start compares these.
+    used = [name for name in ("torch", "numpy") if name in sys.modules]
+    return {"python": platform.python_version(), **{name: version(name) for name in used}}
 
 
 def _numbers() -> str:
