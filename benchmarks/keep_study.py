@@ -5,7 +5,7 @@
 CONFIG are the study's files as they were given to Snakemake, FOLDER is where its results are. OUT (results/reference
 by default) gets a folder of the study's name: the comparison as README.md, its tables and figures, the table of each
 run's phases, and of each run and seed the measurements of every test image after the last phase, from which every cell
-can be computed again. No picture of a data set is kept.
+can be computed again. Of a study of one run README.md is the table of its phases. No picture of a data set is kept.
 """
 
 import argparse
@@ -33,10 +33,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "reference")
     options = parser.parse_args()
     study = config.load(config.read(options.configs))
-    comparison = options.results / f"{study.name}_comparison.md"
-    if not comparison.is_file():
-        parser.error(f"{comparison}: is not there; a study that is finished is needed")
+    if not _found(study, options.results).is_file():
+        parser.error(f"{_found(study, options.results)}: is not there; a study that is finished is needed")
     keep(study, options)
+
+
+def _found(study: Study, results: Path) -> Path:
+    """What the study found: the comparison of its runs, or the table of its only one."""
+    if len(study.runs) == 1:
+        return results / next(iter(study.runs)) / "psnr_by_phase.md"
+    return results / f"{study.name}_comparison.md"
 
 
 def keep(study: Study, options: argparse.Namespace) -> None:
@@ -52,12 +58,13 @@ def keep(study: Study, options: argparse.Namespace) -> None:
         f"Command: `snakemake --cores all --configfile {files} --config data_root=DIR`, commit {commits}.",
         *machine("cuda" if torch.cuda.is_available() else "cpu", max(threads)),
         f"Seeds: {', '.join(map(str, study.seeds))}. {options.note}",
-        "Every image's figures after the last phase are in `psnr/`. Curves: `curves.png`; intervals: `comparison.png`.",
+        "Every image's figures after the last phase are in `psnr/`.",
     ]
-    text = (results / f"{study.name}_comparison.md").read_text()
-    (out / "README.md").write_text("\n".join(lines) + f"\n\n# {study.name}\n\n{text}")
-    for name in OF_STUDY:
-        shutil.copy(results / f"{study.name}_{name}", out / name)
+    if len(study.runs) > 1:
+        lines.append("Curves: `curves.png`; intervals: `comparison.png`.")
+        for name in OF_STUDY:
+            shutil.copy(results / f"{study.name}_{name}", out / name)
+    (out / "README.md").write_text("\n".join([*lines, "", f"# {study.name}", "", _found(study, results).read_text()]))
     (out / "psnr").mkdir()
     for run in study.runs:
         for name in filter(lambda name: (results / run / name).is_file(), OF_RUN):
