@@ -28,6 +28,15 @@ STUDIES = sorted(
 """All but those that are given after another one."""
 
 
+LONG = ("test_rerun.py", "test_docs.py", "test_workflow.py", "test_zoo.py", "test_training.py", "test_page_browser.py")
+"""Files that take a minute or so, longest first: begun first, so that both workers end together."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A worker takes a file at a time, in this order (``--no-loadscope-reorder``)."""
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
+
 @pytest.fixture(autouse=True)
 def as_many_checkpoints_as_asked_for(monkeypatch):
     """Tests that want a checkpoint after each iteration get one, however long the disk takes."""
