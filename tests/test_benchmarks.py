@@ -64,7 +64,15 @@ def test_checks_of_a_gpu_are_made_and_kept(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     table = pd.read_csv(tmp_path / "out" / "checks.csv", keep_default_na=False)
     assert table.columns.tolist() == ["check", "verdict", "found", "seconds"]
-    assert table.verdict.tolist() == ["held", "held", "held", "left out", "left out", "held", "held"]
+    assert dict(zip(table.check, table.verdict, strict=True)) == {
+        "a step of imdn": "held",
+        "a phase that two GPUs share": "held",
+        "patches are the CPU's": "held",
+        "evaluation is float32 as IEEE has it": "held",
+        "out of memory in inference: smaller tiles": "left out",
+        "a picture of 24 megapixels": "held",
+        "published weights of IMDN and PAN": "left out",
+    }
     assert "5 of 7 held, 2 left out." in done.stdout
     assert "Machine: " in (tmp_path / "out" / "checks.md").read_text()
 

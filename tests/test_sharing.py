@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +21,7 @@ from multiblock.workflow.records import Record, Records
 from multiblock.workflow.results import Results
 from multiblock.workflow.sharing import Choice, as_linked, choose, notes, settle
 from multiblock.workflow.status import status
+from once import once
 from test_workflow import finish, jobs, snakemake, write_config
 
 TINY = yaml.safe_load((ROOT / "tests" / "tiny.yaml").read_text())
@@ -392,8 +394,8 @@ RUNS = {"a": plan(), "b": plan(1e-3, 1e-3, 2e-3), "c": plan(1e-3, 1e-3, 2e-3)}
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
     """A study whose runs share phases, as the workflow has made it."""
-    folder = tmp_path_factory.mktemp("shared")
-    return finish(folder, runs=RUNS)
+    make = partial(finish, runs=RUNS)
+    return once(tmp_path_factory, "shared", make, tmp_path_factory.mktemp("shared"))
 
 
 def in_copy(folder: Path, copy: Path, symlinks: bool) -> Path:
