@@ -124,6 +124,19 @@ def test_a_pause_for_the_validation_images_does_not_count(monkeypatch, caplog):
     assert "expected time left 10 s" in caplog.text
 
 
+def test_a_phase_below_no_network_is_named_while_it_can_still_be_stopped(caplog):
+    with caplog.at_level(logging.INFO), Progress(task(100), 0) as shown:
+        for step, psnr in ((20, 20.0), (50, 20.5), (70, 20.7), (80, 24.0), (100, 21.0)):
+            for _ in range(step - shown._step):
+                shown.step()
+            shown.note(psnr, 23.0)
+            below = psnr < 23
+            assert shown._note == f", validation {psnr:.3f} dB" + " (without network 23.000)" * below
+        shown.note(20.0, None)  # the input is not known
+    said = [record.getMessage() for record in caplog.records if "warning: " in record.getMessage()]
+    assert len(said) == 1 and said[0].startswith("warning: after 50 of 100 iterations phase 1 is at 20.500 dB")
+
+
 def test_a_slow_disk_takes_little_of_the_time(arrays, tmp_path, monkeypatch):
     """Writing a checkpoint takes longer than the time between two."""
     import time

@@ -42,7 +42,7 @@ class Progress:
     def __init__(self, task: Task, step: int) -> None:
         self._task = task
         self._step = self._first = step
-        self._note = ""
+        self._note, self._warned = "", False
         self._at = self._said = self._told = time.monotonic()
         self._rates: deque[float] = deque(maxlen=_RECENT)  # seconds a pixel, of the last iterations
         self._usual: float | None = None
@@ -126,10 +126,28 @@ class Progress:
         """So many seconds went by between two iterations for something else."""
         self._at += seconds
 
-    def note(self, psnr: float) -> None:
-        """Show the PSNR of the validation images."""
-        self._note = f", validation {psnr:.3f} dB"
-        self._bar.set_postfix_str(f"validation {psnr:.3f} dB")
+    def note(self, psnr: float, plain: float | None) -> None:
+        """Show the PSNR of the validation images; and what they have without any network, where that is more.
+
+        Halfway through, that is worth a warning: who waits for the end loses the other half.
+        """
+        below = plain is not None and psnr < plain
+        said = f"validation {psnr:.3f} dB" + (f" (without network {plain:.3f})" if below else "")
+        self._note = f", {said}"
+        self._bar.set_postfix_str(said)
+        half, whole = self._task.iterations / 2, self._task.iterations
+        if below and not self._warned and half <= self._step < whole:
+            self._warned = True
+            log.warning(
+                "warning: after %d of %d iterations phase %d is at %.3f dB on the validation images, below the %.3f dB "
+                "that they have without any network (PSNR RGB); if it stays there, a lower learning rate, a first "
+                "stage without clamp or more training images may help",
+                self._step,
+                whole,
+                self._task.phase,
+                psnr,
+                plain,
+            )
 
     def stopped(self, step: int, signal: str) -> None:
         """Say where training was stopped."""

@@ -316,7 +316,7 @@ class Trainer:
         state.loss_sum, state.norm_sum, state.count, state.recorded = 0.0, 0.0, 0, state.step
         if psnr is not None:
             state.psnr = psnr
-            progress.note(psnr)
+            progress.note(psnr, self.validation.psnr_without_network())
             if stage.schedule.get("kind") == "plateau":
                 state.plateau.look(psnr, stage.schedule)
             if self.settings.keep == "best" and stage.clamp == task.stages[-1].clamp:
