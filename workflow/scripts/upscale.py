@@ -1,6 +1,7 @@
 from pathlib import Path
 
 from multiblock import network
+from multiblock.files import digest_of, read_json
 from multiblock.inference.folder import upscale_folder
 from multiblock.workflow.jobs import device_of, job, trusted_code
 
@@ -15,4 +16,9 @@ with job(snakemake) as needed:
             form=params.form,
             results=Path(snakemake.config["results"]),
             about=str(loaded.about),
+            made_of={
+                **read_json(Path(snakemake.input.depends)),
+                "weights": digest_of(Path(snakemake.input.weights)),
+                "images": None,  # each result has its own picture's digest
+            },
         )

@@ -1,0 +1,107 @@
+"""The workflow's folder of pictures: what stands is kept, and whatever else lies there goes."""
+
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from conftest import picture
+from multiblock.data import images
+from multiblock.errors import UserError
+from multiblock.inference.folder import upscale_folder
+from multiblock.inference.upscale import Upscaler
+from multiblock.model.chain import Chain
+from multiblock.plan import Block
+
+OUT, TABLE = Path("results/run/upscaled"), Path("results/run/upscaled/pictures.csv")
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for number, name in enumerate(("a.png", "b.png", "sub/c.png")):
+        images.write(Path("photos", name), picture(30, 20, seed=number))
+    return Path("photos")
+
+
+@pytest.fixture
+def made():
+    """Upscale the folder; which results were written."""
+    chain = Chain.build([Block(network="toy", options={"depth": 2})], [True])
+    for parameter in chain.parameters():
+        parameter.data.zero_()  # it copies its input
+
+    def upscale(made_of: str = "w", form: str = "lossless", fails: str = "") -> list[str]:
+        keys = {"images": Path("photos"), "table": TABLE, "form": form, "results": Path("results"), "about": ""}
+        before = times()
+        upscaler = Upscaler(chain=chain, device=torch.device("cpu"))
+        with pytest.raises(UserError, match=fails) if fails else nullcontext():
+            upscale_folder(upscaler, **keys, made_of={"weights": made_of, "form": form})
+        return sorted(name for name, time in times().items() if before.get(name) != time)
+
+    return upscale
+
+
+def times() -> dict[str, int]:
+    """When each result was written."""
+    files = (file for file in OUT.rglob("*") if file.is_file() and file != TABLE and not file.name.startswith("."))
+    return {str(file.relative_to(OUT)): file.stat().st_mtime_ns for file in files}
+
+
+ALL = ["a.png", "b.png", "sub/c.png"]
+
+
+def test_what_stands_is_not_made_again(photos, made):
+    assert made() == ALL
+    assert pd.read_csv(TABLE).picture.tolist() == ALL
+    text = TABLE.read_text()
+    TABLE.unlink()  # as Snakemake does, before it makes it again
+    assert made() == [] and TABLE.read_text() == text
+
+
+def test_a_picture_that_cannot_be_read_costs_the_others_nothing(photos, made):
+    good = (photos / "b.png").read_bytes()
+    (photos / "b.png").write_bytes(good[:100])
+    made(fails="1 of 3 pictures failed; the others are done")
+    assert sorted(times()) == ["a.png", "sub/c.png"] and not TABLE.exists()
+    (photos / "b.png").write_bytes(good)
+    assert made() == ["b.png"]
+    assert pd.read_csv(TABLE).picture.tolist() == ALL
+
+
+def test_a_picture_that_was_changed_added_or_removed(photos, made):
+    made()
+    images.write(photos / "a.png", picture(30, 20, seed=7))
+    images.write(photos / "d.png", picture(20, 20, seed=8))
+    (photos / "sub/c.png").unlink()
+    assert made() == ["a.png", "d.png"]
+    assert sorted(times()) == ["a.png", "b.png", "d.png"] and not (OUT / "sub").exists()
+    assert np.array_equal(images.read(OUT / "a.png"), picture(30, 20, seed=7))
+    assert pd.read_csv(TABLE).picture.tolist() == ["a.png", "b.png", "d.png"]
+
+
+def test_other_weights_or_another_format_make_all_again(photos, made):
+    made()
+    assert made("other weights") == ALL
+    (OUT / "stranger.txt").touch()
+    assert made("other weights", form="same") == ALL
+    assert not (OUT / "stranger.txt").exists()
+
+
+def test_a_result_that_was_touched_is_made_again(photos, made):
+    made()
+    images.write(OUT / "b.png", picture(30, 20, seed=9))
+    (OUT / "sub/c.png").unlink()
+    assert made() == ["b.png", "sub/c.png"]
+
+
+def test_a_kill_leaves_what_was_noted(photos, made):
+    made()
+    notes = OUT / ".pictures.jsonl"
+    lines = notes.read_text().splitlines()
+    notes.write_text("\n".join([*lines[:2], lines[2][:20]]))  # in the middle of the second picture's line
+    assert made() == ["b.png", "sub/c.png"]
+    assert made() == []
