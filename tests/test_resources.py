@@ -34,10 +34,10 @@ def study(pairs) -> dict:
     }
 
 
-def resources(content: dict, size=lambda _: (48, 56)) -> Resources:
+def resources(content: dict, size=lambda _: (48, 56), gpus: int | None = None) -> Resources:
     loaded = config.load(content)
     layout = Layout(loaded)
-    return Resources(layout, Dependencies(loaded, layout, lambda _: "images", lambda _: "digest"), size)
+    return Resources(layout, Dependencies(loaded, layout, lambda _: "images", lambda _: "digest"), size, gpus)
 
 
 def trained(content: dict, **record) -> None:
@@ -84,6 +84,16 @@ def test_feature_maps_count_where_a_cpu_holds_them(study):
     assert on_cpu.train_mb(PHASE, 1) - on_gpu.train_mb(PHASE, 1) == pytest.approx(3686, abs=1)
     assert on_cpu.train_mb(JOINT, 1) - on_gpu.train_mb(JOINT, 1) == pytest.approx(2 * 3686, abs=2)
     assert on_cpu.train_minutes(PHASE, 1) > on_gpu.train_minutes(PHASE, 1)
+
+
+def test_without_gpus_jobs_ask_for_what_a_cpu_takes(study):
+    """``--resources gpu=0``: on such a cluster nothing trains on a GPU, whatever the config says of devices."""
+    none_given = resources(study, gpus=0)
+    study["device"] = "cpu"
+    on_cpu = resources(study)
+    for what in ("train_mb", "train_minutes", "image_mb", "image_minutes"):
+        assert getattr(none_given, what)(PHASE, 1) == getattr(on_cpu, what)(PHASE, 1)
+    assert none_given.gpu == none_given.train_gpus(PHASE) == 0
 
 
 def test_memory_is_what_was_taken_before_and_a_half_more(study):

@@ -47,12 +47,13 @@ class Resources:
     Args:
         size: gives height and width of an image file; None in a Snakemake that runs one job for another, which has
             asked for what the job needs already: images and phases before then count for nothing, and are not read.
+        gpus: how many Snakemake was given; None where it was not told, as there may be some.
     """
 
-    def __init__(self, layout: Layout, on: Dependencies, size: Size | None) -> None:
+    def __init__(self, layout: Layout, on: Dependencies, size: Size | None, gpus: int | None = None) -> None:
         self._layout, self._on, self._size = layout, on, size
         self._pixels: dict[str, int] = {}
-        self.gpu = 0 if layout.study.device == "cpu" else 1
+        self.gpu = 0 if layout.study.device == "cpu" or gpus == 0 else 1
         self._device = "gpu" if self.gpu else "cpu"
 
     @cached_property

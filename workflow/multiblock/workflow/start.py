@@ -127,7 +127,7 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
         terminal = install(workflow, Overview(study=study, layout=layout, on=on, records=records, images=counts))
         on_stop += [terminal.stop] if terminal else []
     sizes = None if call.looks else (lambda file: inspection.look(file)[1:])
-    return Started(study, layout, records, on, threads, converting, Resources(layout, on, sizes), terminal)
+    return Started(study, layout, records, on, threads, converting, Resources(layout, on, sizes, gpus), terminal)
 
 
 def _save(digests: Digests, call: Call) -> None:
