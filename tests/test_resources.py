@@ -96,6 +96,12 @@ def test_without_gpus_jobs_ask_for_what_a_cpu_takes(study):
     assert none_given.gpu == none_given.train_gpus(PHASE) == 0
 
 
+def test_a_phase_asks_for_no_more_gpus_than_were_given(study):
+    study["runs"]["one"]["gpus"] = 4
+    for gpus, asked in ((None, 4), (8, 4), (2, 2), (1, 1), (0, 0)):
+        assert resources(study, gpus=gpus).train_gpus(PHASE) == asked
+
+
 def test_memory_is_what_was_taken_before_and_a_half_more(study):
     study["device"] = "cpu"
     trained(study, peak_memory_mib={"host": 10_000})

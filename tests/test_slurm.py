@@ -151,6 +151,17 @@ class Disturbed:
             raise AssertionError(self.said) from None
 
 
+def places(slurm: Cluster) -> dict[str, tuple[str, int]]:
+    """Of each rule the partition and the GPUs that Slurm gave its last job."""
+    where = {}
+    for job in slurm.say("scontrol", "show", "job", "--all").split("\n\n"):
+        fields = dict(re.findall(r"(\w+)=(\S*)", job))
+        if "rule_" in fields.get("Comment", ""):
+            gpus = re.search(r"gpu:(\d+)", fields.get("TresPerJob", ""))
+            where[re.sub("_wildcards.*", "", fields["Comment"])] = fields["Partition"], int(gpus[1]) if gpus else 0
+    return where
+
+
 def training(folder: Path) -> int:
     """The process that trains."""
     script = f"{folder}/.snakemake/scripts/"
@@ -187,20 +198,18 @@ def test_a_study_over_two_partitions_ends_as_it_does_on_one_machine(tmp_path, lo
     assert made(folder) == made(local) and made(local)
     shared = json.loads((folder / "results/two/seed1/phase2/training.json").read_text())
     assert shared["segments"][0]["processes"] == 2
-    about = slurm.say("scontrol", "show", "job", "--all")
-    where = {}
-    for job in about.split("\n\n"):
-        fields = dict(re.findall(r"(\w+)=(\S*)", job))
-        if "rule_" in fields.get("Comment", ""):
-            where[re.sub("_wildcards.*", "", fields["Comment"])] = (
-                fields["Partition"],
-                int((re.search(r"gpu:(\d+)", fields.get("TresPerJob", "")) or [0, 0])[1]),
-            )
     gpu, cpu = ("gpu", 1), ("cpu", 0)
     trained = {"rule_phase1_1": gpu, "rule_phase2_1": ("gpu", 2)}
-    assert where == {**trained, "rule_phase1_2": gpu, "rule_evaluate": gpu, "rule_convert": cpu}
+    assert places(slurm) == {**trained, "rule_phase1_2": gpu, "rule_evaluate": gpu, "rule_convert": cpu}
     # The log of a job that ended well is not kept.
     assert not list((folder / ".snakemake").rglob("slurm_logs/**/*.log"))
+
+
+def test_without_gpus_no_job_asks_for_one(study, local, slurm):
+    done = run(on_slurm(study, "--resources", "gpu=0", "--until", "phase1_1"), study)
+    assert done.returncode == 0, done.stderr
+    assert places(slurm)["rule_phase1_1"] == ("cpu", 0)
+    assert (study / WEIGHTS).read_bytes() == (local / WEIGHTS).read_bytes()
 
 
 def test_a_time_limit_in_the_middle_submits_the_job_again_which_goes_on(study, local, slurm):

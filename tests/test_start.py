@@ -62,8 +62,13 @@ def test_a_job_on_a_node_has_the_threads_that_were_asked_for(monkeypatch):
     assert jobs.threads_handed_on((64, 8)) == (64, 8)
     monkeypatch.setenv("MULTIBLOCK_FORCED", "")
     monkeypatch.setenv("MULTIBLOCK_PARALLEL", "")
+    monkeypatch.delenv("MULTIBLOCK_GPUS", raising=False)
+    assert jobs.gpus_handed_on(8) == 8
     jobs.start_jobs((4, 2))
     assert jobs.threads_handed_on((64, 8)) == (4, 2)
+    assert jobs.gpus_handed_on(8) is None  # a cluster's GPUs are counted by the cluster
+    jobs.start_jobs((4, 2), gpus=0)
+    assert jobs.gpus_handed_on(8) == 0
     # Where the first Snakemake is on another machine, the job watches the one that runs it here.
     monkeypatch.setenv("MULTIBLOCK_WORKFLOW", "1 pid:[1]")
     jobs.hand_on()

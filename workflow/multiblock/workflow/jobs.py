@@ -24,20 +24,25 @@ _WORKFLOW = "MULTIBLOCK_WORKFLOW"
 _FORCED = "MULTIBLOCK_FORCED"
 _PARALLEL = "MULTIBLOCK_PARALLEL"
 _THREADS = "MULTIBLOCK_THREADS"
+_GPUS = "MULTIBLOCK_GPUS"
 _NUMBERS = Path("/proc/self/ns/pid")
 """What process numbers are about: in some containers they are others."""
 
 
-def start_jobs(threads: tuple[int, int], forced: Iterable[str] = (), parallel: bool = False) -> None:
+def start_jobs(
+    threads: tuple[int, int], gpus: int | None = None, forced: Iterable[str] = (), parallel: bool = False
+) -> None:
     """To be called by the Snakemake that a user started: its jobs will end when it does.
 
     Args:
         threads: of a job that trains or measures, and of one that converts images.
+        gpus: how many Snakemake was given; None where it was not told.
         forced: rules whose jobs work even if their result stands; ``*`` for all.
         parallel: whether several jobs may train at once, so that each line has to say whose it is.
     """
     hand_on()
     os.environ[_THREADS] = " ".join(map(str, threads))
+    os.environ[_GPUS] = "" if gpus is None else str(gpus)
     os.environ[_FORCED] = " ".join(forced)
     os.environ[_PARALLEL] = "yes" if parallel else ""
 
@@ -59,6 +64,12 @@ def threads_handed_on(found: tuple[int, int]) -> tuple[int, int]:
         return found
     training, converting = map(int, handed.split())
     return training, converting
+
+
+def gpus_handed_on(found: int | None) -> int | None:
+    """The GPUs that the Snakemake that a user started was given, likewise: what it asked a cluster for."""
+    handed = os.environ.get(_GPUS)
+    return found if handed is None else int(handed) if handed else None
 
 
 @contextmanager

@@ -54,6 +54,7 @@ class Resources:
         self._layout, self._on, self._size = layout, on, size
         self._pixels: dict[str, int] = {}
         self.gpu = 0 if layout.study.device == "cpu" or gpus == 0 else 1
+        self._most_gpus = gpus
         self._device = "gpu" if self.gpu else "cpu"
 
     @cached_property
@@ -61,8 +62,9 @@ class Resources:
         return measured(self._layout, self._on) if self._size else {}
 
     def train_gpus(self, wildcards: Any) -> int:
-        """Of the training of a phase, a process each."""
-        return self.gpu * self._layout.gpus(wildcards)
+        """Of the training of a phase, a process each; no more than Snakemake was given."""
+        wanted = self.gpu * self._layout.gpus(wildcards)
+        return wanted if self._most_gpus is None else min(wanted, self._most_gpus)
 
     def train_minutes(self, wildcards: Any, attempt: int) -> int:
         """Of the training of a phase, with its looks at the validation images."""

@@ -33,7 +33,7 @@ from multiblock.workflow.experiments import (
     other_experiments,
     set_aside,
 )
-from multiblock.workflow.jobs import hand_on, start_jobs, threads_handed_on
+from multiblock.workflow.jobs import gpus_handed_on, hand_on, start_jobs, threads_handed_on
 from multiblock.workflow.layout import Layout
 from multiblock.workflow.overview import Overview
 from multiblock.workflow.records import Records
@@ -83,13 +83,13 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
             raise UserError("--cores: found 0; allowed are 1 or more, or all")
         _check_paths(workflow)
         several = len(study.runs) * len(study.seeds) > 1
-        start_jobs(
-            (threads, converting), call.forced, several and (is_brief(workflow) or (threads < cores and gpus != 1))
-        )
+        parallel = several and (is_brief(workflow) or (threads < cores and gpus != 1))
+        start_jobs((threads, converting), gpus, call.forced, parallel)
     else:
         if workflow.remote_exec:
             hand_on()
         threads, converting = threads_handed_on((threads, converting))
+        gpus = gpus_handed_on(gpus)
     if call.works:
         hold(Path(study.results))
     on_stop: list[Callable[[bool], None]] = []
