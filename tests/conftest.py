@@ -1,7 +1,9 @@
 """Small images for the tests, and the places of data that not everyone has."""
 
+import logging
 import os
 import struct
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,16 @@ LONG = ("test_rerun.py", "test_docs.py", "test_workflow.py", "test_zoo.py", "tes
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A worker takes a file at a time, in this order (``--no-loadscope-reorder``)."""
     items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
+
+@pytest.fixture(autouse=True)
+def the_log_as_it_was() -> Iterator[None]:
+    """Jobs set the package's log up for their process, which is that of other tests here."""
+    logger = logging.getLogger("multiblock")
+    level, handlers = logger.level, list(logger.handlers)
+    yield
+    logger.setLevel(level)
+    logger.handlers[:] = handlers
 
 
 @pytest.fixture(autouse=True)
