@@ -11,6 +11,7 @@ import yaml
 
 from conftest import ROOT
 from multiblock import config
+from multiblock.data import dataset
 from multiblock.workflow.dependencies import Dependencies
 from multiblock.workflow.layout import Layout
 from multiblock.workflow.resources import Resources
@@ -37,7 +38,8 @@ def study(pairs) -> dict:
 def resources(content: dict, size=lambda _: (48, 56), gpus: int | None = None) -> Resources:
     loaded = config.load(content)
     layout = Layout(loaded)
-    return Resources(layout, Dependencies(loaded, layout, lambda _: "images", lambda _: "digest"), size, gpus)
+    known = size and SimpleNamespace(find=dataset.find, look=lambda file: ("digest", *size(file)))
+    return Resources(layout, Dependencies(loaded, layout, lambda _: "images", lambda _: "digest"), known, gpus)
 
 
 def trained(content: dict, **record) -> None:

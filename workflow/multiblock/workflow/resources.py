@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from multiblock.data.dataset import DatasetConfig
+from multiblock.data.inspection import Inspection
 from multiblock.errors import UserError
 from multiblock.files import read_json
 from multiblock.plan import Task
 from multiblock.workflow.dependencies import Dependencies
 from multiblock.workflow.layout import Layout
 from multiblock.workflow.outlook import measured, trained_kind
-from multiblock.workflow.time_budget import Size, pixels
+from multiblock.workflow.time_budget import pixels
 
 _FACTOR = 3
 """Time asked for, over time reckoned."""
@@ -45,13 +46,15 @@ class Resources:
     """Memory in MB and time in minutes of the jobs; methods are for ``resources`` of rules.
 
     Args:
-        size: gives height and width of an image file; None in a Snakemake that runs one job for another, which has
-            asked for what the job needs already: images and phases before then count for nothing, and are not read.
+        inspection: what is known of the images; None in a Snakemake that runs one job for another, which has asked for
+            what the job needs already: images and phases before then count for nothing, and are not read.
         gpus: how many Snakemake was given; None where it was not told, as there may be some.
     """
 
-    def __init__(self, layout: Layout, on: Dependencies, size: Size | None, gpus: int | None = None) -> None:
-        self._layout, self._on, self._size = layout, on, size
+    def __init__(
+        self, layout: Layout, on: Dependencies, inspection: Inspection | None, gpus: int | None = None
+    ) -> None:
+        self._layout, self._on, self._inspection = layout, on, inspection
         self._pixels: dict[str, int] = {}
         self.gpu = 0 if layout.study.device == "cpu" or gpus == 0 else 1
         self._most_gpus = gpus
@@ -59,7 +62,7 @@ class Resources:
 
     @cached_property
     def _rates(self) -> dict[str, float]:
-        return measured(self._layout, self._on) if self._size else {}
+        return measured(self._layout, self._on) if self._inspection else {}
 
     def train_gpus(self, wildcards: Any) -> int:
         """Of the training of a phase, a process each; no more than Snakemake was given."""
@@ -105,7 +108,7 @@ class Resources:
         data: DatasetConfig = self._layout.run(wildcards).data
         if data.name not in self._pixels:
             try:
-                self._pixels[data.name] = sum(pixels(data, self._size).values()) if self._size else 0
+                self._pixels[data.name] = sum(_pixels(data, self._inspection).values()) if self._inspection else 0
             except (UserError, OSError):  # that is said where the images are checked
                 self._pixels[data.name] = 0
         return self._pixels[data.name]
@@ -113,3 +116,7 @@ class Resources:
 
 def _minutes(seconds: float, attempt: int) -> int:
     return math.ceil(max(_FLOOR, _FACTOR * seconds / 60)) * 2 ** (attempt - 1)
+
+
+def _pixels(data: DatasetConfig, inspection: Inspection) -> dict[str, int]:
+    return pixels(data, lambda file: inspection.look(file)[1:], inspection.find(data))

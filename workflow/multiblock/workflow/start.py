@@ -126,8 +126,8 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
     if main and not call.looks:
         terminal = install(workflow, Overview(study=study, layout=layout, on=on, records=records, images=counts))
         on_stop += [terminal.stop] if terminal else []
-    sizes = None if call.looks else (lambda file: inspection.look(file)[1:])
-    return Started(study, layout, records, on, threads, converting, Resources(layout, on, sizes, gpus), terminal)
+    needs = Resources(layout, on, None if call.looks else inspection, gpus)
+    return Started(study, layout, records, on, threads, converting, needs, terminal)
 
 
 def _save(digests: Digests, call: Call) -> None:

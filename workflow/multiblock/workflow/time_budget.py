@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from multiblock.config import Run, Study, load
 from multiblock.config.schema import checked
 from multiblock.config.time_budget import FILE, Costs, fitted, key, seconds
 from multiblock.data import images
-from multiblock.data.dataset import DatasetConfig, find
+from multiblock.data.dataset import DatasetConfig, ImagePair, find
 from multiblock.data.imageset import SPLITS
 from multiblock.errors import UserError, one_line
 from multiblock.files import write_text
@@ -28,14 +28,17 @@ Size = Callable[[Path], tuple[int, int]]
 """Height and width of an image file."""
 
 
-def pixels(data: DatasetConfig, size: Size) -> dict[str, int]:
+def pixels(data: DatasetConfig, size: Size, found: Mapping[str, Sequence[ImagePair]] | None = None) -> dict[str, int]:
     """HR pixels of each split, as it is trained and measured on.
+
+    Args:
+        found: the images of each split, where they are known already.
 
     Raises:
         UserError: see :func:`multiblock.data.dataset.find`.
     """
     counted = {}
-    for split, items in find(data, size).items():
+    for split, items in (found or find(data, size)).items():
         most = None if split == "train" else data.max_side
         sides = (item.window(*size(item.hr))[2:] for item in items)
         counted[split] = sum(min(height, most or height) * min(width, most or width) for height, width in sides)
