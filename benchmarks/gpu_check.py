@@ -131,11 +131,12 @@ def _process(
 ) -> tuple[int, str, str, float]:
     """Exit status of a check, its last line, all that it said, and its seconds; among those running until it ends."""
     how.work.mkdir()
-    arguments = [name, "--device", how.device, "--work", how.work, "--jobs", jobs]
+    arguments = [sys.executable, __file__, name, "--device", how.device, "--work", how.work, "--jobs", jobs]
     arguments += ["--quick"] * how.quick + (["--published", published] if published else [])
     begun = time.monotonic()
-    command = [sys.executable, __file__, *map(str, arguments)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [str(one) for one in arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     running.add(process)
     output, errors = process.communicate()
     running.discard(process)

@@ -13,7 +13,10 @@ from conftest import ROOT
 from multiblock import cli, config
 from multiblock.config.time_budget import FILE, Costs, budgeted, fitted, seconds, with_iterations
 from multiblock.data import images
+from multiblock.data.dataset import find
+from multiblock.data.inspection import Inspection
 from multiblock.errors import UserError
+from multiblock.files import Digests
 from multiblock.runtime.device import choose
 from multiblock.training import speed
 from multiblock.training.speed import Speedometer
@@ -72,7 +75,8 @@ def fake(monkeypatch) -> list[list[str]]:
 
 def freeze(given) -> tuple[config.Study, list[str]]:
     said = []
-    return time_budget.freeze(config.load(given), given, images.size, 0, 1, said.append), said
+    known = Inspection(Digests(Path("not written")))
+    return time_budget.freeze(config.load(given), given, known, 0, 1, said.append), said
 
 
 class TestWhatFits:
@@ -138,10 +142,11 @@ class TestWhatFits:
         assert spent.fixed[2] == pytest.approx(1.0 + (2 + 2) * 1 + 2 * 1.0)
 
     def test_pixels_are_those_that_are_used(self, tmp_path):
-        data = config.load(
+        study = config.load(
             keys(tmp_path, data={**STUDY["data"], "max_side": 100, "validation": {"photographs": ["rocket"]}})
         )
-        assert time_budget.pixels(data.runs["mine"].data, images.size) == {
+        mine = study.runs["mine"].data
+        assert time_budget.pixels(mine, find(mine), images.size) == {
             "train": 512 * 512,  # brick
             "validation": 100 * 100,
             "test": 100 * 100,

@@ -29,7 +29,7 @@ class Inspection:
         """The images of each split; see :func:`multiblock.data.dataset.find`."""
         known = repr(data)
         if known not in self._found:
-            self._found[known] = find(data, lambda file: self.look(file)[1:])
+            self._found[known] = find(data, self.size)
         return self._found[known]
 
     def look(self, file: Path) -> tuple[str, int, int]:
@@ -46,6 +46,10 @@ class Inspection:
             digest, (height, width) = note if note and len(note) > 1 else self._read(file)
             self._seen[file] = digest, height, width
         return self._seen[file]
+
+    def size(self, file: Path) -> tuple[int, int]:
+        """Height and width of an image file in pixels; see :meth:`look`."""
+        return self.look(file)[1:]
 
     def _read(self, file: Path) -> list[Any]:
         """Read all of a file, which takes a while for many: its digest and its size."""

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from multiblock.plan import Task
+from multiblock.training.below import REMEDIES, is_below
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +132,7 @@ class Progress:
 
         Halfway through, that is worth a warning: who waits for the end loses the other half.
         """
-        below = plain is not None and psnr < plain
+        below = is_below(psnr, plain)
         said = f"validation {psnr:.3f} dB" + (f" (without network {plain:.3f})" if below else "")
         self._note = f", {said}"
         self._bar.set_postfix_str(said)
@@ -140,13 +141,13 @@ class Progress:
             self._warned = True
             log.warning(
                 "warning: after %d of %d iterations phase %d is at %.3f dB on the validation images, below the %.3f dB "
-                "that they have without any network (PSNR RGB); if it stays there, a lower learning rate, a first "
-                "stage without clamp or more training images may help",
+                "that they have without any network (PSNR RGB); if it stays there, %s",
                 self._step,
                 whole,
                 self._task.phase,
                 psnr,
                 plain,
+                REMEDIES,
             )
 
     def stopped(self, step: int, signal: str) -> None:

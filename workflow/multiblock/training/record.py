@@ -19,6 +19,7 @@ from multiblock.errors import UserError, one_line
 from multiblock.model.chain import Chain
 from multiblock.plan import Task
 from multiblock.training import work
+from multiblock.training.below import is_below
 from multiblock.training.clock import total
 from multiblock.training.state import State
 
@@ -110,8 +111,7 @@ def _git(*words: str) -> str | None:
 
 def below_input(record: Mapping[str, Any]) -> bool:
     """Whether a phase ended below what no network at all gives on the validation images."""
-    made, plain = record.get("psnr_rgb_validation"), record.get("psnr_rgb_validation_input")
-    return made is not None and plain is not None and made < plain
+    return is_below(record.get("psnr_rgb_validation"), record.get("psnr_rgb_validation_input"))
 
 
 def check_phases(weights: Iterable[Path]) -> None:

@@ -25,6 +25,7 @@ from multiblock.runtime import compilation, memory
 from multiblock.runtime.device import Device, make_deterministic, random_states, set_random_states
 from multiblock.training import checkpoint, schedules, work
 from multiblock.training.averaging import Average
+from multiblock.training.below import REMEDIES
 from multiblock.training.clock import Clock, total
 from multiblock.training.freezing import Trained
 from multiblock.training.history import History
@@ -304,19 +305,20 @@ class Trainer:
         stage = task.stages[number]
         self.span.clamped = stage.clamps(len(self.span.clamped))
         self.clock.lap("iterations")
-        psnr = None
+        psnr = plain = None
         if self._looks():
             psnr = self.ranks.from_first(lambda: self._validated(stop))
             if psnr is None:
                 self.clock.lap("validation")
                 return False
+            plain = self.ranks.from_first(self.validation.psnr_without_network)
         progress.looked(self.clock.lap("validation"))
         rate = stage.lr * schedules.factor(stage, inside, state.plateau)
         self.history.add(state.step, number + 1, rate, state.loss_sum / state.count, psnr, state.norm_sum / state.count)
         state.loss_sum, state.norm_sum, state.count, state.recorded = 0.0, 0.0, 0, state.step
         if psnr is not None:
             state.psnr = psnr
-            progress.note(psnr, self.validation.psnr_without_network())
+            progress.note(psnr, plain)
             if stage.schedule.get("kind") == "plateau":
                 state.plateau.look(psnr, stage.schedule)
             if self.settings.keep == "best" and stage.clamp == task.stages[-1].clamp:
@@ -426,11 +428,11 @@ class Trainer:
         if below_input(about):
             log.warning(
                 "warning: phase %d ends at %.3f dB on the validation images, below the %.3f dB that they have without "
-                "any network (PSNR RGB); a lower learning rate, more iterations, a first stage without clamp or more "
-                "training images may help",
+                "any network (PSNR RGB); %s",
                 task.phase,
                 state.psnr,
                 plain,
+                REMEDIES,
             )
         log.info("done in %s", duration(sum(total(state.segments).values())))
 

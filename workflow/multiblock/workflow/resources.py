@@ -108,15 +108,16 @@ class Resources:
         data: DatasetConfig = self._layout.run(wildcards).data
         if data.name not in self._pixels:
             try:
-                self._pixels[data.name] = sum(_pixels(data, self._inspection).values()) if self._inspection else 0
+                self._pixels[data.name] = self._pixels_of(data)
             except (UserError, OSError):  # that is said where the images are checked
                 self._pixels[data.name] = 0
         return self._pixels[data.name]
 
+    def _pixels_of(self, data: DatasetConfig) -> int:
+        if not (known := self._inspection):
+            return 0
+        return sum(pixels(data, known.find(data), known.size).values())
+
 
 def _minutes(seconds: float, attempt: int) -> int:
     return math.ceil(max(_FLOOR, _FACTOR * seconds / 60)) * 2 ** (attempt - 1)
-
-
-def _pixels(data: DatasetConfig, inspection: Inspection) -> dict[str, int]:
-    return pixels(data, lambda file: inspection.look(file)[1:], inspection.find(data))

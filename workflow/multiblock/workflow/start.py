@@ -207,7 +207,7 @@ def _budgets(
     """
     study = configuration.load(config)
     if call.works:
-        return time_budget.freeze(study, config, lambda file: inspection.look(file)[1:], min(gpus, 1), threads, say)
+        return time_budget.freeze(study, config, inspection, min(gpus, 1), threads, say)
     for line in time_budget.told(study):
         say(line)
     return study

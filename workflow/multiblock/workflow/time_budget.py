@@ -12,6 +12,7 @@ from multiblock.config.time_budget import FILE, Costs, fitted, key, seconds
 from multiblock.data import images
 from multiblock.data.dataset import DatasetConfig, ImagePair, find
 from multiblock.data.imageset import SPLITS
+from multiblock.data.inspection import Inspection
 from multiblock.errors import UserError, one_line
 from multiblock.files import write_text
 from multiblock.plan import CachedSet, Plan
@@ -28,17 +29,14 @@ Size = Callable[[Path], tuple[int, int]]
 """Height and width of an image file."""
 
 
-def pixels(data: DatasetConfig, size: Size, found: Mapping[str, Sequence[ImagePair]] | None = None) -> dict[str, int]:
+def pixels(data: DatasetConfig, found: Mapping[str, Sequence[ImagePair]], size: Size) -> dict[str, int]:
     """HR pixels of each split, as it is trained and measured on.
 
     Args:
-        found: the images of each split, where they are known already.
-
-    Raises:
-        UserError: see :func:`multiblock.data.dataset.find`.
+        found: the images of each split; see :func:`multiblock.data.dataset.find`.
     """
     counted = {}
-    for split, items in (found or find(data, size)).items():
+    for split, items in found.items():
         most = None if split == "train" else data.max_side
         sides = (item.window(*size(item.hr))[2:] for item in items)
         counted[split] = sum(min(height, most or height) * min(width, most or width) for height, width in sides)
@@ -75,7 +73,7 @@ def opened(study: Study) -> list[str]:
 
 
 def freeze(
-    study: Study, config: Mapping[str, Any], size: Size, gpus: int, threads: int, say: Callable[[str], None]
+    study: Study, config: Mapping[str, Any], inspection: Inspection, gpus: int, threads: int, say: Callable[[str], None]
 ) -> Study:
     """Measure where a budget is open, and write the iterations beside the runs; the study as it is from then on.
 
@@ -93,7 +91,8 @@ def freeze(
             say(line)
     twins = {name: twin for name in names if (twin := _twin(study, study.runs[name]))}
     left = [name for name in names if name not in twins]
-    counted = {name: pixels(study.runs[name].data, size) for name in left}
+    sets = {name: study.runs[name].data for name in left}
+    counted = {name: pixels(data, inspection.find(data), inspection.size) for name, data in sets.items()}
     if left:
         say(f"measuring how fast this machine trains {', '.join(left)}, a second or two a kind of stage")
     speeds = measure_apart(config, left, gpus, threads) if left else {}
@@ -180,7 +179,7 @@ def proposed(config: Mapping[str, Any], minutes: float) -> Study:
 
 def _pixels_if_there(data: DatasetConfig) -> dict[str, int]:
     try:
-        return pixels(data, images.size)
+        return pixels(data, find(data), images.size)
     except (UserError, OSError) as error:
         log.warning("warning: looks at images, LR_k and measuring are not reckoned: %s", one_line(error))
         return dict.fromkeys(SPLITS, 0)
