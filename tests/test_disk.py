@@ -230,8 +230,8 @@ with logged(Path(sys.argv[1])):
 
 WORKFLOW = """
 import subprocess, sys
-from multiblock.workflow.jobs import start_jobs
-start_jobs((1, 1))
+from multiblock.workflow.jobs import Given, start_jobs
+start_jobs(Given(1, 1))
 subprocess.run([sys.executable, "-c", sys.argv[1], sys.argv[2]])
 """
 

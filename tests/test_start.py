@@ -58,17 +58,14 @@ def test_threads_are_shared_among_the_gpus(wanted, cores, gpus, threads):
 
 def test_a_job_on_a_node_has_the_threads_that_were_asked_for(monkeypatch):
     monkeypatch.setenv("MULTIBLOCK_WORKFLOW", "1 pid:[1]")
-    monkeypatch.setenv("MULTIBLOCK_THREADS", "")
-    assert jobs.threads_handed_on((64, 8)) == (64, 8)
+    monkeypatch.setenv("MULTIBLOCK_GIVEN", "")
+    assert jobs.handed_on(jobs.Given(64, 8, 8)) == (64, 8, 8)
     monkeypatch.setenv("MULTIBLOCK_FORCED", "")
     monkeypatch.setenv("MULTIBLOCK_PARALLEL", "")
-    monkeypatch.delenv("MULTIBLOCK_GPUS", raising=False)
-    assert jobs.gpus_handed_on(8) == 8
-    jobs.start_jobs((4, 2))
-    assert jobs.threads_handed_on((64, 8)) == (4, 2)
-    assert jobs.gpus_handed_on(8) is None  # a cluster's GPUs are counted by the cluster
-    jobs.start_jobs((4, 2), gpus=0)
-    assert jobs.gpus_handed_on(8) == 0
+    jobs.start_jobs(jobs.Given(4, 2))
+    assert jobs.handed_on(jobs.Given(64, 8, 8)) == (4, 2, None)  # a cluster's GPUs are counted by the cluster
+    jobs.start_jobs(jobs.Given(4, 2, gpus=0))
+    assert jobs.handed_on(jobs.Given(64, 8, 8)) == (4, 2, 0)
     # Where the first Snakemake is on another machine, the job watches the one that runs it here.
     monkeypatch.setenv("MULTIBLOCK_WORKFLOW", "1 pid:[1]")
     jobs.hand_on()

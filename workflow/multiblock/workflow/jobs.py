@@ -1,5 +1,6 @@
 """What every script of the workflow does around the one function that it calls."""
 
+import json
 import logging
 import os
 import sys
@@ -7,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from multiblock.errors import UserError, one_line
 from multiblock.files import is_held
@@ -23,26 +24,34 @@ log = logging.getLogger(__name__)
 _WORKFLOW = "MULTIBLOCK_WORKFLOW"
 _FORCED = "MULTIBLOCK_FORCED"
 _PARALLEL = "MULTIBLOCK_PARALLEL"
-_THREADS = "MULTIBLOCK_THREADS"
-_GPUS = "MULTIBLOCK_GPUS"
+_GIVEN = "MULTIBLOCK_GIVEN"
 _NUMBERS = Path("/proc/self/ns/pid")
 """What process numbers are about: in some containers they are others."""
 
 
-def start_jobs(
-    threads: tuple[int, int], gpus: int | None = None, forced: Iterable[str] = (), parallel: bool = False
-) -> None:
+class Given(NamedTuple):
+    """What there is for jobs.
+
+    Args:
+        threads: CPU threads of one that trains or measures.
+        converting: CPU threads of one that converts images.
+        gpus: how many Snakemake was given; None where it was not told.
+    """
+
+    threads: int
+    converting: int
+    gpus: int | None = None
+
+
+def start_jobs(given: Given, forced: Iterable[str] = (), parallel: bool = False) -> None:
     """To be called by the Snakemake that a user started: its jobs will end when it does.
 
     Args:
-        threads: of a job that trains or measures, and of one that converts images.
-        gpus: how many Snakemake was given; None where it was not told.
         forced: rules whose jobs work even if their result stands; ``*`` for all.
         parallel: whether several jobs may train at once, so that each line has to say whose it is.
     """
     hand_on()
-    os.environ[_THREADS] = " ".join(map(str, threads))
-    os.environ[_GPUS] = "" if gpus is None else str(gpus)
+    os.environ[_GIVEN] = json.dumps(given)
     os.environ[_FORCED] = " ".join(forced)
     os.environ[_PARALLEL] = "yes" if parallel else ""
 
@@ -55,21 +64,13 @@ def hand_on() -> None:
     os.environ[_WORKFLOW] = f"{os.getpid()} {_numbers()}"
 
 
-def threads_handed_on(found: tuple[int, int]) -> tuple[int, int]:
-    """The threads of jobs, as the Snakemake that a user started has them; ``found`` where it has said nothing.
+def handed_on(found: Given) -> Given:
+    """What the Snakemake that a user started has for its jobs; ``found`` where it has said nothing.
 
-    On the node of a cluster Snakemake is given all that it sees there, which may be more than the job asked for.
+    On the node of a cluster Snakemake sees all that is there, which may be more than the job asked for.
     """
-    if not (handed := os.environ.get(_THREADS)):
-        return found
-    training, converting = map(int, handed.split())
-    return training, converting
-
-
-def gpus_handed_on(found: int | None) -> int | None:
-    """The GPUs that the Snakemake that a user started was given, likewise: what it asked a cluster for."""
-    handed = os.environ.get(_GPUS)
-    return found if handed is None else int(handed) if handed else None
+    text = os.environ.get(_GIVEN)
+    return Given(*json.loads(text)) if text else found
 
 
 @contextmanager

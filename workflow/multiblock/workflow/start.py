@@ -33,7 +33,7 @@ from multiblock.workflow.experiments import (
     other_experiments,
     set_aside,
 )
-from multiblock.workflow.jobs import gpus_handed_on, hand_on, start_jobs, threads_handed_on
+from multiblock.workflow.jobs import Given, hand_on, handed_on, start_jobs
 from multiblock.workflow.layout import Layout
 from multiblock.workflow.overview import Overview
 from multiblock.workflow.records import Records
@@ -84,12 +84,11 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
         _check_paths(workflow)
         several = len(study.runs) * len(study.seeds) > 1
         parallel = several and (is_brief(workflow) or (threads < cores and gpus != 1))
-        start_jobs((threads, converting), gpus, call.forced, parallel)
+        start_jobs(Given(threads, converting, gpus), call.forced, parallel)
     else:
         if workflow.remote_exec:
             hand_on()
-        threads, converting = threads_handed_on((threads, converting))
-        gpus = gpus_handed_on(gpus)
+        threads, converting, gpus = handed_on(Given(threads, converting, gpus))
     if call.works:
         hold(Path(study.results))
     on_stop: list[Callable[[bool], None]] = []
