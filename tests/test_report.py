@@ -257,6 +257,17 @@ def test_images_are_called_what_they_are_called(tmp_path):
     assert cells(text)[4] == ["image", "001", "1e5"]
 
 
+def test_runs_are_called_what_they_are_called(tmp_path):
+    csvs = {(1, 1): psnr_csv(tmp_path / "psnr.csv", {"a": 20.0}, {"a": 21.0})}
+    records = {(1, 1): record(tmp_path / "training.json", seconds_iterations=None)}
+    for name in ("NA", "null", "nan", "None"):
+        table = tables.psnr_by_phase(csvs, records, {}, 0, shared={1: [name]})
+        tables.write(table, ["seed", "phase"], tmp_path / "table.csv", tmp_path / "times.csv")
+        read = tables.read(tmp_path / "table.csv", tmp_path / "times.csv")
+        assert read.shared_with.tolist() == ["", name] and tables.portion(read).tolist() == [1, 0.5]
+        assert read.seconds_iterations.isna().all() and read.parameters_chain.tolist()[1] == 5
+
+
 def test_cells_stand_as_they_are_written():
     text = markdown.table(["run", "1e3"], [["001", "1e5"], ["a|b", "<b>"], ["True", 7]])
     assert cells(text)[0] == ["run", "1e3"] and cells(text)[2] == ["001", "1e5"]

@@ -147,7 +147,8 @@ def write(table: pd.DataFrame, key: Sequence[str], file: Path, times: Path) -> N
 
 def read(file: Path, times: Path) -> pd.DataFrame:
     """A table that :func:`psnr_by_phase` made, from its two CSVs."""
-    table = pd.read_csv(file, dtype=dict.fromkeys(_TEXTS, str))
+    # Runs may be called NA or null; what is not known is empty.
+    table = pd.read_csv(file, dtype=dict.fromkeys(_TEXTS, str), keep_default_na=False, na_values=[""])
     table = table.fillna(dict.fromkeys([text for text in _TEXTS if text in table], ""))
     return table.merge(pd.read_csv(times, dtype={"phase": str}), on=["seed", "phase"])
 
