@@ -153,6 +153,10 @@ def test_stage_of_an_iteration():
         (lambda: plan(["1"], 2), "no phase trains block 2"),
         (lambda: Plan(blocks=(SMALL,), phases=(phase("1", "inherit"),)), "block 1 is the first"),
         (
+            lambda: Plan(blocks=(SMALL,) * 2, phases=(phase("1-2"), phase("2", "w.safetensors#2"))),
+            "phase 2: start w.safetensors#2 would start nothing: span 2 goes on from earlier phases",
+        ),
+        (
             lambda: Plan(blocks=(SMALL, Block(network="toy")), phases=(phase("1"), phase("2"))),
             "needs block 2 to be built like block 1",
         ),

@@ -199,7 +199,13 @@ class Plan:
             gap = [block for block in range(1, phase.first) if block not in trained]
             if gap:
                 yield f"{key}: {span} leaves a gap: block {gap[0]} before it has not been trained by any earlier phase"
-            for new in sorted(set(phase.span) - trained) if inherits(phase.start) else ():
+            never_trained = sorted(set(phase.span) - trained)
+            if is_file(phase.start) and not never_trained:
+                yield (
+                    f"{key}: start {phase.start} would start nothing: {span} goes on from earlier phases; "
+                    "allowed is a file where a block is trained for the first time"
+                )
+            for new in never_trained if inherits(phase.start) else ():
                 if new == 1:
                     yield (
                         f"{key}: start {phase.start} has nothing to inherit from: block 1 is the first; "
