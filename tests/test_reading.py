@@ -36,6 +36,7 @@ WRONG = {
     ),
     "a key twice in one line": (b"training: {keep: best, keep: last}\n", "line 1: key 'keep' stands in line 1 already"),
     "a key twice in JSON": (b'{"training": {"keep": "best", "keep": "last"}}', "key 'keep' stands there twice"),
+    "lists without an end": (b"[" * 1500, "cannot be read as YAML: maximum recursion depth exceeded"),
     "UTF-16": ("seeds: [1]\n".encode("utf-16"), "line 1: cannot be read as YAML: found bytes that are no UTF-8"),
     "Latin-1": ("seeds: [1]\nstudy: h\xe9\n".encode("latin-1"), "line 2: cannot be read as YAML: found bytes that are"),
 }
@@ -133,10 +134,36 @@ def test_a_file_that_is_meant_to_be_laid_over_another(tmp_path, capsys):
     assert main(["plan", str(mine), str(short)]) == 0
 
 
+def test_names_that_look_like_numbers(tmp_path):
+    file, stage = tmp_path / "a.yaml", "{iterations: 2, lr: 1e-3}"
+    file.write_text(
+        "study: 1e5\nresults: '2e5'\nreport: {baseline: '1e5', losses: {'4e5': ['1e5']}}\n"
+        "data: {name: '3e5', scale: 2, train: {hr: a}, test: {hr: b}}\n"
+        f"blocks: {{1e5: {{network: toy, depth: 2e0}}}}\nrecipes: {{'1e5': [{stage}]}}\n"
+        "runs:\n  1e5: {chain: ['1e5'], plan: [{span: 1, stages: '1e5'}]}\n"
+        "  2e5: {chain: [1e5], equal_to: '1e5', plan: [{span: 1e0, stages: 1e5}]}\n"
+    )
+    study = config.load(config.read([file]))
+    assert (study.name, study.results, list(study.runs), study.baseline) == ("1e5", "2e5", ["1e5", "2e5"], "1e5")
+    assert list(study.data) == ["3e5"] and study.loss_figures == {"4e5": ["1e5"]}
+    run = study.runs["2e5"]
+    assert run.chain == ("1e5",) and run.plan.blocks[0].options["depth"] == 2 and run.equal_to.run == "1e5"
+    assert run.plan.phase(1).stages[0].lr == 0.001 and run.plan.phase(1).last == 1
+
+
 def test_settings_of_the_command_line():
     given = {"evaluation": {"border": "3"}, "seeds": ["2", "3"], "deterministic": "true", "device": "cpu"}
     assert overrides(given) == {"evaluation": {"border": 3}, "seeds": [2, 3], "deterministic": True, "device": "cpu"}
     assert overrides({"training": {"checkpoint_seconds": "1e2"}}) == {"training": {"checkpoint_seconds": 100}}
+    assert overrides({"study": "2024-01-01", "results": "1e5", "report": {"baseline": "NO"}}) == {
+        "study": "2024-01-01",
+        "results": "1e5",
+        "report": {"baseline": "NO"},
+    }
+    assert overrides({"report": {"baseline": "null"}, "data": {"name": "true"}}) == {
+        "report": {"baseline": None},
+        "data": {"name": "true"},
+    }
     with pytest.raises(UserError, match="^--config: seeds, seed 1: found datetime"):
         overrides({"seeds": ["2024-01-01"]})
 

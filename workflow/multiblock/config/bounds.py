@@ -8,7 +8,7 @@ import jsonschema
 import yaml
 
 from multiblock.config.explain import allowed, explain
-from multiblock.config.schema import plain_values, schema
+from multiblock.config.schema import plain_values, resolved, schema
 from multiblock.errors import UserError
 
 
@@ -20,14 +20,8 @@ def rule(name: str) -> Mapping[str, Any]:
     """
     found: Mapping[str, Any] = schema()
     for part in name.split("."):
-        found = _resolved(_resolved(found)["properties"][part])
+        found = resolved(resolved(found)["properties"][part])
     return found
-
-
-def _resolved(found: Mapping[str, Any]) -> dict[str, Any]:
-    if "$ref" not in found:
-        return dict(found)
-    return {**schema()["$defs"][found["$ref"].rsplit("/", 1)[1]], **found}
 
 
 def choices(name: str) -> list[Any]:

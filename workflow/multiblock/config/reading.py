@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from multiblock.config.explain import shown
-from multiblock.config.schema import plain_values
+from multiblock.config.schema import is_text, plain_values
 from multiblock.errors import UserError
 
 
@@ -63,7 +63,7 @@ def _content(file: Path) -> dict[Any, Any]:
 @lru_cache(maxsize=8)
 def _parsed(text: str) -> Any:
     """The values of a text, not to be changed: one start reads the same files several times."""
-    with suppress(ValueError):  # JSON is no YAML where it is indented by tabs
+    with suppress(ValueError, RecursionError):  # JSON is no YAML where it is indented by tabs
         return json.loads(text, object_pairs_hook=_pairs)
     try:
         return yaml.load(text, _Loader)
@@ -127,16 +127,18 @@ def overrides(given: Mapping[str, Any]) -> dict[str, Any]:
         UserError: what no key allows.
     """
 
-    def typed(value: Any) -> Any:
+    def typed(value: Any, place: tuple[Any, ...] = ()) -> Any:
         if isinstance(value, Mapping):
-            return {name: typed(item) for name, item in value.items()}
+            return {name: typed(item, (*place, name)) for name, item in value.items()}
         if isinstance(value, list):
-            return [typed(item) for item in value]
+            return [typed(item, (*place, number)) for number, item in enumerate(value)]
         if isinstance(value, str):
             try:
-                return yaml.safe_load(value) if value.strip() else value
+                read = yaml.safe_load(value) if value.strip() else value
             except Exception:  # text that is no YAML is text
                 return value
+            # What quotes there were around a name are gone by now.
+            return read if isinstance(read, list | dict | None) or not is_text(place) else value
         return value
 
     try:

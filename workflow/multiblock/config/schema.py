@@ -8,7 +8,7 @@ import copy
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,8 @@ def _name_after_data(filled: dict[str, Any]) -> None:
 def plain_values(config: Any) -> Any:
     """A copy in plain values: ``1e-4`` is a number, which YAML 1.1 takes for text, and ``16.0`` is 16.
 
+    Where a key takes text, ``1e5`` is a name.
+
     Raises:
         UserError: what no key allows, such as a date, a number beyond all bounds, or a list that holds itself.
     """
@@ -89,7 +91,7 @@ def plain_values(config: Any) -> Any:
             return [plain(item, (*place, number)) for number, item in enumerate(value)]
         if isinstance(value, str):
             _check_text(value, key(*place))
-            if not re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
+            if not re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value) or is_text(place):
                 return value
             value = float(value)
         if isinstance(value, float) and value.is_integer():
@@ -108,6 +110,25 @@ def plain_values(config: Any) -> Any:
         return word
 
     return plain(config, ())
+
+
+def is_text(place: Iterable[Any]) -> bool:
+    """Whether a key takes text, and no number that could be meant."""
+    rules = schema()
+    for part in place:
+        rules = resolved(rules)
+        below = rules.get("items") if isinstance(part, int) else rules.get("properties", {}).get(part)
+        below = rules.get("additionalProperties") if below is None else below
+        rules = below if isinstance(below, dict) else {}
+    kinds = resolved(rules).get("type", ())
+    return "string" in kinds and not {"number", "integer"}.intersection(kinds)
+
+
+def resolved(rules: Mapping[str, Any]) -> dict[str, Any]:
+    """A rule of the schema, with what it refers to."""
+    if "$ref" not in rules:
+        return dict(rules)
+    return {**schema()["$defs"][rules["$ref"].rsplit("/", 1)[1]], **rules}
 
 
 def _check_text(text: str, place: str) -> None:
