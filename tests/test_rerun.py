@@ -12,6 +12,8 @@ import yaml
 
 from conftest import ROOT, picture
 from multiblock.data import images
+from multiblock.files import Digests, read_json
+from multiblock.workflow.records import Record, Records
 from test_workflow import REPORT, finished_study, jobs, snakemake
 
 PACKAGE = Path("workflow", "multiblock")
@@ -114,6 +116,29 @@ def delete(*places: str) -> Change:
             found = study / "results" / place
             assert found.exists()
             shutil.rmtree(found) if found.is_dir() else found.unlink()
+
+    return change
+
+
+def other_weights(place: str) -> Change:
+    """Other values in a file of weights, which keeps what it says of itself and has an old time, as after ``cp -p``."""
+
+    def change(study: Path) -> None:
+        file = study / "results" / place
+        content = file.read_bytes()
+        file.write_bytes(content[:-4] + bytes(x ^ 1 for x in content[-4:]))
+        os.utime(file, (2, 2))
+
+    return change
+
+
+def edit_result(place: str) -> Change:
+    """Another digit in a table, by hand."""
+
+    def change(study: Path) -> None:
+        file = study / "results" / place
+        text = file.read_text()
+        file.write_text(text[:-2] + ("1" if text[-2] != "1" else "2") + text[-1])
 
     return change
 
@@ -298,8 +323,30 @@ RESULTS = {
     "arrays deleted": (delete("data/mine/LR"), EVERYTHING),
     "a cached set deleted": (delete("phased/seed1/phase1/LR_1"), GENERATED),
     "pictures deleted": (delete("phased/seed1/phase3/images"), {"evaluate": 1, **REPORT, "losses": 0}),
+    "one picture deleted": (
+        delete("phased/seed1/phase3/images/image0.png"),
+        {"evaluate": 1, **REPORT, "losses": 0},
+    ),
+    "one strip deleted": (delete("phased/strips/image1.png"), {"figures": 1}),
+    "a figure of losses deleted": (delete("tiny_losses/all.png"), {"losses": 1, "study_page": 1}),
+    "one picture in another's place": (
+        lambda study: shutil.copy(
+            study / "results/one_go/seed1/phase1/images/image0.png",
+            study / "results/one_go/seed1/phase1/images/image1.png",
+        ),
+        {"evaluate": 1, **REPORT, "losses": 0},
+    ),
+    "a file of one's own beside pictures": (
+        lambda study: (study / "results/phased/strips/notes.txt").write_text("mine"),
+        NOTHING,
+    ),
     "a table deleted": (
         delete("phased/psnr_by_phase.md"),
+        {"table": 1, "figures": 1, "page": 1, "compare": 1, "study_page": 1},
+    ),
+    "weights replaced by others of long ago": (other_weights("phased/seed1/phase2/weights.safetensors"), LATER),
+    "a table edited": (
+        edit_result("phased/psnr_by_phase.csv"),
         {"table": 1, "figures": 1, "page": 1, "compare": 1, "study_page": 1},
     ),
     "versions of Python and PyTorch": (other_versions, NOTHING),
@@ -409,6 +456,41 @@ def test_other_versions_are_said(study):
     done = snakemake(study, "--dry-run", "--snakefile", str(study / "Snakefile"))
     said = [line for line in done.stderr.splitlines() if "there are results that were made with" in line]
     assert len(said) == 2 and "torch 1.0" in said[0] and "numpy 1.0" in said[1]
+
+
+def test_a_folder_of_pictures_belongs_to_the_table_that_lists_them(tmp_path):
+    table, picture = tmp_path / "upscaled" / "pictures.csv", tmp_path / "upscaled" / "a" / "b.png"
+    picture.parent.mkdir(parents=True)
+    for file in (table, picture):
+        file.write_text("made")
+
+    def stands() -> bool:
+        records = Records(Digests(tmp_path / "digests.json"), write=True, say=print)
+        depends = Path(records.depends(tmp_path, "upscaled", lambda: {"form": "png"}))
+        record = Record(depends, [], [str(table)], str(tmp_path / "upscaled"))
+        known = depends.stat().st_mtime == 1
+        assert record.stands() == known
+        record.note({})
+        return known
+
+    assert [stands(), stands()] == [False, True]
+    (tmp_path / "upscaled" / "one's own.txt").write_text("mine")
+    assert stands()
+    picture.write_text("another")
+    assert [stands(), stands()] == [False, True]
+    picture.unlink()
+    assert not stands()
+
+
+def test_a_result_that_does_not_stand_is_told_by_other_bytes_each_time(tmp_path):
+    """Snakemake looks past a newer input whose bytes are those of the last run."""
+    seen = set()
+    for _ in range(3):
+        records = Records(Digests(tmp_path / "digests.json"), write=True, say=print)
+        depends = Path(records.depends(tmp_path, "table", lambda: {"of": [1]}))
+        assert read_json(depends) == {"of": [1]}
+        seen.add(depends.read_bytes())
+    assert len(seen) == 3
 
 
 def trains(name: str) -> bool:

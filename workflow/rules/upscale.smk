@@ -15,6 +15,7 @@ rule upscale_pictures:
         mem_mb=started.needs.image_mb,
         runtime=started.needs.image_minutes,
     params:
+        folder=f"{RESULTS}/{{run}}/upscaled",
         images=str(study.upscale.images),
         ensemble=study.upscale.ensemble,
         form=study.upscale.format,

@@ -82,7 +82,8 @@ def job(snakemake: Any) -> Iterator[bool]:
     """
     with logged(Path(snakemake.log[0]), label(snakemake.wildcards)):
         depends = snakemake.input.depends
-        record = Record(Path(depends), (file for file in snakemake.input if file != depends), snakemake.output)
+        read = (file for file in snakemake.input if file != depends)
+        record = Record(Path(depends), read, snakemake.output, snakemake.params.get("folder"))
         forced = not {"*", snakemake.rule}.isdisjoint(os.environ.get(_FORCED, "").split())
         _wait_for_another(snakemake.output)
         if forced:

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from importlib.metadata import version
@@ -102,25 +103,34 @@ class Records:
         read, noted = {name_from(folder, file) for file in _known(inputs)}, set(made.get("inputs", {}))
         found += [f"reads {name}, now" for name in sorted(read - noted)]
         found += [f"no longer reads {name}" for name in sorted(noted - read)]
-        return found + [f"{name} has changed" for name in self._changed(folder, made)]
+        return found + list(self._changed(folder, made))
 
     def _changed(self, folder: Path, made: Mapping[str, Any]) -> Iterator[str]:
-        """Inputs and outputs that are not what they were; one that is missing is Snakemake's to notice."""
-        for noted in (made.get("inputs", {}), made.get("outputs", {})):
-            for name, digest in noted.items():
+        """Inputs and outputs that are not what they were, in words.
+
+        One that is missing is Snakemake's to notice, unless it lies in a folder that is an output as a whole.
+        """
+        for kind in ("inputs", "outputs", "inside"):
+            for name, digest in made.get(kind, {}).items():
                 file = self._real(Path(os.path.normpath(folder / name)))
                 if file.is_file() and self._digests.of(file) != digest:
-                    yield name
+                    yield f"{name} has changed"
+                elif kind == "inside" and not file.is_file():
+                    yield f"{name} is missing"
 
 
 def _put(file: Path, plain: Mapping[str, Any], stands: bool) -> Path:
-    if read_json(file) != plain:
-        write_text(file, json.dumps(plain, indent=2, sort_keys=True) + "\n", flushed=False)
-    elif not stands:
-        os.utime(file)
+    if not stands or read_json(file) != plain:
+        text = json.dumps(plain, indent=2, sort_keys=True) + "\n"
+        write_text(file, text if stands else text + _other_blanks(), flushed=False)
     if stands:
         os.utime(file, (_LONG_AGO, _LONG_AGO))
     return file
+
+
+def _other_blanks() -> str:
+    """Blanks that were never there before: Snakemake passes over a newer file that has the checksum of the last run."""
+    return f"{time.time_ns():b}".replace("0", " ").replace("1", "\t") + "\n"
 
 
 def differences(before: Any, now: Any, place: str = "") -> Iterator[str]:
@@ -154,14 +164,17 @@ class Record:
 
     Args:
         depends: the file that :meth:`Records.depends` wrote.
-        inputs, outputs: the files that the job reads and makes.
+        inputs, outputs: the files and folders that the job reads and makes.
+        folder: one whose files belong to the result, beside those that are its outputs.
     """
 
-    def __init__(self, depends: Path, inputs: Iterable[str], outputs: Iterable[str]) -> None:
+    def __init__(self, depends: Path, inputs: Iterable[str], outputs: Iterable[str], folder: str | None = None) -> None:
         self._depends = depends
         self._outputs = list(outputs)
+        self._made = [*self._outputs, *([folder] if folder else [])]
         self._folder = depends.parent.parent
-        self._now = {"depends": read_json(depends), "inputs": _digests(self._folder, inputs)}
+        read = list(inputs)
+        self._now = {"depends": read_json(depends), "inputs": _digests(self._folder, [*read, *_inside(read)])}
 
     def stands(self) -> bool:
         """Whether the result is there, and was made of what it is to be made of."""
@@ -170,6 +183,7 @@ class Record:
             all(os.path.exists(file) for file in self._outputs)
             and {key: made.get(key) for key in self._now} == self._now
             and made.get("outputs") == _digests(self._folder, self._outputs)
+            and made.get("inside", {}).items() <= _digests(self._folder, _inside(self._made)).items()
         )
 
     def touch(self) -> None:
@@ -183,7 +197,8 @@ class Record:
 
     def note(self, versions: Mapping[str, str]) -> None:
         """The result is made; ``versions`` of packages are kept with it."""
-        made = {**self._now, "outputs": _digests(self._folder, self._outputs), "versions": dict(versions)}
+        outputs, inside = (_digests(self._folder, files) for files in (self._outputs, _inside(self._made)))
+        made = {**self._now, "outputs": outputs, "inside": inside, "versions": dict(versions)}
         write_text(made_file(self._depends), json.dumps(made, indent=2, sort_keys=True) + "\n")
 
 
@@ -196,6 +211,12 @@ def _digests(folder: Path, files: Iterable[str]) -> dict[str, str]:
     """Digests by path from ``folder``, so that results can be moved; folders are left out."""
     plain = (Path(file) for file in _known(files))
     return {name_from(folder, file): digest_of_result(file) for file in plain if file.is_file()}
+
+
+def _inside(paths: Iterable[str]) -> list[str]:
+    """The files in those of the paths that are folders."""
+    found = (file for path in map(Path, paths) if path.is_dir() for file in sorted(path.rglob("*")))
+    return [str(file) for file in found if file.is_file() and not file.name.startswith(".")]
 
 
 _OF_A_PHASE = re.compile(r"((?:\.\./)*)\.\./[^/]+/(seed\d+/phase\d+/.+)")
