@@ -114,3 +114,20 @@ def test_code_that_ends_in_an_error_is_named(tmp_path, change, says):
 
 def test_a_built_in_network_has_a_digest_too():
     assert registry.build("toy", {"depth": 2}).code_digest == registry.digest("toy") != registry.digest("mcan")
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        (BLOCK.encode() + b"raise SystemExit(3)\n", "cannot be imported: SystemExit: 3 (line "),
+        (b"# h\xe9\n" + BLOCK.encode(), "is no Python file: invalid or missing encoding declaration"),
+        (BLOCK.encode() + b"\0", "is no Python file: source code string cannot contain null bytes"),
+    ],
+    ids=["it ends the program", "Latin-1", "a null byte"],
+)
+def test_files_that_cannot_be_a_block(tmp_path, code, says):
+    file = write(tmp_path)
+    with open(file, "wb") as opened:
+        opened.write(code)
+    with pytest.raises(UserError, match=re.escape(f"my_block.py: {says}")):
+        registry.build(file, {})

@@ -46,6 +46,14 @@ def test_what_computes_nothing_does_not_count(old, new):
     assert digest_of_code(changed) == digest_of_code(base)
 
 
+def test_a_name_that_is_imported_in_two_places_stands_for_both():
+    code = "try:\n    from torch import {} as act\nexcept ImportError:\n    from torch import relu as act\n"
+    code += "def f(x):\n    return act(x)\n"
+    assert digest_of_code(code.format("sin")) != digest_of_code(code.format("cos"))
+    stars = "from {} import *\ndef f(x):\n    return sin(x)\n"
+    assert digest_of_code(stars.format("torch")) != digest_of_code(stars.format("numpy"))
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -56,6 +64,7 @@ def test_what_computes_nothing_does_not_count(old, new):
         ("functional as F", "functional as F, modules as G"),
         ("ValueError", "TypeError"),
         ("def f", "@torch.no_grad()\ndef f"),
+        ("def f", "from torch.special import *\ndef f"),
     ],
 )
 def test_what_computes_counts(old, new):

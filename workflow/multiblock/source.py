@@ -177,15 +177,21 @@ def _without_types(tree: ast.Module) -> ast.Module:
 
 
 def _imported_names(tree: ast.Module) -> dict[str, str]:
-    """What names that were imported stand for; modules of this package by their last name alone."""
-    names: dict[str, str] = {}
+    """What names that were imported stand for; modules of this package by their last name alone.
+
+    A name that is imported in several places, as with ``except ImportError``, stands for all that it may be.
+    """
+    names: dict[str, dict[str, None]] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names |= {alias.asname: alias.name for alias in node.names if alias.asname}
+            for alias in node.names:
+                if alias.asname:
+                    names.setdefault(alias.asname, {})[alias.name] = None
         elif isinstance(node, ast.ImportFrom):
             module = "" if node.level or (node.module or "").partition(".")[0] == PACKAGE else f"{node.module}."
-            names |= {alias.asname or alias.name: module + alias.name for alias in node.names}
-    return names
+            for alias in node.names:
+                names.setdefault(alias.asname or alias.name, {})[module + alias.name] = None
+    return {name: " or ".join(meanings) for name, meanings in names.items()}
 
 
 def _written(node: Any, names: dict[str, str]) -> str:
@@ -216,7 +222,9 @@ def _written(node: Any, names: dict[str, str]) -> str:
 
 def _is_beside(node: Any) -> bool:
     """Whether a statement computes nothing: an import, a text, a log line, a logger, ``pass``, types alone."""
-    if isinstance(node, ast.Import | ast.ImportFrom | ast.Pass):
+    if isinstance(node, ast.ImportFrom):
+        return node.names[0].name != "*"  # which names that binds is not known
+    if isinstance(node, ast.Import | ast.Pass):
         return True
     if isinstance(node, ast.If):
         return isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING" and not node.orelse

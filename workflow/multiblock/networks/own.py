@@ -38,7 +38,7 @@ def load(file: Path, digest: str) -> ModuleType:
         sys.meta_path.insert(0, _Finder())  # before the one that would read the folder as it is
     try:
         return importlib.import_module(f"{package}.{file.stem}")
-    except Exception as error:  # whatever the user's code leads to
+    except (Exception, SystemExit) as error:  # whatever the user's code leads to
         raise UserError(f"{file}: cannot be imported: {type(error).__name__}: {error}{_line(error, file)}") from error
 
 

@@ -100,7 +100,8 @@ def _readable(file: Path) -> Iterator[None]:
         if isinstance(error, SyntaxError):
             where = Path(error.filename or file).name  # of the file itself Python knows no name
             other = "" if where in ("<unknown>", file.name) else f"{where}, "
-            reason = f"{other}line {error.lineno}: {error.msg}"
+            line = f"line {error.lineno}: " if error.lineno else ""  # not of what is wrong with the whole file
+            reason = f"{other}{line}{error.msg}"
         raise UserError(f"{file}: is no Python file: {reason}; one with a class named like it is needed") from None
 
 
