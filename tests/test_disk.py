@@ -258,3 +258,15 @@ def test_a_job_whose_workflow_is_gone_does_not_begin(tmp_path, monkeypatch, caps
     with jobs.logged(tmp_path / "log"):
         pass
     logging.getLogger("multiblock").handlers.clear()
+
+
+def test_a_file_in_the_place_of_a_folder_of_results_is_one_line(pairs):
+    write_config(pairs)
+    place = pairs / "results" / "one_go" / "seed1" / "phase1"
+    place.parent.mkdir(parents=True)
+    place.write_text("mine")
+    done = snakemake(pairs)
+    said = done.stdout + done.stderr
+    assert done.returncode == 1 and "Traceback" not in said and 'File "' not in said, said
+    assert said.splitlines()[-1] == "multiblock: error: results/one_go/seed1/phase1/.depends: Not a directory"
+    assert place.read_text() == "mine"

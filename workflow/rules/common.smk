@@ -29,6 +29,9 @@ def depends(folder, name, on):
     def record(wildcards):
         filled = {key: str(value) for key, value in wildcards.items()}
         place = layout.real(folder.format(**filled))
-        return started.records.depends(place, name.format(**filled), lambda: on(wildcards))
+        try:
+            return started.records.depends(place, name.format(**filled), lambda: on(wildcards))
+        except (UserError, OSError) as error:  # a folder that is none, or cannot be written
+            sys.exit(f"multiblock: error: {one_line(error)}")
 
     return record
