@@ -39,9 +39,8 @@ def jobs(folder: Path, *arguments: str) -> dict[str, int]:
     done = snakemake(folder, "--dry-run", *arguments)
     assert done.returncode == 0, done.stderr + done.stdout
     said = done.stdout + done.stderr
-    line = re.search(r"^jobs: (.+)$", said, re.MULTILINE)
-    assert line or "Nothing to be done" in said, said
-    return {name: int(count) for name, count in re.findall(r"(\w+) (\d+)", line[1] if line else "")}
+    assert re.search(r"^job +count$", said, re.MULTILINE) or "Nothing to be done" in said, said
+    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", said, re.MULTILINE)}
 
 
 def write_config(folder: Path, **changes) -> None:

@@ -67,7 +67,8 @@ class Overview:
         yield self._amount(jobs, outlook, trained)
         if dry:
             counted = Counter(job.rule for job in sorted(jobs, key=_place) if job.kind != "all")
-            yield f"jobs: {', '.join(f'{rule} {count}' for rule, count in counted.items())}"
+            # As Snakemake's own table has it, which people and their scripts know.
+            yield from outcome.aligned([("job", "count"), *((rule, str(count)) for rule, count in counted.items())])
             yield "nothing was done (dry run); --verbose lists each job, and why it runs"
 
     def _data(self) -> Iterator[str]:
