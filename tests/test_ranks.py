@@ -199,6 +199,25 @@ def test_a_stop_is_one_line_and_loses_nothing(arrays, whole, tmp_path, number, w
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("whom", "number"), [("all", signal.SIGINT), ("the job", signal.SIGTERM), ("the second", signal.SIGTERM)]
+)
+def test_a_stop_before_the_training_begins_is_one_line(arrays, tmp_path, number, whom):
+    process = started(arrays, tmp_path / "out")
+    while len(both := processes_of(process.pid)) < 2 or not all(map(imports_pytorch, both)):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    for one in {"all": [process.pid, *both], "the job": [process.pid], "the second": both[1:]}[whom]:
+        os.kill(one, number)
+    assert process.communicate()[1] == "stopped; the same command goes on\n"
+    assert process.returncode == 130 and gone(both)
+
+
+def imports_pytorch(process: int) -> bool:
+    return "libtorch" in Path(f"/proc/{process}/maps").read_text()
+
+
+@pytest.mark.slow
 def test_it_goes_on_in_another_number_of_processes_and_says_so(arrays, tmp_path):
     out = tmp_path / "out"
     process, _ = in_the_middle(arrays, out)
@@ -282,6 +301,33 @@ def test_fewer_gpus_here_than_the_job_was_given(monkeypatch):
     ranks._check_gpus("cpu", 2)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     ranks._check_gpus("auto", 2)
+
+
+ENDED = "the processes of the training ended with"
+
+
+@pytest.mark.parametrize(
+    ("notes", "codes", "error", "says"),
+    [
+        # The one that was killed, not what the other suffered from it, nor how the other was asked to end.
+        ({0: ("trace", "Connection reset")}, {0: 1, 1: -signal.SIGABRT}, UserError, "process 2 of 2 .* by SIGABRT"),
+        ({0: ("interrupted", "")}, {1: -signal.SIGKILL, 0: 1}, UserError, "process 2 of 2 .* by SIGKILL"),
+        ({}, {1: -signal.SIGTERM, 0: -signal.SIGTERM}, UserError, "process 2 of 2 .* by SIGTERM"),
+        # What ended first is the reason of the rest.
+        ({1: ("interrupted", ""), 0: ("trace", "Connection reset")}, {0: 1, 1: 1}, KeyboardInterrupt, "^$"),
+        ({0: ("trace", "a fault"), 1: ("interrupted", "")}, {0: 1, 1: 1}, RuntimeError, f"{ENDED} .*\na fault$"),
+        ({0: ("trace", "a fault")}, {0: 1, 1: -signal.SIGTERM}, RuntimeError, f"{ENDED} .*\na fault$"),
+        ({1: ("wrong", "no room"), 0: ("trace", "Connection reset")}, {0: 1, 1: 1}, UserError, "^no room$"),
+        ({1: ("stop", "1"), 0: ("stop", "1")}, {0: 1, 1: 1}, SystemExit, "1"),
+    ],
+)
+def test_the_reason_is_said_and_not_what_followed_from_it(tmp_path, notes, codes, error, says):
+    for second, (rank, (how, said)) in enumerate(notes.items()):
+        file = tmp_path / f"ended-{rank:04d}.json"
+        file.write_text(json.dumps({"how": how, "said": said}))
+        os.utime(file, (second, second))
+    with pytest.raises(error, match=says):
+        ranks._failed(tmp_path, 2, codes)
 
 
 def test_two_processes_with_one_gpu_are_refused(monkeypatch):
