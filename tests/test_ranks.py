@@ -29,20 +29,21 @@ from multiblock.workflow.check import check
 from once import once
 from test_plan import phase
 from test_training import SETTINGS, SPEC, same, stage
+from test_workflow import snakemake, write_config
 
 DRIVER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from multiblock.workflow import jobs, ranks
-from test_ranks import training, snakemake
+from test_ranks import given, training
 out = Path({out!r})
 with jobs.logged(out / "log"):
-    ranks.train(snakemake(out, {gpus}), asked=2, **training(Path({arrays!r}), out))
+    ranks.train(given(out, {gpus}), asked=2, **training(Path({arrays!r}), out))
 """
 
 
-def snakemake(out: Path, gpus: int) -> SimpleNamespace:
+def given(out: Path, gpus: int) -> SimpleNamespace:
     """What a job of the workflow is given."""
     return SimpleNamespace(
         log=[out / "log"],
@@ -263,6 +264,16 @@ def test_the_plan_says_so(tmp_path, capsys):
     assert main(["plan", str(tmp_path / "config.yaml")]) == 0
     rows = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
     assert [[word.strip() for word in row if word][1] for row in rows if "LR_0" in str(row)] == ["1", "1-2 on 3 GPUs"]
+
+
+def test_a_cluster_gives_a_phase_the_gpus_of_one_machine(pairs):
+    """Slurm's ``--gpus=2`` alone may be one GPU on each of two nodes, where the second process finds none."""
+    stages = [{"iterations": 2, "batch": 2, "patch": 16}]
+    runs = {"one": {"chain": ["tiny"], "gpus": 2, "plan": [{"span": 1, "stages": stages}]}}
+    write_config(pairs, runs=runs, report={})
+    done = snakemake(pairs, "--dry-run", "--workflow-profile", "none", "--cores", "4", "--resources", "gpu=2")
+    (asked,) = re.findall(r"^rule phase1_1:.*?^    resources: (.*?)$", done.stdout, re.MULTILINE | re.DOTALL)
+    assert {"gpu=2", "nodes=1"} <= set(asked.split(", ")), asked
 
 
 def test_how_many_train_is_no_reason_to_train_again():
