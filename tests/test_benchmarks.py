@@ -4,6 +4,7 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -113,5 +114,18 @@ def test_a_check_that_does_not_hold_is_said(tmp_path):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_there_is_nothing_to_check():
-    done = run("benchmarks/gpu_check.py")
-    assert (done.returncode, done.stdout) == (0, "no GPU here: nothing to check\n")
+    words = ["make", "--silent", "--old-file", ".venv/ready", "gpu-check", f"BIN={Path(sys.executable).parent}"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    said = "no GPU here: nothing to check\nno GPU here: nothing to measure\n"
+    assert (done.returncode, done.stdout) == (0, said), done.stderr
+
+
+def test_a_check_that_does_not_hold_spares_the_tables(tmp_path):
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho "$@" >> made\ncase "$1" in *gpu_check.py) exit 1;; esac\n')
+    python.chmod(0o755)
+    words = ["make", "--silent", "--file", ROOT / "Makefile", "--old-file", ".venv/ready", "gpu-check", f"BIN={tmp_path}"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    checks, tables = (tmp_path / "made").read_text().splitlines()
+    assert checks == "benchmarks/gpu_check.py" and tables == "benchmarks feeding steps --device cuda --out results/gpu"
