@@ -124,7 +124,16 @@ def test_a_check_that_does_not_hold_spares_the_tables(tmp_path):
     python = tmp_path / "python"
     python.write_text('#!/bin/sh\necho "$@" >> made\ncase "$1" in *gpu_check.py) exit 1;; esac\n')
     python.chmod(0o755)
-    words = ["make", "--silent", "--file", ROOT / "Makefile", "--old-file", ".venv/ready", "gpu-check", f"BIN={tmp_path}"]
+    words = [
+        "make",
+        "--silent",
+        "--file",
+        ROOT / "Makefile",
+        "--old-file",
+        ".venv/ready",
+        "gpu-check",
+        f"BIN={tmp_path}",
+    ]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2
     checks, tables = (tmp_path / "made").read_text().splitlines()

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -35,21 +36,18 @@ def study(folder: Path, plan=PLAN, **changes) -> Path:
 @pytest.fixture
 def one_phase(pairs, tmp_path_factory) -> Path:
     """The pairs, and the study of the first phase alone, finished."""
-    return finished("one_phase", PLAN[:1], pairs, tmp_path_factory)
+    return once(tmp_path_factory, "one_phase", partial(finished, plan=PLAN[:1], of=pairs), pairs)
 
 
 @pytest.fixture
-def two_phases(pairs, tmp_path_factory) -> Path:
-    """The pairs, and the study finished."""
-    return finished("two_phases", PLAN, pairs, tmp_path_factory)
+def two_phases(one_phase, tmp_path_factory) -> Path:
+    """The same, grown by the second phase."""
+    return once(tmp_path_factory, "two_phases", partial(finished, plan=PLAN, of=one_phase), one_phase)
 
 
-def finished(name: str, plan: list, folder: Path, factory: pytest.TempPathFactory) -> Path:
-    def make(part: Path) -> None:
-        shutil.copytree(folder, part, dirs_exist_ok=True)
-        finish(study(part, plan))
-
-    return once(factory, name, make, folder)
+def finished(part: Path, plan: list, of: Path) -> None:
+    shutil.copytree(of, part, dirs_exist_ok=True)
+    finish(study(part, plan))
 
 
 def finish(folder: Path) -> None:
