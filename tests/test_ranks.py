@@ -193,15 +193,13 @@ def test_whoever_is_killed_or_stopped_the_others_end_and_the_same_command_goes_o
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("whom", "number"), [("all", signal.SIGINT), ("the job", signal.SIGTERM), ("the second", signal.SIGTERM)]
-)
+@pytest.mark.parametrize(("whom", "number"), [("all", signal.SIGINT), ("the second", signal.SIGTERM)])
 def test_a_stop_before_the_training_begins_is_one_line(arrays, tmp_path, number, whom):
     process = started(arrays, tmp_path / "out")
     while len(both := processes_of(process.pid)) < 2 or not all(map(imports_pytorch, both)):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.01)
-    for one in {"all": [process.pid, *both], "the job": [process.pid], "the second": both[1:]}[whom]:
+    for one in {"all": [process.pid, *both], "the second": both[1:]}[whom]:
         os.kill(one, number)
     assert process.communicate()[1] == "stopped; the same command goes on\n"
     assert process.returncode == 130 and gone(both)
