@@ -376,7 +376,7 @@ def test_a_frozen_plan_gives_the_same_bytes_in_a_rerun(tmp_path, monkeypatch):
     assert 20 < sum(map(sum, made)) < 60
     weights, last = [], "results/mine/seed1/phase3/weights.safetensors"
     for _ in range(2):
-        done = snakemake(tmp_path, last)
+        done = snakemake(tmp_path, "--rerun-incomplete", last)
         assert done.returncode == 0 and "measuring" not in done.stderr, done.stderr
         assert jobs(tmp_path, last) == {} and Path("results/mine", FILE).read_bytes() == frozen
         weights.append(
