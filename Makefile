@@ -44,13 +44,13 @@ docs: env
 benchmark: env
 	$(BIN)/python benchmarks
 
-# Each path through a GPU once, minutes: make gpu-check GPU_CHECK="--published DIR"
+# Each path through a GPU once, minutes: make gpu-check GPU_CHECK="--published DIR". Its tables are made in any case.
 gpu-check: env
-	$(BIN)/python benchmarks/gpu_check.py $(GPU_CHECK)
-	$(BIN)/python benchmarks feeding steps --out results/gpu
+	@held=0; $(BIN)/python benchmarks/gpu_check.py $(GPU_CHECK) || held=$$?; \
+	$(BIN)/python benchmarks feeding steps --device cuda --out results/gpu && exit $$held
 
-# The benchmark, then the multiblock study at full size: make full-size SETS="city100=DIR realsr=DIR"
-full-size: benchmark
+# The multiblock study at full size: make full-size SETS="city100=DIR realsr=DIR"
+full-size: env
 	$(BIN)/python benchmarks/full_size.py $(SETS) $(FULL_SIZE)
 
 KILLS ?= 100

@@ -3,7 +3,8 @@
     python benchmarks [PART ...] [--repeats N] [--threads N] [--device cpu|cuda] [--quick] [--out FOLDER]
 
 Each part writes a table, as Markdown with its header and as CSV, into results/benchmarks. What is compared takes
-turns, after a warm-up that does not count, so that a change of the machine's speed hits all alike.
+turns, after a warm-up that does not count, so that a change of the machine's speed hits all alike. With `--device cuda`
+and no GPU it says so and ends with 0.
 """
 
 import argparse
@@ -61,6 +62,9 @@ def main() -> None:
     options = parser.parse_args()
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"unknown part {', '.join(sorted(unknown))}; known are {', '.join(PARTS)}")
+    if options.device == "cuda" and not torch.cuda.is_available():
+        print("no GPU here: nothing to measure")
+        return
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory(prefix="multiblock-benchmark-") as work:
         how = How(

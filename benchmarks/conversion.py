@@ -126,18 +126,20 @@ def measure_many(how: How) -> Table:
     """What a start costs with 20,000 small images, against 20."""
     counts = (20,) if how.quick else (20, 20_000)
     folders = {count: how.work / f"many{count}" for count in counts}
+    phase = "results/many/seed1/phase1"
     times: dict[int, dict[str, list[float]]] = {}
     for count, folder in folders.items():
         make_images(folder, 64, 64, count)
         first = _snakemake(folder, "-n")
         convert = _snakemake(folder, "--cores", "2", f"{folder}/results/data/many/HR/train.npy")
         times[count] = {"first `snakemake -n`": [first], "conversion, by Snakemake, two cores": [convert]}
-        _snakemake(folder, "--cores", "2", "phase1")
+        _snakemake(folder, "--cores", "2", f"{folder}/{phase}/weights.safetensors")
     for _ in range(1 if how.quick else how.repeats):
         for count, folder in folders.items():
             times[count].setdefault("`snakemake -n` from the second on", []).append(_snakemake(folder, "-n"))
-            _snakemake(folder, "--cores", "2", "--forcerun", "phase1_1", "--", "phase1")
-            record = json.loads((folder / "results/many/seed1/phase1/training.json").read_text())
+            again = ("--forcerun", "phase1_1", "--", f"{folder}/{phase}/weights.safetensors")
+            _snakemake(folder, "--cores", "2", *again)
+            record = json.loads((folder / phase / "training.json").read_text())
             times[count].setdefault("start of a training, to its first iteration", []).append(record["seconds_start"])
     rows = [
         {"what": what, **{f"{count:,} images [s]": _seconds(times[count][what]) for count in counts}}

@@ -10,6 +10,7 @@ Set5/, as their authors publish them.
 """
 
 import argparse
+import signal
 import subprocess
 import sys
 import tempfile
@@ -71,6 +72,7 @@ def main() -> None:
     how = How(1, max(1, torch.get_num_threads() // given.jobs), given.device, given.quick, given.work or Path())
     if given.work:
         sys.exit(_check(given.checks[0], Options(how, given.published)))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a machine that is lent ends so, not by Ctrl-C
     sys.exit(_check_all(given.checks or list(CHECKS), how, given.jobs, given.published, given.out))
 
 

@@ -4,6 +4,7 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -48,9 +49,11 @@ def test_the_full_study_is_kept_with_its_header(pairs, tmp_path):
         "shrink: {iterations: 0.0002, batch: 2, patch: 16, seeds: 1}\n"
         "training: {below_input: go_on}\n"
     )
-    done = run("benchmarks/full_size.py", f"pairs={pairs}", "--over", tmp_path / "over.yaml", "--out", tmp_path / "out")
+    given = ("--over", tmp_path / "over.yaml", "--out", tmp_path / "out", "--runs", "mcan", "mcan_one_go")
+    done = run("benchmarks/full_size.py", f"pairs={pairs}", *given)
     assert done.returncode == 0, done.stdout + done.stderr
     text = (tmp_path / "out" / "mcan_pairs.md").read_text()
+    assert "mcan_120" not in text
     for wanted in ("python benchmarks/full_size.py pairs=FOLDER", "Machine: ", "# mcan: what", "# mcan_one_go: what"):
         assert wanted in text
     assert re.search(r"^\| mcan_one_go .*\|", text, re.M)
@@ -78,17 +81,18 @@ def test_checks_of_a_gpu_are_made_and_kept(tmp_path):
 
 
 def test_what_was_checked_before_a_stop_is_kept(tmp_path):
-    arguments = ["benchmarks/gpu_check.py", "step sr_resunet", "feeding", "--device", "cpu", "--quick", "--jobs", "2"]
+    """By SIGTERM, as a machine that is lent is taken back; it does what Ctrl-C does."""
+    arguments = ["benchmarks/gpu_check.py", "step rcan", "feeding", "--device", "cpu", "--quick", "--jobs", "2"]
     arguments = [sys.executable, *arguments, "--out", str(tmp_path)]
     with subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline().startswith("held     patches are the CPU's")
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
         output, _ = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "1 of 2 held, 0 left out. Stopped before 1 were made." in output
     table = pd.read_csv(tmp_path / "checks.csv", keep_default_na=False)
     assert dict(zip(table.check, table.verdict, strict=True)) == {
-        "a step of sr_resunet": "NOT MADE",
+        "a step of rcan": "NOT MADE",
         "patches are the CPU's": "held",
     }
 
@@ -113,5 +117,27 @@ def test_a_check_that_does_not_hold_is_said(tmp_path):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_there_is_nothing_to_check():
-    done = run("benchmarks/gpu_check.py")
-    assert (done.returncode, done.stdout) == (0, "no GPU here: nothing to check\n")
+    words = ["make", "--silent", "--old-file", ".venv/ready", "gpu-check", f"BIN={Path(sys.executable).parent}"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    said = "no GPU here: nothing to check\nno GPU here: nothing to measure\n"
+    assert (done.returncode, done.stdout) == (0, said), done.stderr
+
+
+def test_a_check_that_does_not_hold_spares_the_tables(tmp_path):
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho "$@" >> made\ncase "$1" in *gpu_check.py) exit 1;; esac\n')
+    python.chmod(0o755)
+    words = [
+        "make",
+        "--silent",
+        "--file",
+        ROOT / "Makefile",
+        "--old-file",
+        ".venv/ready",
+        "gpu-check",
+        f"BIN={tmp_path}",
+    ]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    checks, tables = (tmp_path / "made").read_text().splitlines()
+    assert checks == "benchmarks/gpu_check.py" and tables == "benchmarks feeding steps --device cuda --out results/gpu"

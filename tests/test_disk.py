@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import resource
+import shutil
 import signal
 import stat
 import subprocess
@@ -18,6 +19,7 @@ import torch
 
 from conftest import ROOT
 from multiblock.data.imageset import write_set
+from multiblock.data.partial import PartialSets
 from multiblock.errors import UserError, one_line
 from multiblock.files import atomic_write, lock, part_of, write_text
 from multiblock.model.chain import Chain
@@ -77,6 +79,23 @@ def test_a_full_disk_leaves_nothing_half(small, write):
         write(small)
     assert "No space left on device" in one_line(error.value) and str(small) in one_line(error.value)
     assert [file.name for file in small.iterdir()] == ["old"]
+
+
+def test_a_full_disk_ends_a_conversion_with_the_file_that_did_not_fit(small):
+    """Whichever it is: the pixels, or the journal; what is left in a buffer fails once more when files are closed."""
+    image, files = np.zeros((20, 20, 3), np.uint8), set()
+    for pages in range(240, 252):
+        (small / "filler").write_bytes(bytes(4096 * pages))
+        sets = PartialSets(small / "sets", {"HR": [(20, 20)] * 99, "LR": [(20, 20)] * 99})
+        with pytest.raises(OSError, match="No space left on device") as error:
+            try:
+                for number in range(99):
+                    sets.add(f"{pages} {number}", [str(number)], {"HR": [image], "LR": [image]}, {})
+            finally:
+                sets.close()
+        files.add(Path(error.value.filename or "").name)
+        shutil.rmtree(small / "sets")
+    assert files == {"HR", "LR", "journal"}
 
 
 @pytest.mark.parametrize("write", WRITERS)

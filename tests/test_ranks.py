@@ -29,20 +29,21 @@ from multiblock.workflow.check import check
 from once import once
 from test_plan import phase
 from test_training import SETTINGS, SPEC, same, stage
+from test_workflow import snakemake, write_config
 
 DRIVER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from multiblock.workflow import jobs, ranks
-from test_ranks import training, snakemake
+from test_ranks import given, training
 out = Path({out!r})
 with jobs.logged(out / "log"):
-    ranks.train(snakemake(out, {gpus}), asked=2, **training(Path({arrays!r}), out))
+    ranks.train(given(out, {gpus}), asked=2, **training(Path({arrays!r}), out))
 """
 
 
-def snakemake(out: Path, gpus: int) -> SimpleNamespace:
+def given(out: Path, gpus: int) -> SimpleNamespace:
     """What a job of the workflow is given."""
     return SimpleNamespace(
         log=[out / "log"],
@@ -110,9 +111,10 @@ def processes_of(parent: int) -> list[int]:
 
 
 def in_the_middle(arrays: Path, out: Path) -> tuple[subprocess.Popen, list[int]]:
-    """A training that has a checkpoint; and its processes."""
+    """A training that has written a checkpoint; and its processes."""
+    before = set(out.glob("working-*/*.pt"))
     process = started(arrays, out)
-    while not list(out.glob("working-*/*.pt")):
+    while not set(out.glob("working-*/?????????-*.pt")) - before:
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.01)
     return process, processes_of(process.pid)
@@ -169,33 +171,42 @@ def test_two_go_the_way_of_one_and_a_killed_one_costs_nothing(arrays, whole, tmp
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("whom", ["the first", "the job", "all"])
-def test_whoever_is_killed_the_others_end_and_the_same_command_goes_on(arrays, whole, tmp_path, whom):
-    out = tmp_path / "killed"
-    process, both = in_the_middle(arrays, out)
-    for one in {"the first": both[:1], "the job": [process.pid], "all": [process.pid, *both]}[whom]:
-        os.kill(one, signal.SIGKILL)
-    process.communicate()
-    assert gone(both)
+def test_whoever_is_killed_or_stopped_the_others_end_and_the_same_command_goes_on(arrays, whole, tmp_path):
+    """One after another in one folder, each in the middle of what the one before has left."""
+    out = tmp_path / "out"
+    for whom in ("the first", "the job", "all"):
+        process, both = in_the_middle(arrays, out)
+        for one in {"the first": both[:1], "the job": [process.pid], "all": [process.pid, *both]}[whom]:
+            os.kill(one, signal.SIGKILL)
+        process.communicate()
+        assert gone(both), whom
+    for whom, number in (("the job", signal.SIGTERM), ("the job", signal.SIGINT), ("the second", signal.SIGTERM)):
+        process, both = in_the_middle(arrays, out)
+        os.kill(process.pid if whom == "the job" else both[1], number)
+        said = process.communicate()[1]
+        assert process.returncode == 1 and gone(both)
+        stopped = re.findall(rf"stopped by {number.name} after iteration (\d+) of 250 of phase 1; the same", said)
+        assert len(stopped) == said.count("stopped") == 1 and not re.search("error|Traceback|failed", said), said
+        (out / "log").unlink()
     assert same(trained(arrays, out), whole)
+    assert f"goes on from iteration {stopped[0]}\n" in (out / "log").read_text()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("whom", "number"),
-    [("the job", signal.SIGTERM), ("the job", signal.SIGINT), ("the second", signal.SIGTERM)],
-)
-def test_a_stop_is_one_line_and_loses_nothing(arrays, whole, tmp_path, number, whom):
-    out = tmp_path / "stopped"
-    process, both = in_the_middle(arrays, out)
-    os.kill(process.pid if whom == "the job" else both[1], number)
-    said = process.communicate()[1]
-    assert process.returncode == 1 and gone(both)
-    assert re.search(rf"stopped by {number.name} after iteration \d+ of 250 of phase 1; the same command goes on", said)
-    assert said.count("stopped") == 1 and "error" not in said and "Traceback" not in said
-    assert same(trained(arrays, out), whole)
-    iteration = re.search(r"after iteration (\d+)", said)[1]
-    assert f"goes on from iteration {iteration}\n" in (out / "log").read_text()
+@pytest.mark.parametrize(("whom", "number"), [("all", signal.SIGINT), ("the second", signal.SIGTERM)])
+def test_a_stop_before_the_training_begins_is_one_line(arrays, tmp_path, number, whom):
+    process = started(arrays, tmp_path / "out")
+    while len(both := processes_of(process.pid)) < 2 or not all(map(imports_pytorch, both)):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    for one in {"all": [process.pid, *both], "the second": both[1:]}[whom]:
+        os.kill(one, number)
+    assert process.communicate()[1] == "stopped; the same command goes on\n"
+    assert process.returncode == 130 and gone(both)
+
+
+def imports_pytorch(process: int) -> bool:
+    return "libtorch" in Path(f"/proc/{process}/maps").read_text()
 
 
 @pytest.mark.slow
@@ -246,6 +257,16 @@ def test_the_plan_says_so(tmp_path, capsys):
     assert [[word.strip() for word in row if word][1] for row in rows if "LR_0" in str(row)] == ["1", "1-2 on 3 GPUs"]
 
 
+def test_a_cluster_gives_a_phase_the_gpus_of_one_machine(pairs):
+    """Slurm's ``--gpus=2`` alone may be one GPU on each of two nodes, where the second process finds none."""
+    stages = [{"iterations": 2, "batch": 2, "patch": 16}]
+    runs = {"one": {"chain": ["tiny"], "gpus": 2, "plan": [{"span": 1, "stages": stages}]}}
+    write_config(pairs, runs=runs, report={})
+    done = snakemake(pairs, "--dry-run", "--workflow-profile", "none", "--cores", "4", "--resources", "gpu=2")
+    (asked,) = re.findall(r"^rule phase1_1:.*?^    resources: (.*?)$", done.stdout, re.MULTILINE | re.DOTALL)
+    assert {"gpu=2", "nodes=1"} <= set(asked.split(", ")), asked
+
+
 def test_how_many_train_is_no_reason_to_train_again():
     alone, shared = (config.load(study(gpus=gpus)).runs["one"] for gpus in (1, 2))
     assert alone.beginning(2) == shared.beginning(2)
@@ -282,6 +303,33 @@ def test_fewer_gpus_here_than_the_job_was_given(monkeypatch):
     ranks._check_gpus("cpu", 2)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     ranks._check_gpus("auto", 2)
+
+
+ENDED = "the processes of the training ended with"
+
+
+@pytest.mark.parametrize(
+    ("notes", "codes", "error", "says"),
+    [
+        # The one that was killed, not what the other suffered from it, nor how the other was asked to end.
+        ({0: ("trace", "Connection reset")}, {0: 1, 1: -signal.SIGABRT}, UserError, "process 2 of 2 .* by SIGABRT"),
+        ({0: ("interrupted", "")}, {1: -signal.SIGKILL, 0: 1}, UserError, "process 2 of 2 .* by SIGKILL"),
+        ({}, {1: -signal.SIGTERM, 0: -signal.SIGTERM}, UserError, "process 2 of 2 .* by SIGTERM"),
+        # What ended first is the reason of the rest.
+        ({1: ("interrupted", ""), 0: ("trace", "Connection reset")}, {0: 1, 1: 1}, KeyboardInterrupt, "^$"),
+        ({0: ("trace", "a fault"), 1: ("interrupted", "")}, {0: 1, 1: 1}, RuntimeError, f"{ENDED} .*\na fault$"),
+        ({0: ("trace", "a fault")}, {0: 1, 1: -signal.SIGTERM}, RuntimeError, f"{ENDED} .*\na fault$"),
+        ({1: ("wrong", "no room"), 0: ("trace", "Connection reset")}, {0: 1, 1: 1}, UserError, "^no room$"),
+        ({1: ("stop", "1"), 0: ("stop", "1")}, {0: 1, 1: 1}, SystemExit, "1"),
+    ],
+)
+def test_the_reason_is_said_and_not_what_followed_from_it(tmp_path, notes, codes, error, says):
+    for second, (rank, (how, said)) in enumerate(notes.items()):
+        file = tmp_path / f"ended-{rank:04d}.json"
+        file.write_text(json.dumps({"how": how, "said": said}))
+        os.utime(file, (second, second))
+    with pytest.raises(error, match=says):
+        ranks._failed(tmp_path, 2, codes)
 
 
 def test_two_processes_with_one_gpu_are_refused(monkeypatch):
@@ -327,9 +375,11 @@ def test_each_job_has_gpus_of_its_own_and_one_for_two_waits_for_two(tmp_path):
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({**settings, "runs": runs, "seeds": [1, 2, 3], "report": {}}))
     (tmp_path / "sitecustomize.py").write_text(PRETENDED)
     environment = {**os.environ, "TAKEN": str(tmp_path / "taken"), "XDG_RUNTIME_DIR": str(tmp_path)}
+    folders = [f"results/{run}/seed{seed}/phase1" for run in runs for seed in (1, 2, 3)]
+    targets = [*(f"{folder}/weights.safetensors" for folder in folders), f"{folders[0]}/psnr.csv"]
     words = ["--cores", "16", "--resources", "gpu=4", "--configfile", "config.yaml", "--directory", str(tmp_path)]
     done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "phase1", "--snakefile", str(ROOT / "Snakefile"), *words],
+        [sys.executable, "-m", "snakemake", *targets, "--snakefile", str(ROOT / "Snakefile"), *words],
         env={**environment, "PYTHONPATH": str(tmp_path)},
         capture_output=True,
         text=True,
@@ -344,4 +394,4 @@ def test_each_job_has_gpus_of_its_own_and_one_for_two_waits_for_two(tmp_path):
         assert record["segments"][0]["name"].startswith("pretended GPU")
     # Four at once, and nobody ever had a GPU that another one had.
     assert {one["gpu"] for one in taken} == {0, 1, 2, 3} and not any(one["others"] for one in taken)
-    assert len(taken) == 3 + 2 * 3 + 6  # and the six measurements
+    assert len(taken) == 3 + 2 * 3 + 1  # and the measurement

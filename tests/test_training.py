@@ -124,8 +124,13 @@ def killed(arrays: Path, out: Path, number: signal.Signals, iterations: int, aft
     return process.returncode
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("after", [13, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("after", "number"),
+    [
+        *((13, number) for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)),
+        pytest.param(100, signal.SIGKILL, marks=pytest.mark.slow),
+    ],
+)
 def test_killed_and_gone_on_is_byte_for_byte_the_same(arrays, tmp_path, number, after):
     out = tmp_path / "killed"
     out.mkdir()

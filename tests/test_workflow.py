@@ -97,6 +97,7 @@ def test_the_terminal_has_few_lines_and_one_for_each_phase(finished):
     lines = said.splitlines()
     # 9 of the plan, 10 of phases that are below no network halfway or at the end, a few that move, 10 at the end.
     assert len(lines) <= 42, said
+    assert "warning: phase 1 ends at" in said  # and with `below_input: go_on` the others follow
     assert "\r" not in said and "\x1b" not in said
     assert not [line for line in lines if line.strip().startswith(("input:", "output:", "jobid:", "reason:"))]
     for run, phases in (("phased", 3), ("one_go", 1)):

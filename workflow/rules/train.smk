@@ -25,6 +25,7 @@ for number in PHASES:
         threads: lambda wildcards: started.threads * layout.gpus(wildcards)
         resources:
             gpu=started.needs.train_gpus,
+            nodes=1,  # Slurm may take GPUs of several machines else, and the processes see those of one
             mem_mb=started.needs.train_mb,
             runtime=started.needs.train_minutes,
         params:

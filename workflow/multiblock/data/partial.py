@@ -10,8 +10,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,17 +107,16 @@ class PartialSets:
         offsets, places = self._offsets(len(names)), {}
         for set_, images in pixels.items():
             writer, file = self._writers[set_], self._files[set_]
-            try:
+            with _naming(self._folder / set_):
                 for name, image in zip(names, images, strict=True):
                     writer.add(name, image)
                 file.flush()
-            except OSError as error:
-                raise OSError(error.errno, error.strerror, str(self._folder / set_)) from error
             rows = writer.rows[len(writer.rows) - len(names) :]
             places[set_] = [[offset, *row[1:]] for offset, row in zip(offsets[set_], rows, strict=True)]
         text = json.dumps({"key": key, "places": places, "note": note}).encode()
-        self._journal.write(_digest(text).encode() + b" " + text + b"\n")
-        self._journal.flush()
+        with _naming(self._folder / _JOURNAL):
+            self._journal.write(_digest(text).encode() + b" " + text + b"\n")
+            self._journal.flush()
 
     def _offsets(self, count: int) -> dict[str, list[int]]:
         """Where the next images lie."""
@@ -133,7 +132,8 @@ class PartialSets:
     def close(self) -> None:
         """Leave what is written for the next start."""
         for file in (*self._files.values(), self._journal):
-            file.close()
+            with suppress(OSError):  # what a full disk does not take was said when it was written
+                file.close()
 
     def place(self, arrays: Mapping[str, Path]) -> None:
         """Let the whole sets stand under the names of their arrays, with an index beside each."""
@@ -156,6 +156,15 @@ class PartialSets:
 def remove(folder: Path) -> None:
     """Remove what :class:`PartialSets` left in a folder."""
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _naming(file: Path) -> Iterator[None]:
+    """Errors of the disk name the file, which those of writing and flushing do not."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(file)) from error
 
 
 def _set_aside(folder: Path, names: Iterable[str]) -> None:

@@ -125,7 +125,7 @@ def _together(order: Order, folder: Path) -> None:
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException, Std, start_processes
 
     (folder / "order").write_bytes(pickle.dumps(order))
-    logging.getLogger("torch.distributed").setLevel(logging.ERROR)
+    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # how they end is said here
     ranks = range(order.gpus)
     # The first one writes to the terminal as a job does; what the others write is kept for the case of an error.
     quiet = {rank: Std.ALL for rank in ranks if rank}
@@ -140,7 +140,7 @@ def _together(order: Order, folder: Path) -> None:
         ended = processes.wait(period=0.1)
     except SignalException as stop:
         processes.close(stop.sigval, _PATIENCE)
-        if stop.sigval == signal.SIGINT and not _said(folder, "stop"):
+        if "stop" not in [how for how, _ in _said(folder)]:
             raise KeyboardInterrupt from None
         sys.exit(1)
     if ended and ended.is_failed():
@@ -162,32 +162,39 @@ def _failed(folder: Path, count: int, codes: Mapping[int, int]) -> None:
 
     Raises:
         UserError: wrong input, or a process that was killed.
+        KeyboardInterrupt: one was asked to stop before the training began, or after it.
     """
-    if _said(folder, "stop"):
+    said = _said(folder)
+    if "stop" in [how for how, _ in said]:
         sys.exit(1)
-    for said in _said(folder, "wrong"):
-        raise UserError(said)
+    for how, what in said:
+        if how == "wrong":
+            raise UserError(what)
     for rank, code in codes.items():
-        if code in (-signal.SIGKILL, -signal.SIGSEGV, -signal.SIGBUS):
+        if code < 0 and (code != -signal.SIGTERM or not said):  # that is how the others were ended, too
             raise UserError(
                 f"process {rank + 1} of {count} of the training was ended by {signal.Signals(-code).name}, and "
                 "the others with it; the same command goes on from the last checkpoint"
             )
-    raise RuntimeError("\n".join([f"the processes of the training ended with {codes}", *_said(folder, "trace")]))
+    if said and said[0][0] == "interrupted":
+        raise KeyboardInterrupt
+    traces = [what for how, what in said if how == "trace"]
+    raise RuntimeError("\n".join([f"the processes of the training ended with {codes}", *traces]))
 
 
-def _said(folder: Path, how: str) -> list[str]:
-    """What processes said when they ended in that way, the first one's first."""
-    notes = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("ended-*.json"))]
-    return [note["said"] for note in notes if note["how"] == how]
+def _said(folder: Path) -> list[tuple[str, str]]:
+    """How processes ended that could say so, and what they said; those that ended first before the others."""
+    files = sorted(folder.glob("ended-*.json"), key=lambda file: file.stat().st_mtime_ns)
+    notes = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    return [(note["how"], note["said"]) for note in notes]
 
 
 def main() -> None:
     """Train as one of the processes."""
     folder, rank = Path(sys.argv[1]), int(sys.argv[2])
-    end_with(os.getppid())
-    order: Order = pickle.loads((folder / "order").read_bytes())
     with _noted(folder / f"ended-{rank:04d}.json"):
+        end_with(os.getppid())
+        order: Order = pickle.loads((folder / "order").read_bytes())
         if rank == 0:
             jobs.open_log(order.log, order.label, tells.listener(order.log))
         from multiblock.training import trainer
@@ -228,11 +235,14 @@ def _noted(file: Path) -> Iterator[None]:
         file.write_text(json.dumps({"how": how, "said": str(said)}), encoding="utf-8")
         os._exit(1)
 
+    # Until the training begins, and after it. At once: an exception does not get through the import of PyTorch.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: note("interrupted", ""))
     try:
         yield
     except (UserError, OSError) as error:
         note("wrong", error)
-    except (SystemExit, KeyboardInterrupt) as stop:
+    except SystemExit as stop:
         note("stop", stop)
     except BaseException:
         note("trace", traceback.format_exc())
