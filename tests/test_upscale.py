@@ -120,6 +120,12 @@ class TestPlaces:
         assert all(name in said[0] for name in names) and "would both become out/" in said[0]
         assert not (tmp_path / "out").exists()
 
+    def test_a_link_that_leads_to_itself_is_a_picture_that_fails(self, run, tmp_path):
+        save(tmp_path / "photos/a.png")
+        (tmp_path / "photos/loop.png").symlink_to("loop.png")
+        status, lines, said = run("photos", "-o", "out")
+        assert (status, lines) == (1, ["out/a.png: 56 x 48"]) and "loop.png: cannot be read as an image" in said[0]
+
     def test_a_file_for_a_folder(self, run, tmp_path):
         save(tmp_path / "photo.png")
         assert "w.safetensors: is no folder" in run("photo.png", "-o", "w.safetensors")[2][0]
@@ -431,6 +437,25 @@ def test_a_page_shows_each_picture_before_and_after(run, tmp_path):
     assert [one["label"] for one in cuts[0]["pictures"]] == ["before, bicubic x2", "after"]
     assert np.array_equal(after, np.asarray(Image.open(tmp_path / "out/a.png")))
     assert np.array_equal(before, resize.enlarge(picture(seed=1), 2))
+
+
+def test_a_name_that_is_no_utf8_is_printed_and_shown(weights, tmp_path):
+    """By Python's strict rules, which most terminals have."""
+    save(tmp_path / "a.png").rename(tmp_path / os.fsdecode(b"\xff.png"))
+    command = (
+        f"from multiblock.cli import main; import glob, sys; sys.exit(main(['upscale', '{weights}', *glob.glob('*.png')"
+    )
+    options = "'-o', 'out', '--enlarge', '1', '--device', 'cpu', '--compare', 'page.html']))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{command}, {options}"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert r"out/\xff.png: 56 x 48" in done.stdout
+    assert [cut["name"] for cut in shown_on(tmp_path / "page.html")["cuts"]] == [r"\xff.png"]
 
 
 def test_on_a_page_pictures_of_one_name_are_told_apart(run, tmp_path):

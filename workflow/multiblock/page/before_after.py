@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from multiblock.data import images
+from multiblock.errors import printable
 from multiblock.page import viewer
 
 SIDE = 128
@@ -22,7 +23,7 @@ def page(title: str, pairs: Sequence[tuple[Path, Path]], out: Path) -> None:
         UserError: a file cannot be read any more.
     """
     names = Counter(source.name for source, _ in pairs)  # two folders may have pictures of one name
-    called = [source.name if names[source.name] == 1 else str(source) for source, _ in pairs]
+    called = [printable(source.name if names[source.name] == 1 else str(source)) for source, _ in pairs]
     reads = [partial(_read, source, result) for source, result in pairs]
     viewer.page(title, list(zip(called, reads, strict=True)), out, side=SIDE)
 
