@@ -272,7 +272,11 @@ CASES = [
     ),
     refuses("32 bits TIFF", tiff(DEEP.astype("<u4")[..., 0].tobytes(), 32), "holds 32 bits a channel, or signed"),
     refuses("float TIFF", saved(PIXELS[..., 0].astype(np.float32), "TIFF"), "holds floating-point values; allowed are"),
-    refuses("double TIFF", tiff(PIXELS[..., 0].astype(np.float64).tobytes(), 64, kind=3), UNKNOWN),
+    refuses(
+        "double TIFF",
+        tiff(PIXELS[..., 0].astype(np.float64).tobytes(), 64, kind=3),
+        "cannot be read as an image: it is a TIFF file that is damaged or of a kind that is not read, as with floating",
+    ),
     reads("1 bit PNG", saved(Image.fromarray(PIXELS[..., 0] > 127)), np.where(GRAY > 127, 255, 0)),
     reads("a palette", saved(PALETTE), COLOURS),
     reads("a palette with transparency", saved(PALETTE, transparency=bytes(range(16))), COLOURS),

@@ -59,6 +59,7 @@ def test_files_that_are_no_chain(tmp_path):
     broken, foreign = tmp_path / "broken.safetensors", tmp_path / "foreign.safetensors"
     broken.write_bytes(b"not weights at all")
     save_file({"x": torch.zeros(1)}, foreign)
-    for file, says in ((broken, "cannot be read as weights"), (foreign, "not of a chain"), (tmp_path / "no", "cannot")):
+    hinted = "cannot be read as weights: .*`multiblock import` turns weights of others into ours"
+    for file, says in ((broken, hinted), (foreign, "not of a chain"), (tmp_path / "no", "cannot")):
         with pytest.raises(UserError, match=f"{re.escape(str(file))}: .*{says}"):
             chain.load(file)

@@ -64,6 +64,28 @@ def test_sixteen_bits_keep_their_upper_eight(tmp_path):
     assert np.array_equal(images.read(tmp_path / "a.tif"), PIXELS)
 
 
+def test_a_tiff_of_16_bits_with_each_channel_by_itself(tmp_path):
+    """Pillow decodes it where it is compressed, and else takes each byte for a value."""
+    deep = np.ascontiguousarray((PIXELS.astype(np.uint16) * 256 + 200).transpose(2, 0, 1))
+    for compression in ("zlib", None):
+        file = tmp_path / f"{compression}.tif"
+        tifffile.imwrite(file, deep, photometric="rgb", planarconfig="separate", compression=compression)
+    assert np.array_equal(images.read(tmp_path / "zlib.tif"), PIXELS)
+    with pytest.raises(UserError, match="holds 16 bits, each channel by itself, not compressed; allowed are channels"):
+        images.read(tmp_path / "None.tif")
+
+
+def test_cmyk_of_16_bits_is_not_taken_for_rgb_of_fewer(tmp_path):
+    ink = np.dstack([PIXELS // 5, np.full(PIXELS.shape[:2], 200, np.uint8)])
+    tags = [(281, "H", 4, (16383,) * 4, True)]  # which holds for its cyan, magenta and yellow
+    tifffile.imwrite(
+        tmp_path / "a.tif", ink.astype(np.uint16) * 256, photometric="separated", metadata=None, extratags=tags
+    )
+    pixels, said = told(tmp_path / "a.tif")
+    assert np.array_equal(pixels, np.asarray(Image.fromarray(ink, "CMYK").convert("RGB")))
+    assert "16 bits a channel reduced to their upper eight" in said and "14" not in said
+
+
 def test_cmyk_becomes_rgb(tmp_path):
     file = save(tmp_path / "a.jpg", Image.fromarray(PIXELS).convert("CMYK"), quality=98)
     assert images.read(file).shape == PIXELS.shape

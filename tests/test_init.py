@@ -97,6 +97,7 @@ class TestOneFolderOfPhotographs:
         whole = (photos / "IMG_0020.JPG").read_bytes()
         (photos / "cut.jpg").write_bytes(whole[: len(whole) // 2])
         (photos / "IMG_0020.MOV").write_bytes(b"film")
+        (photos / "2024").mkdir()
         (photos / ".hidden.jpg").write_bytes(b"no image")
         images.write(photos / "thumb.png", scene(30)[:20, :20])
         made = of(photos)
@@ -108,6 +109,7 @@ class TestOneFolderOfPhotographs:
         assert "left out: thumb.png: 20 x 20 pixels; 32 x 32 are needed" in lines
         assert "left out: cut.jpg: cannot be read as an image: " in lines
         assert "1 file is left out, ending in .mov (as IMG_0020.MOV)" in lines
+        assert "1 folder is within, not looked into (as 2024)" in lines and "without an ending" not in lines
         assert set(yaml.safe_load(made.text)["data"]["skip"]) == {"thumb.png", "cut.jpg"}
         # Turned: 96 x 128 as stored is 128 x 96 as seen.
         assert "96 x 128 pixels" in made.lines[0]

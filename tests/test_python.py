@@ -128,6 +128,13 @@ class TestArrays:
         given.flags.writeable = False
         assert np.array_equal(copying.upscale(given), resize.enlarge(np.ascontiguousarray(given), 2))
 
+    def test_other_byte_orders_and_subclasses(self, copying):
+        deep = PIXELS.astype(np.uint16) * 257
+        made = copying.upscale(deep.astype(">u2"))
+        assert made.dtype == ">u2" and np.array_equal(made, copying.upscale(deep))
+        gray = copying.upscale(PIXELS[..., 0].view(np.matrix))
+        assert type(gray) is np.ndarray and np.array_equal(gray, copying.upscale(PIXELS[..., 0]))
+
     def test_what_is_given_stays_as_it_was(self, copying):
         for given in (PIXELS.copy(), (PIXELS / 255).astype(np.float32)):
             before = given.copy()
@@ -201,6 +208,12 @@ class TestPillow:
     @pytest.mark.parametrize("mode", ["CMYK", "F", "I", "HSV", "YCbCr", "LAB"])
     def test_other_modes_are_refused(self, copying, mode):
         with pytest.raises(UserError, match=f"found mode {mode}; allowed are 1, L, LA, P, PA, RGB, RGBA, I;16"):
+            copying.upscale(Image.new(mode, (8, 8)))
+
+    @pytest.mark.parametrize("mode", ["F", "I"])
+    def test_of_whole_and_floating_values_the_way_cuts_none(self, copying, mode):
+        """``convert`` would cut them at 255."""
+        with pytest.raises(UserError, match=r"I;16; give np.asarray\(image\) as uint16, or as floats in \[0, 1\]$"):
             copying.upscale(Image.new(mode, (8, 8)))
 
     def test_a_file_that_is_cut_short(self, copying, tmp_path):

@@ -104,6 +104,14 @@ def test_what_is_wrong_is_named(pairs, spoil, says):
     assert "\n" not in str(error.value)
 
 
+def test_images_in_folders_within_are_not_counted_as_files(pairs):
+    (pairs / "test/HR").rename(pairs / "2024")
+    (pairs / "test/HR").mkdir()
+    (pairs / "2024").rename(pairs / "test/HR/2024")
+    with pytest.raises(UserError, match=r"found 0 files, allowed .*; 1 folder is within, not looked into \(as 2024\)"):
+        look(pairs)
+
+
 def test_an_image_smaller_than_the_patch(pairs):
     with pytest.raises(UserError, match=re.escape("image2.png: found 56 x 48 pixels; to cut patches of 49 pixels")):
         look(pairs, patch=49)

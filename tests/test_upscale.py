@@ -120,6 +120,12 @@ class TestPlaces:
         assert all(name in said[0] for name in names) and "would both become out/" in said[0]
         assert not (tmp_path / "out").exists()
 
+    def test_a_link_that_leads_to_itself_is_a_picture_that_fails(self, run, tmp_path):
+        save(tmp_path / "photos/a.png")
+        (tmp_path / "photos/loop.png").symlink_to("loop.png")
+        status, lines, said = run("photos", "-o", "out")
+        assert (status, lines) == (1, ["out/a.png: 56 x 48"]) and "loop.png: cannot be read as an image" in said[0]
+
     def test_a_file_for_a_folder(self, run, tmp_path):
         save(tmp_path / "photo.png")
         assert "w.safetensors: is no folder" in run("photo.png", "-o", "w.safetensors")[2][0]
@@ -321,6 +327,16 @@ class TestKept:
             assert page.tags[272].value == "Camera 1"
             assert page.tags[282].value[0] / page.tags[282].value[1] == 300
 
+    def test_16_bit_cmyk_becomes_srgb_of_8(self, run, tmp_path):
+        ink = np.dstack([255 - PIXELS, np.full(PIXELS.shape[:2], 40, np.uint8)])
+        tifffile.imwrite(
+            tmp_path / "a.tif", ink.astype(np.uint16) * 257, photometric="separated", metadata=None, software=False
+        )
+        lines = run("a.tif", "-o", "out")[1]
+        assert lines == ["out/a.tif: 56 x 48; not kept: 16 bits a channel (8 were read), CMYK (it became sRGB)"]
+        expected = np.asarray(Image.fromarray(ink, "CMYK").convert("RGB"))
+        assert np.array_equal(tifffile.imread(tmp_path / "out/a.tif"), expected)
+
     def test_fewer_bits_in_16_become_16(self, run, tmp_path):
         twelve = PIXELS.astype(np.uint16) * 16
         tags = [(281, "H", 3, (4095,) * 3, True)]
@@ -392,6 +408,14 @@ def test_the_network_sees_the_values_as_they_are_stored(weights, tmp_path):
     assert np.array_equal(*made)
 
 
+@pytest.mark.parametrize("place", [("-o", "/proc/none/out"), ("-o", "out", "--compare", "/proc/none/page.html")])
+def test_a_place_that_cannot_be_written_is_known_before_any_work(run, tmp_path, place):
+    for name in "ab":
+        save(tmp_path / f"{name}.png")
+    status, lines, said = run("a.png", "b.png", *place)
+    assert (status, lines, len(said)) == (1, [], 1) and "error: /proc/none" in said[0]
+
+
 def shown_on(page: Path) -> dict:
     """What a page's viewer shows."""
     found = re.search(r'<script type="application/json" id="viewer-data">(.*?)</script>', page.read_text(), re.S)
@@ -413,6 +437,33 @@ def test_a_page_shows_each_picture_before_and_after(run, tmp_path):
     assert [one["label"] for one in cuts[0]["pictures"]] == ["before, bicubic x2", "after"]
     assert np.array_equal(after, np.asarray(Image.open(tmp_path / "out/a.png")))
     assert np.array_equal(before, resize.enlarge(picture(seed=1), 2))
+
+
+def test_a_name_that_is_no_utf8_is_printed_and_shown(weights, tmp_path):
+    """By Python's strict rules, which most terminals have."""
+    save(tmp_path / "a.png").rename(tmp_path / os.fsdecode(b"\xff.png"))
+    command = (
+        f"from multiblock.cli import main; import glob, sys; sys.exit(main(['upscale', '{weights}', *glob.glob('*.png')"
+    )
+    options = "'-o', 'out', '--enlarge', '1', '--device', 'cpu', '--compare', 'page.html']))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{command}, {options}"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert r"out/\xff.png: 56 x 48" in done.stdout
+    assert [cut["name"] for cut in shown_on(tmp_path / "page.html")["cuts"]] == [r"\xff.png"]
+
+
+def test_on_a_page_pictures_of_one_name_are_told_apart(run, tmp_path):
+    for name in ("2023/IMG_1.png", "2024/IMG_1.png", "2024/IMG_2.png"):
+        save(tmp_path / "photos" / name)
+    assert run("photos", "-o", "out", "--compare", "page.html")[0] == 0
+    names = [cut["name"] for cut in shown_on(tmp_path / "page.html")["cuts"]]
+    assert names == ["photos/2023/IMG_1.png", "photos/2024/IMG_1.png", "IMG_2.png"]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The workflow's folder of pictures: what stands is kept, and whatever else lies there goes."""
 
+import os
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -52,6 +53,12 @@ def times() -> dict[str, int]:
 
 
 ALL = ["a.png", "b.png", "sub/c.png"]
+
+
+def test_a_name_that_is_no_utf8(photos, made):
+    Path("photos/a.png").rename(os.fsdecode(b"photos/\xff.png"))
+    assert len(made()) == 3 and made() == []
+    assert pd.read_csv(TABLE).picture.tolist() == ["b.png", "sub/c.png", r"\xff.png"]
 
 
 def test_what_stands_is_not_made_again(photos, made):

@@ -14,7 +14,12 @@ def one_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         names = " and ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
         error = UserError(f"{names}: {error.strerror}" if names else error.strerror)
-    return str(error).translate(_CONTROLS)
+    return printable(str(error))
+
+
+def printable(text: str) -> str:
+    """Text that may hold the name of any file as one line that can be printed, and written as UTF-8."""
+    return text.translate(_CONTROLS)
 
 
 # Control characters and what else ends a line, and surrogates, which stand for bytes of a name that are no text.

@@ -93,6 +93,18 @@ def removed_on_failure(file: Path) -> Iterator[Path]:
         raise
 
 
+def check_writable(file: Path) -> None:
+    """Find out before any work whether a file can be written: its folder is made.
+
+    Raises:
+        OSError: it cannot; it names the file.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with removed_on_failure(file) as part:
+        part.touch()
+        part.unlink()
+
+
 def settle(part: Path, file: Path, flushed: bool = True) -> None:
     """Flush ``part`` to the disk, then make it ``file`` in one step, readable for all whom the umask lets read."""
     if flushed:

@@ -1,5 +1,6 @@
 """Which photographs are pairs, and where they are written: found before anything is done."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def plan(lr: Path, hr: Path, out: Path, lr_name: str, overwrite: bool) -> tuple[
     Raises:
         UserError: a folder is missing or empty, nothing matches, or ``out`` holds what is not to be replaced.
     """
-    if hr.resolve() == lr.resolve():
+    if os.path.realpath(hr) == os.path.realpath(lr):
         raise UserError(f"{hr}: is both LR_DIR and HR_DIR; allowed are two folders")
     low, high = listing([lr]), listing([hr])
     said = left_out_of([lr, hr])
@@ -55,10 +56,10 @@ def plan(lr: Path, hr: Path, out: Path, lr_name: str, overwrite: bool) -> tuple[
 
 def _check_out(jobs: list[Job], out: Path, photographs: list[Path], overwrite: bool) -> None:
     ours = {job.target(kind) for job in jobs for kind in KINDS}
-    folders = {photograph.parent.resolve() for photograph in photographs}
+    folders = {os.path.realpath(photograph.parent) for photograph in photographs}
     for kind in KINDS:
         folder = out / kind
-        if folder.resolve() in folders:
+        if os.path.realpath(folder) in folders:
             raise UserError(f"{folder}: holds the photographs, which are never replaced; name another folder")
         present = sorted(file for file in folder.iterdir() if file.name[0] != ".") if folder.is_dir() else []
         for file in present:

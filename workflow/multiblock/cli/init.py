@@ -42,11 +42,12 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Print what is found, write the config, and name the next two commands."""
     from multiblock.config.beginning import Asked, begin
-    from multiblock.files import write_text
+    from multiblock.files import check_writable, write_text
 
     file = options.output or Path(f"{options.name}.yaml")
     if file.exists():
         raise UserError(f"{file}: is there already, and is not overwritten; give another NAME, or -o FILE")
+    check_writable(file)
     asked = Asked(name=options.name, hr=options.hr, lr=options.lr, scale=options.scale, seed=options.seed)
     beginning = begin(asked)
     for line in beginning.lines:

@@ -55,6 +55,7 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Upscale each picture."""
     from multiblock import network
+    from multiblock.files import check_writable
     from multiblock.inference import places, upscale
     from multiblock.inference.progress import PictureBar
 
@@ -65,6 +66,9 @@ def run(options: argparse.Namespace) -> None:
         print(f"multiblock: {note}", file=sys.stderr)
     loaded = network.load(options.weights, options.device, options.trust_code, options.enlarge)
     print(loaded.about, flush=True)
+    # Before any work, which may take hours.
+    for file in [job.target for job in plan.jobs[:1]] + ([options.compare] if options.compare else []):
+        check_writable(file)
     upscaler = loaded.upscaler(ensemble=options.ensemble, memory_gib=options.memory_gib)
     made: list[Made] = []
 
@@ -81,7 +85,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _check_page(page: Path, overwrite: bool) -> None:
-    """See, before anything is done, that the page can be written."""
+    """See that the page takes no place."""
     if page.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"--compare: found {page}; allowed is a file ending in .html")
     if os.path.lexists(page) and not (overwrite and page.is_file()):

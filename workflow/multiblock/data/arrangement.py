@@ -1,5 +1,6 @@
 """Which folders below one hold HR and LR images, and whether they are split already: by the names that are usual."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,7 @@ def arrange(hr: Sequence[Path], lr: Path | None) -> Arrangement:
     Raises:
         UserError: a folder cannot be listed or holds no images, or LR is missing for some.
     """
-    if lr and any(lr.resolve() == one.resolve() for one in hr):
+    if lr and any(os.path.realpath(lr) == os.path.realpath(one) for one in hr):
         raise UserError(f"--lr: found {lr}, which is the folder of HR too; without --lr, LR is made from HR")
     if len(hr) > 1 or _holds_images(hr[0]):
         beside = [folder for one in hr for folder in _folders(one) if folder != lr and _holds_images(folder)]

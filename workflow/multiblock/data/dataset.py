@@ -183,19 +183,31 @@ def _is_image(file: Path) -> bool:
 
 
 def not_read(files: Iterable[Path]) -> list[str]:
-    """What is said of those files that are not read for their endings: a line an ending."""
+    """What is said of those files that are not read for their endings, a line an ending, and of folders among them."""
     others: dict[str, list[Path]] = {}
+    folders = []
     for file in files:
-        if not _is_image(file):
+        if file.is_dir():
+            folders.append(file)
+        elif not _is_image(file):
             others.setdefault(file.suffix.lower(), []).append(file)
-    return [_left_out(ending, files) for ending, files in others.items()]
+    lines = [_left_out(ending, files) for ending, files in others.items()]
+    return lines + ([f"{_places(folders)}: {_not_looked_into(folders)}"] if folders else [])
 
 
 def _left_out(ending: str, files: Sequence[Path]) -> str:
-    folders = list(dict.fromkeys(file.parent for file in files))
-    places = listed(folders[:3]) + (f" and {len(folders) - 3} other folders" if len(folders) > 3 else "")
     what = f"ending in {ending} " if ending else "without an ending "
-    return f"{places}: {counted(files)} left out, {what}(as {files[0].name}); {allowed_endings([ending])}"
+    return f"{_places(files)}: {counted(files)} left out, {what}(as {files[0].name}); {allowed_endings([ending])}"
+
+
+def _places(files: Sequence[Path]) -> str:
+    folders = list(dict.fromkeys(file.parent for file in files))
+    return listed(folders[:3]) + (f" and {len(folders) - 3} other folders" if len(folders) > 3 else "")
+
+
+def _not_looked_into(folders: Sequence[Path]) -> str:
+    what = "1 folder is" if len(folders) == 1 else f"{len(folders)} folders are"
+    return f"{what} within, not looked into (as {folders[0].name})"
 
 
 def counted(files: Sequence[Path]) -> str:
@@ -235,12 +247,12 @@ def listing(folders: Sequence[Path], skip: Collection[str] = ()) -> dict[str, Pa
         entries = visible(folder)
         chosen = [file for file in entries if _is_image(file)]
         if not chosen:
-            endings = Counter(file.suffix.lower() for file in entries)
+            within = sorted(file for file in entries if file.is_dir())
+            endings = Counter(file.suffix.lower() for file in entries if file not in within)
             found = listed(f"{count} {ending}" for ending, count in endings.items() if ending) or "none with an ending"
             raise UserError(
-                f"{folder}: holds no images; found {len(entries)} files ({found}), {allowed_endings(endings)}"
-                if entries
-                else f"{folder}: holds no images; found 0 files, {allowed_endings([])}"
+                f"{folder}: holds no images; found {endings.total()} files{f' ({found})' if endings else ''}, "
+                f"{allowed_endings(endings)}{f'; {_not_looked_into(within)}' if within else ''}"
             )
         for file in sorted((file for file in chosen if not is_named(file, skip)), key=order):
             check_name(file)

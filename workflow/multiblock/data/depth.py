@@ -15,7 +15,8 @@ from PIL import Image
 
 from multiblock.data.remarks import Remark
 
-_BITS, _MAX_SAMPLE = 258, 281
+BITS, _MAX_SAMPLE = 258, 281
+"""Tags of a TIFF file: the bits of each channel, and the greatest value."""
 _COMMON = (8, 10, 12, 14)
 _LOWER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 """The byte order in which Pillow, which keeps the upper byte of each value, keeps the lower one instead."""
@@ -48,7 +49,7 @@ def told_bits(image: Image.Image, file: Path) -> int | None:
         told = max(reader.sbit, default=16) if isinstance(reader.sbit, tuple | list | bytes) else 16
     else:
         tags = getattr(image, "tag_v2", {})
-        bits, most = max(tags.get(_BITS, (16,))), max(tags.get(_MAX_SAMPLE, (65535,)))
+        bits, most = max(tags.get(BITS, (16,))), max(tags.get(_MAX_SAMPLE, (65535,)))
         told = bits if bits < 16 else int(most).bit_length()
     return told if 8 <= told < 16 else None
 

@@ -13,8 +13,9 @@ Every image becomes sRGB with 8 bits a channel:
 
 What was converted is said. HEIC needs the package pillow-heif (the extra ``heic``).
 
-Floating-point images, more than 16 bits a channel, TIFF files of 16 bits with white as 0, files of several pages and
-images of more than about 179 megapixels (Pillow's bound against files that claim a size they do not have) are refused.
+Floating-point images, more than 16 bits a channel, TIFF files of 16 bits with white as 0 or with each channel by itself
+and not compressed, files of several pages and images of more than about 179 megapixels (Pillow's bound against files
+that claim a size they do not have) are refused.
 """
 
 import logging
@@ -41,7 +42,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", *(HEIC if
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
 """What a file may hold, whatever it is called."""
 _EXIF_ORIENTATION = 0x0112
-_TIFF_PHOTOMETRIC = 262
+_TIFF_PHOTOMETRIC, _TIFF_PLANAR, _APART = 262, 284, 2
 _STRIP = 2**22
 """Pixels that are converted at a time: copies of a whole large image would take gigabytes."""
 
@@ -66,6 +67,11 @@ def opened(file: Path) -> Iterator[Image.Image]:
     except UserError:
         raise
     except UnidentifiedImageError:
+        if _is_tiff(file):
+            raise UserError(
+                f"{file}: cannot be read as an image: it is a TIFF file that is damaged or of a kind that is not read, "
+                "as with floating-point colours; allowed are gray, RGB and CMYK with 8 or 16 bits a channel"
+            ) from None
         raise UserError(
             f"{file}: cannot be read as an image: its content is of no kind that is read; allowed are "
             f"{listed(_FORMATS)}{' and HEIC' if READS_HEIC else ''}"
@@ -74,6 +80,11 @@ def opened(file: Path) -> Iterator[Image.Image]:
     except Exception as error:  # decoders raise whatever a damaged file leads them to
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise UserError(f"{file}: cannot be read as an image: {reason or type(error).__name__}") from None
+
+
+def _is_tiff(file: Path) -> bool:
+    with file.open("rb") as content:
+        return content.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def check_regular(file: Path) -> None:
@@ -99,6 +110,9 @@ def _refused(image: Image.Image) -> str:
     kind = {"F": "floating-point values", "I": "32 bits a channel, or signed values"}.get(image.mode)
     if image.mode.startswith("I;16") and tags.get(_TIFF_PHOTOMETRIC) == 0:  # Pillow gives the negative
         return "16 bits a channel with white as 0; allowed is black as 0"
+    raw = any(tile.codec_name == "raw" for tile in getattr(image, "tile", ()))
+    if raw and tags.get(_TIFF_PLANAR) == _APART and max(tags.get(depth.BITS, (8,))) > 8:  # Pillow would read bytes
+        return "16 bits, each channel by itself, not compressed; allowed are channels pixel by pixel, or compressed"
     return f"{kind}; allowed are 8 or 16 bits a channel" if kind else ""
 
 
@@ -153,7 +167,7 @@ def _eight_bits(image: Image.Image, told: int | None, file: Path, remark: Remark
     gray, pixels, whole = image.mode.startswith("I"), np.asarray(image), None
     if gray:
         whole = pixels[..., None]
-    elif told or depth.may_be_fewer(pixels[..., :3]):
+    elif image.mode != "CMYK" and (told or depth.may_be_fewer(pixels[..., :3])):
         whole = values(file)
     bits = 16 if whole is None else depth.white(colours(whole), told, file, remark)
     if bits == 16:

@@ -56,6 +56,9 @@ def read(file: Path, remark: Remark = at_once) -> Picture:
         deep = depth.is_deep(image)
         told = depth.told_bits(image, file) if deep else None
         lost = _besides(image)
+        if deep and image.mode == "CMYK":  # its conversion to sRGB gives 8
+            lost.append("16 bits a channel (8 were read)")
+            deep = False
         image.load()
         dpi, profile = image.info.get("dpi"), image.info.get("icc_profile")
         ImageOps.exif_transpose(image, in_place=True)
@@ -73,6 +76,7 @@ def read(file: Path, remark: Remark = at_once) -> Picture:
     return Picture(pixels=pixels, alpha=alpha, profile=profile, exif=exif, dpi=dpi, not_kept=lost)
 
 
+_CONVERTED = "image.convert('RGB') makes one of them"
 _IN_MEMORY = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -85,7 +89,7 @@ def in_memory(image: Image.Image) -> Picture:
     if image.mode not in _IN_MEMORY:
         raise UserError(
             f"a Pillow image: found mode {image.mode}; allowed are {listed(_IN_MEMORY[:7])}, I;16; "
-            "image.convert('RGB') makes one of them"
+            + ("give np.asarray(image) as uint16, or as floats in [0, 1]" if image.mode in ("I", "F") else _CONVERTED)
         )
     try:
         image.load()

@@ -9,7 +9,7 @@ from multiblock.errors import UserError
 from multiblock.export import authors, card, facts, graph, onnx_file, openmodeldb
 from multiblock.export.facts import Facts, gather
 from multiblock.export.running import Exported
-from multiblock.files import write_text
+from multiblock.files import check_writable, write_text
 from multiblock.model.chain import Chain
 
 
@@ -39,6 +39,7 @@ def plan(file: Path, out: Path, form: str, overwrite: bool) -> tuple[Path, Path]
             raise UserError(f"{target}: are the weights that are exported, which are never replaced; name another file")
         if os.path.lexists(target) and not overwrite:
             raise UserError(f"{target}: exists already; name another file, or replace it with --overwrite")
+    check_writable(out)
     return beside
 
 

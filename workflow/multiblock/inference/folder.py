@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from multiblock.errors import printable
 from multiblock.files import digest_of, write_text
 from multiblock.inference import places, upscale
 from multiblock.inference.places import Job
@@ -122,7 +123,8 @@ class _Standing:
                 path.unlink()
 
     def _names(self, job: Job) -> tuple[str, str]:
-        return str(job.source.relative_to(self._images)), str(job.target.relative_to(self._out))
+        places = job.source.relative_to(self._images), job.target.relative_to(self._out)
+        return printable(str(places[0])), printable(str(places[1]))
 
 
 def _as_csv(rows: list[list[Any]]) -> str:

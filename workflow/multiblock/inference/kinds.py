@@ -38,12 +38,14 @@ def upscaled(upscaler: Upscaler, image: Any) -> Any:
 
 
 def _array(upscaler: Upscaler, image: np.ndarray) -> np.ndarray:
-    if image.dtype not in (np.uint8, np.uint16) and image.dtype.kind != "f":
+    native = image.dtype.newbyteorder("=")
+    if native not in (np.uint8, np.uint16) and native.kind != "f":
         raise UserError(f"upscale: found an array of {image.dtype}; allowed are uint8, uint16, and floats in [0, 1]")
     if image.ndim != 2 and (image.ndim != 3 or image.shape[2] != 3):
         raise UserError(f"upscale: found an array of shape {_shape(image.shape)}; {_ARRAYS}{_hint(image.shape)}")
     _check_size(image.shape[:2])
-    pixels = image if image.ndim == 3 else image[..., None]
+    # Plain: subclasses such as np.matrix do other things; PyTorch takes no foreign byte order.
+    pixels = np.asarray(image, native).reshape(*image.shape[:2], -1)
     if image.dtype.kind == "f":
         pixels = pixels.astype(np.float32)
         _check_range(float(pixels.min()), float(pixels.max()))

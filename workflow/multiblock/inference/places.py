@@ -188,9 +188,9 @@ def _check_sources(jobs: Sequence[Job]) -> None:
     Raises:
         UserError: one would.
     """
-    known = set(_identities(job.source for job in jobs)) | {str(job.source.resolve()) for job in jobs}
+    known = set(_identities(job.source for job in jobs)) | {os.path.realpath(job.source) for job in jobs}
     for job in jobs:
-        if {*_identities([job.target]), str(job.target.resolve())} & known:
+        if {*_identities([job.target]), os.path.realpath(job.target)} & known:
             raise UserError(f"{job.target}: is one of the pictures, which are never replaced; name another folder")
 
 

@@ -14,7 +14,7 @@ from multiblock.data.dataset import ImagePair
 from multiblock.data.pixels import as_float
 from multiblock.data.resize import enlarge, shrink
 from multiblock.errors import UserError, listed, one_line
-from multiblock.files import part_of
+from multiblock.files import check_writable
 from multiblock.inference import tiles
 from multiblock.inference.measures import MEASURES, measures_in
 from multiblock.inference.metrics import METRICS, means, measure
@@ -121,11 +121,6 @@ def check_out(file: Path) -> None:
     """
     if file.suffix.lower() != ".csv":
         raise UserError(f"{file}: is no place for a table; allowed are names that end in .csv")
-    file.parent.mkdir(parents=True, exist_ok=True)
     if file.is_dir():
         raise UserError(f"{file}: is a folder; allowed is the name of a file")
-    part = part_of(file)
-    try:
-        part.touch()
-    finally:
-        part.unlink(missing_ok=True)
+    check_writable(file)

@@ -13,7 +13,7 @@ from multiblock.data.picture import Picture
 from multiblock.data.picture_writer import write
 from multiblock.data.remarks import Remark, at_once
 from multiblock.data.resize import enlarge as enlarged_by_bicubic
-from multiblock.errors import UserError, listed, one_line
+from multiblock.errors import UserError, listed, one_line, printable
 from multiblock.inference import regions, tiles
 from multiblock.inference.places import Job
 from multiblock.inference.regions import Step
@@ -81,7 +81,7 @@ class Made:
         """One line: ``out/a.png: 200 x 100; with its EXIF; not kept: text``."""
         kept = f"; with its {listed(self.kept)}" if self.kept else ""
         lost = f"; not kept: {listed(self.lost)}" if self.lost else ""
-        return f"{self.job.target}: {self.width} x {self.height}{kept}{lost}"
+        return printable(f"{self.job.target}: {self.width} x {self.height}{kept}{lost}")
 
 
 Progress = Callable[[float], None]
@@ -153,7 +153,7 @@ def _named(file: Path, error: Exception) -> str:
     if isinstance(error, MemoryError):
         return f"{file}: out of memory: {error or 'the picture is too large for this machine'}"
     line = one_line(error)
-    return line if line.startswith(one_line(UserError(str(file)))) else f"{file}: {line}"
+    return line if line.startswith(printable(str(file))) else f"{printable(str(file))}: {line}"
 
 
 def _kept(result: Picture, lost: Sequence[str]) -> tuple[str, ...]:

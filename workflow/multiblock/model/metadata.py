@@ -259,7 +259,8 @@ def read(file: Path) -> Metadata:
             "written"
         ) from None
     except (OSError, SafetensorError) as error:
-        raise UserError(f"{file}: cannot be read as weights: {error}") from None
+        hint = "; `multiblock import` turns weights of others into ours" if file.is_file() else ""
+        raise UserError(f"{file}: cannot be read as weights: {error}{hint}") from None
 
 
 def digest_of_result(file: Path) -> str:

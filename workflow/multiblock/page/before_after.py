@@ -1,10 +1,12 @@
 """A page of pictures and what a network made of them, for the viewer."""
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from multiblock.data import images
+from multiblock.errors import printable
 from multiblock.page import viewer
 
 SIDE = 128
@@ -20,7 +22,10 @@ def page(title: str, pairs: Sequence[tuple[Path, Path]], out: Path) -> None:
     Raises:
         UserError: a file cannot be read any more.
     """
-    viewer.page(title, [(source.name, partial(_read, source, result)) for source, result in pairs], out, side=SIDE)
+    names = Counter(source.name for source, _ in pairs)  # two folders may have pictures of one name
+    called = [printable(source.name if names[source.name] == 1 else str(source)) for source, _ in pairs]
+    reads = [partial(_read, source, result) for source, result in pairs]
+    viewer.page(title, list(zip(called, reads, strict=True)), out, side=SIDE)
 
 
 def _read(source: Path, result: Path) -> viewer.Pictures:
