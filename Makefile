@@ -14,7 +14,7 @@ test: env
 	$(BIN)/pytest
 
 test-slow: env
-	$(BIN)/pytest -m slow --dist load
+	$(BIN)/pytest -m slow
 
 env: .venv/ready
 

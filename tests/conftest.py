@@ -30,8 +30,11 @@ STUDIES = sorted(
 """All but those that are given after another one."""
 
 
-LONG = ("test_rerun.py", "test_docs.py", "test_workflow.py", "test_zoo.py", "test_training.py", "test_page_browser.py")
-"""Files that take a minute or so, longest first: begun first, so that both workers end together."""
+LONG = (
+    *("test_slurm.py", "test_benchmarks.py", "test_keep.py", "test_sharing.py"),  # of those that are slow
+    *("test_rerun.py", "test_docs.py", "test_workflow.py", "test_zoo.py", "test_training.py", "test_page_browser.py"),
+)
+"""Files that take a minute or more, longest first: begun first, so that both workers end together."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from filelock import FileLock
 
 import cluster
 from cluster import Cluster
@@ -63,13 +62,10 @@ def made(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def slurm(tmp_path_factory) -> Iterator[Cluster]:
     pytest.importorskip("snakemake_executor_plugin_slurm", reason="pip install --no-deps -r envs/slurm.txt")
-    base = tmp_path_factory.getbasetemp()
-    # One at a time, also where several test processes have a share of this file.
-    with FileLock((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "slurm.lock"):
-        if reason := cluster.unusable():
-            pytest.skip(reason)
-        with Cluster(tmp_path_factory.mktemp("slurm")) as started:
-            yield started
+    if reason := cluster.unusable():
+        pytest.skip(reason)
+    with Cluster(tmp_path_factory.mktemp("slurm")) as started:
+        yield started
 
 
 def prepare(folder: Path) -> Path:
