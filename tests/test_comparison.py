@@ -389,6 +389,14 @@ def test_what_it_takes_to_reach_the_baseline(tmp_path):
     assert ["slow", "never reached", "", "0 of 3"] in cells(text)
 
 
+def test_a_run_that_only_just_misses_does_not_read_as_if_it_had_come_there():
+    row = SimpleNamespace(run="close", reach_psnr=23.8170, best_psnr=23.8168, reach_ratio=math.nan)
+    said = sentences.of_reach(row, "plain", 1.0)
+    assert said == (
+        "close never reaches the last validation PSNR of plain (23.817 dB): its highest is less than 0.001 dB below."
+    )
+
+
 def test_looks_without_a_finite_psnr_are_left_out(tmp_path):
     one = run(tmp_path / "a", {1: BASE}, looks=[[(2, None), (5, INF), (10, 21.0)]])
     _, seen = compared("a", a=one)
