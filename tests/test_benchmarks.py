@@ -19,6 +19,12 @@ def run(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True)
 
 
+def make_gpu_check(folder: Path, programs: Path) -> subprocess.CompletedProcess:
+    """`make gpu-check` in a folder, with programs in place of those of the environment."""
+    words = ["make", "--silent", "--file", ROOT / "Makefile", "--old-file", ".venv/ready", "gpu-check"]
+    return subprocess.run([*words, f"BIN={programs}"], cwd=folder, capture_output=True, text=True, timeout=60)
+
+
 def test_parts_are_measured_and_kept_with_their_header(tmp_path):
     parts = ["feeding", "steps", "growth", "carn", "seams", "pictures", "coverage", "onnx", "alignment", "conversion"]
     parts += ["many_images"]
@@ -117,8 +123,7 @@ def test_a_check_that_does_not_hold_is_said(tmp_path):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_there_is_nothing_to_check():
-    words = ["make", "--silent", "--old-file", ".venv/ready", "gpu-check", f"BIN={Path(sys.executable).parent}"]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = make_gpu_check(ROOT, Path(sys.executable).parent)
     said = "no GPU here: nothing to check\nno GPU here: nothing to measure\n"
     assert (done.returncode, done.stdout) == (0, said), done.stderr
 
@@ -127,17 +132,7 @@ def test_a_check_that_does_not_hold_spares_the_tables(tmp_path):
     python = tmp_path / "python"
     python.write_text('#!/bin/sh\necho "$@" >> made\ncase "$1" in *gpu_check.py) exit 1;; esac\n')
     python.chmod(0o755)
-    words = [
-        "make",
-        "--silent",
-        "--file",
-        ROOT / "Makefile",
-        "--old-file",
-        ".venv/ready",
-        "gpu-check",
-        f"BIN={tmp_path}",
-    ]
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    done = make_gpu_check(tmp_path, tmp_path)
     assert done.returncode == 2
     checks, tables = (tmp_path / "made").read_text().splitlines()
     assert checks == "benchmarks/gpu_check.py" and tables == "benchmarks feeding steps --device cuda --out results/gpu"

@@ -12,8 +12,6 @@ import yaml
 
 from conftest import ROOT, picture
 from multiblock.data import images
-from multiblock.files import Digests, read_json
-from multiblock.workflow.records import Record, Records
 from test_workflow import REPORT, finished_study, jobs, snakemake
 
 PACKAGE = Path("workflow", "multiblock")
@@ -456,41 +454,6 @@ def test_other_versions_are_said(study):
     done = snakemake(study, "--dry-run", "--snakefile", str(study / "Snakefile"))
     said = [line for line in done.stderr.splitlines() if "there are results that were made with" in line]
     assert len(said) == 2 and "torch 1.0" in said[0] and "numpy 1.0" in said[1]
-
-
-def test_a_folder_of_pictures_belongs_to_the_table_that_lists_them(tmp_path):
-    table, picture = tmp_path / "upscaled" / "pictures.csv", tmp_path / "upscaled" / "a" / "b.png"
-    picture.parent.mkdir(parents=True)
-    for file in (table, picture):
-        file.write_text("made")
-
-    def stands() -> bool:
-        records = Records(Digests(tmp_path / "digests.json"), write=True, say=print)
-        depends = Path(records.depends(tmp_path, "upscaled", lambda: {"form": "png"}))
-        record = Record(depends, [], [str(table)], str(tmp_path / "upscaled"))
-        known = depends.stat().st_mtime == 1
-        assert record.stands() == known
-        record.note({})
-        return known
-
-    assert [stands(), stands()] == [False, True]
-    (tmp_path / "upscaled" / "one's own.txt").write_text("mine")
-    assert stands()
-    picture.write_text("another")
-    assert [stands(), stands()] == [False, True]
-    picture.unlink()
-    assert not stands()
-
-
-def test_a_result_that_does_not_stand_is_told_by_other_bytes_each_time(tmp_path):
-    """Snakemake looks past a newer input whose bytes are those of the last run."""
-    seen = set()
-    for _ in range(3):
-        records = Records(Digests(tmp_path / "digests.json"), write=True, say=print)
-        depends = Path(records.depends(tmp_path, "table", lambda: {"of": [1]}))
-        assert read_json(depends) == {"of": [1]}
-        seen.add(depends.read_bytes())
-    assert len(seen) == 3
 
 
 def trains(name: str) -> bool:
