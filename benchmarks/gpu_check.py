@@ -67,6 +67,9 @@ def main() -> None:
     if unknown := set(given.checks) - set(CHECKS):
         parser.error(f"unknown check {', '.join(sorted(unknown))}; known are {', '.join(CHECKS)}")
     if given.device == "cuda" and not torch.cuda.is_available():
+        if given.work:  # there was one for whoever asked for this check
+            print("the GPU does not answer this process")
+            sys.exit(_FAILED)
         print("no GPU here: nothing to check")
         return
     how = How(1, max(1, torch.get_num_threads() // given.jobs), given.device, given.quick, given.work or Path())

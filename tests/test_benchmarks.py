@@ -128,6 +128,13 @@ def test_without_a_gpu_there_is_nothing_to_check():
     assert (done.returncode, done.stdout) == (0, said), done.stderr
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_check_whose_process_finds_no_gpu_does_not_hold(tmp_path):
+    """The checks began on a GPU; one of them, in a process of its own, can no longer reach it."""
+    done = run("benchmarks/gpu_check.py", "feeding", "--work", str(tmp_path))
+    assert (done.returncode, done.stdout) == (1, "the GPU does not answer this process\n"), done.stderr
+
+
 def test_a_check_that_does_not_hold_spares_the_tables(tmp_path):
     python = tmp_path / "python"
     python.write_text('#!/bin/sh\necho "$@" >> made\ncase "$1" in *gpu_check.py) exit 1;; esac\n')
