@@ -51,7 +51,8 @@ def keep(name: str, folder: Path, options: argparse.Namespace) -> None:
     arguments = [sys.executable, "-m", "snakemake", "--cores", "all", "--resources", f"gpu={options.jobs}"]
     arguments += ["--configfile", *configs, "--config", f"data_root={folder}", f"results={results}"]
     begun = time.monotonic()
-    subprocess.run(list(map(str, arguments)), check=True, cwd=ROOT)
+    if status := subprocess.run(list(map(str, arguments)), cwd=ROOT).returncode:
+        sys.exit(f"{name}: Snakemake ended with status {status}; the same command goes on; no table was kept yet")
     minutes = (time.monotonic() - begun) / 60
     device = "cuda" if torch.cuda.is_available() else "cpu"
     study = config.load(config.read(configs))

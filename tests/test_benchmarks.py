@@ -103,6 +103,13 @@ def test_what_was_checked_before_a_stop_is_kept(tmp_path):
     }
 
 
+def test_a_study_that_fails_at_full_size_ends_in_a_line(tmp_path):
+    (tmp_path / "train" / "HR").mkdir(parents=True)
+    done = run("benchmarks/full_size.py", f"pairs={tmp_path}", "--out", str(tmp_path / "out"))
+    assert done.returncode == 1 and "multiblock: error: " in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("pairs: Snakemake ended with status 1; the same command goes on")
+
+
 def test_a_check_that_does_not_hold_is_said(tmp_path):
     """Weights that are not there: the score cannot be that of a CPU."""
     arguments = (

@@ -144,6 +144,20 @@ def test_the_line_of_a_job_begins_with_what_matters(layout, tmp_path, monkeypatc
     assert work.finish(8) is None
 
 
+def test_each_device_is_said_once(layout, tmp_path, monkeypatch):
+    """Two phases that train at once, each on a device that it names otherwise."""
+    said: list[str] = []
+    work = AtWork(layout.study, tmp_path, said.append)
+    monkeypatch.setenv(tells.FOLDER, str(tmp_path))
+    for number in (1, 2):
+        work.begin(number, Job.of("phase1_1", {"run": "one", "seed": str(number), "phase": "1"}, f"{number}.log"))
+        told = {"done": 1, "of": 2, "device": f"device cuda:{number} (a GPU), precision float32"}
+        tells.Tells(f"{number}.log").handle(logging.makeLogRecord({"msg": "", **INFO, "progress": told}))
+    for _ in range(3):
+        work.lines()
+    assert said == ["trains on cuda:1 (a GPU)", "trains on cuda:2 (a GPU)"]
+
+
 def test_the_line_of_a_conversion_says_the_time_left(layout, tmp_path, monkeypatch):
     work = AtWork(layout.study, tmp_path, print)
     work.begin(1, Job.of("convert", {"data": "many"}, "convert.log"))

@@ -26,7 +26,7 @@ class AtWork:
     def __init__(self, study: Study, folder: Path, say: Callable[[str], None]) -> None:
         self._study, self._folder, self._say = study, folder, say
         self._jobs: dict[int, tuple[Job, float]] = {}
-        self._device = ""
+        self._devices: set[str] = set()
         self.outlook: Outlook | None = None
 
     @property
@@ -84,8 +84,8 @@ class AtWork:
     def _note(self, job: Job, told: dict[str, Any]) -> None:
         """Learn from what a job tells."""
         device = str(told.get("device", "")).removeprefix("device ").partition(", precision")[0]
-        if device and device != self._device and "ended" not in told:
-            self._device = device
+        if device and device not in self._devices and "ended" not in told:
+            self._devices.add(device)
             self._say(f"trains on {device}")
         if job.kind == "train" and "seconds_a_block_pixel" in told and self.outlook and job.key in self.outlook.tasks:
             self.outlook.note_rate(job.key, float(told["seconds_a_block_pixel"]))
