@@ -31,7 +31,7 @@ def measure(how: How) -> Table:
             " The pairs were registered by those who made them: `own` is the error against the true map after what "
             "the alignment finds in the pair before it is displaced."
         )
-    return Table("alignment", about, rows, timed=False)
+    return Table("alignment", about, rows)
 
 
 def _of_photographs(quick: bool) -> Iterator[dict[str, Any]]:

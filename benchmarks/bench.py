@@ -53,7 +53,7 @@ class Table:
     about: str
     rows: list[dict[str, Any]]
     notes: list[str] = field(default_factory=list)
-    timed: bool = True
+    repeated: bool = False
 
     def write(self, folder: Path, command: str, how: How) -> None:
         """As CSV, and as Markdown with its header."""
@@ -65,7 +65,7 @@ class Table:
         repeated = (
             f"Times: median (minimum to maximum) of {how.repeats} alternating repeats, after an uncounted warm-up."
         )
-        header = [f"Command: `{command}`", *machine(how.device, how.threads), *([repeated] if self.timed else [])]
+        header = [f"Command: `{command}`", *machine(how.device, how.threads), *([repeated] if self.repeated else [])]
         lines = [*header, "", f"# {self.name}", "", self.about, ""]
         lines += ["| " + " | ".join(row) + " |" for row in cells]
         lines += [line for note in self.notes for line in ("", note)]

@@ -94,7 +94,7 @@ def measure(how: How) -> Table:
         "*Threads able to run*: how many run or would if they had a core, looked at every 5 ms from outside. A thread "
         "that waits for another one is not among them, so this is what cores that nobody else uses would bring.",
     ]
-    return Table("conversion", about, rows, notes, timed=False)
+    return Table("conversion", about, rows, notes)
 
 
 def _convert(folder: Path, threads: int) -> tuple[float, float, float]:
@@ -145,7 +145,7 @@ def measure_many(how: How) -> Table:
         {"what": what, **{f"{count:,} images [s]": _seconds(times[count][what]) for count in counts}}
         for what in times[counts[0]]
     ]
-    return Table("many_images", "PNG files of 64 x 64 pixels, HR alone, x2.", rows, timed=False)
+    return Table("many_images", "PNG files of 64 x 64 pixels, HR alone, x2.", rows)
 
 
 def _seconds(times: Sequence[float]) -> str:

@@ -37,7 +37,7 @@ def measure(how: How) -> Table:
         "but for *skewed*, where those of images are exponential. *Both* is the interval that a comparison names. "
         f"Bootstrap: percentiles of {resamplings:,} resamplings of seeds and of images, {studies // 10:,} studies."
     )
-    return Table("coverage", about, rows, timed=False)
+    return Table("coverage", about, rows)
 
 
 def _row(size: tuple[int, int], scatter: str, skewed: bool, studies: int, resamplings: int) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def measure(how: How) -> Table:
         for name, seconds in times.items()
     ]
     about = f"{count} pairs of {width} x {height} pixels, batch {BATCH}, patch {PATCH}, random turns and flips."
-    return Table("feeding", about, rows)
+    return Table("feeding", about, rows, repeated=True)
 
 
 def _loaded(how: How, kind: type, ending: str, workers: int, batches: int) -> Callable[[], float]:

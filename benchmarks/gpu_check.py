@@ -127,7 +127,7 @@ def _keep(rows: list[dict[str, str]], how: How, out: Path) -> int:
     if counts["NOT MADE"]:
         note += f" Stopped before {counts['NOT MADE']} were made."
     about = "Each path through the device once, against what it is to agree with."
-    Table("checks", about, rows, [note], timed=False).write(out, command("benchmarks/gpu_check.py"), how)
+    Table("checks", about, rows, [note]).write(out, command("benchmarks/gpu_check.py"), how)
     return int(counts["held"] + counts["left out"] < len(rows))
 
 

@@ -45,7 +45,7 @@ def measure(how: How) -> Table:
         f"allowed is {onnx_file.ALLOWED:.0e} at {at} (height x width), where no network was traced. *Seconds*: "
         "tracing, converting and trying, once, in turn."
     )
-    return Table("onnx", about, rows, timed=False)
+    return Table("onnx", about, rows)
 
 
 def _row(name: str, folder: Path) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def measure(how: How) -> Table:
         "before any training. The picture is scikit-image's retina, enlarged. Time and peak memory are those of the "
         "whole command, PyTorch's import, reading and writing included; one run each."
     )
-    return Table("pictures", about, rows, timed=False)
+    return Table("pictures", about, rows)
 
 
 def _chain(block: dict[str, Any], blocks: int) -> Chain:

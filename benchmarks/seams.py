@@ -45,7 +45,7 @@ def measure(how: How) -> Table:
         "pooled in place of the image, as in use. In use are 32 pixels of the smallest maps, half the receptive "
         "field, or a quarter of the tile, whichever is least."
     )
-    return Table("seams", about, rows, timed=False)
+    return Table("seams", about, rows)
 
 
 def _networks(how: How) -> Iterator[tuple[str, str, nn.Module]]:

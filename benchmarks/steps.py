@@ -149,7 +149,7 @@ def measure(how: How) -> Table:
         f"{value / 1e9:,.0f} GFLOP/s."
         for dtype, value in ceilings.items()
     ]
-    return Table("steps", "One training step: forward, loss, backward, Adam.", rows, notes)
+    return Table("steps", "One training step: forward, loss, backward, Adam.", rows, notes, repeated=True)
 
 
 def measure_carn(how: How) -> Table:
@@ -168,7 +168,7 @@ def measure_carn(how: How) -> Table:
         for name, seconds in times.items()
     ]
     about = "One training step of the networks that the CARN study timed."
-    return Table("carn", about, rows, [f"{fast.device}; {fast.how}."])
+    return Table("carn", about, rows, [f"{fast.device}; {fast.how}."], repeated=True)
 
 
 def _named(dtype: torch.dtype) -> str:

@@ -204,7 +204,7 @@ def measure_checkpoints(how: How) -> Table:
     about = (
         f"One checkpoint, of which a training writes one every {interval} s by default (training.checkpoint_seconds)."
     )
-    return Table("checkpoints", about, rows)
+    return Table("checkpoints", about, rows, repeated=True)
 
 
 # -- Agreement ---------------------------------------------------------------------------------------------------------

@@ -35,6 +35,7 @@ def test_parts_are_measured_and_kept_with_their_header(tmp_path):
         text = (tmp_path / f"{part}.md").read_text()
         for wanted in (f"Command: `python benchmarks {' '.join(parts)} --quick", "Machine: ", "torch ", f"# {part}"):
             assert wanted in text
+        assert ("of 2 alternating repeats" in text) == (part in ("feeding", "steps", "carn")), part
     ways = pd.read_csv(tmp_path / "steps.csv")
     assert ways[ways.block == "MCAN"].way.tolist()[0] == "eager float32, default layout"
     assert ways[ways.block == "MCAN"].way.tolist()[-1] == "ours"

@@ -212,8 +212,8 @@ def say(terminal: Terminal, message: str, level: int = logging.INFO, **fields) -
 ENDED = "RuleException:\nCalledProcessError in file train.smk\nCommand 'x' returned non-zero exit status 1."
 
 
-def fail(terminal: Terminal) -> None:
-    say(terminal, ENDED, logging.ERROR, event="error", exception="RuleException")
+def fail(terminal: Terminal, message: str = ENDED) -> None:
+    say(terminal, message, logging.ERROR, event="error", exception="RuleException")
     say(terminal, "Error in rule phase1_1", logging.ERROR, event="job_error", jobid=3, rule_name="phase1_1", log=[])
     say(terminal, "Exiting because a job execution failed. Look above for error messages", logging.ERROR)
     terminal.failed()
@@ -262,9 +262,23 @@ def test_of_a_job_that_has_said_nothing_all_is_shown(terminal, capsys):
 
 
 @pytest.mark.parametrize(
+    ("signal_", "why"),
+    [
+        ("SIGKILL: 9", "was killed (SIGKILL), by somebody or, where memory ran out, by the system"),
+        ("SIGSEGV: 11", "crashed (SIGSEGV): a fault in a library, or of the GPU or its driver"),
+    ],
+)
+def test_a_job_that_a_signal_ended_is_told_in_a_line(terminal, capsys, signal_, why):
+    fail(terminal, ENDED.replace("returned non-zero exit status 1.", f"died with <Signals.{signal_}>."))
+    assert terminal.shown == []
+    said = capsys.readouterr().err.splitlines()
+    line = f"multiblock: stopped in phase1_1 of run default, seed 1: its process {why}; its log is train.log"
+    assert line in said and len(said) == 3
+
+
+@pytest.mark.parametrize(
     "message",
     [
-        "RuleException:\nCalledProcessError in file train.smk\nCommand 'x' died with <Signals.SIGKILL: 9>.",
         "MissingRuleException:\nNo rule to produce nosuch",
         "LockException:\nError: Directory cannot be locked.",
         "MissingOutputException in rule phase1_1",

@@ -8,6 +8,7 @@ why itself.
 import atexit
 import logging
 import os
+import re
 import shutil
 import sys
 import time
@@ -28,6 +29,16 @@ SHORT = "MULTIBLOCK_TERMINAL"
 
 _ENDED = "returned non-zero exit status 1."
 """How Snakemake's message on a job ends that has ended by itself."""
+
+_DIED = re.compile(r"died with <Signals\.(\w+): \d+>\.?\s*$")
+"""How it ends on a job whose process was ended by a signal."""
+
+_DEATHS = {
+    "SIGKILL": "its process was killed (SIGKILL), by somebody or, where memory ran out, by the system",
+    "SIGTERM": "its process was ended by SIGTERM",
+}
+_CRASH = "its process crashed ({}): a fault in a library, or of the GPU or its driver"
+"""What becomes of processes, by the signal that ended them; all other signals are crashes."""
 
 _FINAL = "WorkflowError:\nAt least one job did not complete successfully"
 
@@ -61,6 +72,8 @@ class Terminal(logging.Handler):
         self._begun = time.monotonic()
         self._started = self._planned = self._told = self._stopped = False
         self._failed: list[tuple[Job, bool]] = []  # jobs, and whether they have said why themselves
+        self._died: dict[str, str] = {}  # by log, of jobs that could not say why
+        self._death = ""  # of a job that is not yet known
         self._held: list[logging.LogRecord] = []
         self._wanted: set[str] = set()
         self._events: dict[str, Callable[[Any], None]] = {
@@ -122,7 +135,8 @@ class Terminal(logging.Handler):
             logs = self._workflow.logger_manager.get_logfile()
             _say(f"multiblock: all that Snakemake said is in {', '.join(map(os.path.relpath, logs))}")
         for job, _ in self._failed:
-            _say(f"multiblock: stopped in {job.rule}{self._of(job)}; its log is {job.log}")
+            why = f": {self._died[job.log]}" if job.log in self._died else ""
+            _say(f"multiblock: stopped in {job.rule}{self._of(job)}{why}; its log is {job.log}")
         _say("multiblock: what is done stands; the same command goes on from there")
 
     def _say_outcome(self) -> None:
@@ -156,6 +170,7 @@ class Terminal(logging.Handler):
         if not self._dry:
             log = record.log[0] if record.log else ""
             self._failed = [(job, said) for job, said in self._failed if job.log != log]  # it is tried again
+            self._died.pop(log, None)
             self._work.begin(record.jobid, Job.of(record.rule_name, record.wildcards, log))
 
     def _pass_on(self, job: Job | None) -> None:
@@ -177,7 +192,10 @@ class Terminal(logging.Handler):
         job = job or Job(kind=record.rule_name, rule=record.rule_name, log=record.log[0] if record.log else "")
         said = "ended" in tells.read(self._folder, job.log)
         self._failed.append((job, said))
-        if not said:
+        death, self._death = self._death, ""
+        if death and not said:
+            self._died[job.log] = death
+        elif not said:
             self._release()
             self._plain.handle(record)
 
@@ -189,7 +207,9 @@ class Terminal(logging.Handler):
 
     def _error(self, record: logging.LogRecord) -> None:
         """Hold back what Snakemake says of a job that has ended by itself, until it is known which."""
-        if self._work.jobs and record.getMessage().rstrip().endswith(_ENDED):
+        if self._work.jobs and (died := _DIED.search(record.getMessage())):
+            self._death = _DEATHS.get(died[1], _CRASH.format(died[1]))  # which job it was is said next
+        elif self._work.jobs and record.getMessage().rstrip().endswith(_ENDED):
             self._held.append(record)
         elif not record.getMessage().startswith(_FINAL):
             self._plain.handle(record)
