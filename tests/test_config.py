@@ -102,17 +102,24 @@ def test_short_studies_are_short():
 
 def test_the_report_s_recipe_is_at_full_size():
     study = config.load(config.read([ROOT / "studies" / "mcan.yaml"]))
-    stages = [
-        [(s.optimiser, s.lr, s.iterations, s.batch, s.patch, s.clamp) for s in phase.stages]
-        for phase in study.runs["mcan"].plan.phases
-    ]
+    stages, one_go = (
+        [
+            [(s.optimiser, s.lr, s.iterations, s.batch, s.patch, s.clamp, s.clip) for s in phase.stages]
+            for phase in study.runs[run].plan.phases
+        ]
+        for run in ("mcan", "mcan_one_go")
+    )
     single = [
-        ("adadelta", 1, 2000, 16, 48, "none"),
-        ("adam", 1e-4, 3000, 16, 48, "all"),
-        ("adam", 1e-5, 10000, 16, 48, "all"),
+        ("adadelta", 1, 2000, 16, 48, "none", 0.1),
+        ("adam", 1e-4, 3000, 16, 48, "all", None),
+        ("adam", 1e-5, 10000, 16, 48, "all", None),
     ]
-    joint = [("adam", 1e-4, 5000, 16, 48, "all"), ("adam", 1e-5, 5000, 16, 48, "all")]
+    joint = [("adam", 1e-4, 5000, 16, 48, "all", None), ("adam", 1e-5, 5000, 16, 48, "all", None)]
     assert stages == [single, single, single, joint]
+    # The study's 5,000 and 20,000 iterations of Adam, the first of them without clamps.
+    assert one_go == [
+        [("adam", 1e-4, 2000, 16, 48, "none", None), single[1], ("adam", 1e-5, 20000, 16, 48, "all", None)]
+    ]
     compute = {
         name: sum(run.plan.task(n, 1).block_pixels for n in run.plan.numbers) for name, run in study.runs.items()
     }
