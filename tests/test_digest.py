@@ -2,6 +2,7 @@
 
 import pytest
 
+from multiblock.files import Digests
 from multiblock.networks import registry
 from multiblock.plan import Plan
 from multiblock.source import digest_of_code
@@ -115,3 +116,33 @@ def test_what_a_stage_has_brings_its_code(monkeypatch, changes, name):
     assert (code_digest.of("training", entries=used) != before) == (name is not None)
     monkeypatch.undo()
     code_digest.of.cache_clear()
+
+
+def test_code_is_read_once_and_again_where_it_has_changed(monkeypatch, tmp_path):
+    def digest(name: str) -> str:
+        kept = Digests(tmp_path / "digests.json")
+        code_digest.remember(kept)
+        try:
+            return code_digest._digest(name)
+        finally:
+            code_digest.remember(None)
+            kept.save()
+
+    def not_again(*_):
+        raise AssertionError("it was read again")
+
+    real, file = code_digest.source.digest_of_code, tmp_path / "module.py"
+    file.write_text("def f(x):\n    return x\n\n\ndef g(x):\n    return 2 * x\n")
+    monkeypatch.setattr(code_digest, "PACKAGE", tmp_path)
+    found = {name: digest(name) for name in ("module", "module:f", "module:g")}
+    assert found == {name: code_digest._digest(name) for name in found} and len(set(found.values())) == 3
+    monkeypatch.setattr(code_digest.source, "digest_of_code", not_again)
+    assert {name: digest(name) for name in found} == found
+    with monkeypatch.context() as changed:  # what counts is decided otherwise
+        changed.setattr(code_digest, "_what_counts", lambda: "other")
+        with pytest.raises(AssertionError, match="read again"):
+            digest("module")
+    monkeypatch.setattr(code_digest.source, "digest_of_code", real)
+    file.write_text("def f(x):\n    return x\n\n\ndef g(x):\n    return 3 * x\n")
+    assert digest("module:f") == found["module:f"]
+    assert digest("module:g") != found["module:g"] and digest("module") != found["module"]

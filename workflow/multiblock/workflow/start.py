@@ -21,7 +21,7 @@ from multiblock.errors import UserError
 from multiblock.files import Digests, lock
 from multiblock.inference.places import in_folder
 from multiblock.model.metadata import digest_of_result
-from multiblock.workflow import stops, time_budget
+from multiblock.workflow import code_digest, stops, time_budget
 from multiblock.workflow.call import Call, called_for
 from multiblock.workflow.check import check_installed
 from multiblock.workflow.dependencies import Dependencies
@@ -95,6 +95,7 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
     if call.works or not main:
         _one_line_for_a_stop(on_stop)
     digests = Digests(layout.digests, digest_of_result)
+    code_digest.remember(digests)
     inspection = Inspection(digests)
     counts: dict[str, dict[str, int]] = {}
     if not call.looks:  # all are checked before anything runs
