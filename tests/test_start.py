@@ -139,6 +139,22 @@ def test_a_phase_below_no_network_is_named_while_it_can_still_be_stopped(caplog)
     assert len(said) == 1 and said[0].startswith("warning: after 50 of 100 iterations phase 1 is at 20.500 dB")
 
 
+@pytest.mark.parametrize(("psnr", "said"), [(16.9, True), (17.1, False), (24.0, False)])
+def test_clamps_on_a_network_that_is_far_off_are_named(caplog, psnr, said):
+    """Pixels outside 0 to 1 have no gradient in the second stage, which clamps: such a phase may never come back."""
+    with caplog.at_level(logging.WARNING), Progress(task(100), 0) as shown:
+        for step in (49, 50, 51, 100):
+            for _ in range(step - shown._step):
+                shown.step()
+            if step == 50:
+                caplog.clear()
+            shown.note(psnr, 23.0)
+            if step == 50:
+                warned = [text for text in caplog.messages if "stage 1 of phase 1 ends at" in text]
+                assert len(warned) == said and all("pixels outside 0 to 1 do not learn" in text for text in warned)
+    assert len([text for text in caplog.messages if "stage 1 of phase 1" in text]) == said
+
+
 def test_a_slow_disk_takes_little_of_the_time(arrays, tmp_path, monkeypatch):
     """Writing a checkpoint takes longer than the time between two."""
     import time

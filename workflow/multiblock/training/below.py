@@ -1,8 +1,19 @@
 """When a phase is below what no network at all gives on the validation images, and what may help."""
 
-REMEDIES = "a lower learning rate, more iterations, a first stage without clamp or more training images may help"
+REMEDIES = (
+    "a lower learning rate, clipped gradients, more iterations, a first stage without clamp or more training images "
+    "may help"
+)
+
+_FAR = 6.0
+"""In dB: the error is twice as large."""
 
 
 def is_below(made: float | None, plain: float | None) -> bool:
     """Whether a PSNR is below that of the input itself, as far as both are known."""
     return made is not None and plain is not None and made < plain
+
+
+def is_far_below(made: float, plain: float | None) -> bool:
+    """Whether it is so by so much that many pixels are likely to be far from black and white."""
+    return plain is not None and made < plain - _FAR

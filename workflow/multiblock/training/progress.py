@@ -12,7 +12,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from multiblock.plan import Task
-from multiblock.training.below import REMEDIES, is_below
+from multiblock.training.below import REMEDIES, is_below, is_far_below
 
 log = logging.getLogger(__name__)
 
@@ -130,13 +130,24 @@ class Progress:
     def note(self, psnr: float, plain: float | None) -> None:
         """Show the PSNR of the validation images; and what they have without any network, where that is more.
 
-        Halfway through, that is worth a warning: who waits for the end loses the other half.
+        Halfway through, that is worth a warning: who waits for the end loses the other half. So it is where clamps are
+        about to be set on a network that is far off: pixels outside 0 to 1 give no gradient then.
         """
         below = is_below(psnr, plain)
         said = f"validation {psnr:.3f} dB" + (f" (without network {plain:.3f})" if below else "")
         self._note = f", {said}"
         self._bar.set_postfix_str(said)
         half, whole = self._task.iterations / 2, self._task.iterations
+        if is_far_below(psnr, plain) and (stage := self._clamped_next()):
+            log.warning(
+                "warning: stage %d of phase %d ends at %.3f dB on the validation images, far below the %.3f dB that "
+                "they have without any network (PSNR RGB), and the next one clamps: pixels outside 0 to 1 do not learn "
+                "there; in this stage clipped gradients or a lower learning rate may help",
+                stage,
+                self._task.phase,
+                psnr,
+                plain,
+            )
         if below and not self._warned and half <= self._step < whole:
             self._warned = True
             log.warning(
@@ -149,6 +160,13 @@ class Progress:
                 plain,
                 REMEDIES,
             )
+
+    def _clamped_next(self) -> int:
+        """The number of the stage whose end this is, where it has no clamps and the next one has; else 0."""
+        number, inside = self._task.place(self._step - 1)
+        stages = self._task.stages
+        ends = inside + 1 == stages[number].iterations and number + 1 < len(stages)
+        return number + 1 if ends and stages[number].clamp == "none" != stages[number + 1].clamp else 0
 
     def stopped(self, step: int, signal: str) -> None:
         """Say where training was stopped."""

@@ -130,8 +130,8 @@ def check_phases(weights: Iterable[Path]) -> None:
             raise UserError(
                 f"{file}: phase {about['phase']} ended at {made:.3f} dB on the validation images, below the "
                 f"{plain:.3f} dB that they have without any network (PSNR RGB); the run stops here: change the stages "
-                "of that phase (a lower learning rate, more iterations, a first stage without clamp), or set "
-                "training.below_input to go_on"
+                "of that phase (a lower learning rate, clipped gradients, more iterations, a first stage without "
+                "clamp), or set training.below_input to go_on"
             )
 
 
