@@ -266,6 +266,7 @@ def test_of_a_job_that_has_said_nothing_all_is_shown(terminal, capsys):
     [
         ("SIGKILL: 9", "was killed (SIGKILL), by somebody or, where memory ran out, by the system"),
         ("SIGSEGV: 11", "crashed (SIGSEGV): a fault in a library, or of the GPU or its driver"),
+        ("SIGHUP: 1", "was ended by SIGHUP"),
     ],
 )
 def test_a_job_that_a_signal_ended_is_told_in_a_line(terminal, capsys, signal_, why):

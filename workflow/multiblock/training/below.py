@@ -15,5 +15,5 @@ def is_below(made: float | None, plain: float | None) -> bool:
 
 
 def is_far_below(made: float, plain: float | None) -> bool:
-    """Whether it is so by so much that many pixels are likely to be far from black and white."""
+    """Whether it is so by so much that many pixels are likely to lie outside 0 to 1."""
     return plain is not None and made < plain - _FAR

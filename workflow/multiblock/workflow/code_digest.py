@@ -168,6 +168,9 @@ def of_files(*folders: str) -> str:
     return source.digest_of_text("\n".join(f"{file.name}\n{file.read_text(encoding='utf-8')}" for file in files))
 
 
+_kept: Digests | None = None
+
+
 def remember(digests: Digests | None) -> None:
     """Keep what is found out with the files' own digests: to read a module as code takes far longer than to look at it.
 
@@ -176,9 +179,6 @@ def remember(digests: Digests | None) -> None:
     """
     global _kept
     _kept = digests
-
-
-_kept: Digests | None = None
 
 
 def _digest(name: str) -> str:

@@ -33,12 +33,12 @@ _ENDED = "returned non-zero exit status 1."
 _DIED = re.compile(r"died with <Signals\.(\w+): \d+>\.?\s*$")
 """How it ends on a job whose process was ended by a signal."""
 
-_DEATHS = {
-    "SIGKILL": "its process was killed (SIGKILL), by somebody or, where memory ran out, by the system",
-    "SIGTERM": "its process was ended by SIGTERM",
-}
 _CRASH = "its process crashed ({}): a fault in a library, or of the GPU or its driver"
-"""What becomes of processes, by the signal that ended them; all other signals are crashes."""
+_DEATHS = {
+    "SIGKILL": "its process was killed ({}), by somebody or, where memory ran out, by the system",
+    **dict.fromkeys(("SIGSEGV", "SIGBUS", "SIGABRT", "SIGILL", "SIGFPE"), _CRASH),
+}
+"""What has become of a process, by the signal that ended it."""
 
 _FINAL = "WorkflowError:\nAt least one job did not complete successfully"
 
@@ -208,7 +208,7 @@ class Terminal(logging.Handler):
     def _error(self, record: logging.LogRecord) -> None:
         """Hold back what Snakemake says of a job that has ended by itself, until it is known which."""
         if self._work.jobs and (died := _DIED.search(record.getMessage())):
-            self._death = _DEATHS.get(died[1], _CRASH.format(died[1]))  # which job it was is said next
+            self._death = _DEATHS.get(died[1], "its process was ended by {}").format(died[1])  # which job it was is said next
         elif self._work.jobs and record.getMessage().rstrip().endswith(_ENDED):
             self._held.append(record)
         elif not record.getMessage().startswith(_FINAL):
