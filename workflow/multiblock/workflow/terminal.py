@@ -208,7 +208,8 @@ class Terminal(logging.Handler):
     def _error(self, record: logging.LogRecord) -> None:
         """Hold back what Snakemake says of a job that has ended by itself, until it is known which."""
         if self._work.jobs and (died := _DIED.search(record.getMessage())):
-            self._death = _DEATHS.get(died[1], "its process was ended by {}").format(died[1])  # which job it was is said next
+            # Which job it was is said next.
+            self._death = _DEATHS.get(died[1], "its process was ended by {}").format(died[1])
         elif self._work.jobs and record.getMessage().rstrip().endswith(_ENDED):
             self._held.append(record)
         elif not record.getMessage().startswith(_FINAL):
