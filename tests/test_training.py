@@ -20,6 +20,7 @@ from multiblock.inference.cache import generate
 from multiblock.model import chain
 from multiblock.plan import Block, Plan
 from multiblock.runtime.device import choose
+from multiblock.training.below import against_jumps
 from multiblock.training.trainer import Settings, train
 from test_plan import phase, stage
 from test_sources import data
@@ -260,3 +261,15 @@ def test_bfloat16_agrees_with_float32(arrays, tmp_path):
         losses[precision] = float(history(out)[-1]["loss"])
     assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.1)
     assert not math.isclose(losses["bfloat16"], losses["float32"], rel_tol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "precision", "said"),
+    [
+        ({}, "bfloat16", "0.1, clipped gradients, a stage without clamp before this one or precision: float32"),
+        ({"clamp": False, "clip": 0.1}, "bfloat16", "0.1 or precision: float32"),
+        ({"clamp": False, "clip": 0.1}, "float32", "0.1"),
+    ],
+)
+def test_against_jumps_what_is_set_already_is_not_advised(changes, precision, said):
+    assert against_jumps(stage(lr=0.1, **changes), precision) == f"a learning rate below {said}"

@@ -1,4 +1,9 @@
-"""When a phase is below what no network at all gives on the validation images, and what may help."""
+"""When a phase goes wrong: below what no network at all gives on the validation images, or beyond all numbers.
+
+And what may help.
+"""
+
+from multiblock.plan import Stage
 
 REMEDIES = (
     "a lower learning rate, clipped gradients, more iterations, a first stage without clamp or more training images "
@@ -17,3 +22,12 @@ def is_below(made: float | None, plain: float | None) -> bool:
 def is_far_below(made: float, plain: float | None) -> bool:
     """Whether it is so by so much that many pixels are likely to lie outside 0 to 1."""
     return plain is not None and made < plain - _FAR
+
+
+def against_jumps(stage: Stage, precision: str) -> str:
+    """What may help where losses or gradients grow beyond all numbers; what the stage has already is left out."""
+    remedies = [f"a learning rate below {stage.lr:g}"]
+    remedies += ["clipped gradients"] if stage.clip is None else []
+    remedies += ["a stage without clamp before this one"] if stage.clamp != "none" else []
+    remedies += ["precision: float32"] if precision != "float32" else []
+    return " or ".join(filter(None, (", ".join(remedies[:-1]), remedies[-1])))

@@ -25,7 +25,7 @@ from multiblock.runtime import compilation, memory
 from multiblock.runtime.device import Device, make_deterministic, random_states, set_random_states
 from multiblock.training import checkpoint, schedules, work
 from multiblock.training.averaging import Average
-from multiblock.training.below import REMEDIES
+from multiblock.training.below import REMEDIES, against_jumps
 from multiblock.training.clock import Clock, total
 from multiblock.training.freezing import Trained
 from multiblock.training.history import History
@@ -347,9 +347,9 @@ class Trainer:
                 number, _ = task.place(iteration - 1)
                 what = f"the loss is {loss}" if not math.isfinite(loss) else f"the norm of the gradient is {norm}"
                 raise UserError(
-                    f"phase {task.phase}, stage {number + 1}, iteration {iteration}: {what}; a learning rate below "
-                    f"{task.stages[number].lr:g}, a stage without clamp before this one, or precision: float32 may "
-                    "help; the last checkpoint before it is kept"
+                    f"phase {task.phase}, stage {number + 1}, iteration {iteration}: {what}; "
+                    f"{against_jumps(task.stages[number], self.device.precision)} may help; the last checkpoint before "
+                    "it is kept"
                 )
             state.loss_sum += loss
             state.norm_sum += norm
