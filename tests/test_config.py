@@ -110,7 +110,7 @@ def test_the_report_s_recipe_is_at_full_size():
         for run in ("mcan", "mcan_one_go")
     )
     single = [
-        ("adadelta", 1, 2000, 16, 48, "none", 0.1),
+        ("adadelta", 1, 2000, 16, 48, "none", 1),
         ("adam", 1e-4, 3000, 16, 48, "all", None),
         ("adam", 1e-5, 10000, 16, 48, "all", None),
     ]
