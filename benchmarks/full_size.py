@@ -84,6 +84,10 @@ def _study(runs: list[str] | None) -> dict[str, Any]:
         if unknown := set(runs) - set(study["runs"]):
             sys.exit(f"--runs: found {', '.join(sorted(unknown))}; allowed are {', '.join(study['runs'])}")
         study["runs"] = {run: study["runs"][run] for run in runs}
+        for run, has in study["runs"].items():
+            if (partner := has.get("equal_to")) not in (None, *runs):
+                print(f"{run}: {partner}, by whose block-pixels it is sized, is left out; its stages are as written")
+                del has["equal_to"]
         if study["report"]["baseline"] not in runs:
             del study["report"]
     return study

@@ -104,6 +104,18 @@ def test_what_was_checked_before_a_stop_is_kept(tmp_path):
     }
 
 
+def test_a_run_at_full_size_without_the_one_that_it_is_sized_by():
+    program = (
+        "import sys; sys.path[:0] = ['benchmarks', 'workflow']; import full_size; from multiblock import config\n"
+        "run = config.load(full_size._study(['mcan_one_go'])).runs['mcan_one_go']\n"
+        "print(sum(stage.iterations for phase in run.plan.phases for stage in phase.stages))"
+    )
+    done = run("-c", program)
+    said, iterations = done.stdout.splitlines()
+    assert said.startswith("mcan_one_go: mcan, by whose block-pixels it is sized, is left out"), done.stderr
+    assert int(iterations) == 25_000
+
+
 def test_a_study_that_fails_at_full_size_ends_in_a_line(tmp_path):
     (tmp_path / "train" / "HR").mkdir(parents=True)
     done = run("benchmarks/full_size.py", f"pairs={tmp_path}", "--out", str(tmp_path / "out"))
