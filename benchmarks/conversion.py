@@ -140,7 +140,8 @@ def measure_many(how: How) -> Table:
             again = ("--forcerun", "phase1_1", "--", f"{folder}/{phase}/weights.safetensors")
             _snakemake(folder, "--cores", "2", *again)
             record = json.loads((folder / phase / "training.json").read_text())
-            times[count].setdefault("start of a training, to its first iteration", []).append(record["seconds_start"])
+            began = record["segments"][-1]["seconds"]["start"]  # of this call: what stood is gone on from
+            times[count].setdefault("start of a training, to its first iteration", []).append(began)
     rows = [
         {"what": what, **{f"{count:,} images [s]": _seconds(times[count][what]) for count in counts}}
         for what in times[counts[0]]
