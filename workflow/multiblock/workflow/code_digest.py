@@ -185,13 +185,12 @@ def _digest(name: str) -> str:
     """The digest of a module, or of a part of it; see :data:`PARTS`."""
     module, _, inside = name.partition(":")
     file = PACKAGE.joinpath(*module.split(".")).with_suffix(".py")
-    if _kept is None:
-        return source.digest_of_code(source.read(file), inside, _SAYS)
     key = f"{inside} {_what_counts()}"
-    known = dict(_kept.note(file)[1:])
+    known = dict(_kept.note(file)[1:]) if _kept else {}
     if key not in known:
         known[key] = source.digest_of_code(source.read(file), inside, _SAYS)
-        _kept.append(file, [key, known[key]])
+        if _kept:
+            _kept.append(file, [key, known[key]])
     return known[key]
 
 

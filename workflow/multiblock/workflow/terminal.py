@@ -71,8 +71,7 @@ class Terminal(logging.Handler):
         self._screen = Screen(self._work.lines, colours=not settings.nocolor)
         self._begun = time.monotonic()
         self._started = self._planned = self._told = self._stopped = False
-        self._failed: list[tuple[Job, bool]] = []  # jobs, and whether they have said why themselves
-        self._died: dict[str, str] = {}  # by log, of jobs that could not say why
+        self._failed: list[tuple[Job, bool, str]] = []  # jobs, whether they have said why themselves, and their death
         self._death = ""  # of a job that is not yet known
         self._held: list[logging.LogRecord] = []
         self._wanted: set[str] = set()
@@ -130,12 +129,12 @@ class Terminal(logging.Handler):
         self._screen.stop()
         if self._stopped:
             return
-        self._release(sum(said for _, said in self._failed))
-        if not all(said for _, said in self._failed):
+        self._release(sum(said for _, said, _ in self._failed))
+        if not all(said for _, said, _ in self._failed):
             logs = self._workflow.logger_manager.get_logfile()
             _say(f"multiblock: all that Snakemake said is in {', '.join(map(os.path.relpath, logs))}")
-        for job, _ in self._failed:
-            why = f": {self._died[job.log]}" if job.log in self._died else ""
+        for job, said, death in self._failed:
+            why = f": {death}" if death and not said else ""
             _say(f"multiblock: stopped in {job.rule}{self._of(job)}{why}; its log is {job.log}")
         _say("multiblock: what is done stands; the same command goes on from there")
 
@@ -169,8 +168,7 @@ class Terminal(logging.Handler):
     def _begin(self, record: Any) -> None:
         if not self._dry:
             log = record.log[0] if record.log else ""
-            self._failed = [(job, said) for job, said in self._failed if job.log != log]  # it is tried again
-            self._died.pop(log, None)
+            self._failed = [failed for failed in self._failed if failed[0].log != log]  # it is tried again
             self._work.begin(record.jobid, Job.of(record.rule_name, record.wildcards, log))
 
     def _pass_on(self, job: Job | None) -> None:
@@ -191,11 +189,9 @@ class Terminal(logging.Handler):
         self._pass_on(job)
         job = job or Job(kind=record.rule_name, rule=record.rule_name, log=record.log[0] if record.log else "")
         said = "ended" in tells.read(self._folder, job.log)
-        self._failed.append((job, said))
         death, self._death = self._death, ""
-        if death and not said:
-            self._died[job.log] = death
-        elif not said:
+        self._failed.append((job, said, death))
+        if not said and not death:
             self._release()
             self._plain.handle(record)
 
@@ -228,7 +224,7 @@ class Terminal(logging.Handler):
     def _leave(self) -> None:
         """The last of all: the terminal as it was, and a line on a stop if no job has said one."""
         self._screen.stop()
-        logs = [job.log for job in (*self._work.jobs, *(job for job, _ in self._failed))]
+        logs = [job.log for job in (*self._work.jobs, *(failed[0] for failed in self._failed))]
         if self._stopped and not any(tells.read(self._folder, log).get("ended") == "stop" for log in logs):
             stops.say()
         if not self._dry:
