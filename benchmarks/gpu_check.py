@@ -66,15 +66,12 @@ def main() -> None:
     given = parser.parse_args()
     if unknown := set(given.checks) - set(CHECKS):
         parser.error(f"unknown check {', '.join(sorted(unknown))}; known are {', '.join(CHECKS)}")
-    if given.device == "cuda" and not torch.cuda.is_available():
-        if given.work:  # there was one for whoever asked for this check
-            print("the GPU does not answer this process")
-            sys.exit(_FAILED)
-        print("no GPU here: nothing to check")
-        return
     how = How(1, max(1, torch.get_num_threads() // given.jobs), given.device, given.quick, given.work or Path())
     if given.work:
         sys.exit(_check(given.checks[0], Options(how, given.published)))
+    if _no_gpu(how):
+        print("no GPU here: nothing to check")
+        return
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a machine that is lent ends so, not by Ctrl-C
     sys.exit(_check_all(given.checks or list(CHECKS), how, given.jobs, given.published, given.out))
 
@@ -82,6 +79,8 @@ def main() -> None:
 def _check(name: str, options: Options) -> int:
     """Make one check; its last line says what was found."""
     try:
+        if _no_gpu(options.how):  # there was one for whoever asked for this check
+            raise NotHeld("the GPU does not answer this process")
         print(CHECKS[name][1](options))
     except LeftOut as error:
         print(error)
@@ -94,6 +93,10 @@ def _check(name: str, options: Options) -> int:
         print(f"{type(error).__name__}: {' '.join(str(error).split())}")
         return _FAILED
     return _HELD
+
+
+def _no_gpu(how: How) -> bool:
+    return how.device == "cuda" and not torch.cuda.is_available()
 
 
 def _check_all(names: list[str], how: How, jobs: int, published: Path | None, out: Path) -> int:
