@@ -345,6 +345,36 @@ class TestKept:
         made = tifffile.imread(tmp_path / "out/a.tif")
         assert np.abs(made.astype(int) - twelve * (65535 / 4095)).max() <= 1
 
+    def test_alpha_of_fewer_bits_fills_16_too(self, run, tmp_path):
+        twelve = np.concatenate([PIXELS, ALPHA], axis=2).astype(np.uint16) * 16
+        with (tmp_path / "a.png").open("wb") as out:
+            png.Writer(56, 48, bitdepth=16, greyscale=False, alpha=True).write(out, twelve.reshape(48, -1))
+        head, *rest = png.Reader(filename=str(tmp_path / "a.png")).chunks()
+        with (tmp_path / "a.png").open("wb") as out:
+            png.write_chunks(out, [head, (b"sBIT", bytes([12] * 4)), *rest])
+        assert run("a.png", "-o", "out")[0] == 0
+        made = np.array([list(row) for row in png.Reader(filename=str(tmp_path / "out/a.png")).read()[2]])
+        assert np.abs(made.reshape(48, 56, 4) - twelve * (65535 / 4095)).max() <= 1
+
+    @pytest.mark.parametrize("compression", [None, "zlib"])
+    @pytest.mark.parametrize("byteorder", ["<", ">"])
+    def test_16_bits_that_were_multiplied_by_alpha_are_divided_whole(self, run, tmp_path, byteorder, compression):
+        alpha = DEEP[..., 3:] // 2 + 32000  # upper bytes alone would leave an error of hundreds
+        stored = np.rint(DEEP[..., :3] * (alpha / 65535)).astype(np.uint16)
+        tifffile.imwrite(
+            tmp_path / "a.tif",
+            np.concatenate([stored, alpha], axis=2),
+            photometric="rgb",
+            extrasamples=["assocalpha"],
+            byteorder=byteorder,
+            compression=compression,
+            metadata=None,
+        )
+        assert run("a.tif", "-o", "out")[0] == 0
+        made = tifffile.imread(tmp_path / "out/a.tif").astype(int)
+        assert np.array_equal(made[..., 3:], alpha)
+        assert np.abs(made[..., :3] - DEEP[..., :3]).max() <= 2  # rounded when it was multiplied
+
     @pytest.mark.parametrize("mode", ["L", "LA", "1"])
     def test_gray_stays_gray(self, run, tmp_path, mode):
         save(tmp_path / "a.png", np.asarray(Image.fromarray(PIXELS).convert(mode)))

@@ -193,9 +193,9 @@ def values(file: Path) -> np.ndarray:
     for lower in (False, True):
         with opened(file) as image:
             gray = image.mode.startswith("I")
-            if lower and not gray:
+            if not gray:
                 raw = depth.raw_mode(image)
-                depth.lower_bytes(image)
+                depth.take_bytes(image, lower)
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
             pixels = np.asarray(image)

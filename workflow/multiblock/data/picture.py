@@ -120,8 +120,15 @@ def _deep(file: Path, told: int | None, remark: Remark) -> tuple[np.ndarray, np.
     bits = depth.white(pixels, told, file, remark)
     alpha = whole[..., -1:] if whole.shape[2] in (2, 4) else None
     if bits < 16:
-        pixels = np.rint(pixels * (65535 / (2**bits - 1))).astype(np.uint16)
+        pixels = _filled(pixels, bits)
+        alpha = alpha if alpha is None or alpha.max() >= 2**bits else _filled(alpha, bits)
     return pixels, alpha
+
+
+def _filled(values: np.ndarray, bits: int) -> np.ndarray:
+    """Values of so many bits as values of 16."""
+    made: np.ndarray = np.rint(values * (65535 / (2**bits - 1))).astype(np.uint16)
+    return made
 
 
 def _besides(image: Image.Image) -> list[str]:
