@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import struct
 import subprocess
 import sys
 import unicodedata
@@ -17,6 +18,7 @@ import pytest
 import tifffile
 import torch
 from PIL import Image
+from PIL.TiffImagePlugin import IFDRational
 
 from conftest import as_seen, icc_profile, picture
 from multiblock.cli import main
@@ -263,6 +265,32 @@ class TestKept:
         run(name, "-o", "out", "--format", "same")
         with Image.open(tmp_path / "out" / name) as image:
             assert [float(value) for value in image.info["dpi"]] == pytest.approx([300, 300], abs=0.1)
+
+    def test_a_tiff_that_names_no_dots_per_inch_gets_none(self, run, tmp_path):
+        save(tmp_path / "a.tif")
+        assert run("a.tif", "-o", "out", "--format", "png")[1] == ["out/a.png: 56 x 48"]
+        assert "dpi" not in Image.open(tmp_path / "out/a.png").info
+
+    @pytest.mark.parametrize("value", [IFDRational(2**32 - 1, 1), IFDRational(0, 0)])
+    def test_damaged_dots_per_inch_are_left_out_and_said(self, run, tmp_path, value):
+        exif = Image.Exif()
+        exif[282], exif[283], exif[296] = value, value, 2
+        save(tmp_path / "a.tif", exif=exif.tobytes())
+        status, lines, said = run("a.tif", "-o", "out", "--format", "png")
+        assert (status, said) == (0, []) and lines[0].endswith("; not kept: dots per inch (they are damaged)")
+
+    def test_a_damaged_exif_tag_is_left_out_and_said(self, run, tmp_path):
+        """Its type is none that its tag may have, which Pillow reads and cannot write."""
+        exif = tagged()
+        exif[296] = 2
+        short, letter = (struct.pack(">HHI4s", 296, kind, 1, b"\0\2\0\0") for kind in (3, 1))
+        noted = exif.tobytes()
+        assert short in noted
+        save(tmp_path / "a.jpg", exif=noted.replace(short, letter))
+        save(tmp_path / "b.jpg")
+        status, lines, said = run("a.jpg", "b.jpg", "-o", "out")
+        assert (status, said, len(lines)) == (0, [], 2) and "not kept: EXIF tag 296 (damaged)" in lines[0]
+        assert Image.open(tmp_path / "out/a.png").getexif()[272] == "Camera 1"
 
     @pytest.mark.parametrize("name", ["a.png", "a.webp", "a.tif"])
     def test_alpha_is_enlarged_by_itself(self, run, tmp_path, name):

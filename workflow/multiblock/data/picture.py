@@ -4,6 +4,7 @@ Training reads pixels through :mod:`multiblock.data.images`, where all become sR
 that need not be: pixels stay in the picture's own profile, which goes with them, and 16 bits stay 16.
 """
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from multiblock.data import colour, depth, images
 from multiblock.data.remarks import Remark, at_once
 from multiblock.errors import UserError, listed
 
-EXIF_FOLDER, GPS_FOLDER = 0x8769, 0x8825
+EXIF_FOLDER, GPS_FOLDER = _FOLDERS = 0x8769, 0x8825
 _ORIENTATION = 0x0112
 DESCRIBING = (270, 271, 272, 305, 306, 315, 33432)
 """Tags of a TIFF file that speak of the photograph: description, make, model, software, date, artist, copyright. The
@@ -60,9 +61,9 @@ def read(file: Path, remark: Remark = at_once) -> Picture:
             lost.append("16 bits a channel (8 were read)")
             deep = False
         image.load()
-        dpi, profile = image.info.get("dpi"), image.info.get("icc_profile")
+        dpi, profile = _dpi(image, lost), image.info.get("icc_profile")
         ImageOps.exif_transpose(image, in_place=True)
-        exif = _exif(image)
+        exif = _exif(image, lost)
         if not deep:
             pixels, alpha = _plain(image)
         if not profile and image.mode != "CMYK":  # colours that the result cannot be told to have
@@ -99,7 +100,7 @@ def in_memory(image: Image.Image) -> Picture:
         pixels, alpha = np.asarray(image).astype(np.uint16)[..., None], None
     else:
         pixels, alpha = _plain(image)
-    return Picture(pixels=pixels, alpha=alpha, exif=_exif(image))
+    return Picture(pixels=pixels, alpha=alpha, exif=_exif(image, []))
 
 
 def _plain(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
@@ -145,13 +146,55 @@ def _besides(image: Image.Image) -> list[str]:
     return found
 
 
-def _exif(image: Image.Image) -> Image.Exif | None:
-    """What a turned image's EXIF data says of the photograph."""
+_MOST_DPI = 65535
+"""Dots per inch that every format can hold."""
+
+
+def _dpi(image: Image.Image, lost: list[str]) -> tuple[float, float] | None:
+    """Dots per inch; where they are damaged ``lost`` is told. Pillow has 1 for TIFF files that name none."""
+    found = image.info.get("dpi", (1, 1))
+    try:
+        across, down = map(float, found)
+    except (TypeError, ValueError):
+        across = down = math.nan
+    if 1 < across <= _MOST_DPI and 1 < down <= _MOST_DPI:
+        return across, down
+    if (across, down) not in ((0, 0), (1, 1)):
+        lost.append("dots per inch (they are damaged)")
+    return None
+
+
+def _exif(image: Image.Image, lost: list[str]) -> Image.Exif | None:
+    """What a turned image's EXIF data says of the photograph; ``lost`` is told of what is damaged."""
     found, kept = image.getexif(), Image.Exif()
     tags = DESCRIBING if image.format == "TIFF" else tuple(found)
     for tag in tags:
-        if tag in found and tag not in (_ORIENTATION, EXIF_FOLDER, GPS_FOLDER):
+        if tag in found and tag not in (_ORIENTATION, *_FOLDERS):
             kept[tag] = found[tag]
-    for folder in (EXIF_FOLDER, GPS_FOLDER):
+    for folder in _FOLDERS:
         kept.get_ifd(folder).update(found.get_ifd(folder))
-    return kept if len(kept) or any(kept.get_ifd(folder) for folder in (EXIF_FOLDER, GPS_FOLDER)) else None
+    if not _can_be_written(kept) and (damaged := _remove_damaged(kept)):
+        lost.append(f"EXIF tag {listed(damaged)} (damaged)")
+    return kept if len(kept) or any(kept.get_ifd(folder) for folder in _FOLDERS) else None
+
+
+def _can_be_written(exif: Image.Exif) -> bool:
+    try:
+        exif.tobytes()
+    except Exception:  # a value that is not what its tag is for leads to errors of all kinds
+        return False
+    return True
+
+
+def _remove_damaged(exif: Image.Exif) -> list[int]:
+    """Remove the tags whose values no file can hold; their numbers."""
+    damaged = []
+    for folder in (None, *_FOLDERS):
+        place = exif if folder is None else exif.get_ifd(folder)
+        for tag in [tag for tag in place if tag not in _FOLDERS]:
+            alone = Image.Exif()
+            (alone if folder is None else alone.get_ifd(folder))[tag] = place[tag]
+            if not _can_be_written(alone):
+                del place[tag]
+                damaged.append(tag)
+    return damaged
