@@ -15,7 +15,7 @@ from conftest import ROOT
 from multiblock import config
 from multiblock.align import area, brightness, limits, run
 from multiblock.align.limits import Limits
-from multiblock.align.pair import Options, Outcome, Photographs, align
+from multiblock.align.pair import Options, Outcome, Photographs, align, read
 from multiblock.align.resample import sample
 from multiblock.align.residual import Residual, residual
 from multiblock.align.transform import Transform
@@ -24,6 +24,7 @@ from multiblock.data import images, resize
 from multiblock.data.dataset import items_of
 from multiblock.data.pair_checks import pair_checks
 from multiblock.data.picture import Picture
+from multiblock.data.remarks import Remarks
 from multiblock.errors import UserError
 
 DISPLACED = runpy.run_path(str(ROOT / "benchmarks" / "displaced.py"))
@@ -330,6 +331,16 @@ def test_sixteen_bit_files_stay_so(tmp_path):
     assert command(tmp_path, tmp_path / "out") == 0
     for kind in ("LR", "HR"):
         assert png.Reader(filename=str(tmp_path / "out" / kind / "deep.png")).read()[3]["bitdepth"] == 16
+
+
+def test_what_became_srgb_is_said_of_its_pair(tmp_path):
+    Image.fromarray(scene()).convert("CMYK").save(tmp_path / "a.jpg")
+    Image.fromarray(scene()).save(tmp_path / "a.png")
+    remarks = Remarks()
+    pair = read(tmp_path / "a.jpg", tmp_path / "a.png", Options(), remarks)
+    assert pair.notes == ["LR loses CMYK (it became sRGB)"]
+    said = [line for _, line in remarks.lines()]
+    assert said == [f"{tmp_path / 'a.jpg'}: CMYK without a colour profile, converted to RGB by the simple formula"]
 
 
 def test_a_map_that_may_be_off_is_refused_though_what_can_be_compared_fits():

@@ -365,6 +365,33 @@ class TestKept:
         expected = np.asarray(Image.fromarray(ink, "CMYK").convert("RGB"))
         assert np.array_equal(tifffile.imread(tmp_path / "out/a.tif"), expected)
 
+    def test_lab_becomes_srgb_and_is_said(self, run, tmp_path):
+        lab = np.zeros((48, 56, 3), np.uint8)
+        lab[..., 0] = 128  # L* of 50.2, which is 120 of sRGB by its definition
+        tifffile.imwrite(tmp_path / "a.tif", lab, photometric="cielab", metadata=None, software=False)
+        assert run("a.tif", "-o", "out")[1] == ["out/a.tif: 56 x 48; not kept: L*a*b* (it became sRGB)"]
+        assert np.abs(tifffile.imread(tmp_path / "out/a.tif").astype(int) - 120).max() <= 1
+
+    def test_gray_that_was_multiplied_by_alpha(self, run, tmp_path):
+        alpha = ALPHA // 2 + 100
+        stored = np.rint(PIXELS[..., :1] * (alpha / 255)).astype(np.uint8)
+        pixels = np.concatenate([stored, alpha], axis=2)
+        tifffile.imwrite(
+            tmp_path / "a.tif", pixels, photometric="minisblack", planarconfig="contig", extrasamples=["assocalpha"]
+        )
+        assert run("a.tif", "-o", "out", "--format", "png")[0] == 0
+        made = np.asarray(Image.open(tmp_path / "out/a.png")).astype(int)
+        assert np.array_equal(made[..., 1:], alpha) and np.abs(made[..., :1] - PIXELS[..., :1]).max() <= 2
+
+    @pytest.mark.parametrize("extra", [["unspecified"], ["unassalpha", "unspecified"]])
+    def test_channels_beyond_alpha_are_said_not_to_be_kept(self, run, tmp_path, extra):
+        """As Photoshop keeps selections."""
+        pixels = np.concatenate([PIXELS, ALPHA, ALPHA], axis=2)[..., : 3 + len(extra)]
+        tifffile.imwrite(
+            tmp_path / "a.tif", pixels, photometric="rgb", extrasamples=extra, metadata=None, software=False
+        )
+        assert run("a.tif", "-o", "out")[1][0].endswith("not kept: its further channels")
+
     def test_fewer_bits_in_16_become_16(self, run, tmp_path):
         twelve = PIXELS.astype(np.uint16) * 16
         tags = [(281, "H", 3, (4095,) * 3, True)]

@@ -20,6 +20,9 @@ _ORIENTATION = 0x0112
 DESCRIBING = (270, 271, 272, 305, 306, 315, 33432)
 """Tags of a TIFF file that speak of the photograph: description, make, model, software, date, artist, copyright. The
 others say how its pixels lie in the file."""
+_BECOME_SRGB = {"CMYK": "CMYK", "LAB": "L*a*b*"}
+"""Kinds of pixels that no network is for, by their names."""
+_EXTRA_SAMPLES = 338
 _XMP = ("xmp", "XML:com.adobe.xmp")
 
 
@@ -34,6 +37,7 @@ class Picture:
         exif: EXIF data without orientation, which is applied.
         dpi: dots per inch, horizontally and vertically.
         not_kept: what the file held besides.
+        converted: what its pixels were before they became what they are here.
     """
 
     pixels: np.ndarray
@@ -42,23 +46,24 @@ class Picture:
     exif: Image.Exif | None = None
     dpi: tuple[float, float] | None = None
     not_kept: list[str] = field(default_factory=list)
+    converted: list[str] = field(default_factory=list)
 
 
 def read(file: Path, remark: Remark = at_once) -> Picture:
     """Read a picture with all that goes with it.
 
     Args:
-        remark: is told what is doubtful.
+        remark: is told what was converted, and what is doubtful.
 
     Raises:
         UserError: the file cannot be read, or is of a kind that is refused.
     """
     with images.opened(file) as image:
-        deep = depth.is_deep(image)
+        deep, becomes_srgb = depth.is_deep(image), _BECOME_SRGB.get(image.mode)
         told = depth.told_bits(image, file) if deep else None
-        lost = _besides(image)
-        if deep and image.mode == "CMYK":  # its conversion to sRGB gives 8
-            lost.append("16 bits a channel (8 were read)")
+        lost, converted = _besides(image), list[str]()
+        if deep and becomes_srgb:  # the conversion gives 8
+            converted.append("16 bits a channel (8 were read)")
             deep = False
         image.load()
         dpi, profile = _dpi(image, lost), image.info.get("icc_profile")
@@ -66,15 +71,15 @@ def read(file: Path, remark: Remark = at_once) -> Picture:
         exif = _exif(image, lost)
         if not deep:
             pixels, alpha = _plain(image)
-        if not profile and image.mode != "CMYK":  # colours that the result cannot be told to have
+        if becomes_srgb or not profile:  # then the result cannot be told to have other colours
             for level, what in colour.to_srgb(image)[1]:
                 remark(level, what, file)
     if deep:
         pixels, alpha = _deep(file, told, remark)
-    if image.mode == "CMYK":
-        lost.append("CMYK (it became sRGB)")
+    if becomes_srgb:
+        converted.append(f"{becomes_srgb} (it became sRGB)")
         profile = None
-    return Picture(pixels=pixels, alpha=alpha, profile=profile, exif=exif, dpi=dpi, not_kept=lost)
+    return Picture(pixels=pixels, alpha=alpha, profile=profile, exif=exif, dpi=dpi, not_kept=lost, converted=converted)
 
 
 _CONVERTED = "image.convert('RGB') makes one of them"
@@ -106,9 +111,10 @@ def in_memory(image: Image.Image) -> Picture:
 def _plain(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
     """Pixels and alpha of a decoded image with 8 bits a channel."""
     alpha = None
+    image = image.convert("LA") if image.mode == "La" else image  # Pillow converts gray that alpha is in to this alone
     if image.has_transparency_data:
         alpha = np.asarray(image.convert("RGBA").getchannel("A"))[..., None]
-    if image.mode == "CMYK":
+    if image.mode in _BECOME_SRGB:
         return np.asarray(colour.to_srgb(image)[0](image)), alpha
     pixels = np.asarray(colour.plain(image))
     return (pixels[..., :1] if colour.plain_mode(image) == "L" else pixels), alpha
@@ -141,6 +147,8 @@ def _besides(image: Image.Image) -> list[str]:
         found.append("its transparent colour")
     if getattr(image, "n_frames", 1) > 1:
         found.append("its further pictures")
+    if len(getattr(image, "tag_v2", {}).get(_EXTRA_SAMPLES, ())) > (image.mode[-1] in "Aa"):
+        found.append("its further channels")
     if set(getattr(image, "text", {})) - set(_XMP):
         found.append("text")
     return found
