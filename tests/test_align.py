@@ -3,6 +3,7 @@
 import csv
 import runpy
 from importlib.resources import files
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from PIL import Image
 from conftest import ROOT
 from multiblock import config
 from multiblock.align import area, brightness, limits, run
+from multiblock.align.features import first_guess
 from multiblock.align.limits import Limits
 from multiblock.align.pair import Options, Outcome, Photographs, align, read
 from multiblock.align.resample import sample
@@ -193,6 +195,35 @@ def test_what_does_not_fit_is_refused_with_its_reason(fault):
     with pytest.raises(UserError) as refused:
         aligned(np.ascontiguousarray(spoil(lr)), hr)
     assert any(reason in str(refused.value) for reason in np.atleast_1d(reasons))
+
+
+def facade(varied: float) -> np.ndarray:
+    """Windows of equal form, in colours that vary a little or not at all."""
+    random = np.random.default_rng(0)
+    wall = np.full((600, 800, 3), 150.0)
+    for top, left in product(range(0, 600, 40), range(0, 800, 40)):
+        window = wall[top + 12 : top + 40, left + 10 : left + 34]
+        window[:] = np.array((40, 50, 70)) + random.normal(0, varied * 40, 3)
+        window[12:15], window[:, 11:14] = 200, 200
+    return (wall + random.normal(0, 2, wall.shape)).clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("varied", [0, 0.1])
+def test_a_facade_is_found_where_its_windows_differ_and_else_not_taken_for_mirrored(varied):
+    hr = facade(varied)
+    where = matrix(hr.shape[:2], hr.shape[:2], turn=0.5, shift=(3, 2))
+    lr = photograph(hr, where, hr.shape[:2], blur=1.2, noise=2)
+    pair = [image.mean(axis=2, dtype=np.float32) for image in (hr, lr)]
+    if varied:
+        assert np.median(errors(first_guess(*pair)[0], where, hr.shape[:2])) < 1
+        return
+    with pytest.raises(UserError, match="features agree, 15 are needed: .* nothing in it that does not repeat itself"):
+        first_guess(*pair)
+
+
+def test_a_mirrored_photograph_is_called_so():
+    with pytest.raises(UserError, match="^LR is mirrored$"):
+        aligned(np.ascontiguousarray(scene(height=512, width=512)[:, ::-1]), scene(height=512, width=512))
 
 
 @pytest.fixture(scope="module")
