@@ -3,6 +3,7 @@
 import csv
 import runpy
 from importlib.resources import files
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,9 @@ from PIL import Image
 from conftest import ROOT
 from multiblock import config
 from multiblock.align import area, brightness, limits, run
+from multiblock.align.features import first_guess
 from multiblock.align.limits import Limits
-from multiblock.align.pair import Options, Outcome, Photographs, align
+from multiblock.align.pair import Options, Outcome, Photographs, align, read
 from multiblock.align.resample import sample
 from multiblock.align.residual import Residual, residual
 from multiblock.align.transform import Transform
@@ -24,6 +26,7 @@ from multiblock.data import images, resize
 from multiblock.data.dataset import items_of
 from multiblock.data.pair_checks import pair_checks
 from multiblock.data.picture import Picture
+from multiblock.data.remarks import Remarks
 from multiblock.errors import UserError
 
 DISPLACED = runpy.run_path(str(ROOT / "benchmarks" / "displaced.py"))
@@ -194,6 +197,35 @@ def test_what_does_not_fit_is_refused_with_its_reason(fault):
     assert any(reason in str(refused.value) for reason in np.atleast_1d(reasons))
 
 
+def facade(varied: float) -> np.ndarray:
+    """Windows of equal form, in colours that vary a little or not at all."""
+    random = np.random.default_rng(0)
+    wall = np.full((600, 800, 3), 150.0)
+    for top, left in product(range(0, 600, 40), range(0, 800, 40)):
+        window = wall[top + 12 : top + 40, left + 10 : left + 34]
+        window[:] = np.array((40, 50, 70)) + random.normal(0, varied * 40, 3)
+        window[12:15], window[:, 11:14] = 200, 200
+    return (wall + random.normal(0, 2, wall.shape)).clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("varied", [0, 0.1])
+def test_a_facade_is_found_where_its_windows_differ_and_else_not_taken_for_mirrored(varied):
+    hr = facade(varied)
+    where = matrix(hr.shape[:2], hr.shape[:2], turn=0.5, shift=(3, 2))
+    lr = photograph(hr, where, hr.shape[:2], blur=1.2, noise=2)
+    pair = [image.mean(axis=2, dtype=np.float32) for image in (hr, lr)]
+    if varied:
+        assert np.median(errors(first_guess(*pair)[0], where, hr.shape[:2])) < 1
+        return
+    with pytest.raises(UserError, match="features agree, 15 are needed: .* nothing in it that does not repeat itself"):
+        first_guess(*pair)
+
+
+def test_a_mirrored_photograph_is_called_so():
+    with pytest.raises(UserError, match="^LR is mirrored$"):
+        aligned(np.ascontiguousarray(scene(height=512, width=512)[:, ::-1]), scene(height=512, width=512))
+
+
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory) -> Path:
     """Two folders with good pairs and bad ones."""
@@ -330,6 +362,16 @@ def test_sixteen_bit_files_stay_so(tmp_path):
     assert command(tmp_path, tmp_path / "out") == 0
     for kind in ("LR", "HR"):
         assert png.Reader(filename=str(tmp_path / "out" / kind / "deep.png")).read()[3]["bitdepth"] == 16
+
+
+def test_what_became_srgb_is_said_of_its_pair(tmp_path):
+    Image.fromarray(scene()).convert("CMYK").save(tmp_path / "a.jpg")
+    Image.fromarray(scene()).save(tmp_path / "a.png")
+    remarks = Remarks()
+    pair = read(tmp_path / "a.jpg", tmp_path / "a.png", Options(), remarks)
+    assert pair.notes == ["LR loses CMYK (it became sRGB)"]
+    said = [line for _, line in remarks.lines()]
+    assert said == [f"{tmp_path / 'a.jpg'}: CMYK without a colour profile, converted to RGB by the simple formula"]
 
 
 def test_a_map_that_may_be_off_is_refused_though_what_can_be_compared_fits():

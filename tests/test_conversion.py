@@ -20,6 +20,7 @@ from multiblock.data.convert import convert, enlarge
 from multiblock.data.dataset import DatasetConfig
 from multiblock.data.imageset import SPLITS, ImageSet
 from multiblock.errors import UserError
+from multiblock.files import digest_of
 from multiblock.workflow.clean import removable
 from test_sources import data
 
@@ -236,6 +237,26 @@ class TestGoesOn:
         images.write(photos / "train/image5.png", images.read(photos / "train/image5.png")[::-1])
         decoded.clear()
         assert self.goes_on(photos, half, decoded) == {"train/image5", "test/image2"}
+
+    def test_an_image_that_was_another_for_a_moment(self, photos, tmp_path, decoded, monkeypatch):
+        """It is replaced right after its digest was taken, and put back."""
+        file, bad = photos / "train/image5.png", photos / "test/image2.png"
+        whole, mended = file.read_bytes(), bad.read_bytes()
+        bad.write_bytes(spoilt(mended))
+
+        def replacing(one: Path) -> str:
+            digest = digest_of(one)
+            if one == file:
+                images.write(file, picture(*images.size(file), seed=99))
+            return digest
+
+        with monkeypatch.context() as patched, pytest.raises(UserError):
+            patched.setattr("multiblock.data.convert.digest_of", replacing)
+            convert(data(photos, **HR_ALONE), tmp_path / "half/HR", tmp_path / "half/LR")
+        file.write_bytes(whole)
+        bad.write_bytes(mended)
+        decoded.clear()
+        assert self.goes_on(photos, tmp_path / "half", decoded) == {"train/image5", "test/image2"}
 
     def test_an_image_that_became_larger_and_one_more(self, photos, half, decoded):
         images.write(photos / "train/image5.png", picture(90, 90, seed=5))

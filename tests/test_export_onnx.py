@@ -1,5 +1,6 @@
 """ONNX files: they compute what upscale does with onnxruntime alone, say what they are, and replace nothing."""
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -15,7 +16,8 @@ from conftest import ROOT, picture
 from multiblock.cli import main
 from multiblock.data import images, resize
 from multiblock.data.tensors import to_tensor
-from multiblock.export import onnx_file
+from multiblock.export import card, onnx_file
+from multiblock.export.facts import Facts
 from multiblock.export.running import Enlargement, Exported
 from multiblock.model import chain as chains
 from multiblock.model.chain import Chain
@@ -167,6 +169,13 @@ class TestWhatItSays:
         program = re.search(r"```python\n(.*?)```", written.with_suffix(".md").read_text(), re.S)[1]
         exec(program, {})
         assert images.read(Path("result.png")).shape == (40, 60, 3)
+
+    def test_the_program_in_the_card_opens_a_file_of_any_name(self):
+        name = 'a "b"\\n.onnx'
+        known = Facts(name="a", known=Chain.build([MCAN], [True]).metadata, enlarge=1, parameters=1)
+        program = re.search(r"```python\n(.*?)```", card.use_of_onnx(name, known, 8), re.S)[1]
+        opened = [node for node in ast.walk(ast.parse(program)) if isinstance(node, ast.Constant)]
+        assert opened[0].value == name
 
     def test_the_record_has_the_fields_of_openmodeldb(self, written):
         """Names, kinds and bounds are those that its own check asks for."""

@@ -1,7 +1,11 @@
 """What lies beside a result of what it was made of: whether it stands, and how Snakemake is told."""
 
+import os
 from pathlib import Path
 
+import numpy as np
+
+from multiblock.data.imageset import write_set
 from multiblock.files import Digests, read_json
 from multiblock.workflow.records import Record, Records
 
@@ -28,6 +32,34 @@ def test_a_folder_of_pictures_belongs_to_the_table_that_lists_them(tmp_path):
     assert [stands(), stands()] == [False, True]
     picture.unlink()
     assert not stands()
+
+
+def test_an_array_that_was_changed_in_place_does_not_stand(tmp_path):
+    array, index = tmp_path / "HR" / "train.npy", tmp_path / "HR" / "train.csv"
+    with write_set(array, [(4, 5)]) as target:
+        target.add("a", np.full((4, 5, 3), 7, np.uint8))
+
+    def reasons() -> list[str]:
+        records = Records(Digests(tmp_path / "digests.json"), write=True, say=print)
+        record = Record(Path(records.depends(tmp_path, "convert", dict)), [], [str(array), str(index)])
+        found = records.reasons(tmp_path, "convert", dict, [])
+        assert record.stands() == (not found)
+        record.note({})
+        return found
+
+    assert reasons() == ["nothing says what it was made of"] and reasons() == []
+    later = array.stat().st_mtime_ns + 10**9
+    os.utime(array, ns=(later, later))
+    assert reasons() == [], "a copy is later, and the same"
+    assert index.stat().st_mtime_ns == later, "which need not be read again"
+    pixels = np.load(array, mmap_mode="r+")
+    pixels[-1] ^= 1
+    pixels.flush()
+    os.utime(array, ns=(later + 10**9, later + 10**9))
+    assert reasons() == ["HR/train.npy has changed"]
+    array.write_bytes(b"no array")
+    os.utime(array, ns=(later + 10**9, later + 10**9))
+    assert reasons() == ["HR/train.npy has changed"]
 
 
 def test_a_result_that_does_not_stand_is_told_by_other_bytes_each_time(tmp_path):

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import struct
 import subprocess
 import sys
 import unicodedata
@@ -17,6 +18,7 @@ import pytest
 import tifffile
 import torch
 from PIL import Image
+from PIL.TiffImagePlugin import IFDRational
 
 from conftest import as_seen, icc_profile, picture
 from multiblock.cli import main
@@ -264,6 +266,32 @@ class TestKept:
         with Image.open(tmp_path / "out" / name) as image:
             assert [float(value) for value in image.info["dpi"]] == pytest.approx([300, 300], abs=0.1)
 
+    def test_a_tiff_that_names_no_dots_per_inch_gets_none(self, run, tmp_path):
+        save(tmp_path / "a.tif")
+        assert run("a.tif", "-o", "out", "--format", "png")[1] == ["out/a.png: 56 x 48"]
+        assert "dpi" not in Image.open(tmp_path / "out/a.png").info
+
+    @pytest.mark.parametrize("value", [IFDRational(2**32 - 1, 1), IFDRational(0, 0)])
+    def test_damaged_dots_per_inch_are_left_out_and_said(self, run, tmp_path, value):
+        exif = Image.Exif()
+        exif[282], exif[283], exif[296] = value, value, 2
+        save(tmp_path / "a.tif", exif=exif.tobytes())
+        status, lines, said = run("a.tif", "-o", "out", "--format", "png")
+        assert (status, said) == (0, []) and lines[0].endswith("; not kept: dots per inch (they are damaged)")
+
+    def test_a_damaged_exif_tag_is_left_out_and_said(self, run, tmp_path):
+        """Its type is none that its tag may have, which Pillow reads and cannot write."""
+        exif = tagged()
+        exif[296] = 2
+        short, letter = (struct.pack(">HHI4s", 296, kind, 1, b"\0\2\0\0") for kind in (3, 1))
+        noted = exif.tobytes()
+        assert short in noted
+        save(tmp_path / "a.jpg", exif=noted.replace(short, letter))
+        save(tmp_path / "b.jpg")
+        status, lines, said = run("a.jpg", "b.jpg", "-o", "out")
+        assert (status, said, len(lines)) == (0, [], 2) and "not kept: EXIF tag 296 (damaged)" in lines[0]
+        assert Image.open(tmp_path / "out/a.png").getexif()[272] == "Camera 1"
+
     @pytest.mark.parametrize("name", ["a.png", "a.webp", "a.tif"])
     def test_alpha_is_enlarged_by_itself(self, run, tmp_path, name):
         pixels = np.concatenate([PIXELS, ALPHA], axis=2)
@@ -337,6 +365,33 @@ class TestKept:
         expected = np.asarray(Image.fromarray(ink, "CMYK").convert("RGB"))
         assert np.array_equal(tifffile.imread(tmp_path / "out/a.tif"), expected)
 
+    def test_lab_becomes_srgb_and_is_said(self, run, tmp_path):
+        lab = np.zeros((48, 56, 3), np.uint8)
+        lab[..., 0] = 128  # L* of 50.2, which is 120 of sRGB by its definition
+        tifffile.imwrite(tmp_path / "a.tif", lab, photometric="cielab", metadata=None, software=False)
+        assert run("a.tif", "-o", "out")[1] == ["out/a.tif: 56 x 48; not kept: L*a*b* (it became sRGB)"]
+        assert np.abs(tifffile.imread(tmp_path / "out/a.tif").astype(int) - 120).max() <= 1
+
+    def test_gray_that_was_multiplied_by_alpha(self, run, tmp_path):
+        alpha = ALPHA // 2 + 100
+        stored = np.rint(PIXELS[..., :1] * (alpha / 255)).astype(np.uint8)
+        pixels = np.concatenate([stored, alpha], axis=2)
+        tifffile.imwrite(
+            tmp_path / "a.tif", pixels, photometric="minisblack", planarconfig="contig", extrasamples=["assocalpha"]
+        )
+        assert run("a.tif", "-o", "out", "--format", "png")[0] == 0
+        made = np.asarray(Image.open(tmp_path / "out/a.png")).astype(int)
+        assert np.array_equal(made[..., 1:], alpha) and np.abs(made[..., :1] - PIXELS[..., :1]).max() <= 2
+
+    @pytest.mark.parametrize("extra", [["unspecified"], ["unassalpha", "unspecified"]])
+    def test_channels_beyond_alpha_are_said_not_to_be_kept(self, run, tmp_path, extra):
+        """As Photoshop keeps selections."""
+        pixels = np.concatenate([PIXELS, ALPHA, ALPHA], axis=2)[..., : 3 + len(extra)]
+        tifffile.imwrite(
+            tmp_path / "a.tif", pixels, photometric="rgb", extrasamples=extra, metadata=None, software=False
+        )
+        assert run("a.tif", "-o", "out")[1][0].endswith("not kept: its further channels")
+
     def test_fewer_bits_in_16_become_16(self, run, tmp_path):
         twelve = PIXELS.astype(np.uint16) * 16
         tags = [(281, "H", 3, (4095,) * 3, True)]
@@ -344,6 +399,36 @@ class TestKept:
         assert run("a.tif", "-o", "out")[0] == 0
         made = tifffile.imread(tmp_path / "out/a.tif")
         assert np.abs(made.astype(int) - twelve * (65535 / 4095)).max() <= 1
+
+    def test_alpha_of_fewer_bits_fills_16_too(self, run, tmp_path):
+        twelve = np.concatenate([PIXELS, ALPHA], axis=2).astype(np.uint16) * 16
+        with (tmp_path / "a.png").open("wb") as out:
+            png.Writer(56, 48, bitdepth=16, greyscale=False, alpha=True).write(out, twelve.reshape(48, -1))
+        head, *rest = png.Reader(filename=str(tmp_path / "a.png")).chunks()
+        with (tmp_path / "a.png").open("wb") as out:
+            png.write_chunks(out, [head, (b"sBIT", bytes([12] * 4)), *rest])
+        assert run("a.png", "-o", "out")[0] == 0
+        made = np.array([list(row) for row in png.Reader(filename=str(tmp_path / "out/a.png")).read()[2]])
+        assert np.abs(made.reshape(48, 56, 4) - twelve * (65535 / 4095)).max() <= 1
+
+    @pytest.mark.parametrize("compression", [None, "zlib"])
+    @pytest.mark.parametrize("byteorder", ["<", ">"])
+    def test_16_bits_that_were_multiplied_by_alpha_are_divided_whole(self, run, tmp_path, byteorder, compression):
+        alpha = DEEP[..., 3:] // 2 + 32000  # upper bytes alone would leave an error of hundreds
+        stored = np.rint(DEEP[..., :3] * (alpha / 65535)).astype(np.uint16)
+        tifffile.imwrite(
+            tmp_path / "a.tif",
+            np.concatenate([stored, alpha], axis=2),
+            photometric="rgb",
+            extrasamples=["assocalpha"],
+            byteorder=byteorder,
+            compression=compression,
+            metadata=None,
+        )
+        assert run("a.tif", "-o", "out")[0] == 0
+        made = tifffile.imread(tmp_path / "out/a.tif").astype(int)
+        assert np.array_equal(made[..., 3:], alpha)
+        assert np.abs(made[..., :3] - DEEP[..., :3]).max() <= 2  # rounded when it was multiplied
 
     @pytest.mark.parametrize("mode", ["L", "LA", "1"])
     def test_gray_stays_gray(self, run, tmp_path, mode):

@@ -42,11 +42,13 @@ def first_guess(hr: np.ndarray, lr: np.ndarray) -> tuple[np.ndarray, int]:
         matrix, mask = cv2.findHomography(
             points[here], others[there], cv2.USAC_MAGSAC, _OFF, confidence=0.9999, maxIters=20000
         )
-        agree = 0 if matrix is None else int(_distinct(points[here][mask.ravel() > 0]))
+        follow = mask.ravel() > 0
+        agree = 0 if matrix is None else min(_distinct(points[here][follow]), _distinct(others[there][follow]))
     if matrix is None or agree < LEAST_AGREE:
         raise UserError(
             f"{agree} of {min(len(points), len(others))} features agree, {LEAST_AGREE} are needed: they do not show "
-            "the same scene, or too little of it"
+            "the same scene, or too little of it, or nothing in it that does not repeat itself (as windows of a facade "
+            "do): leave the pair out, or take it with something else in view"
         )
     return resized(matrix, 1 / to_hr, 1 / to_lr), agree
 
@@ -72,7 +74,16 @@ def _features(cv2: Any, image: np.ndarray) -> tuple[np.ndarray, np.ndarray, floa
 
 
 def _matches(cv2: Any, marks: np.ndarray, others: np.ndarray) -> tuple[list[int], list[int]]:
-    """Features of the first whose nearest in the second is nearest by far: their numbers in both."""
+    """Features of the first whose nearest in the second is nearest by far: their numbers in both.
+
+    Of those that have the same nearest the best counts alone: where a picture repeats itself, as a facade does, many
+    lead to one, and a map that takes them all there would have them agree.
+    """
     found = cv2.BFMatcher().knnMatch(marks, others, k=2)
     near = [pair[0] for pair in found if len(pair) == 2 and pair[0].distance < _RATIO * pair[1].distance]
+    best: dict[int, Any] = {}
+    for match in near:
+        other = best.setdefault(match.trainIdx, match)
+        best[match.trainIdx] = min(match, other, key=lambda one: one.distance)
+    near = sorted(best.values(), key=lambda match: match.queryIdx)
     return [match.queryIdx for match in near], [match.trainIdx for match in near]

@@ -34,14 +34,14 @@ class Limits:
 def against_map(transform: Transform, limits: Limits) -> str:
     """What speaks against a map; nothing where it is plausible."""
     turn, zoom = transform.turn, transform.zoom
+    if not 1 / LARGEST_ZOOM <= zoom <= LARGEST_ZOOM:
+        return f"HR shows things {zoom:.2g} times as large as LR; allowed are {1 / LARGEST_ZOOM:g} to {LARGEST_ZOOM:g}"
     if transform.mirrored:
         return "LR is mirrored"
     if abs(turn) > limits.turn:
         quarter = abs(abs(turn) - 90) < 15 or abs(turn) > 165
         why = "; one of the two may have lost its orientation (EXIF)" if quarter else ""
         return f"LR is turned by {turn:+z.1f} degrees; allowed are {limits.turn:g}{why}"
-    if not 1 / LARGEST_ZOOM <= zoom <= LARGEST_ZOOM:
-        return f"HR shows things {zoom:.2g} times as large as LR; allowed are {1 / LARGEST_ZOOM:g} to {LARGEST_ZOOM:g}"
     if transform.stretch > MOST_STRETCH:
         return f"LR is stretched by {transform.stretch:.1%} in one direction; allowed are {MOST_STRETCH:.0%}"
     if transform.perspective > MOST_PERSPECTIVE:

@@ -108,6 +108,7 @@ def read(lr: Path, hr: Path, options: Options, remark: Remark) -> Photographs:
         reference = images.read(hr, remark)
         notes.append("their colour profiles differ: LR was converted to sRGB with 8 bits")
     for kind, picture in (("LR", low), ("HR", high)):
+        notes += [f"{kind} loses {what}" for what in picture.converted]
         if picture.alpha is not None:
             notes.append(f"transparency of {kind} dropped")
     return Photographs(lr=replace(low, alpha=None), hr=replace(high, alpha=None), reference=reference, notes=notes)

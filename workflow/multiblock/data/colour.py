@@ -41,6 +41,8 @@ def to_srgb(image: Image.Image) -> tuple[Convert, list[tuple[int, str]]]:
 
     The function takes the image, or a part of it, and gives RGB.
     """
+    if image.mode == "LAB":
+        return plain, [(logging.INFO, "L*a*b* converted to sRGB")]
     profile, mode = image.info.get("icc_profile"), plain_mode(image)
     if not profile:
         return plain, _unsaid(image, mode)
@@ -63,7 +65,8 @@ def to_srgb(image: Image.Image) -> tuple[Convert, list[tuple[int, str]]]:
 
 def plain(part: Image.Image) -> Image.Image:
     """The stored values as RGB: gray as three equal channels, alpha dropped, CMYK by Pillow's simple formula."""
-    return (part.convert("RGBA") if part.mode in ("P", "PA") else part).convert("RGB")
+    between = {"P": "RGBA", "PA": "RGBA", "La": "LA"}.get(part.mode)
+    return (part.convert(between) if between else part).convert("RGB")
 
 
 def _unsaid(image: Image.Image, mode: str) -> list[tuple[int, str]]:

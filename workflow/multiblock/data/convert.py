@@ -102,10 +102,10 @@ class _Conversion:
 
     def _make(self, sets: PartialSets, photograph: Photograph) -> _Made:
         """Everything that takes time, in one of several threads."""
+        before = _stamps(photograph)
         key = self._key(photograph)
         if key and (piece := sets.recall(key)):
             return _Made(key, piece=piece)
-        before = _stamps(photograph)
         read = reader.read(self._data, photograph)
         if read.error:
             return _Made(key, error=read.error)

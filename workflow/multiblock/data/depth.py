@@ -21,6 +21,9 @@ _COMMON = (8, 10, 12, 14)
 _LOWER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 """The byte order in which Pillow, which keeps the upper byte of each value, keeps the lower one instead."""
 
+_MULTIPLIED = "RGBa;16"
+"""How Pillow calls values that were multiplied by their alpha ("associated"), before the byte order."""
+
 
 def is_deep(image: Image.Image) -> bool:
     """Whether an image that is not decoded yet has 16 bits a channel, or 12 that Pillow gives as 16."""
@@ -54,13 +57,15 @@ def told_bits(image: Image.Image, file: Path) -> int | None:
     return told if 8 <= told < 16 else None
 
 
-def lower_bytes(image: Image.Image) -> None:
-    """Have an image of 16 bits a channel that is not decoded yet give the lower byte of each value, not the upper."""
+def take_bytes(image: Image.Image, lower: bool) -> None:
+    """Have an image of 16 bits a channel that is not decoded yet give one byte of each value, as its file has it."""
     raw = raw_mode(image)
-    # Gray with alpha has no such mode: its four bytes are those of RGBA.
-    other = "RGBA" if raw == "LA;16B" else raw[:-1] + _LOWER[raw[-1]]
+    # Gray with alpha has no mode for lower bytes: its four bytes are those of RGBA. Bytes of colours that were
+    # multiplied by their alpha cannot be divided by bytes of it.
+    taken = ("RGBA" if raw == "LA;16B" else raw[:-1] + _LOWER[raw[-1]]) if lower else raw
+    taken = taken.replace(_MULTIPLIED, "RGBA;16")
     image.tile = [  # type: ignore[attr-defined]
-        tile._replace(args=other if isinstance(tile.args, str) else (other, *tile.args[1:]))
+        tile._replace(args=taken if isinstance(tile.args, str) else (taken, *tile.args[1:]))
         for tile in image.tile  # type: ignore[attr-defined]
     ]
 
@@ -70,7 +75,11 @@ def joined(upper: np.ndarray, lower: np.ndarray, raw_mode: str) -> np.ndarray:
     if raw_mode == "LA;16B":
         quarters = lower.astype(np.uint16)
         return quarters[..., ::2] << 8 | quarters[..., 1::2]
-    return upper.astype(np.uint16) << 8 | lower
+    whole = upper.astype(np.uint16) << 8 | lower
+    if raw_mode.startswith(_MULTIPLIED):
+        alpha = np.maximum(whole[..., 3:], 1).astype(np.float64)
+        whole[..., :3] = np.rint(whole[..., :3] * (65535 / alpha)).clip(0, 65535)
+    return whole
 
 
 def may_be_fewer(upper: np.ndarray) -> bool:

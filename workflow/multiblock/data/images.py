@@ -3,7 +3,7 @@
 Every image becomes sRGB with 8 bits a channel:
 
 - colours are converted to sRGB where a colour profile says that they are others: :mod:`multiblock.data.colour`;
-- gray and black-and-white images get three equal channels; palettes and CMYK are converted to RGB;
+- gray and black-and-white images get three equal channels; palettes, CMYK and L*a*b* are converted to RGB;
 - an alpha channel is dropped, the colours stay as they are stored;
 - 16 bits are reduced to their upper eight, fewer bits in 16 to the upper eight of those:
   :mod:`multiblock.data.depth`;
@@ -193,9 +193,9 @@ def values(file: Path) -> np.ndarray:
     for lower in (False, True):
         with opened(file) as image:
             gray = image.mode.startswith("I")
-            if lower and not gray:
+            if not gray:
                 raw = depth.raw_mode(image)
-                depth.lower_bytes(image)
+                depth.take_bytes(image, lower)
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
             pixels = np.asarray(image)

@@ -7,8 +7,9 @@ ones for [0, 1].
 
 import csv
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -92,6 +93,33 @@ def index_of(array: Path) -> Path:
     return array.with_suffix(".csv")
 
 
+def was_changed(index: Path) -> bool:
+    """Whether the array beside an index was written to after it and holds other pixels than the index says.
+
+    One that only has a later time, as a copy may, is read once; the index then gets the array's time.
+    """
+    array = index.with_suffix(".npy")
+    try:
+        written = array.stat()
+        if written.st_mtime_ns <= index.stat().st_mtime_ns:
+            return False
+        images = ImageSet(array)
+    except OSError:  # that one of them is missing is seen elsewhere
+        return False
+    except UserError:
+        return True
+    if any(_digest(pixels) != entry.digest for pixels, entry in zip(images, images.entries, strict=True)):
+        return True
+    with suppress(OSError):
+        os.utime(index, ns=(written.st_atime_ns, written.st_mtime_ns))
+    return False
+
+
+def _digest(pixels: np.ndarray) -> str:
+    content = np.ascontiguousarray(pixels).reshape(-1).view(np.uint8).data
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
 @contextmanager
 def write_set(array: Path, sizes: Sequence[tuple[int, int]], dtype: str = "uint8") -> Iterator["Writer"]:
     """Write a set image by image; memory does not grow with it.
@@ -143,4 +171,4 @@ class Writer:
         content = np.ascontiguousarray(pixels).reshape(-1).view(np.uint8).data
         # Written, not mapped: a full disk is an error here, where it would end the process there.
         self._file.write(content)
-        self.rows.append((name, height, width, hashlib.blake2b(content, digest_size=16).hexdigest()))
+        self.rows.append((name, height, width, _digest(pixels)))

@@ -4,6 +4,7 @@ Training reads pixels through :mod:`multiblock.data.images`, where all become sR
 that need not be: pixels stay in the picture's own profile, which goes with them, and 16 bits stay 16.
 """
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,11 +15,14 @@ from multiblock.data import colour, depth, images
 from multiblock.data.remarks import Remark, at_once
 from multiblock.errors import UserError, listed
 
-EXIF_FOLDER, GPS_FOLDER = 0x8769, 0x8825
+EXIF_FOLDER, GPS_FOLDER = _FOLDERS = 0x8769, 0x8825
 _ORIENTATION = 0x0112
 DESCRIBING = (270, 271, 272, 305, 306, 315, 33432)
 """Tags of a TIFF file that speak of the photograph: description, make, model, software, date, artist, copyright. The
 others say how its pixels lie in the file."""
+_BECOME_SRGB = {"CMYK": "CMYK", "LAB": "L*a*b*"}
+"""Kinds of pixels that no network is for, by their names."""
+_EXTRA_SAMPLES = 338
 _XMP = ("xmp", "XML:com.adobe.xmp")
 
 
@@ -33,6 +37,7 @@ class Picture:
         exif: EXIF data without orientation, which is applied.
         dpi: dots per inch, horizontally and vertically.
         not_kept: what the file held besides.
+        converted: what its pixels were before they became what they are here.
     """
 
     pixels: np.ndarray
@@ -41,39 +46,40 @@ class Picture:
     exif: Image.Exif | None = None
     dpi: tuple[float, float] | None = None
     not_kept: list[str] = field(default_factory=list)
+    converted: list[str] = field(default_factory=list)
 
 
 def read(file: Path, remark: Remark = at_once) -> Picture:
     """Read a picture with all that goes with it.
 
     Args:
-        remark: is told what is doubtful.
+        remark: is told what was converted, and what is doubtful.
 
     Raises:
         UserError: the file cannot be read, or is of a kind that is refused.
     """
     with images.opened(file) as image:
-        deep = depth.is_deep(image)
+        deep, becomes_srgb = depth.is_deep(image), _BECOME_SRGB.get(image.mode)
         told = depth.told_bits(image, file) if deep else None
-        lost = _besides(image)
-        if deep and image.mode == "CMYK":  # its conversion to sRGB gives 8
-            lost.append("16 bits a channel (8 were read)")
+        lost, converted = _besides(image), list[str]()
+        if deep and becomes_srgb:  # the conversion gives 8
+            converted.append("16 bits a channel (8 were read)")
             deep = False
         image.load()
-        dpi, profile = image.info.get("dpi"), image.info.get("icc_profile")
+        dpi, profile = _dpi(image, lost), image.info.get("icc_profile")
         ImageOps.exif_transpose(image, in_place=True)
-        exif = _exif(image)
+        exif = _exif(image, lost)
         if not deep:
             pixels, alpha = _plain(image)
-        if not profile and image.mode != "CMYK":  # colours that the result cannot be told to have
+        if becomes_srgb or not profile:  # then the result cannot be told to have other colours
             for level, what in colour.to_srgb(image)[1]:
                 remark(level, what, file)
     if deep:
         pixels, alpha = _deep(file, told, remark)
-    if image.mode == "CMYK":
-        lost.append("CMYK (it became sRGB)")
+    if becomes_srgb:
+        converted.append(f"{becomes_srgb} (it became sRGB)")
         profile = None
-    return Picture(pixels=pixels, alpha=alpha, profile=profile, exif=exif, dpi=dpi, not_kept=lost)
+    return Picture(pixels=pixels, alpha=alpha, profile=profile, exif=exif, dpi=dpi, not_kept=lost, converted=converted)
 
 
 _CONVERTED = "image.convert('RGB') makes one of them"
@@ -99,15 +105,16 @@ def in_memory(image: Image.Image) -> Picture:
         pixels, alpha = np.asarray(image).astype(np.uint16)[..., None], None
     else:
         pixels, alpha = _plain(image)
-    return Picture(pixels=pixels, alpha=alpha, exif=_exif(image))
+    return Picture(pixels=pixels, alpha=alpha, exif=_exif(image, []))
 
 
 def _plain(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
     """Pixels and alpha of a decoded image with 8 bits a channel."""
     alpha = None
+    image = image.convert("LA") if image.mode == "La" else image  # Pillow converts gray that alpha is in to this alone
     if image.has_transparency_data:
         alpha = np.asarray(image.convert("RGBA").getchannel("A"))[..., None]
-    if image.mode == "CMYK":
+    if image.mode in _BECOME_SRGB:
         return np.asarray(colour.to_srgb(image)[0](image)), alpha
     pixels = np.asarray(colour.plain(image))
     return (pixels[..., :1] if colour.plain_mode(image) == "L" else pixels), alpha
@@ -120,8 +127,15 @@ def _deep(file: Path, told: int | None, remark: Remark) -> tuple[np.ndarray, np.
     bits = depth.white(pixels, told, file, remark)
     alpha = whole[..., -1:] if whole.shape[2] in (2, 4) else None
     if bits < 16:
-        pixels = np.rint(pixels * (65535 / (2**bits - 1))).astype(np.uint16)
+        pixels = _filled(pixels, bits)
+        alpha = alpha if alpha is None or alpha.max() >= 2**bits else _filled(alpha, bits)
     return pixels, alpha
+
+
+def _filled(values: np.ndarray, bits: int) -> np.ndarray:
+    """Values of so many bits as values of 16."""
+    made: np.ndarray = np.rint(values * (65535 / (2**bits - 1))).astype(np.uint16)
+    return made
 
 
 def _besides(image: Image.Image) -> list[str]:
@@ -133,18 +147,62 @@ def _besides(image: Image.Image) -> list[str]:
         found.append("its transparent colour")
     if getattr(image, "n_frames", 1) > 1:
         found.append("its further pictures")
+    if len(getattr(image, "tag_v2", {}).get(_EXTRA_SAMPLES, ())) > (image.mode[-1] in "Aa"):
+        found.append("its further channels")
     if set(getattr(image, "text", {})) - set(_XMP):
         found.append("text")
     return found
 
 
-def _exif(image: Image.Image) -> Image.Exif | None:
-    """What a turned image's EXIF data says of the photograph."""
+_MOST_DPI = 65535
+"""Dots per inch that every format can hold."""
+
+
+def _dpi(image: Image.Image, lost: list[str]) -> tuple[float, float] | None:
+    """Dots per inch; where they are damaged ``lost`` is told. Pillow has 1 for TIFF files that name none."""
+    found = image.info.get("dpi", (1, 1))
+    try:
+        across, down = map(float, found)
+    except (TypeError, ValueError):
+        across = down = math.nan
+    if 1 < across <= _MOST_DPI and 1 < down <= _MOST_DPI:
+        return across, down
+    if (across, down) not in ((0, 0), (1, 1)):
+        lost.append("dots per inch (they are damaged)")
+    return None
+
+
+def _exif(image: Image.Image, lost: list[str]) -> Image.Exif | None:
+    """What a turned image's EXIF data says of the photograph; ``lost`` is told of what is damaged."""
     found, kept = image.getexif(), Image.Exif()
     tags = DESCRIBING if image.format == "TIFF" else tuple(found)
     for tag in tags:
-        if tag in found and tag not in (_ORIENTATION, EXIF_FOLDER, GPS_FOLDER):
+        if tag in found and tag not in (_ORIENTATION, *_FOLDERS):
             kept[tag] = found[tag]
-    for folder in (EXIF_FOLDER, GPS_FOLDER):
+    for folder in _FOLDERS:
         kept.get_ifd(folder).update(found.get_ifd(folder))
-    return kept if len(kept) or any(kept.get_ifd(folder) for folder in (EXIF_FOLDER, GPS_FOLDER)) else None
+    if not _can_be_written(kept) and (damaged := _remove_damaged(kept)):
+        lost.append(f"EXIF tag {listed(damaged)} (damaged)")
+    return kept if len(kept) or any(kept.get_ifd(folder) for folder in _FOLDERS) else None
+
+
+def _can_be_written(exif: Image.Exif) -> bool:
+    try:
+        exif.tobytes()
+    except Exception:  # a value that is not what its tag is for leads to errors of all kinds
+        return False
+    return True
+
+
+def _remove_damaged(exif: Image.Exif) -> list[int]:
+    """Remove the tags whose values no file can hold; their numbers."""
+    damaged = []
+    for folder in (None, *_FOLDERS):
+        place = exif if folder is None else exif.get_ifd(folder)
+        for tag in [tag for tag in place if tag not in _FOLDERS]:
+            alone = Image.Exif()
+            (alone if folder is None else alone.get_ifd(folder))[tag] = place[tag]
+            if not _can_be_written(alone):
+                del place[tag]
+                damaged.append(tag)
+    return damaged

@@ -83,7 +83,9 @@ def write(picture: Picture, file: Path) -> list[str]:
                 lost += _write_deep_tiff(picture, pixels, part)
             else:
                 _write_plain(picture, _eight(pixels), kind, part)
-        except (ValueError, TypeError, KeyError, RuntimeError) as error:
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:  # encoders raise whatever odd metadata leads them to
             raise UserError(f"{file}: cannot be written as {kind.name}: {error}") from None
     return lost
 

@@ -1,5 +1,6 @@
 """A model card in Markdown, with the front matter that Hugging Face reads."""
 
+import json
 from collections.abc import Mapping
 from datetime import date
 from typing import Any
@@ -20,7 +21,7 @@ import numpy as np
 import onnxruntime
 from PIL import Image
 
-session = onnxruntime.InferenceSession("{file}")
+session = onnxruntime.InferenceSession({file})
 print(session.get_modelmeta().custom_metadata_map)
 picture = np.asarray(Image.open("photo.png").convert("RGB"))
 batch = picture.astype(np.float32).transpose(2, 0, 1)[None] / 255
@@ -114,7 +115,7 @@ def use_of_onnx(file: str, facts: Facts, least: int) -> str:
 Pictures of any height and width from {least} pixels, any number at once: N x 3 x H x W, RGB, float32 from 0 to 1.
 The result is N x 3 x {facts.scale}H x {facts.scale}W and lies in 0 to 1. chaiNNer takes the file as it is.
 {enlarged}
-{_RUN.format(file=file)}"""
+{_RUN.format(file=json.dumps(file, ensure_ascii=False))}"""
 
 
 def use_of_authors(source: str) -> str:

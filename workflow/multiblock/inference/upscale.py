@@ -143,7 +143,7 @@ def _one(upscaler: Upscaler, job: Job, step: Step, remark: Remark) -> Made:
     result, tiling = upscaler.picture(picture, step)
     if line := tiles.said({str(job.source): tiling}):
         tiles.log.warning("%s", line)
-    lost = picture.not_kept + write(result, job.target)
+    lost = picture.not_kept + picture.converted + write(result, job.target)
     height, width = result.pixels.shape[:2]
     return Made(job=job, width=width, height=height, kept=_kept(result, lost), lost=tuple(lost))
 

@@ -18,6 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from multiblock.data.imageset import was_changed
 from multiblock.files import Digests, read_json, write_text
 from multiblock.model.metadata import digest_of_result
 from multiblock.workflow.links import target
@@ -115,6 +116,8 @@ class Records:
                 file = self._real(Path(os.path.normpath(folder / name)))
                 if file.is_file() and self._digests.of(file) != digest:
                     yield f"{name} has changed"
+                elif kind == "outputs" and name.endswith(".csv") and was_changed(file):
+                    yield f"{name.removesuffix('.csv')}.npy has changed"
                 elif kind == "inside" and not file.is_file():
                     yield f"{name} is missing"
 
@@ -183,6 +186,7 @@ class Record:
             all(os.path.exists(file) for file in self._outputs)
             and {key: made.get(key) for key in self._now} == self._now
             and made.get("outputs") == _digests(self._folder, self._outputs)
+            and not any(was_changed(Path(file)) for file in self._outputs if file.endswith(".csv"))
             and made.get("inside", {}).items() <= _digests(self._folder, _inside(self._made)).items()
         )
 
@@ -234,7 +238,10 @@ def name_from(folder: Path, file: str | Path) -> str:
 
 
 def _known(files: Iterable[str]) -> Iterator[str]:
-    """The files that are known by their digest: not arrays, as the index beside each holds digests of its pixels."""
+    """The files that are known by their digest: not arrays, as the index beside each holds digests of its pixels.
+
+    They are compared where the array is newer: :func:`multiblock.data.imageset.was_changed`.
+    """
     return (file for file in files if not file.endswith(".npy"))
 
 
