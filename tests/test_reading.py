@@ -57,6 +57,11 @@ def test_files_that_say_something_else(tmp_path, content, says):
         (b"\xef\xbb\xbfseeds: [3]\n", {"seeds": [3]}),
         (b'{\n\t"seeds": [3]\n}', {"seeds": [3]}),
         (b"a: &a {x: 1, y: 2}\nb: {<<: *a, x: 3}\n", {"a": {"x": 1, "y": 2}, "b": {"x": 3, "y": 2}}),
+        # What is merged and has merged itself, also where it stands deeper than who merges it.
+        (
+            b"a: &a {x: 1}\nb: {c: {d: &d {<<: *a, x: 2}}}\ne: {<<: *d}\n",
+            {"a": {"x": 1}, "b": {"c": {"d": {"x": 2}}}, "e": {"x": 2}},
+        ),
         (b"", {}),
     ],
 )

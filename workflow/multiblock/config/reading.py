@@ -18,7 +18,9 @@ from multiblock.errors import UserError
 class _Loader(yaml.SafeLoader):
     """YAML without keys that are given twice, of which PyYAML takes the last."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        # As it is written: later on a node holds the keys too that others merge into it by <<.
+        node = super().compose_mapping_node(anchor)
         seen: dict[str, int] = {}
         for name, _ in node.value:
             if isinstance(name, yaml.ScalarNode) and name.tag != "tag:yaml.org,2002:merge":
@@ -26,7 +28,7 @@ class _Loader(yaml.SafeLoader):
                 if name.value in seen:
                     raise UserError(f"line {line}: key '{name.value}' stands in line {seen[name.value]} already")
                 seen[name.value] = line
-        return super().construct_mapping(node, deep)
+        return node
 
 
 def read(files: Iterable[Path]) -> dict[str, Any]:
