@@ -6,6 +6,7 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -266,7 +267,27 @@ def test_below_no_network_is_loud(tmp_path):
 def test_a_study_of_several_runs_is_summed_up(tmp_path):
     file = study_page(tmp_path, ("plain", "some", "more"))
     text = text_of(file)
-    assert "PSNR RGB): some (+0.100 dB), more (+0.200 dB) above it (95 % intervals, 2 seeds x 2 images)" in text
+    assert "PSNR RGB): some (+0.100 dB), more (+0.200 dB) above it (95 % intervals, 2 seeds x 2 images)." in text
+
+
+def test_a_study_s_sentence_names_the_pairs_made_equal_and_the_sizes_of_what_can_be_compared(tmp_path):
+    text = text_of(study_page(tmp_path, ("plain", "some", "more"), also=[("more", "some")]))
+    assert "2 seeds x 2 images). Made equal in compute: more (+0.100 dB) above some." in text
+    assert "more over some" in text and "more is 0.10 dB above some, 95 % interval" in text
+    of = {"metric": "psnr_rgb", "baseline": "plain", "difference": 0.1, "seeds": 3, "images": 5, "why_not": ""}
+    rows = [
+        {**of, "run": "elsewhere", "images": 0, "why_not": "other test images than plain", "ci95_low": None},
+        {**of, "run": "some", "ci95_low": 0.05, "ci95_high": 0.15},
+        {**of, "run": "fewer", "images": 4, "ci95_low": -0.05, "ci95_high": 0.15},
+    ]
+    runs = pd.DataFrame({"run": ["plain"], "psnr_rgb": [30.0]})
+    compared = SimpleNamespace(differences=pd.DataFrame(rows), runs=runs, baseline="plain")
+    assert found.of_study(compared, []) == (
+        "Against **plain** (30.000 dB PSNR RGB): some (+0.100 dB) above it; fewer (+0.100 dB) cannot be told apart "
+        "from it; of elsewhere against it nothing sure can be said (95 % intervals, 3 seeds x 5 images or 3 seeds x 4 "
+        "images).",
+        [],
+    )
 
 
 # -- The plan ----------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from multiblock.report import markdown
 from multiblock.report.comparison import Comparison
 from multiblock.report.measured import INPUT, of_phase
 from multiblock.report.measured import read as read_measured
-from multiblock.report.sentences import count
+from multiblock.report.sentences import count, size
 from multiblock.report.statistics import paired
 from multiblock.report.tables import BELOW, mean_over_seeds
 
@@ -72,32 +72,40 @@ def _ends(interval: Any) -> str:
     return f"{interval.low:+.3f} to {interval.high:+.3f}"
 
 
+_WORDS = {
+    "above": "{} above {}",
+    "below": "{} below {}",
+    "apart": "{} cannot be told apart from {}",
+    "unknown": "of {} against {} nothing sure can be said",
+}
+
+
 def of_study(found: Comparison, sentences: list[str]) -> tuple[str, list[str]]:
     """The sentence of a study, and the further ones that it sums up.
 
     Args:
-        sentences: a sentence a run, as :func:`multiblock.report.comparison_markdown.sentences_of` gives them.
+        sentences: a sentence a pair of runs, as :func:`multiblock.report.comparison_markdown.sentences_of` gives them.
     """
     table = found.differences
     rgb = table[table.metric == "psnr_rgb"]
     if len(rgb) == 1:
         return sentences[0], sentences[1:]
-    groups: dict[str, list[str]] = {"above": [], "below": [], "apart": [], "unknown": []}
+    groups: dict[str, list[str]] = {name: [] for name in _WORDS}
+    equal = []
     for row in rgb.itertuples():
-        groups[_group(row)].append(f"{row.run} ({row.difference:+.3f} dB)" if not row.why_not else str(row.run))
-    words = {
-        "above": "{} above it",
-        "below": "{} below it",
-        "apart": "{} cannot be told apart from it",
-        "unknown": "of {} nothing sure can be said",
-    }
-    parts = [words[name].format(listed(runs)) for name, runs in groups.items() if runs]
+        named = f"{row.run} ({row.difference:+.3f} dB)" if not row.why_not else str(row.run)
+        if row.baseline == found.baseline:
+            groups[_group(row)].append(named)
+        else:
+            equal.append(_WORDS[_group(row)].format(named, row.baseline))
+    parts = [_WORDS[name].format(listed(runs), "it") for name, runs in groups.items() if runs]
     base = found.runs[found.runs.run == found.baseline].psnr_rgb.iloc[0]
     start = f"Against **{found.baseline}** ({markdown.psnr(base, unit=' dB')} PSNR RGB)"
-    first = rgb.iloc[0]
-    size = f"{count(first.seeds, 'seed')} x {count(first.images, 'image')}"
-    how = size if groups["unknown"] and len(parts) == 1 else f"95 % intervals, {size}"
-    return f"{start}: {'; '.join(parts)} ({how}).", sentences
+    sizes = dict.fromkeys(size(row) for row in rgb.itertuples() if not row.why_not)
+    how = ["95 % intervals"] if rgb.ci95_low.notna().any() else []
+    how += [" or ".join(sizes)] if sizes else []
+    said = f"{start}: {'; '.join(parts)}" + (f" ({', '.join(how)})" if how else "")
+    return said + (f". Made equal in compute: {'; '.join(equal)}." if equal else "."), sentences
 
 
 def _group(row: Any) -> str:

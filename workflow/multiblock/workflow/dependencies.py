@@ -174,6 +174,7 @@ class Dependencies:
             "of": {run: self._layout.seeds_and_phases(run) for run in self._study.runs},
             "plans": {run: self.plan(run) for run in self._study.runs},
             "baseline": self._study.baseline,
+            "pairs": self._study.pairs,
             "zoom": self._study.report.zoom,
             "code": [code_digest.of("study_page"), code_digest.of_files(*_PAGE_FILES)],
         }
@@ -220,6 +221,7 @@ class Dependencies:
         return {
             "of": {run: self._layout.seeds_and_phases(run) for run in self._study.runs},
             "baseline": self._study.baseline,
+            "pairs": self._study.pairs,
             "code": code_digest.of("comparison"),
         }
 
