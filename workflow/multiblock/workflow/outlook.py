@@ -25,8 +25,9 @@ class Job:
     """A job of the workflow.
 
     Args:
-        kind: ``train``, ``generate``, or the name of its rule.
+        kind: ``train``, ``generate``, or the name of its rule; ``look`` for a training whose weights stand.
         log: its log file.
+        forced: whether a user wants it to work even if its result stands.
         run, seed, phase, block: what it is of, as far as it is.
     """
 
@@ -37,14 +38,15 @@ class Job:
     seed: int | None = None
     phase: int | None = None
     block: int | None = None
+    forced: bool = False
 
     @classmethod
-    def of(cls, rule: str, wildcards: Mapping[str, Any], log: str = "") -> "Job":
+    def of(cls, rule: str, wildcards: Mapping[str, Any], log: str = "", forced: bool = False) -> "Job":
         """The job of a rule and its wildcards."""
         verb = re.fullmatch(r"phase\d+_([12])", rule)
         numbers = {name: int(wildcards[name]) for name in ("seed", "phase", "block") if name in wildcards}
         kind = {"1": "train", "2": "generate"}[verb[1]] if verb else rule
-        return cls(kind=kind, rule=rule, log=log, run=wildcards.get("run"), **numbers)
+        return cls(kind=kind, rule=rule, log=log, run=wildcards.get("run"), forced=forced, **numbers)
 
     @property
     def key(self) -> tuple[str, int, int]:
@@ -109,7 +111,7 @@ def outlook(jobs: list[Job], layout: Layout, on: Dependencies) -> Outlook:
     tasks = {job.key: on.task(SimpleNamespace(**vars(job))) for job in jobs if job.kind == "train"}
     others: dict[str, int] = {}
     for job in jobs:
-        if job.kind not in ("train", "all"):
+        if job.kind not in ("train", "look", "all"):
             others[job.kind] = others.get(job.kind, 0) + 1
     return Outlook(tasks, others, measured(layout, on) if tasks else {})
 
