@@ -57,7 +57,7 @@ def of_differences(found: Comparison, file: Path) -> None:
         f"{row.run}{other}\n{row.why_not or sentences.size(row)}"
         for row, other in zip(rows.itertuples(), over, strict=True)
     ]
-    base = f"{found.baseline}{', or over the run that is named,' if any(over) else ''}"
+    base = f"{found.baseline}{', or over the run named there' if any(over) else ''}"
     axes.set_yticks(range(len(rows)), names, fontsize=9)
     axes.set(ylim=(len(rows) - 0.4, -0.6), xlabel=f"PSNR RGB over {base} [dB], floats, no border cut")
     handles = [Line2D([], [], lw=width, color=colour, label=words) for words, _, width, colour in INTERVALS.values()]
