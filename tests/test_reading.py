@@ -35,6 +35,7 @@ WRONG = {
         "line 5: key 'lr' stands in line 4 already",
     ),
     "a key twice in one line": (b"training: {keep: best, keep: last}\n", "line 1: key 'keep' stands in line 1 already"),
+    "a quote": (b"seeds: [1]\nstudy: 'a\ndevice: cpu\n", "line 2: cannot be read as YAML: found a quote that is not"),
     "a key twice in JSON": (b'{"training": {"keep": "best", "keep": "last"}}', "key 'keep' stands there twice"),
     "lists without an end": (b"[" * 1500, "cannot be read as YAML: maximum recursion depth exceeded"),
     "UTF-16": ("seeds: [1]\n".encode("utf-16"), "line 1: cannot be read as YAML: found bytes that are no UTF-8"),
@@ -51,6 +52,10 @@ def test_files_that_say_something_else(tmp_path, content, says):
     assert "\n" not in str(error.value)
 
 
+NUMBERS = ["0010", "-0010", "1:30", "1:30.5", "08", 7, 1000, 0, 0.5, -0.0005, 500]
+"""What looks like a number and would be another one is text: a name, or refused where a number is needed."""
+
+
 @pytest.mark.parametrize(
     ("content", "holds"),
     [
@@ -62,6 +67,7 @@ def test_files_that_say_something_else(tmp_path, content, says):
             b"a: &a {x: 1}\nb: {c: {d: &d {<<: *a, x: 2}}}\ne: {<<: *d}\n",
             {"a": {"x": 1}, "b": {"c": {"d": {"x": 2}}}, "e": {"x": 2}},
         ),
+        (b"a: [0010, -0010, 1:30, 1:30.5, 08, +7, 1_000, 0, 0.5, -.5e-3, 5.E+2]\n", {"a": NUMBERS}),
         (b"", {}),
     ],
 )
