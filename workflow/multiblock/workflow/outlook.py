@@ -116,17 +116,27 @@ def outlook(jobs: list[Job], layout: Layout, on: Dependencies) -> Outlook:
     return Outlook(tasks, others, measured(layout, on) if tasks else {})
 
 
-def measured(layout: Layout, on: Dependencies) -> dict[str, float]:
-    """Seconds a block-pixel of phases that were trained before, by what was trained; see :func:`trained_kind`."""
+def measured(layout: Layout, on: Dependencies, device: str | None = None) -> dict[str, float]:
+    """Seconds a block-pixel of phases that were trained before, by what was trained; see :func:`trained_kind`.
+
+    Args:
+        device: ``cpu`` or ``gpu``: what was trained on the other does not count.
+    """
     found = {}
     for run in layout.study.runs.values():
         for seed, phase in layout.seeds_and_phases(run.name):
             record = read_json(Path(layout.folder(run.name, seed, phase), "training.json"))
             speed = record.get("block_pixels_per_second")
-            if isinstance(speed, int | float) and speed > 0:
+            if isinstance(speed, int | float) and speed > 0 and is_of(record, device):
                 task = on.task(SimpleNamespace(run=run.name, seed=seed, phase=phase))
                 found[trained_kind(task)] = 1 / speed
     return found
+
+
+def is_of(record: Mapping[str, Any], device: str | None) -> bool:
+    """Whether a phase was trained on a ``cpu`` or ``gpu``, by its record; one that does not say it counts for both."""
+    known = {segment.get("device") for segment in record.get("segments") or ()} - {None}
+    return not device or not known or (known == {"cpu"}) == (device == "cpu")
 
 
 def trained_kind(task: Task) -> str:
