@@ -18,6 +18,7 @@ from multiblock.page import charts, description, facts, found, plan_picture, ren
 from multiblock.plan import Block, Phase, Plan
 from multiblock.report import tables
 from pages import PLAN, STAGES, results, run_page, study_page
+from test_report import psnr_csv, record
 
 
 @pytest.fixture(scope="module")
@@ -250,6 +251,23 @@ def test_several_seeds_have_an_interval(tmp_path):
     table, last = sentence(tmp_path, seeds=(1, 2))
     said = found.of_run(table, last, 2)
     assert re.search(r"95 % interval \+\d+\.\d+ to \+\d+\.\d+, 2 seeds x 2 images", said)
+
+
+def test_an_interval_is_of_the_images_that_the_gain_is_of(tmp_path):
+    """An image that equals HR after one phase counts in no mean of the table, so it counts in no interval either."""
+    csvs, records = {}, {}
+    for seed in (1, 2):
+        for phase, first in ((1, float("inf")), (2, 40.0)):
+            made = tmp_path / f"{seed}{phase}"
+            made.mkdir()
+            after = {"a": first, "b": 22.0, "c": 23.0}
+            csvs[seed, phase] = psnr_csv(made / "psnr.csv", dict.fromkeys(after, 20.0), after, phase)
+            records[seed, phase] = record(made / "training.json")
+    table = tables.psnr_by_phase(csvs, records, {}, 0)
+    said = found.of_run(table, {seed: csvs[seed, 2] for seed in (1, 2)}, 1)
+    assert "**+2.500 dB over the input**" in said and "2 seeds x 2 images" in said
+    low, high = map(float, re.search(r"95 % interval (\S+) to (\S+),", said).groups())
+    assert (low + high) / 2 == pytest.approx(2.5, abs=1e-3)
 
 
 def test_one_seed_says_that_it_has_none(tmp_path):

@@ -1,6 +1,7 @@
 """What was found, in one sentence with its numbers."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,8 @@ def of_run(table: pd.DataFrame, measured: Mapping[int, Path], blocks: int) -> st
     network = f"The chain of {blocks} blocks" if blocks > 1 else "The network"
     if not np.isfinite(psnr).all():
         return f"{network} and its input cannot be compared: there is no test image that differs from HR in both."
-    gains = _gains(measured, names[-1])
-    sure = _sure(gains)
+    left_out = json.loads(next(filter(None, table.left_out), "{}")).get("psnr_rgb", [])
+    sure = _sure(_gains(measured, names[-1], left_out))
     gain = psnr.iloc[-1] - psnr.iloc[0]
     said = f"{network} reaches {psnr.iloc[-1]:.3f} dB PSNR RGB on the test images, **{gain:+.3f} dB over the input**"
     said += f" of {psnr.iloc[0]:.3f} dB ({sure})"
@@ -43,12 +44,12 @@ def of_run(table: pd.DataFrame, measured: Mapping[int, Path], blocks: int) -> st
     return f"{said}{f'. **{BELOW} after a phase: see the table**' if below else ''}."
 
 
-def _gains(measured: Mapping[int, Path], phase: str) -> np.ndarray:
-    """Gains over the input in dB, (seeds, images), of images where both are finite."""
+def _gains(measured: Mapping[int, Path], phase: str, left_out: Sequence[str]) -> np.ndarray:
+    """Gains over the input in dB, (seeds, images), of the images that the means of the table count."""
     rows = []
     for _, file in sorted(measured.items()):
         images = read_measured(file)
-        after, before = (of_phase(images, name).psnr_rgb_composed for name in (phase, INPUT))
+        after, before = (of_phase(images, name).psnr_rgb_composed.drop(left_out) for name in (phase, INPUT))
         rows.append((after - before.reindex(after.index)).to_numpy(float))
     gains = np.array(rows)
     return gains[:, np.isfinite(gains).all(axis=0)]
