@@ -119,8 +119,9 @@ def run_page(folder: Path, **changes) -> Path:
     return out
 
 
-def study_page(folder: Path, names: tuple[str, ...] = ("plain", "other"), seeds=(1, 2)) -> Path:
-    """The page of a study of made-up runs, of which each further one is 0.1 dB better."""
+def study_page(folder: Path, names: tuple[str, ...] = ("plain", "other"), seeds=(1, 2), also=()) -> Path:
+    """The page of a study of made-up runs, of which each further one is 0.1 dB better; ``also`` are pairs to compare
+    beside those with the first."""
     runs = {}
     for number, name in enumerate(names):
         made = results(folder, name, seeds=seeds)
@@ -137,7 +138,8 @@ def study_page(folder: Path, names: tuple[str, ...] = ("plain", "other"), seeds=
     out = folder / "demo_report.html"
     files = [folder / "demo_comparison.csv", folder / "demo_gone.csv"]
     small = folder / "demo_report_small.html"
-    study.page(study="demo", runs=runs, baseline=names[0], side=32, out=out, small=small, files=files)
+    pairs = [*((name, names[0]) for name in names[1:]), *also]
+    study.page(study="demo", runs=runs, baseline=names[0], pairs=pairs, side=32, out=out, small=small, files=files)
     return out
 
 

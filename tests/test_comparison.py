@@ -52,11 +52,12 @@ def run(folder, psnr, spans=((1, 2),), iterations=(10,), looks=None, *, plain=19
     return SimpleNamespace(table=table, last={seed: csvs[seed, len(spans)] for seed in psnr}, phases=phases)
 
 
-def compared(baseline, **runs):
-    """The comparison of runs of hand, and their looks."""
+def compared(baseline, also=(), **runs):
+    """The comparison of runs of hand, and their looks; ``also`` are pairs beside those with the baseline."""
     each = {name: one.table for name, one in runs.items()}
     seen = curves.looks({name: one.phases for name, one in runs.items()}, each)
-    return comparison(each, {name: one.last for name, one in runs.items()}, seen, baseline), seen
+    pairs = [*((name, baseline) for name in runs if name != baseline), *also]
+    return comparison(each, {name: one.last for name, one in runs.items()}, seen, baseline, pairs), seen
 
 
 def shifted(by, seeds=(1, 2, 3), images=BASE):
@@ -72,8 +73,8 @@ def plain(folder, seeds=(1, 2, 3), **how):
 def said(found):
     """The sentences on PSNR RGB."""
     rows = found.differences[found.differences.metric == "psnr_rgb"]
-    base = found.spent[found.baseline]
-    return [sentences.of_difference(row, found.spent[row.run], base) for row in rows.itertuples()]
+    spent = found.spent
+    return [sentences.of_difference(row, spent[row.run], spent[row.baseline]) for row in rows.itertuples()]
 
 
 # -- Statistics --------------------------------------------------------------------------------------------------------
@@ -176,6 +177,27 @@ def test_sentences_of_what_is_above_below_and_neither(tmp_path):
     ]
     text = as_markdown(found)
     assert all(f"- {sentence}" in text for sentence in said(found))
+
+
+def test_a_run_is_held_against_the_one_that_it_is_equal_to(tmp_path):
+    found, _ = compared(
+        "plain",
+        also=[("go_long", "long")],
+        plain=plain(tmp_path, iterations=(50,)),
+        long=run(tmp_path / "long", shifted(lambda k, i: 0.1 * k + 0.5), iterations=(100,)),
+        go_long=run(tmp_path / "go_long", shifted(lambda k, i: 0.1 * k + 0.5 - TABLE[k, i] - 0.1), iterations=(100,)),
+    )
+    sentence = "go_long is 0.21 dB below long, 95 % interval -0.32 to -0.10, 3 seeds x 5 images, at equal block-pixels."
+    assert said(found)[2:] == [sentence]
+    text = as_markdown(found)
+    assert f"- {sentence}" in text and said(found)[1].endswith("but it spent 2.00 x the block-pixels of plain.")
+    row = next(row for row in cells(text) if row[0] == "go_long over long")
+    own = found.differences[found.differences.baseline == "long"].reset_index(drop=True)
+    assert row[1] == f"{own.difference[0]:+.3f}" and row[3] == f"{own.ci95_low[0]:+.3f} to {own.ci95_high[0]:+.3f}"
+    assert own.metric.tolist() == list(differences.COMPARED)
+    assert own.difference[0] == pytest.approx(-TABLE.mean() - 0.1, abs=1e-5)
+    assert [row[0] for row in cells(text)].count("go_long") == 4  # means, over plain, what it took, reach
+    comparison_figures.of_differences(found, tmp_path / "differences.png")
 
 
 def test_an_end_of_an_interval_is_not_rounded_to_nothing(tmp_path):

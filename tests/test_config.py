@@ -300,6 +300,8 @@ def test_shrink():
         ("evaluation.border", -1, "evaluation.border: found -1; allowed are scale, or a whole number from 0 to 8"),
         ("evaluation.border", "scal", "evaluation.border: found 'scal'; did you mean 'scale'?; allowed are scale, or"),
         ("evaluation.border", 1.5, "evaluation.border: found 1.5; allowed are scale, or a whole number from 0 to 8"),
+        ("study", 12, "study: found 12; allowed is text, in quotes where it looks like a number"),
+        ("seeds", ["010"], "seeds, seed 1: found '010'; allowed is a whole number"),
         ("results", "default", "results: found 'default': Snakemake would take a folder called default"),
         ("runs", {"data": {"chain": ["small"], "plan": [{"span": 1, "stages": "single"}]}}, "runs"),
     ],

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from multiblock.page import charts, description, facts, found, plan_picture, ren
 from multiblock.plan import Block, Phase, Plan
 from multiblock.report import tables
 from pages import PLAN, STAGES, results, run_page, study_page
+from test_report import psnr_csv, record
 
 
 @pytest.fixture(scope="module")
@@ -251,6 +253,23 @@ def test_several_seeds_have_an_interval(tmp_path):
     assert re.search(r"95 % interval \+\d+\.\d+ to \+\d+\.\d+, 2 seeds x 2 images", said)
 
 
+def test_an_interval_is_of_the_images_that_the_gain_is_of(tmp_path):
+    """An image that equals HR after one phase counts in no mean of the table, so it counts in no interval either."""
+    csvs, records = {}, {}
+    for seed in (1, 2):
+        for phase, first in ((1, float("inf")), (2, 40.0)):
+            made = tmp_path / f"{seed}{phase}"
+            made.mkdir()
+            after = {"a": first, "b": 22.0, "c": 23.0}
+            csvs[seed, phase] = psnr_csv(made / "psnr.csv", dict.fromkeys(after, 20.0), after, phase)
+            records[seed, phase] = record(made / "training.json")
+    table = tables.psnr_by_phase(csvs, records, {}, 0)
+    said = found.of_run(table, {seed: csvs[seed, 2] for seed in (1, 2)}, 1)
+    assert "**+2.500 dB over the input**" in said and "2 seeds x 2 images" in said
+    low, high = map(float, re.search(r"95 % interval (\S+) to (\S+),", said).groups())
+    assert (low + high) / 2 == pytest.approx(2.5, abs=1e-3)
+
+
 def test_one_seed_says_that_it_has_none(tmp_path):
     table, last = sentence(tmp_path, count=1)
     assert "1 seed x 1 image: with one seed differences under about 0.1 dB" in found.of_run(table, last, 2)
@@ -266,7 +285,27 @@ def test_below_no_network_is_loud(tmp_path):
 def test_a_study_of_several_runs_is_summed_up(tmp_path):
     file = study_page(tmp_path, ("plain", "some", "more"))
     text = text_of(file)
-    assert "PSNR RGB): some (+0.100 dB), more (+0.200 dB) above it (95 % intervals, 2 seeds x 2 images)" in text
+    assert "PSNR RGB): some (+0.100 dB), more (+0.200 dB) above it (95 % intervals, 2 seeds x 2 images)." in text
+
+
+def test_a_study_s_sentence_names_the_pairs_made_equal_and_the_sizes_of_what_can_be_compared(tmp_path):
+    text = text_of(study_page(tmp_path, ("plain", "some", "more"), also=[("more", "some")]))
+    assert "2 seeds x 2 images). Made equal in compute: more (+0.100 dB) above some." in text
+    assert "more over some" in text and "more is 0.10 dB above some, 95 % interval" in text
+    of = {"metric": "psnr_rgb", "baseline": "plain", "difference": 0.1, "seeds": 3, "images": 5, "why_not": ""}
+    rows = [
+        {**of, "run": "elsewhere", "images": 0, "why_not": "other test images than plain", "ci95_low": None},
+        {**of, "run": "some", "ci95_low": 0.05, "ci95_high": 0.15},
+        {**of, "run": "fewer", "images": 4, "ci95_low": -0.05, "ci95_high": 0.15},
+    ]
+    runs = pd.DataFrame({"run": ["plain"], "psnr_rgb": [30.0]})
+    compared = SimpleNamespace(differences=pd.DataFrame(rows), runs=runs, baseline="plain")
+    assert found.of_study(compared, []) == (
+        "Against **plain** (30.000 dB PSNR RGB): some (+0.100 dB) above it; fewer (+0.100 dB) cannot be told apart "
+        "from it; of elsewhere against it nothing sure can be said (95 % intervals, 3 seeds x 5 images or 3 seeds x 4 "
+        "images).",
+        [],
+    )
 
 
 # -- The plan ----------------------------------------------------------------------------------------------------------

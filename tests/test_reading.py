@@ -12,7 +12,7 @@ from multiblock.cli import main
 from multiblock.config.bounds import argument, choices
 from multiblock.config.reading import overrides
 from multiblock.errors import UserError, nearest
-from multiblock.workflow.given import check, configuration
+from multiblock.workflow.given import check, configuration, hand_on, handed_on
 from test_workflow import command, jobs, snakemake, write_config
 
 WRONG = {
@@ -35,6 +35,7 @@ WRONG = {
         "line 5: key 'lr' stands in line 4 already",
     ),
     "a key twice in one line": (b"training: {keep: best, keep: last}\n", "line 1: key 'keep' stands in line 1 already"),
+    "a quote": (b"seeds: [1]\nstudy: 'a\ndevice: cpu\n", "line 2: cannot be read as YAML: found a quote that is not"),
     "a key twice in JSON": (b'{"training": {"keep": "best", "keep": "last"}}', "key 'keep' stands there twice"),
     "lists without an end": (b"[" * 1500, "cannot be read as YAML: maximum recursion depth exceeded"),
     "UTF-16": ("seeds: [1]\n".encode("utf-16"), "line 1: cannot be read as YAML: found bytes that are no UTF-8"),
@@ -51,12 +52,22 @@ def test_files_that_say_something_else(tmp_path, content, says):
     assert "\n" not in str(error.value)
 
 
+NUMBERS = ["0010", "-0010", "1:30", "1:30.5", "08", 7, 1000, 0, 0.5, -0.0005, 500]
+"""What looks like a number and would be another one is text: a name, or refused where a number is needed."""
+
+
 @pytest.mark.parametrize(
     ("content", "holds"),
     [
         (b"\xef\xbb\xbfseeds: [3]\n", {"seeds": [3]}),
         (b'{\n\t"seeds": [3]\n}', {"seeds": [3]}),
         (b"a: &a {x: 1, y: 2}\nb: {<<: *a, x: 3}\n", {"a": {"x": 1, "y": 2}, "b": {"x": 3, "y": 2}}),
+        # What is merged and has merged itself, also where it stands deeper than who merges it.
+        (
+            b"a: &a {x: 1}\nb: {c: {d: &d {<<: *a, x: 2}}}\ne: {<<: *d}\n",
+            {"a": {"x": 1}, "b": {"c": {"d": {"x": 2}}}, "e": {"x": 2}},
+        ),
+        (b"a: [0010, -0010, 1:30, 1:30.5, 08, +7, 1_000, 0, 0.5, -.5e-3, 5.E+2]\n", {"a": NUMBERS}),
         (b"", {}),
     ],
 )
@@ -181,6 +192,19 @@ def test_settings_of_the_command_line_reach_every_job(pairs):
     done = snakemake(pairs, "--dry-run", "--config", "device=cpu", "phase1")
     assert "multiblock: error: --config: found 'phase1'; allowed are settings such as seeds=[2]; what" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_jobs_elsewhere_are_handed_what_was_read_at_the_start(tmp_path, monkeypatch):
+    monkeypatch.setenv("MULTIBLOCK_STARTED_WITH", "")
+    assert handed_on() == {}
+    full = config.checked({"runs": {"b": RUN, "a": RUN}})
+    hand_on(full, tmp_path / "data" / "started_with.json")
+    assert handed_on() == full and list(handed_on()["runs"]) == ["b", "a"]
+    (tmp_path / "data" / "started_with.json").unlink()
+    assert handed_on() == {}  # then the files count
+
+
+RUN = {"chain": ["small"], "plan": [{"span": 1, "stages": "single"}]}
 
 
 # -- Bounds for the command line -------------------------------------------------------------------------------

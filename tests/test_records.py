@@ -71,3 +71,29 @@ def test_a_result_that_does_not_stand_is_told_by_other_bytes_each_time(tmp_path)
         assert read_json(depends) == {"of": [1]}
         seen.add(depends.read_bytes())
     assert len(seen) == 3
+
+
+def test_a_plan_leaves_what_a_workflow_notes_as_it_is(tmp_path):
+    """A dry run of another config, while a workflow is at work."""
+
+    def records(plans: bool) -> Records:
+        return Records(Digests(tmp_path / "digests.json"), write=True, say=print, plans=plans)
+
+    def depends(of: Records, folder: Path, lr: float) -> Path:
+        return Path(of.depends(folder, "train", lambda: {"lr": lr}))
+
+    folder, new = tmp_path / "phase1", tmp_path / "phase2"
+    at_work, weights = records(plans=False), folder / "weights"
+    own = depends(at_work, folder, 0.1)
+    planning = records(plans=True)
+    other = depends(planning, folder, 0.2)
+    assert read_json(other) == {"lr": 0.2} and other.stat().st_mtime > 1
+    weights.write_text("made with 0.1")
+    Record(own, [], [str(weights)]).note({})
+    assert read_json(folder / ".made" / "train.json")["depends"] == {"lr": 0.1}
+
+    # What stands is told by the same file as before, and nothing is made to look at it.
+    assert depends(records(plans=False), folder, 0.1) == own
+    assert depends(records(plans=True), folder, 0.1) == own and own.stat().st_mtime == 1
+    depends(planning, new, 0.1)
+    assert not new.exists()

@@ -63,7 +63,8 @@ def tabled(measured, generated=None, pixels=0):
 def compare(of, files, baseline):
     """The comparison of runs: the table of each, and the last evaluation CSVs, one a seed."""
     by_seed = {run: dict(zip(of[run].seed.unique(), files[run], strict=True)) for run in of}
-    return comparison.comparison(of, by_seed, curves.looks({}, {}), baseline)
+    pairs = [(run, baseline) for run in of if run != baseline]
+    return comparison.comparison(of, by_seed, curves.looks({}, {}), baseline, pairs)
 
 
 def one_image_set(tmp_path, before, after, **fields):

@@ -279,6 +279,13 @@ CONFIGURATION = {
         config(runs__phased__plan__added={"span": "1-2", "stages": "few"}),
         {"phase4_1": 1, "evaluate": 1, **REPORT},
     ),
+    # What is left was made before the tables, in which it comes to stand alone.
+    "a phase taken away at the end": (
+        config(
+            runs__phased__plan=[{"span": 1, "stages": "few"}, {"span": 2, "start": "inherit_zeroed", "stages": "few"}]
+        ),
+        REPORT,
+    ),
     "training.keep": (config(training__keep="best"), TRAINED),
     "training.validate_every": (config(training__validate_every=2), NOTHING),
     "training.history_every": (config(training__history_every=2), NOTHING),

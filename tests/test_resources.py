@@ -62,6 +62,18 @@ def test_a_phase_that_was_trained_before_says_how_fast_it_is(study):
     assert resources(study).train_minutes(JOINT, 1) > 1800, "two blocks together were not measured"
 
 
+def test_what_was_trained_on_a_gpu_says_nothing_of_a_cpu_nor_the_other_way_round(study):
+    fresh = {gpus: resources(study, gpus=gpus) for gpus in (0, 1)}
+    asked = {gpus: (of.train_minutes(PHASE, 1), of.train_mb(PHASE, 1)) for gpus, of in fresh.items()}
+    record = {"block_pixels_per_second": 20_000_000, "peak_memory_mib": {"host": 10_000}}
+    for device, on in (("cuda", 1), ("cpu", 0)):
+        trained(study, **record, segments=[{"device": device}])
+        for gpus in (0, 1):
+            needs = resources(study, gpus=gpus)
+            now = needs.train_minutes(PHASE, 1), needs.train_mb(PHASE, 1)
+            assert (now == asked[gpus]) == (gpus != on), (device, gpus)
+
+
 def test_short_jobs_ask_for_half_an_hour(study):
     study["recipes"]["long"][0]["iterations"] = 1
     needs = resources(study)

@@ -161,6 +161,20 @@ def test_the_order_and_the_form_of_the_key_do_not_matter():
     assert study(shrink={"seeds": 1}).runs["one_go"].plan.block_pixels > 300 * 4 * 16**2 * 3
 
 
+def test_a_run_is_compared_with_the_one_that_it_is_equal_to():
+    more = {
+        "long": RUNS["phased"],
+        "go_long": {**RUNS["one_go"], "equal_to": "long"},
+        "both": {**RUNS["one_go"], "equal_to": {"run": "phased", "in": "flops"}},
+    }
+    with_phased = [(name, "phased") for name in ("one_go", "long", "go_long", "both")]
+    assert study(**more).pairs == [*with_phased, ("go_long", "long")]
+    # A pair with the baseline is one whichever of them is sized by the other.
+    turned = config.load(copy.deepcopy({**STUDY, "runs": {**RUNS, **more}, "report": {"baseline": "one_go"}}))
+    with_one_go = [(name, "one_go") for name in ("phased", "long", "go_long", "both")]
+    assert turned.pairs == [*with_one_go, ("go_long", "long"), ("both", "phased")]
+
+
 def test_runs_of_other_blocks_are_equal_in_flops():
     other = {"chain": ["toy"], "plan": [{"span": 1, "stages": "b"}], "equal_to": {"run": "phased", "in": "flops"}}
     made = study(other=other)

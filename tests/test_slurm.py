@@ -220,6 +220,19 @@ def test_a_time_limit_in_the_middle_submits_the_job_again_which_goes_on(study, l
     assert_went_on(study, local)
 
 
+def test_jobs_that_begin_later_go_by_the_config_that_the_workflow_was_started_with(study, local, slurm):
+    words = on_slurm(study, "--", *TARGETS)
+    with subprocess.Popen(words, cwd=study, stderr=subprocess.PIPE, text=True, env={**os.environ, "CI": "1"}) as begun:
+        until(lambda: checkpoints(study) or begun.poll() is not None, "the training has a checkpoint")
+        edited = (study / "config.yaml").read_text().replace("iterations: 4", "iterations: 6")
+        (study / "config.yaml").write_text(edited)
+        said = begun.communicate(timeout=LIMIT)[1]
+    assert begun.returncode == 0, said
+    assert made(study) == made(local)
+    # What is edited holds from the next start on.
+    assert "to train again: stage 1 iterations: 4, now 6" in run(on_slurm(study, "-n", "--", *TARGETS), study).stderr
+
+
 def test_a_cancelled_job_is_gone_on_with_by_the_same_command(study, local, slurm):
     workflow = Disturbed(study, slurm, "--retries", "0")
     assert slurm.run("scancel", workflow.job).returncode == 0

@@ -28,6 +28,9 @@ from test_training import run, task
         (["--list-rules"], Call(looks=True)),
         (["--lint"], Call(looks=True)),
         (["--summary"], Call(looks=True)),
+        (["--list-untracked"], Call(looks=True)),
+        (["--list-conda-envs"], Call(looks=True)),
+        (["--unlock"], Call(looks=True)),
         (["--forcerun", "phase2_1"], Call(forced=("phase2_1",))),
         (["-R", "phase2_1", "phase3_1"], Call(forced=("phase2_1", "phase3_1"))),
         (["-F"], Call(forced=("*",))),
@@ -70,6 +73,27 @@ def test_a_job_on_a_node_has_the_threads_that_were_asked_for(monkeypatch):
     monkeypatch.setenv("MULTIBLOCK_WORKFLOW", "1 pid:[1]")
     jobs.hand_on()
     assert os.environ["MULTIBLOCK_WORKFLOW"].split()[0] == str(os.getpid())
+
+
+@pytest.mark.parametrize(
+    ("forced", "works"),
+    [
+        ((), False),
+        (("*",), True),
+        (("phase1_1",), True),
+        (("phase2_1", "all"), False),
+        (("my results/a/seed1/phase1/weights.safetensors",), True),
+        (("./my results/a//seed1/phase1/history.csv",), True),
+        (("my results/a/seed1/phase2/weights.safetensors",), False),
+    ],
+)
+def test_a_job_is_forced_by_its_rule_or_by_a_file_that_it_makes(monkeypatch, forced, works):
+    for name in ("WORKFLOW", "GIVEN", "FORCED", "PARALLEL"):
+        monkeypatch.setenv(f"MULTIBLOCK_{name}", "")
+    outputs = [f"my results/a/seed1/phase1/{name}" for name in ("weights.safetensors", "history.csv")]
+    assert not jobs.is_forced("phase1_1", outputs)
+    jobs.start_jobs(jobs.Given(1, 1), forced)
+    assert jobs.is_forced("phase1_1", outputs) == works
 
 
 def test_a_path_with_a_space_ends_in_one_line(monkeypatch):

@@ -83,6 +83,17 @@ def test_the_notes_of_a_comparison_are_found_where_they_are_written():
     assert outcome.NOTES == markdown.NOTES
 
 
+def test_a_sentence_a_pair_is_said(tmp_path):
+    plan = [{"span": 1, "stages": [{"iterations": 2, "batch": 2, "patch": 16}]}]
+    plain = {"chain": ["small"], "plan": plan}
+    runs = {"a": plain, "b": plain, "c": {**plain, "equal_to": "b"}}
+    study = config.load({"runs": runs, "results": str(tmp_path)})
+    lines = ["b is above a.", "c is above a.", "c is below b.", "a itself first comes to its last PSNR."]
+    text = "\n".join(["| run |", markdown.NOTES, *(f"- {line}" for line in lines)])
+    (tmp_path / "default_comparison.md").write_text(text)
+    assert outcome.sentences(study) == lines[:3]
+
+
 def task(phase: int, iterations: int, first: int = 1, last: int = 1, channels: int = 4) -> Task:
     """Of 2 x 16 x 16 pixels an iteration and block."""
     stage = Stage(iterations=iterations, batch=2, patch=16, lr=1e-3, optimiser="adam", loss={"l1": 1}, clamp="all")

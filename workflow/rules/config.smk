@@ -11,12 +11,13 @@ for name in [name for name in sys.modules if name.partition(".")[0] == "multiblo
 
 from multiblock.config import load
 from multiblock.errors import UserError, one_line
-from multiblock.workflow.given import configuration
+from multiblock.workflow.given import configuration, handed_on
 
 # Given with --configfile, a study stands alone: what it leaves out is the schema's default, not config.yaml's. The
 # files are read here once more than Snakemake does: it says no line, and takes the last of a key that is given twice.
 try:
-    given = configuration(workflow.overwrite_configfiles, workflow.config_settings.config, sys.argv)
+    given = workflow.remote_exec and handed_on()
+    given = given or configuration(workflow.overwrite_configfiles, workflow.config_settings.config, sys.argv)
 except (UserError, OSError) as error:
     sys.exit(f"multiblock: error: {one_line(error)}")
 

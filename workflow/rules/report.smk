@@ -248,6 +248,7 @@ rule compare:
         measured={run: layout.of_last_phase(run, "psnr.csv") for run in study.runs},
         phases={run: layout.phases_by_seed(run) for run in study.runs},
         baseline=study.baseline,
+        pairs=study.pairs,
     script:
         "../scripts/compare.py"
 
@@ -282,6 +283,7 @@ rule study_page:
         sets=layout.test_sets,
         plans={run: on.plan(run) for run in study.runs},
         baseline=study.baseline,
+        pairs=study.pairs,
         zoom=study.report.zoom,
     script:
         "../scripts/study_page.py"

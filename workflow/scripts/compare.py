@@ -21,7 +21,7 @@ with job(snakemake) as needed:
             for run, seeds in params.phases.items()
         }
         seen = looks(phases, tables)
-        compared = comparison(tables, measured, seen, params.baseline)
+        compared = comparison(tables, measured, seen, params.baseline, params.pairs)
         write(compared.runs, ["run"], out["csv"], out["times"])
         write(seen, ["run", "seed", "phase", "iteration"], out["looks"], out["looks_times"])
         write_text(out["differences"], compared.differences.to_csv(index=False))

@@ -21,6 +21,7 @@ with job(snakemake) as needed:
                 for run, seeds in params.phases.items()
             },
             baseline=params.baseline,
+            pairs=params.pairs,
             side=params.zoom,
             out=Path(snakemake.output.page),
             small=Path(snakemake.output.small),

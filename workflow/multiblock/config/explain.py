@@ -92,7 +92,9 @@ def explain(error: jsonschema.ValidationError) -> str:
             hints = (f"; found '{name}'{hint}" for name in found if (hint := nearest(name, [missing])))
             return f"{place}: key '{missing}' is missing{next(hints, '')}"
         case "type":
-            return f"{place}: found {shown(found)}; allowed is {allowed({'type': rule})}"
+            quotes = ", in quotes where it looks like a number or like true or false"
+            hint = quotes if rule == "string" and isinstance(found, int | float) else ""
+            return f"{place}: found {shown(found)}; allowed is {allowed({'type': rule})}{hint}"
         case "enum":
             return f"{place}: found {shown(found)}{nearest(str(found), map(str, rule))}; allowed are {listed(rule)}"
         case "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum":

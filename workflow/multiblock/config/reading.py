@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
@@ -16,9 +17,12 @@ from multiblock.errors import UserError
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without keys that are given twice, of which PyYAML takes the last."""
+    """YAML without keys that are given twice, of which PyYAML takes the last, and without numbers that are not what
+    they look like: 0010 and 1:30, which are 8 and 90 to it, are text."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        # As it is written: later on a node holds the keys too that others merge into it by <<.
+        node = super().compose_mapping_node(anchor)
         seen: dict[str, int] = {}
         for name, _ in node.value:
             if isinstance(name, yaml.ScalarNode) and name.tag != "tag:yaml.org,2002:merge":
@@ -26,7 +30,20 @@ class _Loader(yaml.SafeLoader):
                 if name.value in seen:
                     raise UserError(f"line {line}: key '{name.value}' stands in line {seen[name.value]} already")
                 seen[name.value] = line
-        return super().construct_mapping(node, deep)
+        return node
+
+
+_INT, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in known if tag not in (_INT, _FLOAT)]
+    for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(_INT, re.compile(r"[-+]?(?:0|[1-9][\d_]*)$", re.ASCII), list("-+0123456789"))
+_Loader.add_implicit_resolver(
+    _FLOAT,
+    re.compile(r"[-+]?(?:(?:\d[\d_]*\.[\d_]*|\.\d[\d_]*)(?:[eE][-+]?\d+)?|\.(?:inf|Inf|INF|nan|NaN|NAN))$", re.ASCII),
+    list("-+0123456789."),
+)
 
 
 def read(files: Iterable[Path]) -> dict[str, Any]:
@@ -88,6 +105,8 @@ def _problem(error: yaml.MarkedYAMLError) -> tuple[int, str]:
     problem, mark = " ".join(str(error.problem).split()), error.problem_mark or error.context_mark
     if "could not find expected ':'" in problem and error.context_mark:  # noticed further down
         return error.context_mark.line + 1, "found no colon after a key; allowed are lines such as `seeds: [1]`"
+    if "unexpected end of stream" in problem and error.context_mark:
+        return error.context_mark.line + 1, "found a quote that is not closed"
     if "\\t" in problem:
         problem = "found a tab; allowed are blanks, as many for all keys of one mapping"
     elif "mapping values are not allowed" in problem:
@@ -134,7 +153,7 @@ def overrides(given: Mapping[str, Any]) -> dict[str, Any]:
             return [typed(item, (*place, number)) for number, item in enumerate(value)]
         if isinstance(value, str):
             try:
-                read = yaml.safe_load(value) if value.strip() else value
+                read = yaml.load(value, _Loader) if value.strip() else value
             except Exception:  # text that is no YAML is text
                 return value
             # What quotes there were around a name are gone by now.

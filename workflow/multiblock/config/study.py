@@ -158,6 +158,14 @@ class Study:
         return self.report.baseline or next(iter(self.runs))
 
     @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """The pairs of runs that are compared: each run with the baseline, then each with the one that it is equal to,
+        where the two are no pair yet."""
+        pairs = [(name, self.baseline) for name in self.runs if name != self.baseline]
+        equal = [(run.name, run.equal_to.run) for run in self.runs.values() if run.equal_to]
+        return pairs + [pair for pair in equal if pair not in pairs and pair[::-1] not in pairs]
+
+    @property
     def loss_figures(self) -> Mapping[str, list[str]]:
         """The figures of training losses: name to runs."""
         return self.report.losses or {"all": list(self.runs)}

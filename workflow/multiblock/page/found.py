@@ -1,6 +1,7 @@
 """What was found, in one sentence with its numbers."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from multiblock.report import markdown
 from multiblock.report.comparison import Comparison
 from multiblock.report.measured import INPUT, of_phase
 from multiblock.report.measured import read as read_measured
-from multiblock.report.sentences import count
+from multiblock.report.sentences import count, size
 from multiblock.report.statistics import paired
 from multiblock.report.tables import BELOW, mean_over_seeds
 
@@ -30,8 +31,8 @@ def of_run(table: pd.DataFrame, measured: Mapping[int, Path], blocks: int) -> st
     network = f"The chain of {blocks} blocks" if blocks > 1 else "The network"
     if not np.isfinite(psnr).all():
         return f"{network} and its input cannot be compared: there is no test image that differs from HR in both."
-    gains = _gains(measured, names[-1])
-    sure = _sure(gains)
+    left_out = json.loads(next(filter(None, table.left_out), "{}")).get("psnr_rgb", [])
+    sure = _sure(_gains(measured, names[-1], left_out))
     gain = psnr.iloc[-1] - psnr.iloc[0]
     said = f"{network} reaches {psnr.iloc[-1]:.3f} dB PSNR RGB on the test images, **{gain:+.3f} dB over the input**"
     said += f" of {psnr.iloc[0]:.3f} dB ({sure})"
@@ -43,12 +44,12 @@ def of_run(table: pd.DataFrame, measured: Mapping[int, Path], blocks: int) -> st
     return f"{said}{f'. **{BELOW} after a phase: see the table**' if below else ''}."
 
 
-def _gains(measured: Mapping[int, Path], phase: str) -> np.ndarray:
-    """Gains over the input in dB, (seeds, images), of images where both are finite."""
+def _gains(measured: Mapping[int, Path], phase: str, left_out: Sequence[str]) -> np.ndarray:
+    """Gains over the input in dB, (seeds, images), of the images that the means of the table count."""
     rows = []
     for _, file in sorted(measured.items()):
         images = read_measured(file)
-        after, before = (of_phase(images, name).psnr_rgb_composed for name in (phase, INPUT))
+        after, before = (of_phase(images, name).psnr_rgb_composed.drop(left_out) for name in (phase, INPUT))
         rows.append((after - before.reindex(after.index)).to_numpy(float))
     gains = np.array(rows)
     return gains[:, np.isfinite(gains).all(axis=0)]
@@ -72,32 +73,40 @@ def _ends(interval: Any) -> str:
     return f"{interval.low:+.3f} to {interval.high:+.3f}"
 
 
+_WORDS = {
+    "above": "{} above {}",
+    "below": "{} below {}",
+    "apart": "{} cannot be told apart from {}",
+    "unknown": "of {} against {} nothing sure can be said",
+}
+
+
 def of_study(found: Comparison, sentences: list[str]) -> tuple[str, list[str]]:
     """The sentence of a study, and the further ones that it sums up.
 
     Args:
-        sentences: a sentence a run, as :func:`multiblock.report.comparison_markdown.sentences_of` gives them.
+        sentences: a sentence a pair of runs, as :func:`multiblock.report.comparison_markdown.sentences_of` gives them.
     """
     table = found.differences
     rgb = table[table.metric == "psnr_rgb"]
     if len(rgb) == 1:
         return sentences[0], sentences[1:]
-    groups: dict[str, list[str]] = {"above": [], "below": [], "apart": [], "unknown": []}
+    groups: dict[str, list[str]] = {name: [] for name in _WORDS}
+    equal = []
     for row in rgb.itertuples():
-        groups[_group(row)].append(f"{row.run} ({row.difference:+.3f} dB)" if not row.why_not else str(row.run))
-    words = {
-        "above": "{} above it",
-        "below": "{} below it",
-        "apart": "{} cannot be told apart from it",
-        "unknown": "of {} nothing sure can be said",
-    }
-    parts = [words[name].format(listed(runs)) for name, runs in groups.items() if runs]
+        named = f"{row.run} ({row.difference:+.3f} dB)" if not row.why_not else str(row.run)
+        if row.baseline == found.baseline:
+            groups[_group(row)].append(named)
+        else:
+            equal.append(_WORDS[_group(row)].format(named, row.baseline))
+    parts = [_WORDS[name].format(listed(runs), "it") for name, runs in groups.items() if runs]
     base = found.runs[found.runs.run == found.baseline].psnr_rgb.iloc[0]
     start = f"Against **{found.baseline}** ({markdown.psnr(base, unit=' dB')} PSNR RGB)"
-    first = rgb.iloc[0]
-    size = f"{count(first.seeds, 'seed')} x {count(first.images, 'image')}"
-    how = size if groups["unknown"] and len(parts) == 1 else f"95 % intervals, {size}"
-    return f"{start}: {'; '.join(parts)} ({how}).", sentences
+    sizes = dict.fromkeys(size(row) for row in rgb.itertuples() if not row.why_not)
+    how = ["95 % intervals"] if rgb.ci95_low.notna().any() else []
+    how += [" or ".join(sizes)] if sizes else []
+    said = f"{start}: {'; '.join(parts)}" + (f" ({', '.join(how)})" if how else "")
+    return said + (f". Made equal in compute: {'; '.join(equal)}." if equal else "."), sentences
 
 
 def _group(row: Any) -> str:

@@ -35,7 +35,15 @@ class RunFiles:
 
 
 def page(
-    *, study: str, runs: Mapping[str, RunFiles], baseline: str, side: int, out: Path, small: Path, files: Sequence[Path]
+    *,
+    study: str,
+    runs: Mapping[str, RunFiles],
+    baseline: str,
+    pairs: Sequence[tuple[str, str]],
+    side: int,
+    out: Path,
+    small: Path,
+    files: Sequence[Path],
 ) -> None:
     """Write the page of a study, and a small one for Snakemake's report.
 
@@ -43,6 +51,7 @@ def page(
         study: its name.
         runs: by name; the pages of them lie in folders of these names beside the study's.
         baseline: the run that all others are held against.
+        pairs: see :func:`multiblock.report.comparison.comparison`.
         side: of the places that are looked at first, in pixels.
         out, small: the HTML files.
         files: the study's CSVs, to link to.
@@ -50,7 +59,7 @@ def page(
     read = {name: tables.read(run.table, run.times) for name, run in runs.items()}
     seen = looks({name: run.seeds for name, run in runs.items()}, read)
     measured = {name: {s: folders[-1] / "psnr.csv" for s, folders in run.seeds.items()} for name, run in runs.items()}
-    compared = comparison(read, measured, seen, baseline)
+    compared = comparison(read, measured, seen, baseline, pairs)
     sentence, further = found.of_study(compared, said.sentences_of(compared))
     records = [record for run in runs.values() for record in facts.records(_by_key(run)).values()]
     shown, left_out = _images(runs, baseline, side)

@@ -1,7 +1,7 @@
 """The runs of a study side by side: what each reached and spent, and how sure it is that it differs."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ class Comparison:
 
     Args:
         runs: one row a run: means, standard deviations over the seeds, compute and times.
-        differences: one row a run and metric, see :func:`multiblock.report.differences.differences`.
+        differences: one row a pair of runs and metric, see :func:`multiblock.report.differences.differences`.
         reach: one row a run, see :func:`multiblock.report.curves.reach`.
         spent: what each run spent, see :func:`multiblock.report.compute.of_run`.
         baseline: the run that all others are held against.
@@ -45,6 +45,7 @@ def comparison(
     measured: Mapping[str, Mapping[int, Path]],
     looks: pd.DataFrame,
     baseline: str,
+    pairs: Sequence[tuple[str, str]],
 ) -> Comparison:
     """Compare the last phases of runs, composed, as their last iterations left them.
 
@@ -56,6 +57,7 @@ def comparison(
         measured: the evaluation CSV of each run's last phase, by seed.
         looks: at the validation images, as :func:`multiblock.report.curves.looks` gives them.
         baseline: the run that all others are held against.
+        pairs: the runs whose differences are given: all with the baseline, and what else is to be compared.
     """
     last = {run: str(table.phase.iloc[-1]) for run, table in tables.items()}
     images = {run: {seed: read_measured(file) for seed, file in files.items()} for run, files in measured.items()}
@@ -88,7 +90,7 @@ def comparison(
         runs=pd.DataFrame(rows).astype(dict.fromkeys(whole, "Int64")).merge(reached, how="left", on="run"),
         differences=differences(
             {run: {seed: figures[run, seed, last[run]] for seed in measured[run]} for run in tables},
-            baseline,
+            pairs,
             left_out,
             measures,
         ),

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from multiblock.report import curves, sentences
+from multiblock.report import compute, curves, sentences
 from multiblock.report.comparison import Comparison
 from multiblock.report.figures import COLOURS, save
 
@@ -42,20 +42,24 @@ NEAR = 0.5
 
 
 def of_differences(found: Comparison, file: Path) -> None:
-    """PSNR RGB over the baseline, a line a run: the difference, its intervals, and a dot a seed."""
+    """PSNR RGB over the baseline, or over another run, a line a pair: the difference, its intervals, a dot a seed."""
     rows = found.differences[found.differences.metric == "psnr_rgb"]
-    warnings = dict(zip(found.runs.run, found.runs.compute_warning, strict=True))
     figure = Figure(figsize=(9, 1.7 + 0.9 * max(len(rows), 1)), layout="constrained")
     axes = figure.subplots()
     axes.axvline(0, color="0.5", lw=1, ls=":")
     for place, row in enumerate(rows.itertuples()):
         _difference(axes, place, row)
-        if warnings[row.run]:
+        if warning := compute.warning(found.spent[row.run], found.spent[row.baseline], row.baseline):
             style: dict[str, Any] = {"color": "tab:red", "fontsize": 8, "ha": "right"}
-            axes.annotate(warnings[row.run], (1, place - 0.3), xycoords=("axes fraction", "data"), **style)
-    names = [f"{row.run}\n{row.why_not or sentences.size(row)}" for row in rows.itertuples()]
+            axes.annotate(warning, (1, place - 0.3), xycoords=("axes fraction", "data"), **style)
+    over = ["" if row.baseline == found.baseline else f"\nover {row.baseline}" for row in rows.itertuples()]
+    names = [
+        f"{row.run}{other}\n{row.why_not or sentences.size(row)}"
+        for row, other in zip(rows.itertuples(), over, strict=True)
+    ]
+    base = f"{found.baseline}{', or over the run named there' if any(over) else ''}"
     axes.set_yticks(range(len(rows)), names, fontsize=9)
-    axes.set(ylim=(len(rows) - 0.4, -0.6), xlabel=f"PSNR RGB over {found.baseline} [dB], floats, no border cut")
+    axes.set(ylim=(len(rows) - 0.4, -0.6), xlabel=f"PSNR RGB over {base} [dB], floats, no border cut")
     handles = [Line2D([], [], lw=width, color=colour, label=words) for words, _, width, colour in INTERVALS.values()]
     handles.append(Line2D([], [], marker="o", ms=4, ls="", mfc="none", color=COLOURS[0], label="a seed"))
     figure.legend(handles=handles, frameon=False, loc="outside upper center", ncols=4, fontsize=8)

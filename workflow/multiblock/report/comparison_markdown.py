@@ -108,7 +108,7 @@ def _flops_equal(found: Comparison, run: str) -> bool:
 
 
 def differences(found: Comparison) -> Cells:
-    """Each run over the baseline."""
+    """Each run over the baseline, then over the one that it is equal to."""
     table = found.differences
     if table.empty:
         return NOTHING
@@ -117,9 +117,14 @@ def differences(found: Comparison) -> Cells:
     columns += [head for title in titles_of(found.measures) for head in (title, "95 % interval")]
     columns += ["seeds x images"]
     rows = []
-    for run, of_run in table.groupby("run", sort=False):
-        rgb, luma, *others = (next(of_run[of_run.metric == m].itertuples()) for m in (*COMPARED, *found.measures))
-        row = [run, _number(rgb.difference), markdown.psnr(rgb.sd_over_seeds), _interval(rgb, "ci95")]
+    for (run, other), of_pair in table.groupby(["run", "baseline"], sort=False):
+        rgb, luma, *others = (next(of_pair[of_pair.metric == m].itertuples()) for m in (*COMPARED, *found.measures))
+        row = [
+            run if other == found.baseline else f"{run} over {other}",
+            _number(rgb.difference),
+            markdown.psnr(rgb.sd_over_seeds),
+            _interval(rgb, "ci95"),
+        ]
         row += [_interval(rgb, "over_seeds"), _interval(rgb, "over_images"), _number(luma.difference)]
         row += [_interval(luma, "ci95")]
         for other in others:
@@ -193,12 +198,11 @@ def reach(found: Comparison) -> Cells:
 
 
 def sentences_of(found: Comparison) -> list[str]:
-    """A sentence a run on the test images, then one a run on the way there; none where there is but one run."""
+    """A sentence a pair on the test images, then one a run on the way there; none where there is but one run."""
     if len(found.runs) == 1:
         return []
     rgb = found.differences[found.differences.metric == "psnr_rgb"]
-    base = found.spent[found.baseline]
-    lines = [sentences.of_difference(row, found.spent[row.run], base) for row in rgb.itertuples()]
+    lines = [sentences.of_difference(row, found.spent[row.run], found.spent[row.baseline]) for row in rgb.itertuples()]
     itself = found.reach[found.reach.run == found.baseline].reach_ratio
     lines += [sentences.of_reach(row, found.baseline, itself.iloc[0]) for row in found.reach.itertuples()]
     lines += [

@@ -1,4 +1,4 @@
-"""The runs of a study against its baseline: paired differences on the test images, with their intervals."""
+"""Pairs of runs of a study, most against its baseline: paired differences on the test images, with intervals."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -25,11 +25,15 @@ Figures = Mapping[str, Mapping[int, pd.DataFrame]]
 
 
 def differences(
-    figures: Figures, baseline: str, left_out: Mapping[str, Sequence[str]], measures: Sequence[str] = ()
+    figures: Figures,
+    pairs: Sequence[tuple[str, str]],
+    left_out: Mapping[str, Sequence[str]],
+    measures: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """One row a run and metric, the baseline itself left aside; positive where the run is above the baseline.
+    """One row a pair of runs and metric; positive where the first is above the other, which stands as ``baseline``.
 
     Args:
+        pairs: the runs to compare.
         left_out: for each metric the images that no mean of the study counts.
         measures: what is compared beside :data:`COMPARED`; of some of them lower is better.
 
@@ -39,10 +43,10 @@ def differences(
         difference.
     """
     rows = []
-    for run in figures:
-        for metric in (*COMPARED, *measures) if run != baseline else ():
-            found = _row(figures[run], figures[baseline], metric, left_out.get(metric, ()), baseline)
-            rows.append({"run": run, "baseline": baseline, "metric": metric, **found})
+    for run, other in pairs:
+        for metric in (*COMPARED, *measures):
+            found = _row(figures[run], figures[other], metric, left_out.get(metric, ()), other)
+            rows.append({"run": run, "baseline": other, "metric": metric, **found})
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"method": str, "why_not": str})
 
 

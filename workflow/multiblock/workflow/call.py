@@ -14,7 +14,8 @@ _LOOKING: tuple[str, ...] = (
     "d3dag",
     "summary",
 )
-_LOOKING += ("detailed_summary", "list_changes", "list_input_changes", "list_params_changes", "containerize")
+_LOOKING += ("detailed_summary", "list_changes", "list_input_changes", "list_params_changes", "list_untracked")
+_LOOKING += ("list_conda_envs", "unlock", "containerize")
 
 
 @dataclass(frozen=True)

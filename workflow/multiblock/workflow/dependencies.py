@@ -2,6 +2,8 @@
 
 What is not named here changes no result: times, progress, how often a row of the history is written. The weights of a
 phase depend on the same list, whether it decides that they are trained again or that a checkpoint is gone on from.
+
+Which files a job reads has to follow from its list: where one is read no longer, no time of a file tells.
 """
 
 import hashlib
@@ -174,6 +176,7 @@ class Dependencies:
             "of": {run: self._layout.seeds_and_phases(run) for run in self._study.runs},
             "plans": {run: self.plan(run) for run in self._study.runs},
             "baseline": self._study.baseline,
+            "pairs": self._study.pairs,
             "zoom": self._study.report.zoom,
             "code": [code_digest.of("study_page"), code_digest.of_files(*_PAGE_FILES)],
         }
@@ -199,6 +202,7 @@ class Dependencies:
         """Of the pictures that a run's network is tried on."""
         upscale, plan = self._study.upscale, self._layout.run(wildcards).plan
         return {
+            "of": (self._study.seeds[0], len(plan.phases)),
             "images": self._pictures(),
             "ensemble": upscale.ensemble,
             "format": upscale.format,
@@ -220,6 +224,7 @@ class Dependencies:
         return {
             "of": {run: self._layout.seeds_and_phases(run) for run in self._study.runs},
             "baseline": self._study.baseline,
+            "pairs": self._study.pairs,
             "code": code_digest.of("comparison"),
         }
 
@@ -238,6 +243,7 @@ class Dependencies:
         runs = self._study.runs
         blocks: Mapping[str, Any] = {run: [asdict(block) for block in runs[run].plan.blocks] for run in runs}
         return {
+            "of": {run: self._layout.seeds_and_phases(run) for run in runs},
             "blocks": blocks,
             "limit": self._study.report.budget_gflops,
             "code": code_digest.of("budget", *(block.network for run in runs.values() for block in run.plan.blocks)),

@@ -1,7 +1,9 @@
 """The configuration as it was given to Snakemake, read as strictly as everywhere."""
 
 import argparse
+import json
 import logging
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,6 +13,7 @@ from typing import Any
 from multiblock.config.reading import check_whole, merge, overrides, read
 from multiblock.config.schema import checked
 from multiblock.errors import UserError, one_line
+from multiblock.files import read_json, write_text
 
 DEFAULT = Path("config.yaml")
 """What is read where no file is given."""
@@ -20,6 +23,25 @@ _KEPT_LAST = {
     "--config": (r"(--config|-C)(=.*)?", "--config seeds=[2] device=cpu"),
 }
 """Flags of Snakemake of which the last counts, without a word, where they are given twice; and how it is written."""
+
+
+_STARTED_WITH = "MULTIBLOCK_STARTED_WITH"
+"""Environment variable: the file that holds what a workflow was started with, for jobs on other machines."""
+
+
+def hand_on(config: Mapping[str, Any], file: Path) -> None:
+    """Keep a configuration for the jobs that other machines run: they begin later, and its files may be edited by then.
+
+    Args:
+        file: where to, in a folder that these machines share.
+    """
+    write_text(file, json.dumps(config))
+    os.environ[_STARTED_WITH] = str(file.resolve())
+
+
+def handed_on() -> dict[str, Any]:
+    """What the Snakemake was started with for which this one runs a job; empty where it has not said so."""
+    return read_json(Path(os.environ.get(_STARTED_WITH, os.devnull)))
 
 
 def configuration(files: Sequence[Path], settings: Mapping[str, Any], arguments: Sequence[str]) -> dict[str, Any]:

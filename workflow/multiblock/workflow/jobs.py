@@ -47,13 +47,19 @@ def start_jobs(given: Given, forced: Iterable[str] = (), parallel: bool = False)
     """To be called by the Snakemake that a user started: its jobs will end when it does.
 
     Args:
-        forced: rules whose jobs work even if their result stands; ``*`` for all.
+        forced: rules and files whose jobs work even if their result stands; ``*`` for all.
         parallel: whether several jobs may train at once, so that each line has to say whose it is.
     """
     hand_on()
     os.environ[_GIVEN] = json.dumps(given)
-    os.environ[_FORCED] = " ".join(forced)
+    os.environ[_FORCED] = json.dumps([*forced])
     os.environ[_PARALLEL] = "yes" if parallel else ""
+
+
+def is_forced(rule: str, outputs: Iterable[str]) -> bool:
+    """Whether a user wants a job to work even if its result stands: by the name of its rule, or of a file it makes."""
+    forced = json.loads(os.environ.get(_FORCED) or "[]")
+    return not {"*", rule, *map(os.path.normpath, outputs)}.isdisjoint(map(os.path.normpath, forced))
 
 
 def hand_on() -> None:
@@ -84,9 +90,8 @@ def job(snakemake: Any) -> Iterator[bool]:
         depends = snakemake.input.depends
         read = (file for file in snakemake.input if file != depends)
         record = Record(Path(depends), read, snakemake.output, snakemake.params.get("folder"))
-        forced = not {"*", snakemake.rule}.isdisjoint(os.environ.get(_FORCED, "").split())
         _wait_for_another(snakemake.output)
-        if forced:
+        if is_forced(snakemake.rule, snakemake.output):
             record.withdraw()
         if record.stands():
             log.info("stands as it is: it was made of the same")

@@ -117,7 +117,7 @@ def sentences(study: Study) -> list[str]:
     except OSError:
         return []
     said = [line.removeprefix("- ") for line in lines if line.startswith("- ")]
-    return said[: len(study.runs) - 1]
+    return said[: len(study.pairs)]
 
 
 def where(study: Study, layout: Layout) -> Iterator[str]:

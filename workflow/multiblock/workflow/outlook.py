@@ -25,8 +25,9 @@ class Job:
     """A job of the workflow.
 
     Args:
-        kind: ``train``, ``generate``, or the name of its rule.
+        kind: ``train``, ``generate``, or the name of its rule; ``look`` for a training whose weights stand.
         log: its log file.
+        forced: whether a user wants it to work even if its result stands.
         run, seed, phase, block: what it is of, as far as it is.
     """
 
@@ -37,14 +38,15 @@ class Job:
     seed: int | None = None
     phase: int | None = None
     block: int | None = None
+    forced: bool = False
 
     @classmethod
-    def of(cls, rule: str, wildcards: Mapping[str, Any], log: str = "") -> "Job":
+    def of(cls, rule: str, wildcards: Mapping[str, Any], log: str = "", forced: bool = False) -> "Job":
         """The job of a rule and its wildcards."""
         verb = re.fullmatch(r"phase\d+_([12])", rule)
         numbers = {name: int(wildcards[name]) for name in ("seed", "phase", "block") if name in wildcards}
         kind = {"1": "train", "2": "generate"}[verb[1]] if verb else rule
-        return cls(kind=kind, rule=rule, log=log, run=wildcards.get("run"), **numbers)
+        return cls(kind=kind, rule=rule, log=log, run=wildcards.get("run"), forced=forced, **numbers)
 
     @property
     def key(self) -> tuple[str, int, int]:
@@ -109,22 +111,32 @@ def outlook(jobs: list[Job], layout: Layout, on: Dependencies) -> Outlook:
     tasks = {job.key: on.task(SimpleNamespace(**vars(job))) for job in jobs if job.kind == "train"}
     others: dict[str, int] = {}
     for job in jobs:
-        if job.kind not in ("train", "all"):
+        if job.kind not in ("train", "look", "all"):
             others[job.kind] = others.get(job.kind, 0) + 1
     return Outlook(tasks, others, measured(layout, on) if tasks else {})
 
 
-def measured(layout: Layout, on: Dependencies) -> dict[str, float]:
-    """Seconds a block-pixel of phases that were trained before, by what was trained; see :func:`trained_kind`."""
+def measured(layout: Layout, on: Dependencies, device: str | None = None) -> dict[str, float]:
+    """Seconds a block-pixel of phases that were trained before, by what was trained; see :func:`trained_kind`.
+
+    Args:
+        device: ``cpu`` or ``gpu``: what was trained on the other does not count.
+    """
     found = {}
     for run in layout.study.runs.values():
         for seed, phase in layout.seeds_and_phases(run.name):
             record = read_json(Path(layout.folder(run.name, seed, phase), "training.json"))
             speed = record.get("block_pixels_per_second")
-            if isinstance(speed, int | float) and speed > 0:
+            if isinstance(speed, int | float) and speed > 0 and is_of(record, device):
                 task = on.task(SimpleNamespace(run=run.name, seed=seed, phase=phase))
                 found[trained_kind(task)] = 1 / speed
     return found
+
+
+def is_of(record: Mapping[str, Any], device: str | None) -> bool:
+    """Whether a phase was trained on a ``cpu`` or ``gpu``, by its record; one that does not say it counts for both."""
+    known = {segment.get("device") for segment in record.get("segments") or ()} - {None}
+    return not device or not known or (known == {"cpu"}) == (device == "cpu")
 
 
 def trained_kind(task: Task) -> str:

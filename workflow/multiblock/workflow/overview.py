@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +15,7 @@ from multiblock.workflow.layout import Layout
 from multiblock.workflow.outlook import Job, Outlook
 from multiblock.workflow.records import Records
 from multiblock.workflow.results import Results
-from multiblock.workflow.standing import Standing, in_words
+from multiblock.workflow.standing import Standing, Verdict, in_words
 
 _SPLITS = {"train": "training", "validation": "validation", "test": "test"}
 
@@ -40,11 +40,10 @@ class Overview:
     records: Records
     images: Mapping[str, Mapping[str, int]]
 
-    def lines(self, jobs: Sequence[Job], outlook: Outlook, *, dry: bool) -> Iterator[str]:
+    def lines(self, states: "States", outlook: Outlook, *, dry: bool) -> Iterator[str]:
         """The plan: data sets, runs with their phases, and what it will take."""
-        trained = {job.key for job in jobs if job.kind == "train"}
+        jobs, trained = states.jobs, states.trained
         yield from self._data()
-        states = _States(self, trained)
         runs = [run for run in self.study.runs.values() if self._is_of(run, jobs)] or list(self.study.runs.values())
         short = sum(len(run.plan.phases) for run in runs) > _MOST_ROWS
         for run in runs[:_MOST_RUNS]:
@@ -82,7 +81,7 @@ class Overview:
         owners = {owner for (name, _, _), owner in self.layout.owners.items() if name == run.name} | {run.name}
         return any(job.run in owners for job in jobs)
 
-    def _row(self, run: Run, number: int, states: "_States") -> tuple[str, ...]:
+    def _row(self, run: Run, number: int, states: "States") -> tuple[str, ...]:
         phase = run.plan.phase(number)
         found = states.of(run, number)
         by_state: dict[str, list[int]] = {}
@@ -111,13 +110,43 @@ class Overview:
         )
 
 
-class _States:
-    """What is to become of each phase."""
+class States:
+    """What is to become of each phase.
 
-    def __init__(self, of: Overview, trained: set[tuple[str, int, int]]) -> None:
-        self._of, self._trained = of, trained
-        self._results = Results(of.study, of.layout, of.on)
-        self._standing = Standing(of.records)
+    Args:
+        jobs: those that are to run. :attr:`jobs` are the same, but trainings whose weights stand by content, whatever
+            the times of files say, only ``look``: they will find that there is nothing to do.
+    """
+
+    def __init__(self, of: Overview, jobs: Sequence[Job]) -> None:
+        self._of = of
+        self._verdicts = self._judged([job for job in jobs if job.kind == "train"])
+        self.jobs = [replace(job, kind="look") if job.kind == "train" and self._stands(job) else job for job in jobs]
+        self.trained = {job.key for job in self.jobs if job.kind == "train"}
+
+    def _judged(self, trainings: Sequence[Job]) -> dict[tuple[str, int, int], Verdict]:
+        """A verdict on the training of each phase; none where all are trained for the first time."""
+        study, layout = self._of.study, self._of.layout
+        if not any(Path(layout.folder(*job.key), "weights.safetensors").exists() for job in trainings):
+            return {}
+        results, standing = Results(study, layout, self._of.on), Standing(self._of.records)
+        for data in study.data:
+            for result in results.of_data(data):
+                standing.judge(result, f"the arrays of {data}")
+        found, forced = {}, {job.key for job in trainings if job.forced}
+        phases = [(number, run) for run in study.runs.values() for number in run.plan.numbers]
+        for number, run in sorted(phases, key=lambda phase: phase[0]):
+            for key in ((run.name, seed, number) for seed in study.seeds):
+                if layout.owners.get(key, run.name) == run.name:
+                    training, *others = results.of_phase(*key)
+                    found[key] = standing.judge(training, f"phase {number}", key in forced)
+                    for result in others:
+                        standing.judge(result, f"phase {number}")
+        return found
+
+    def _stands(self, training: Job) -> bool:
+        verdict = self._verdicts.get(training.key)
+        return verdict is not None and not verdict.waits
 
     def of(self, run: Run, number: int) -> list[tuple[int, str]]:
         """The state of a phase for each seed."""
@@ -129,7 +158,7 @@ class _States:
         if owner != run:
             return f"as in run {owner}"
         folder = Path(layout.folder(run, seed, number))
-        if (run, seed, number) not in self._trained:
+        if (run, seed, number) not in self.trained:
             psnr = outcome.psnr(folder, number)
             return f"stands, {psnr[number]:.3f} dB" if psnr else "stands" if folder.is_dir() else "not asked for"
         of = SimpleNamespace(run=run, seed=seed, phase=number)
@@ -139,13 +168,13 @@ class _States:
                 return f"goes on from iteration {at}"
         if not (folder / "weights.safetensors").exists():
             return "to train"
-        judged = [self._standing.judge(one, f"phase {number}") for one in self._results.of_phase(run, seed, number)]
-        why = in_words(judged[0].why)
+        verdict = self._verdicts.get((run, seed, number))
+        why = in_words(verdict.why) if verdict else ""
         return f"to train again{f': {why}' if why else ''}"
 
 
 def _place(job: Job) -> tuple[int, int, str]:
     """Where a job stands in the order in which they are named: images, phases, then what is written of them."""
-    first = {"convert": 0, "enlarge": 1, "train": 2, "generate": 2, "evaluate": 3}
-    of_phase = job.phase if job.kind in ("train", "generate") and job.phase else 0
+    first = {"convert": 0, "enlarge": 1, "train": 2, "look": 2, "generate": 2, "evaluate": 3}
+    of_phase = job.phase if job.kind in ("train", "look", "generate") and job.phase else 0
     return first.get(job.kind, 4), of_phase, job.rule

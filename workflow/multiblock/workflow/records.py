@@ -33,8 +33,8 @@ class Records:
     Args:
         digests: of files, by content.
         write: whether the files may be written; a report, for example, leaves them as they are.
-        plans: whether nothing will run: what cannot be written, as in results that are for reading only, is then
-            written elsewhere for the time of this process.
+        plans: whether nothing will run: files are then written elsewhere, for the time of this process. A workflow
+            that is at work meanwhile, maybe with another config, notes what they say as what it makes results of.
         say: tells the user a line.
         real: gives the path of a file that may be in the folder of a phase that another run owns.
     """
@@ -65,14 +65,12 @@ class Records:
 
     def _written_to(self, own: Path, plain: Mapping[str, Any], stands: bool) -> Path:
         """Write a record, with a time that says whether its result stands; where it lies."""
-        # Only where nothing is to run: the folder is still that of another run, which wants something else in it.
-        if not target(own.parent.parent):
-            try:
-                return _put(own, plain, stands)
-            except OSError:
-                if not self._plans:
-                    raise
         folder = own.parent.parent
+        # Where nothing is to run, the folder may still be that of another run, which wants something else in it.
+        if not self._plans and not target(folder):
+            return _put(own, plain, stands)
+        if stands and _is_put(own, plain):
+            return own
         inside = Path(folder.relative_to(folder.anchor)).parts[-3:]
         return _put(Path(self._elsewhere.name, *inside, own.name), plain, stands)
 
@@ -129,6 +127,11 @@ def _put(file: Path, plain: Mapping[str, Any], stands: bool) -> Path:
     if stands:
         os.utime(file, (_LONG_AGO, _LONG_AGO))
     return file
+
+
+def _is_put(file: Path, plain: Mapping[str, Any]) -> bool:
+    """Whether a record says already that its result stands, as made of this."""
+    return file.is_file() and file.stat().st_mtime == _LONG_AGO and read_json(file) == plain
 
 
 def _other_blanks() -> str:

@@ -1,8 +1,8 @@
 """What a job asks a cluster for: memory and time, reckoned generously from what is known before it begins.
 
-A phase's time is that of its block-pixels, at the speed of the same blocks where a phase was trained before, else at
-one that slow networks have. Each further attempt asks for twice as much. Nothing here is exact: Slurm ends a job that
-takes more, and the next attempt goes on from its checkpoint.
+A phase's time is that of its block-pixels, at the speed of the same blocks where a phase was trained before on the same
+kind of device, a CPU or a GPU, else at one that slow networks have. Each further attempt asks for twice as much.
+Nothing here is exact: Slurm ends a job that takes more, and the next attempt goes on from its checkpoint.
 """
 
 import math
@@ -17,7 +17,7 @@ from multiblock.files import read_json
 from multiblock.plan import Task
 from multiblock.workflow.dependencies import Dependencies
 from multiblock.workflow.layout import Layout
-from multiblock.workflow.outlook import measured, trained_kind
+from multiblock.workflow.outlook import is_of, measured, trained_kind
 from multiblock.workflow.time_budget import pixels
 
 _FACTOR = 3
@@ -62,7 +62,7 @@ class Resources:
 
     @cached_property
     def _rates(self) -> dict[str, float]:
-        return measured(self._layout, self._on) if self._inspection else {}
+        return measured(self._layout, self._on, self._device) if self._inspection else {}
 
     def train_gpus(self, wildcards: Any) -> int:
         """Of the training of a phase, a process each; no more than Snakemake was given."""
@@ -79,7 +79,8 @@ class Resources:
     def train_mb(self, wildcards: Any, attempt: int) -> int:
         """Of the training of a phase: what it took before, or an estimate."""
         folder = self._layout.folder(wildcards.run, int(wildcards.seed), int(wildcards.phase))
-        peak = read_json(Path(folder, "training.json")).get("peak_memory_mib", {}).get("host", 0)
+        record = read_json(Path(folder, "training.json"))
+        peak = record.get("peak_memory_mib", {}).get("host", 0) if is_of(record, self._device) else 0
         maps = 0.0
         if not peak and not self.gpu:
             task: Task = self._on.task(wildcards)

@@ -34,8 +34,13 @@ class Standing:
         self._records = records
         self._waiting: dict[str, str] = {}  # files that are to be made first, each with what it is
 
-    def judge(self, result: Result, of: str) -> Verdict:
-        """Whether a result stands; ``of`` is what it belongs to, as later reasons call it."""
+    def judge(self, result: Result, of: str, forced: bool = False) -> Verdict:
+        """Whether a result stands.
+
+        Args:
+            of: what it belongs to, as later reasons call it.
+            forced: whether a user wants it anew all the same.
+        """
         first = dict.fromkeys(self._waiting[file] for file in result.inputs if file in self._waiting)
         here = len(result.missing) < len(result.outputs)
         here |= result.is_array and bool(made_of(result.folder, result.record))
@@ -46,6 +51,8 @@ class Standing:
             why = self._records.reasons(result.folder, result.record, result.on, result.inputs)
         if here and first:
             why.append(f"it depends on {listed(first)}")
+        if here and forced:
+            why.append("asked for")
         waits = bool(why) or not here
         if waits:
             self._waiting |= dict.fromkeys(result.outputs, of)

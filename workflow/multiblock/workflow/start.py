@@ -21,7 +21,7 @@ from multiblock.errors import UserError
 from multiblock.files import Digests, lock
 from multiblock.inference.places import in_folder
 from multiblock.model.metadata import digest_of_result
-from multiblock.workflow import code_digest, stops, time_budget
+from multiblock.workflow import code_digest, given, stops, time_budget
 from multiblock.workflow.call import Call, called_for
 from multiblock.workflow.check import check_installed
 from multiblock.workflow.dependencies import Dependencies
@@ -91,6 +91,8 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
         threads, converting, gpus = handed_on(Given(threads, converting, gpus))
     if call.works:
         hold(Path(study.results))
+        if jobs_are_elsewhere(workflow):
+            given.hand_on(config, Path(study.results, "data", "started_with.json"))
     on_stop: list[Callable[[bool], None]] = []
     if call.works or not main:
         _one_line_for_a_stop(on_stop)

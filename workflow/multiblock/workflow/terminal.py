@@ -20,8 +20,9 @@ from multiblock.errors import one_line
 from multiblock.training.progress import duration
 from multiblock.workflow import outcome, stops, tells
 from multiblock.workflow.at_work import AtWork
+from multiblock.workflow.jobs import is_forced
 from multiblock.workflow.outlook import Job, outlook
-from multiblock.workflow.overview import Overview
+from multiblock.workflow.overview import Overview, States
 from multiblock.workflow.screen import Screen
 
 SHORT = "MULTIBLOCK_TERMINAL"
@@ -154,12 +155,19 @@ class Terminal(logging.Handler):
         self._planned = True
         dag, overview = self._workflow.dag, self._overview
         jobs = [
-            Job.of(job.rule.name, job.wildcards_dict, str(job.log[0]) if job.log else "") for job in dag.needrun_jobs()
+            Job.of(
+                job.rule.name,
+                job.wildcards_dict,
+                str(job.log[0]) if job.log else "",
+                is_forced(job.rule.name, map(str, job.output)),
+            )
+            for job in dag.needrun_jobs()
         ]
         self._wanted = {job.rule.name for job in dag.jobs}
-        self._work.outlook = outlook(jobs, overview.layout, overview.on)
+        states = States(overview, jobs)
+        self._work.outlook = outlook(states.jobs, overview.layout, overview.on)
         if self._dry or not self._quiet:
-            for line in overview.lines(jobs, self._work.outlook, dry=self._dry):
+            for line in overview.lines(states, self._work.outlook, dry=self._dry):
                 _say(line)
         if not self._dry and not self._quiet:
             _say("")
