@@ -51,6 +51,18 @@ def test_a_damaged_one_falls_back_to_the_one_before(tmp_path, caplog, damage):
     assert checkpoint.load(tmp_path).step == 0
 
 
+def test_those_that_nothing_goes_on_from_make_room(tmp_path):
+    """As after an update that can read neither of the two: what is done anew must last."""
+    saved(tmp_path, 500, 600)
+    for file in states(tmp_path):
+        file.write_bytes(b"")
+    assert checkpoint.load(tmp_path).step == 0
+    saved(tmp_path, 10)
+    assert checkpoint.load(tmp_path).step == 10 and len(states(tmp_path)) == 1
+    saved(tmp_path, 20, 30)
+    assert [file.name[:9] for file in states(tmp_path)] == ["000000020", "000000030"]
+
+
 def test_one_that_was_being_written_does_not_count(tmp_path):
     saved(tmp_path, 5)
     part = part_of(tmp_path / "checkpoint.pt")
