@@ -18,6 +18,7 @@ from multiblock.plan import Block, Plan
 from multiblock.training import checkpoint, optimisers, trainer
 from multiblock.training.objective import Loss
 from multiblock.training.state import State
+from test_losses import SHAPES
 from test_plan import phase, stage
 from test_training import SETTINGS, history, run, same, task
 
@@ -140,7 +141,9 @@ def test_a_stop_does_not_wait_for_the_validation_images(arrays, tmp_path, monkey
     assert [int(row["iteration"]) for row in history(out)] == [10, 20, 30, 40, 50, 60]
 
 
-def test_a_network_with_dropout_goes_on_with_its_random_numbers(arrays, tmp_path, monkeypatch):
+@pytest.mark.parametrize("loss", ["l1", "content"])
+def test_a_network_with_dropout_goes_on_with_its_random_numbers(arrays, tmp_path, monkeypatch, loss):
+    """VGG-16 draws weights before it reads them, and must not draw once more where a training goes on."""
     file = tmp_path / "dropping.py"
     file.write_text(
         "from torch import nn\n"
@@ -152,9 +155,12 @@ def test_a_network_with_dropout_goes_on_with_its_random_numbers(arrays, tmp_path
         "    def forward(self, x):\n"
         "        return x + self.d(self.c(x))\n"
     )
+    vgg16 = tmp_path / "vgg16.pth"
+    torch.save({name: torch.randn(shape) * 0.05 for name, shape in SHAPES.items()}, vgg16)
+    named = {"loss": {"content": 1.0}, "vgg16": str(vgg16)} if loss == "content" else {}
     blocks = (Block(network=str(file)),)
-    todo = Plan(blocks=blocks, phases=(phase("1", iterations=30, patch=16),)).task(1, seed=5)
-    interrupted(arrays, tmp_path / "out", monkeypatch, 13, todo)
+    todo = Plan(blocks=blocks, phases=(phase("1", iterations=8, patch=16, **named),)).task(1, seed=5)
+    interrupted(arrays, tmp_path / "out", monkeypatch, 3, todo)
     assert same(run(arrays, tmp_path / "out", todo), run(arrays, tmp_path / "whole", todo))
 
 

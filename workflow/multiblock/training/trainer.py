@@ -269,9 +269,12 @@ class Trainer:
         """A new optimiser for the stage, or the one of the checkpoint."""
         self.trained.all()
         self.step = self.gradients = None  # the memory of the stage before
-        self.step = Step(self.span, stage, self.device, self.execution, self.span)
+        goes_on = self.state.stage == number
+        # VGG-16 draws weights before it reads them: where a stage goes on, that was done.
+        with torch.random.fork_rng([], enabled=goes_on):
+            self.step = Step(self.span, stage, self.device, self.execution, self.span)
         self._freeze(stage, inside)
-        if self.state.stage == number:
+        if goes_on:
             self.step.optimiser.load_state_dict(self.state.optimiser)
         else:
             self.state.stage, self.state.plateau = number, schedules.Plateau()
