@@ -412,10 +412,12 @@ class Trainer:
             state.psnr = state.best_psnr
         elif self.average:
             self.average.keep()
+        if self.settings.keep == "best" and not state.best_step and task.iterations:
+            log.warning("keep: no look had the last stage's clamps, so the last iteration is kept, not the best")
         clamps = task.stages[-1].clamps(len(self.span.specs))
         self.chain.clamped[task.first - 1 : task.last] = clamps
         plain = self.validation.psnr_without_network()
-        if not task.iterations:
+        if not task.stages[-1].iterations:  # nothing was seen with these clamps
             self.span.clamped = clamps
             state.psnr = self.validation.psnr(self.span, self.device)
         self.clock.lap("validation")
