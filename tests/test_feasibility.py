@@ -12,6 +12,7 @@ from multiblock.errors import UserError
 from multiblock.model.chain import Chain
 from multiblock.plan import Block
 from multiblock.training import feasibility
+from multiblock.training.start import starting_chain
 from multiblock.workflow import check as checks
 from multiblock.workflow.check import check, check_once
 from test_workflow import snakemake, write_config
@@ -170,6 +171,36 @@ def test_the_last_convolution_has_to_be_there_to_be_zeroed(tmp_path, monkeypatch
     stages = [{"iterations": 1, "patch": 16, "batch": 2}]
     plan = [{"span": 1, "stages": stages}, {"span": 2, "start": "inherit_zeroed", "stages": stages}]
     assert "phase 2: blocks.b (own.py)" in refused(study({"network": "own.py"}, chain=("b", "b"), plan=plan))
+
+
+@pytest.mark.parametrize(
+    ("norm", "start", "says"),
+    [
+        ("parametrizations.weight_norm", "orthogonal_zeroed", "would zero layer, and weights that are divided by"),
+        ("parametrizations.spectral_norm", "orthogonal_zeroed", "would zero layer"),
+        ("parametrizations.weight_norm", "orthogonal", None),
+        ("weight_norm", "orthogonal", "would not reach the weights of layer"),
+        ("weight_norm", "default", None),
+        ("spectral_norm", "orthogonal_zeroed", "would zero layer"),
+        ("spectral_norm", "normal", None),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+def test_weights_that_a_start_cannot_set(tmp_path, monkeypatch, norm, start, says):
+    """They would begin as no numbers, or as if nothing had been asked for."""
+    monkeypatch.chdir(tmp_path)
+    text = OWN.format(padding=1, line="pass", receptive_field=3, output_layer="layer")
+    Path("own.py").write_text(
+        text.replace("nn.Conv2d(3, 3, 3, padding=1)", f"nn.utils.{norm}({'nn.Conv2d(3, 3, 3, padding=1)'})")
+    )
+    plan = [{"span": 1, "start": start, "stages": [{"iterations": 1, "patch": 16, "batch": 2}]}]
+    made = study({"network": "own.py"}, plan=plan)
+    if says:
+        assert f"phase 1: blocks.b (own.py): start {start} {says}" in refused(made)
+        return
+    check(made)
+    chain = starting_chain(made.runs["one"].plan.task(1, 0), {})
+    assert chain(torch.rand(1, 3, 8, 8)).isfinite().all()
 
 
 def test_what_is_alike_is_looked_at_once(monkeypatch):

@@ -5,6 +5,7 @@ cannot know without PyTorch is found here: options that a network refuses, parts
 weights that do not fit.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -78,9 +79,11 @@ class Feasibility:
     def _phase(self, task: Task, names: Sequence[str]) -> None:
         """Check a phase. What is wrong is said as the end of a message that begins with run and phase."""
         for name, block, start in zip(names, task.blocks, task.starts, strict=False):
-            zeroed = isinstance(start, str) and start in STARTS and STARTS[start].zeroed
             where = f": blocks.{name} ({block.network})"
-            self._once(where, _described, _Built(block, self._network(block, where)), zeroed)
+            built = _Built(block, self._network(block, where))
+            self._once(where, _described, built)
+            if isinstance(start, str) and start in STARTS:
+                self._once(where, _startable, built, start)
         self._once("", _start, replace(task, seed=0, phase=0, stages=()))
         for number, stage in enumerate(task.stages, 1):
             self._stage(task, stage, names, f", stage {number}")
@@ -133,14 +136,34 @@ class _Built:
     network: nn.Module = field(repr=False)
 
 
-def _described(where: str, built: _Built, zeroed: bool) -> None:
+def _described(where: str, built: _Built) -> None:
     """Read what a block says of itself."""
     try:
-        spec = describe(built.network)
-        if zeroed:
-            built.network.get_submodule(spec.output_layer)
-    except (UserError, AttributeError) as error:
+        describe(built.network)
+    except UserError as error:
         raise UserError(f"{where}: {_reason(error)}") from None
+
+
+def _startable(where: str, built: _Built, start: str) -> None:
+    """See that a way to start can set the weights of a block."""
+    network, last = built.network, describe(built.network).output_layer
+    by_hooks = [name.removesuffix(".weight_g") for name, _ in network.named_parameters() if name.endswith(".weight_g")]
+    if STARTS[start].draw and by_hooks:  # which make their weights of others before each forward pass
+        raise UserError(
+            f"{where}: start {start} would not reach the weights of {by_hooks[0]}; allowed are start default, or "
+            "torch.nn.utils.parametrizations.weight_norm"
+        )
+    if not STARTS[start].zeroed:
+        return
+    try:
+        names = [name for name, _ in network.get_submodule(last).named_parameters()]
+    except AttributeError as error:
+        raise UserError(f"{where}: {_reason(error)}") from None
+    if any(re.search(r"parametrizations\.|weight_(g|orig)$", name) for name in names):
+        raise UserError(
+            f"{where}: start {start} would zero {last}, and weights that are divided by their norm cannot be zero; "
+            "allowed are ways to start that do not zero, or a last layer without norm"
+        )
 
 
 def _forward(where: str, built: _Built, batch: int, side: int) -> None:
