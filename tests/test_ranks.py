@@ -283,6 +283,35 @@ def test_batch_norms_are_refused_before_anything_is_trained():
         check(config.load({**study(chain=["a"], plan=whole, gpus=2), **data}))
 
 
+LAYERS = {
+    "Dropout2d(0.1)": "has Dropout2d, which would draw the same numbers in each process",
+    "AlphaDropout(0.1)": "has AlphaDropout, which",
+    "InstanceNorm2d(3, track_running_stats=True)": "has norms that keep statistics",
+    "InstanceNorm2d(3)": None,
+}
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_what_depends_on_the_rows_is_refused_in_a_block_of_ones_own(layer, tmp_path):
+    """Dropout that goes on would not be what it was, either: the numbers of all but the first are not kept."""
+    stem = "from torch import nn\nclass Own(nn.Sequential):\n    output_layer, receptive_field = '0', 3\n"
+    init = "    def __init__(self):\n        super().__init__(nn.Conv2d(3, 3, 3, padding=1), nn."
+    (tmp_path / "own.py").write_text(f"{stem}{init}{layer})\n")
+    blocks = {"a": {"network": str(tmp_path / "own.py")}}
+    plan = [{"span": 1, "stages": [{"iterations": 2, "batch": 4, "patch": 16}]}]
+    data = {"name": "coffee", "scale": 1, "train": {"hr": "a", "lr": "b"}, "test": {"hr": "a", "lr": "b"}}
+    made = [
+        config.load({"data": data, "blocks": blocks, "runs": {"one": {"chain": ["a"], "plan": plan, "gpus": gpus}}})
+        for gpus in (1, 2)
+    ]
+    check(made[0])
+    if says := LAYERS[layer]:
+        with pytest.raises(UserError, match=rf"phase 1, gpus: found 2; blocks.a \(.*own.py\) {re.escape(says)}"):
+            check(made[1])
+    else:
+        check(made[1])
+
+
 TWO = {"validation": {"photographs": ["chelsea"]}, "test": {"photographs": ["rocket"]}}
 
 

@@ -92,10 +92,10 @@ class Feasibility:
         """See that no result depends on which rows of a batch are computed together."""
         for index in range(task.first - 1, task.last):
             block = task.blocks[index]
-            if any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in self._network(block, "").modules()):
+            layers = self._network(block, "").modules()
+            if reason := next(filter(None, map(_depends_on_rows, layers)), None):
                 raise UserError(
-                    f", gpus: found {gpus}; blocks.{names[index]} ({block.network}) has batch norms, which would take "
-                    "the means of each process's rows in place of the batch's; allowed is 1"
+                    f", gpus: found {gpus}; blocks.{names[index]} ({block.network}) has {reason}; allowed is 1"
                 )
 
     def _stage(self, task: Task, stage: Stage, names: Sequence[str], where: str) -> None:
@@ -126,6 +126,18 @@ class Feasibility:
         if key not in self._done:
             check(where, *of)
             self._done.add(key)
+
+
+def _depends_on_rows(layer: nn.Module) -> str | None:
+    """Why what a layer makes of an image depends on which rows of a batch are computed together."""
+    if isinstance(layer, nn.modules.batchnorm._NormBase):
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            return "batch norms, which would take the means of each process's rows in place of the batch's"
+        if layer.track_running_stats:
+            return "norms that keep statistics, which would be those of each process's rows in place of the batch's"
+    if isinstance(layer, nn.modules.dropout._DropoutNd | nn.RReLU):
+        return f"{type(layer).__name__}, which would draw the same numbers in each process"
+    return None
 
 
 @dataclass(frozen=True)
