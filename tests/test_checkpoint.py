@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+import test_training
 from multiblock.errors import UserError
 from multiblock.files import digest_of, part_of
 from multiblock.inference import tiles
@@ -185,6 +186,18 @@ def test_what_changed_meanwhile_is_said(arrays, tmp_path, monkeypatch, caplog):
     with caplog.at_level(logging.WARNING):
         run(arrays, tmp_path / "out")
     assert "it began with versions" in caplog.text and "as with another seed" in caplog.text
+
+
+def test_a_device_of_another_make_is_said_and_one_of_another_number_is_not(arrays, tmp_path, monkeypatch, caplog):
+    choose = test_training.choose
+    for number, (changes, said) in enumerate([({"device": torch.device("cpu:0")}, False), ({"name": "X"}, True)]):
+        out = tmp_path / str(number)
+        interrupted(arrays, out, monkeypatch, 13)
+        caplog.clear()
+        with monkeypatch.context() as patched:
+            patched.setattr(test_training, "choose", lambda *a, of=changes, **named: replace(choose(*a, **named), **of))
+            run(arrays, out)
+        assert ("it began with device CPU and goes on with X" in caplog.text, "it began" in caplog.text) == (said, said)
 
 
 class Exploding(nn.Module):

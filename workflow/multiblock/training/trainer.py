@@ -382,15 +382,15 @@ class Trainer:
             "versions": versions(),
             "seconds": self.clock.spent,
         }
-        for what in ("device", "threads", "processes", "versions"):
-            before = state.segments[-1].get(what, 1) if state.segments else segment[what]
-            if before != segment[what]:
+        for field in ("name", "threads", "processes", "versions"):
+            before = state.segments[-1].get(field, 1) if state.segments else segment[field]
+            if before != segment[field]:
                 log.warning(
                     "it began with %s %s and goes on with %s: sums are rounded otherwise, which grows; the weights "
                     "will be others, as with another seed",
-                    what,
+                    {"name": "device"}.get(field, field),  # which of several alike changes nothing
                     before,
-                    segment[what],
+                    segment[field],
                 )
         state.segments.append(segment)
         state.about = {
