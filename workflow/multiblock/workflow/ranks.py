@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multiblock.errors import UserError
+from multiblock.networks.own import no_exit
 from multiblock.plan import Task
 from multiblock.training.signals import end_with
 from multiblock.workflow import jobs, tells
@@ -239,7 +240,8 @@ def _noted(file: Path) -> Iterator[None]:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: note("interrupted", ""))
     try:
-        yield
+        with no_exit():
+            yield
     except (UserError, OSError) as error:
         note("wrong", error)
     except SystemExit as stop:
