@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from multiblock.cli import main
 from multiblock.data.imageset import ImageSet
 from multiblock.data.sampler import Sampler
 from multiblock.errors import UserError
+from multiblock.files import temporary_folder
 from multiblock.plan import Plan
 from multiblock.training.ranks import ALONE, Ranks
 from multiblock.workflow import ranks
@@ -190,6 +192,24 @@ def test_whoever_is_killed_or_stopped_the_others_end_and_the_same_command_goes_o
         (out / "log").unlink()
     assert same(trained(arrays, out), whole)
     assert f"goes on from iteration {stopped[0]}\n" in (out / "log").read_text()
+
+
+def test_a_job_that_is_killed_at_once_leaves_nothing(arrays, tmp_path, monkeypatch):
+    """Neither processes, which would train on for nobody, nor, once another is started, a folder."""
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    process = started(arrays, tmp_path / "out")
+    while len(both := processes_of(process.pid)) < 2:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.001)
+    process.kill()
+    assert gone(both)
+    process.communicate()
+    assert not (tmp_path / "out" / ".lock").exists(), "they began to train"
+    (left,) = (tmp_path / "temporary").glob("multiblock-*")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    with temporary_folder():
+        assert not left.exists()
 
 
 @pytest.mark.slow
