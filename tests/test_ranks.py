@@ -370,6 +370,11 @@ ENDED = "the processes of the training ended with"
         ({0: ("trace", "a fault")}, {0: 1, 1: -signal.SIGTERM}, RuntimeError, f"{ENDED} .*\na fault$"),
         ({1: ("wrong", "no room"), 0: ("trace", "Connection reset")}, {0: 1, 1: 1}, UserError, "^no room$"),
         ({1: ("stop", "1"), 0: ("stop", "1")}, {0: 1, 1: 1}, SystemExit, "1"),
+        # The job was asked to stop: there are no statuses.
+        ({0: ("stop", "1"), 1: ("trace", "Connection reset")}, {}, SystemExit, "1"),
+        ({0: ("trace", "Connection reset")}, {}, KeyboardInterrupt, "^$"),
+        ({}, {}, KeyboardInterrupt, "^$"),
+        ({0: ("wrong", "no room")}, {}, UserError, "^no room$"),
     ],
 )
 def test_the_reason_is_said_and_not_what_followed_from_it(tmp_path, notes, codes, error, says):
@@ -378,7 +383,7 @@ def test_the_reason_is_said_and_not_what_followed_from_it(tmp_path, notes, codes
         file.write_text(json.dumps({"how": how, "said": said}))
         os.utime(file, (second, second))
     with pytest.raises(error, match=says):
-        ranks._failed(tmp_path, 2, codes)
+        ranks._end(tmp_path, 2, codes)
 
 
 def test_two_processes_with_one_gpu_are_refused(monkeypatch):

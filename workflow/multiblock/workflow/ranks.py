@@ -138,15 +138,15 @@ def _together(order: Order, folder: Path) -> None:
         envs={rank: _environment() for rank in ranks},
         logs_specs=DefaultLogsSpecs(str(folder), redirects=quiet),
     )
+    codes: dict[int, int] = {}
     try:
         ended = processes.wait(period=0.1)
+        if not (ended and ended.is_failed()):
+            return
+        codes = {rank: failure.exitcode for rank, failure in ended.failures.items()}
     except SignalException as stop:
         processes.close(stop.sigval, _PATIENCE)
-        if "stop" not in [how for how, _ in _said(folder)]:
-            raise KeyboardInterrupt from None
-        sys.exit(1)
-    if ended and ended.is_failed():
-        _failed(folder, order.gpus, {rank: failure.exitcode for rank, failure in ended.failures.items()})
+    _end(folder, order.gpus, codes)
 
 
 def _environment() -> dict[str, str]:
@@ -155,16 +155,17 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in loopback.items() if name not in os.environ}
 
 
-def _failed(folder: Path, count: int, codes: Mapping[int, int]) -> None:
+def _end(folder: Path, count: int, codes: Mapping[int, int]) -> None:
     """End as the processes did: what one of them says of it comes before what others suffered from that.
 
     Args:
         count: how many there were.
-        codes: their exit statuses, those that ended first before the others.
+        codes: their exit statuses, those that ended first before the others; none where this one was asked to stop.
 
     Raises:
         UserError: wrong input, or a process that was killed.
         KeyboardInterrupt: one was asked to stop before the training began, or after it.
+        SystemExit: they stopped in good order.
     """
     said = _said(folder)
     if "stop" in [how for how, _ in said]:
@@ -178,7 +179,7 @@ def _failed(folder: Path, count: int, codes: Mapping[int, int]) -> None:
                 f"process {rank + 1} of {count} of the training was ended by {signal.Signals(-code).name}, and "
                 "the others with it; the same command goes on from the last checkpoint"
             )
-    if said and said[0][0] == "interrupted":
+    if not codes or (said and said[0][0] == "interrupted"):
         raise KeyboardInterrupt
     traces = [what for how, what in said if how == "trace"]
     raise RuntimeError("\n".join([f"the processes of the training ended with {codes}", *traces]))
