@@ -249,13 +249,13 @@ class Trainer:
                 self.clock.lap("start")
             assert self.step and self.gradients
             self.pending.append(self.gradients(*drawn))
-        self.frozen = frozen
-        if len(self.pending) == _PENDING[self.device.device.type]:
-            self._check_pending(state.step + 1)
-        self.step.apply(schedules.factor(stage, inside, state.plateau))
-        if self.average:
-            assert stage.ema
-            self.average.update(stage.ema)
+            self.frozen = frozen
+            if len(self.pending) == _PENDING[self.device.device.type]:
+                self._check_pending(state.step + 1)
+            self.step.apply(schedules.factor(stage, inside, state.plateau))
+            if self.average:
+                assert stage.ema
+                self.average.update(stage.ema)
         state.step += 1
 
     def _freeze(self, stage: Stage, inside: int) -> list[str]:
