@@ -11,7 +11,7 @@ from multiblock.cli import main
 from multiblock.errors import UserError
 from multiblock.model.chain import Chain
 from multiblock.plan import Block
-from multiblock.training import feasibility
+from multiblock.training import block_checks
 from multiblock.training.start import starting_chain
 from multiblock.workflow import check as checks
 from multiblock.workflow.check import check, check_once
@@ -153,6 +153,17 @@ def test_files_that_do_not_fit(tmp_path, monkeypatch):
         ),
         ({"receptive_field": "None"}, "phase 1: blocks.b (own.py): Own.receptive_field: found None"),
         ({"line": "assert float(x.sum()) == 0"}, None),
+        ({"line": "self.layer.weight.mul_(2)"}, "takes no patches of 16 pixels: a leaf Variable that requires grad"),
+        ({"line": "self.register_buffer('mask', x)"}, "has other weights once it has run: mask"),
+        ({"line": "self.register_buffer('mask', x, persistent=False)"}, None),
+        (
+            {"padding": "1); self.register_buffer('far', torch.tensor([0.0, -torch.inf])"},
+            "phase 1: blocks.b (own.py): far is built with values that are not finite",
+        ),
+        (
+            {"line": "return self.layer(x)\n\n    def get_extra_state(self):\n        return {}"},
+            "blocks.b (own.py): keeps _extra_state;",
+        ),
     ],
 )
 def test_networks_of_ones_own(tmp_path, monkeypatch, changes, says):
@@ -205,8 +216,8 @@ def test_weights_that_a_start_cannot_set(tmp_path, monkeypatch, norm, start, say
 
 def test_what_is_alike_is_looked_at_once(monkeypatch):
     seen = []
-    look = feasibility._output_shape
-    monkeypatch.setattr(feasibility, "_output_shape", lambda *of: seen.append(of) or look(*of))
+    look = block_checks._output_shape
+    monkeypatch.setattr(block_checks, "_output_shape", lambda *of: seen.append(of) or look(*of))
     check(config.load({}))
     assert len(seen) == 1
 
