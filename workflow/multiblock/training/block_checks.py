@@ -1,4 +1,4 @@
-"""What can be known of a block before it is trained: that it is as it says, can start, runs, learns, and can be kept."""
+"""What can be known of a block before it is trained: that it is as it says, starts, runs, learns, and can be kept."""
 
 import re
 from dataclasses import dataclass, field
