@@ -44,6 +44,32 @@ def test_a_file_gives_the_same_chain_back(tmp_path):
     assert torch.equal(made(image), again(image))
 
 
+TIED = """
+from torch import nn
+
+class Tied(nn.Module):
+    receptive_field, output_layer = 5, "last"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 3, 3, padding=1), nn.Conv2d(3, 3, 3, padding=1)
+        self.last.weight = self.first.weight
+
+    def forward(self, x):
+        return self.last(self.first(x))
+"""
+
+
+def test_layers_may_share_their_weights(tmp_path):
+    (tmp_path / "tied.py").write_text(TIED)
+    spec, image = Block(network=str(tmp_path / "tied.py")), torch.rand(1, 3, 12, 12)
+    made = Chain.build([spec], [False])
+    made.save(tmp_path / "w.safetensors")
+    again = chain.load(tmp_path / "w.safetensors", [spec.network])
+    assert torch.equal(made(image), again(image))
+    assert again.blocks["1"].first.weight is again.blocks["1"].last.weight
+
+
 def test_assemble_takes_each_block_from_its_own_file(tmp_path):
     files = {1: tmp_path / "a.safetensors", 2: tmp_path / "b.safetensors"}
     made = {number: build() for number in files}

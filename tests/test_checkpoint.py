@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+import test_training
 from multiblock.errors import UserError
 from multiblock.files import digest_of, part_of
 from multiblock.inference import tiles
@@ -18,6 +19,7 @@ from multiblock.plan import Block, Plan
 from multiblock.training import checkpoint, optimisers, trainer
 from multiblock.training.objective import Loss
 from multiblock.training.state import State
+from test_losses import SHAPES
 from test_plan import phase, stage
 from test_training import SETTINGS, history, run, same, task
 
@@ -49,6 +51,18 @@ def test_a_damaged_one_falls_back_to_the_one_before(tmp_path, caplog, damage):
     assert f"{newest}: is damaged and left out: its content does not fit its checksum" in caplog.text
     states(tmp_path)[0].write_bytes(b"")
     assert checkpoint.load(tmp_path).step == 0
+
+
+def test_those_that_nothing_goes_on_from_make_room(tmp_path):
+    """As after an update that can read neither of the two: what is done anew must last."""
+    saved(tmp_path, 500, 600)
+    for file in states(tmp_path):
+        file.write_bytes(b"")
+    assert checkpoint.load(tmp_path).step == 0
+    saved(tmp_path, 10)
+    assert checkpoint.load(tmp_path).step == 10 and len(states(tmp_path)) == 1
+    saved(tmp_path, 20, 30)
+    assert [file.name[:9] for file in states(tmp_path)] == ["000000020", "000000030"]
 
 
 def test_one_that_was_being_written_does_not_count(tmp_path):
@@ -128,7 +142,9 @@ def test_a_stop_does_not_wait_for_the_validation_images(arrays, tmp_path, monkey
     assert [int(row["iteration"]) for row in history(out)] == [10, 20, 30, 40, 50, 60]
 
 
-def test_a_network_with_dropout_goes_on_with_its_random_numbers(arrays, tmp_path, monkeypatch):
+@pytest.mark.parametrize("loss", ["l1", "content"])
+def test_a_network_with_dropout_goes_on_with_its_random_numbers(arrays, tmp_path, monkeypatch, loss):
+    """VGG-16 draws weights before it reads them, and must not draw once more where a training goes on."""
     file = tmp_path / "dropping.py"
     file.write_text(
         "from torch import nn\n"
@@ -140,9 +156,12 @@ def test_a_network_with_dropout_goes_on_with_its_random_numbers(arrays, tmp_path
         "    def forward(self, x):\n"
         "        return x + self.d(self.c(x))\n"
     )
+    vgg16 = tmp_path / "vgg16.pth"
+    torch.save({name: torch.randn(shape) * 0.05 for name, shape in SHAPES.items()}, vgg16)
+    named = {"loss": {"content": 1.0}, "vgg16": str(vgg16)} if loss == "content" else {}
     blocks = (Block(network=str(file)),)
-    todo = Plan(blocks=blocks, phases=(phase("1", iterations=30, patch=16),)).task(1, seed=5)
-    interrupted(arrays, tmp_path / "out", monkeypatch, 13, todo)
+    todo = Plan(blocks=blocks, phases=(phase("1", iterations=8, patch=16, **named),)).task(1, seed=5)
+    interrupted(arrays, tmp_path / "out", monkeypatch, 3, todo)
     assert same(run(arrays, tmp_path / "out", todo), run(arrays, tmp_path / "whole", todo))
 
 
@@ -167,6 +186,18 @@ def test_what_changed_meanwhile_is_said(arrays, tmp_path, monkeypatch, caplog):
     with caplog.at_level(logging.WARNING):
         run(arrays, tmp_path / "out")
     assert "it began with versions" in caplog.text and "as with another seed" in caplog.text
+
+
+def test_a_device_of_another_make_is_said_and_one_of_another_number_is_not(arrays, tmp_path, monkeypatch, caplog):
+    choose = test_training.choose
+    for number, (changes, said) in enumerate([({"device": torch.device("cpu:0")}, False), ({"name": "X"}, True)]):
+        out = tmp_path / str(number)
+        interrupted(arrays, out, monkeypatch, 13)
+        caplog.clear()
+        with monkeypatch.context() as patched:
+            patched.setattr(test_training, "choose", lambda *a, of=changes, **named: replace(choose(*a, **named), **of))
+            run(arrays, out)
+        assert ("it began with device CPU and goes on with X" in caplog.text, "it began" in caplog.text) == (said, said)
 
 
 class Exploding(nn.Module):

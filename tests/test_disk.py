@@ -10,6 +10,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from conftest import ROOT
 from multiblock.data.imageset import write_set
 from multiblock.data.partial import PartialSets
 from multiblock.errors import UserError, one_line
-from multiblock.files import atomic_write, lock, part_of, write_text
+from multiblock.files import atomic_write, lock, part_of, temporary_folder, write_text
 from multiblock.model.chain import Chain
 from multiblock.plan import Block
 from multiblock.training import checkpoint
@@ -146,6 +147,22 @@ def test_what_another_machine_writes_stays_whatever_its_process_numbers_are_here
     os.utime(old, (0, 0))
     write_text(file, "whole")
     assert set(os.listdir(tmp_path)) == {"a.txt", name}, "after a day it is left over"
+
+
+def test_temporary_folders_of_killed_processes_go_with_the_next_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    program = "import os, signal\nfrom multiblock.files import temporary_folder\n"
+    program += (
+        "with temporary_folder() as folder:\n    (folder / 'a').touch()\n    os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", program], env={**os.environ, "TMPDIR": str(tmp_path)})
+    (left,) = tmp_path.iterdir()
+    others = [tmp_path / re.sub(r"@\w+-", "@00000000-", left.name), tmp_path / "multiblock-gpus-0"]
+    for other in others:
+        other.mkdir()
+    with temporary_folder() as mine, temporary_folder() as second:
+        assert sorted(tmp_path.iterdir()) == sorted([mine, second, *others])
+    assert sorted(tmp_path.iterdir()) == sorted(others)
 
 
 def test_a_long_name_can_be_written(tmp_path):

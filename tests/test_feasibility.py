@@ -11,7 +11,8 @@ from multiblock.cli import main
 from multiblock.errors import UserError
 from multiblock.model.chain import Chain
 from multiblock.plan import Block
-from multiblock.training import feasibility
+from multiblock.training import block_checks
+from multiblock.training.start import starting_chain
 from multiblock.workflow import check as checks
 from multiblock.workflow.check import check, check_once
 from test_workflow import snakemake, write_config
@@ -152,6 +153,17 @@ def test_files_that_do_not_fit(tmp_path, monkeypatch):
         ),
         ({"receptive_field": "None"}, "phase 1: blocks.b (own.py): Own.receptive_field: found None"),
         ({"line": "assert float(x.sum()) == 0"}, None),
+        ({"line": "self.layer.weight.mul_(2)"}, "takes no patches of 16 pixels: a leaf Variable that requires grad"),
+        ({"line": "self.register_buffer('mask', x)"}, "has other weights once it has run: mask"),
+        ({"line": "self.register_buffer('mask', x, persistent=False)"}, None),
+        (
+            {"padding": "1); self.register_buffer('far', torch.tensor([0.0, -torch.inf])"},
+            "phase 1: blocks.b (own.py): far is built with values that are not finite",
+        ),
+        (
+            {"line": "return self.layer(x)\n\n    def get_extra_state(self):\n        return {}"},
+            "blocks.b (own.py): keeps _extra_state;",
+        ),
     ],
 )
 def test_networks_of_ones_own(tmp_path, monkeypatch, changes, says):
@@ -172,10 +184,40 @@ def test_the_last_convolution_has_to_be_there_to_be_zeroed(tmp_path, monkeypatch
     assert "phase 2: blocks.b (own.py)" in refused(study({"network": "own.py"}, chain=("b", "b"), plan=plan))
 
 
+@pytest.mark.parametrize(
+    ("norm", "start", "says"),
+    [
+        ("parametrizations.weight_norm", "orthogonal_zeroed", "would zero layer, and weights that are divided by"),
+        ("parametrizations.spectral_norm", "orthogonal_zeroed", "would zero layer"),
+        ("parametrizations.weight_norm", "orthogonal", None),
+        ("weight_norm", "orthogonal", "would not reach the weights of layer"),
+        ("weight_norm", "default", None),
+        ("spectral_norm", "orthogonal_zeroed", "would zero layer"),
+        ("spectral_norm", "normal", None),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+def test_weights_that_a_start_cannot_set(tmp_path, monkeypatch, norm, start, says):
+    """They would begin as no numbers, or as if nothing had been asked for."""
+    monkeypatch.chdir(tmp_path)
+    text = OWN.format(padding=1, line="pass", receptive_field=3, output_layer="layer")
+    Path("own.py").write_text(
+        text.replace("nn.Conv2d(3, 3, 3, padding=1)", f"nn.utils.{norm}({'nn.Conv2d(3, 3, 3, padding=1)'})")
+    )
+    plan = [{"span": 1, "start": start, "stages": [{"iterations": 1, "patch": 16, "batch": 2}]}]
+    made = study({"network": "own.py"}, plan=plan)
+    if says:
+        assert f"phase 1: blocks.b (own.py): start {start} {says}" in refused(made)
+        return
+    check(made)
+    chain = starting_chain(made.runs["one"].plan.task(1, 0), {})
+    assert chain(torch.rand(1, 3, 8, 8)).isfinite().all()
+
+
 def test_what_is_alike_is_looked_at_once(monkeypatch):
     seen = []
-    look = feasibility._output_shape
-    monkeypatch.setattr(feasibility, "_output_shape", lambda *of: seen.append(of) or look(*of))
+    look = block_checks._output_shape
+    monkeypatch.setattr(block_checks, "_output_shape", lambda *of: seen.append(of) or look(*of))
     check(config.load({}))
     assert len(seen) == 1
 

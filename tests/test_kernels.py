@@ -16,6 +16,8 @@ from multiblock.runtime import compilation
 from multiblock.runtime.compilation import Execution
 from multiblock.runtime.device import choose
 from multiblock.training import checkpoint
+from multiblock.training.averaging import Average
+from multiblock.training.step import Step
 from test_plan import phase, stage
 from test_training import SETTINGS, run, same, task
 
@@ -249,13 +251,16 @@ def test_each_stage_and_each_change_of_what_is_frozen_is_prepared_for_itself(arr
     assert same(made, run(arrays, tmp_path / "again", task(12, parts={"head": {"freeze": 3}})))
 
 
-def test_training_beyond_memory_ends_in_one_line_that_names_batch_and_patch(arrays, tmp_path, monkeypatch):
+@pytest.mark.parametrize("what", [(Execution, "to_layout"), (Step, "apply"), (Average, "update")])
+def test_training_beyond_memory_ends_in_one_line_that_names_batch_and_patch(arrays, tmp_path, monkeypatch, what):
+    """In the passes, in the first step, which makes the optimiser's moments, and after it."""
+
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
-    monkeypatch.setattr(Execution, "to_layout", full)
+    monkeypatch.setattr(*what, full)
     with pytest.raises(UserError, match="out of memory: this machine cannot train with batch 4 of patches of 16 x 16"):
-        run(arrays, tmp_path / "full", task(12, batch=4))
+        run(arrays, tmp_path / "full", task(12, batch=4, ema=0.9))
 
 
 # -- One CUDA graph an iteration ---------------------------------------------------------------------------------------

@@ -1,15 +1,20 @@
 """Blocks of a user's own: modules like any other, known by their code."""
 
+import json
 import pickle
 import re
+import subprocess
 import sys
 
 import pytest
 import torch
+import yaml
 
+from multiblock.cli import main
 from multiblock.errors import UserError
-from multiblock.networks import registry
+from multiblock.networks import own, registry
 from multiblock.networks.spec import describe
+from multiblock.workflow import jobs
 
 BLOCK = """
 from __future__ import annotations
@@ -131,3 +136,65 @@ def test_files_that_cannot_be_a_block(tmp_path, code, says):
         opened.write(code)
     with pytest.raises(UserError, match=re.escape(f"my_block.py: {says}")):
         registry.build(file, {})
+
+
+EXITS = {
+    "exit": ("sys.exit('no GPU')", "(SystemExit: no GPU)"),
+    "a status": ("raise SystemExit(0)", "(SystemExit: 0)"),
+    "an end of another kind": ("raise type('Abort', (BaseException,), {})()", "(Abort)"),
+}
+
+
+def exiting(folder, how: str, where: str) -> str:
+    """A block that ends the program where it is built, or where it runs: line 9 in both cases."""
+    built, run = (how if where == name else "pass" for name in ("built", "run"))
+    text = (
+        "import sys\nfrom torch import nn\n\n\nclass Ending(nn.Module):\n    output_layer, receptive_field = 'c', 3\n"
+        f"    def __init__(self):\n        super().__init__()\n        {built}\n"
+        "        self.c = nn.Conv2d(3, 3, 3, padding=1)\n"
+        f"    def forward(self, x):\n        {run}\n        return self.c(x)\n"
+    )
+    (folder / "ending.py").write_text(text)
+    return str(folder / "ending.py")
+
+
+@pytest.mark.parametrize("how", EXITS)
+@pytest.mark.parametrize(("where", "line"), [("built", 9), ("run", 12)])
+def test_a_job_that_a_block_ends_says_so(tmp_path, how, where, line, capsys):
+    code, said = EXITS[how]
+    file = exiting(tmp_path, code, where)
+    with pytest.raises(SystemExit) as ended, jobs.logged(tmp_path / "log"):
+        registry.build(file, {})(torch.rand(1, 3, 8, 8))
+    expected = f"multiblock: error: {file}: ends the program in line {line} {said}; a network's code may raise errors"
+    assert ended.value.code == 1
+    assert (tmp_path / "log").read_text().startswith(expected) and capsys.readouterr().err.count("\n") == 1
+
+
+def test_other_exits_are_left_alone(tmp_path):
+    registry.build(exiting(tmp_path, "pass", "run"), {})
+    for stop in (SystemExit, KeyboardInterrupt, ValueError):
+        with pytest.raises(stop), own.no_exit():
+            raise stop
+    # Ctrl-C is one wherever it comes.
+    with pytest.raises(KeyboardInterrupt), own.no_exit():
+        registry.build(exiting(tmp_path, "raise KeyboardInterrupt", "built"), {})
+
+
+def test_commands_and_processes_say_so_too(tmp_path, capsys):
+    file = exiting(tmp_path, *EXITS["exit"][:1], "run")
+    stages = [{"iterations": 1, "batch": 2, "patch": 16}]
+    study = {
+        "data": {"scale": 1, "train": {"hr": "a", "lr": "b"}, "test": {"hr": "a", "lr": "b"}},
+        "blocks": {"one": {"network": file}},
+        "runs": {"r": {"chain": ["one"], "plan": [{"span": 1, "stages": stages}]}},
+    }
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump(study))
+    assert main(["plan", str(tmp_path / "a.yaml")]) == 1
+    assert f"multiblock: error: {file}: ends the program in line 12" in capsys.readouterr().err
+    program = (
+        "from pathlib import Path\nfrom multiblock.networks import registry\nfrom multiblock.workflow import ranks\n"
+        f"with ranks._noted(Path({str(tmp_path / 'ended.json')!r})):\n    registry.build({file!r}, {{}})(None)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 1
+    note = json.loads((tmp_path / "ended.json").read_text())
+    assert note["how"] == "wrong" and note["said"].startswith(f"{file}: ends the program in line 12")

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from multiblock.cli import main
 from multiblock.data.imageset import ImageSet
 from multiblock.data.sampler import Sampler
 from multiblock.errors import UserError
+from multiblock.files import temporary_folder
 from multiblock.plan import Plan
 from multiblock.training.ranks import ALONE, Ranks
 from multiblock.workflow import ranks
@@ -192,6 +194,24 @@ def test_whoever_is_killed_or_stopped_the_others_end_and_the_same_command_goes_o
     assert f"goes on from iteration {stopped[0]}\n" in (out / "log").read_text()
 
 
+def test_a_job_that_is_killed_at_once_leaves_nothing(arrays, tmp_path, monkeypatch):
+    """Neither processes, which would train on for nobody, nor, once another is started, a folder."""
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    process = started(arrays, tmp_path / "out")
+    while len(both := processes_of(process.pid)) < 2:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.001)
+    process.kill()
+    assert gone(both)
+    process.communicate()
+    assert not (tmp_path / "out" / ".lock").exists(), "they began to train"
+    (left,) = (tmp_path / "temporary").glob("multiblock-*")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    with temporary_folder():
+        assert not left.exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("whom", "number"), [("all", signal.SIGINT), ("the second", signal.SIGTERM)])
 def test_a_stop_before_the_training_begins_is_one_line(arrays, tmp_path, number, whom):
@@ -283,6 +303,35 @@ def test_batch_norms_are_refused_before_anything_is_trained():
         check(config.load({**study(chain=["a"], plan=whole, gpus=2), **data}))
 
 
+LAYERS = {
+    "Dropout2d(0.1)": "has Dropout2d, which would draw the same numbers in each process",
+    "AlphaDropout(0.1)": "has AlphaDropout, which",
+    "InstanceNorm2d(3, track_running_stats=True)": "has norms that keep statistics",
+    "InstanceNorm2d(3)": None,
+}
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_what_depends_on_the_rows_is_refused_in_a_block_of_ones_own(layer, tmp_path):
+    """Dropout that goes on would not be what it was, either: the numbers of all but the first are not kept."""
+    stem = "from torch import nn\nclass Own(nn.Sequential):\n    output_layer, receptive_field = '0', 3\n"
+    init = "    def __init__(self):\n        super().__init__(nn.Conv2d(3, 3, 3, padding=1), nn."
+    (tmp_path / "own.py").write_text(f"{stem}{init}{layer})\n")
+    blocks = {"a": {"network": str(tmp_path / "own.py")}}
+    plan = [{"span": 1, "stages": [{"iterations": 2, "batch": 4, "patch": 16}]}]
+    data = {"name": "coffee", "scale": 1, "train": {"hr": "a", "lr": "b"}, "test": {"hr": "a", "lr": "b"}}
+    made = [
+        config.load({"data": data, "blocks": blocks, "runs": {"one": {"chain": ["a"], "plan": plan, "gpus": gpus}}})
+        for gpus in (1, 2)
+    ]
+    check(made[0])
+    if says := LAYERS[layer]:
+        with pytest.raises(UserError, match=rf"phase 1, gpus: found 2; blocks.a \(.*own.py\) {re.escape(says)}"):
+            check(made[1])
+    else:
+        check(made[1])
+
+
 TWO = {"validation": {"photographs": ["chelsea"]}, "test": {"photographs": ["rocket"]}}
 
 
@@ -321,6 +370,11 @@ ENDED = "the processes of the training ended with"
         ({0: ("trace", "a fault")}, {0: 1, 1: -signal.SIGTERM}, RuntimeError, f"{ENDED} .*\na fault$"),
         ({1: ("wrong", "no room"), 0: ("trace", "Connection reset")}, {0: 1, 1: 1}, UserError, "^no room$"),
         ({1: ("stop", "1"), 0: ("stop", "1")}, {0: 1, 1: 1}, SystemExit, "1"),
+        # The job was asked to stop: there are no statuses.
+        ({0: ("stop", "1"), 1: ("trace", "Connection reset")}, {}, SystemExit, "1"),
+        ({0: ("trace", "Connection reset")}, {}, KeyboardInterrupt, "^$"),
+        ({}, {}, KeyboardInterrupt, "^$"),
+        ({0: ("wrong", "no room")}, {}, UserError, "^no room$"),
     ],
 )
 def test_the_reason_is_said_and_not_what_followed_from_it(tmp_path, notes, codes, error, says):
@@ -329,7 +383,7 @@ def test_the_reason_is_said_and_not_what_followed_from_it(tmp_path, notes, codes
         file.write_text(json.dumps({"how": how, "said": said}))
         os.utime(file, (second, second))
     with pytest.raises(error, match=says):
-        ranks._failed(tmp_path, 2, codes)
+        ranks._end(tmp_path, 2, codes)
 
 
 def test_two_processes_with_one_gpu_are_refused(monkeypatch):

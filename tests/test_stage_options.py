@@ -1,6 +1,7 @@
 """What a stage can have beside optimiser, schedule and loss: an average of the weights, warm-up, clipping, clamps of
 some blocks, losses of intermediate outputs."""
 
+import json
 import logging
 from dataclasses import replace
 
@@ -133,6 +134,20 @@ def test_an_average_lives_through_stages_that_have_one_and_ends_with_one_that_ha
     assert not close(kept(0.95, 0.9), kept(None, 0.9)) and not close(kept(0.95, 0.9), plain)
     # Begun in the second stage, it begins with the weights as they are then, and as if nothing had been before.
     assert not close(kept(None, 0.9), plain)
+
+
+@pytest.mark.parametrize("keep", ["last", "best"])
+def test_a_last_stage_without_iterations_sets_the_clamps_of_what_is_measured(arrays, tmp_path, keep, caplog):
+    """No iteration was seen with these clamps, so none of them is the best."""
+    todo = joint({"ema": 0.9, "clamp": "none"}, {"iterations": 0})
+    out = run(arrays, tmp_path / "out", todo, replace(SETTINGS, keep=keep))
+    about, made = json.loads((out / "training.json").read_text()), chain.load(out / "weights.safetensors")
+    assert made.clamped == [True, True] and about["kept"] == {"keep": keep, "iteration": 20}
+    assert ("so the last iteration is kept, not the best" in caplog.text) == (keep == "best")
+    looked = Validation(ImageSet(arrays / "LR" / "validation.npy"), ImageSet(arrays / "HR" / "validation.npy"), None, 4)
+    found = looked.psnr(made, choose("cpu", "float32", gpus=0, threads=1))
+    assert about["psnr_rgb_validation"] == pytest.approx(found, abs=1e-5)
+    assert abs(found - float(history(out)[-1]["psnr_rgb_validation"])) > 1e-3, "the clamps change nothing here"
 
 
 def test_keep_best_keeps_the_averaged_weights(arrays, tmp_path):

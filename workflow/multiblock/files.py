@@ -4,6 +4,8 @@ import hashlib
 import json
 import logging
 import os
+import shutil
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -131,6 +133,28 @@ def flush(path: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def new_temporary_folder(place: Path | None = None) -> Path:
+    """A new folder for what is not kept, which its maker removes; what killed processes left of such goes first.
+
+    Args:
+        place: the folder to make it in; the system's for temporary files if none is given.
+    """
+    for other in Path(place or tempfile.gettempdir()).glob(f"multiblock-*@{_machine()}-*"):
+        if _is_left(other):
+            shutil.rmtree(other, ignore_errors=True)  # it may be another user's
+    return Path(tempfile.mkdtemp(prefix=f"multiblock-{os.getpid()}@{_machine()}-", dir=place))
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """The same, which goes with the block."""
+    folder = new_temporary_folder()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

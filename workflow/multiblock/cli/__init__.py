@@ -21,6 +21,7 @@ from multiblock.cli import (
     upscale,
 )
 from multiblock.errors import UserError, one_line
+from multiblock.networks.own import no_exit
 
 _COMMANDS = (init, align, check, plan, status, clean, models, importing, export, evaluate, upscale, reference)
 
@@ -29,7 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; wrong input ends with one line on standard error and exit status 1, Ctrl-C with 130."""
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        with no_exit():
+            options.run(options)
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -110,7 +110,8 @@ class Chain(nn.Module):
             about: where the weights come from, if that is not what the chain knows already.
         """
         text = replace(self.metadata, about=about or self.about).as_text()
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.blocks.state_dict().items()}
+        state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.blocks.state_dict().items()}
+        tensors = {name: tensor.clone() for name, tensor in state.items()}  # safetensors refuses shared weights
         with atomic_write(file) as part:
             try:
                 save_file(tensors, part, metadata={metadata.KEY: text})

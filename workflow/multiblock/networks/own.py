@@ -8,7 +8,8 @@ one name in two folders, or a file that was edited, are different modules.
 import ast
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_file_location
 from pathlib import Path
@@ -38,17 +39,40 @@ def load(file: Path, digest: str) -> ModuleType:
         sys.meta_path.insert(0, _Finder())  # before the one that would read the folder as it is
     try:
         return importlib.import_module(f"{package}.{file.stem}")
-    except (Exception, SystemExit) as error:  # whatever the user's code leads to
-        raise UserError(f"{file}: cannot be imported: {type(error).__name__}: {error}{_line(error, file)}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever the user's code leads to
+        where = f" (line {place[1]} of {place[0].name})" if (place := _place(error)) else ""
+        raise UserError(f"{file}: cannot be imported: {type(error).__name__}: {error}{where}") from error
 
 
-def _line(error: BaseException, file: Path) -> str:
-    """The place in the user's files where an error came up."""
-    place, trace = "", error.__traceback__
+@contextmanager
+def no_exit() -> Iterator[None]:
+    """Keep a user's code from ending the program without words, as by ``sys.exit``; exits of others are left alone.
+
+    Raises:
+        UserError: it tried to, within this context.
+    """
+    try:
+        yield
+    except (Exception, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        if not (place := _place(error)):
+            raise
+        said = f": {error}" if str(error) else ""
+        raise UserError(
+            f"{place[0]}: ends the program in line {place[1]} ({type(error).__name__}{said}); a network's code may "
+            "raise errors, and not exit"
+        ) from error
+
+
+def _place(error: BaseException) -> tuple[Path, int] | None:
+    """The file of a user's and the line where an error came up; None if that was in no such file."""
+    place, trace = None, error.__traceback__
     while trace:
-        name = Path(trace.tb_frame.f_code.co_filename)
-        if name.is_relative_to(file.parent):
-            place = f" (line {trace.tb_lineno} of {name.name})"
+        if str(trace.tb_frame.f_globals.get("__name__")).partition(".")[0] in _FOLDERS:
+            place = Path(trace.tb_frame.f_code.co_filename), trace.tb_lineno
         trace = trace.tb_next
     return place
 

@@ -40,14 +40,19 @@ def clear(phase: Path) -> None:
 
 
 def save(folder: Path, state: State) -> None:
-    """Write ``state``; it stands in ``folder`` in one step, and the last but one is removed."""
+    """Write ``state``; it stands in ``folder`` in one step, and the last but one is removed.
+
+    So are those of later iterations: had they been whole, training would have gone on from them.
+    """
     plain = {field.name: getattr(state, field.name) for field in fields(state)}
     with removed_on_failure(folder / "checkpoint.pt") as part:
         with part.open("wb") as opened:
             torch.save({**plain, "plateau": asdict(state.plateau)}, opened)
         # The name says what the content must be: iteration and checksum.
         settle(part, folder / f"{state.step:09d}-{digest_of(part)}.pt")
-    for old in _newest_first(folder)[2:]:
+    files = _newest_first(folder)
+    later = [file for file in files if _iteration(file) > state.step]
+    for old in later + files[len(later) + 2 :]:
         old.unlink()
 
 
@@ -66,3 +71,7 @@ def load(folder: Path) -> State:
 
 def _newest_first(folder: Path) -> list[Path]:
     return sorted(folder.glob("?????????-*.pt"), reverse=True)
+
+
+def _iteration(file: Path) -> int:
+    return int(file.name.partition("-")[0])

@@ -6,29 +6,22 @@ weights that do not fit.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from torch import nn
-from torch.nn.utils.parametrizations import _SpectralNorm
 
 from multiblock.errors import UserError
 from multiblock.model.chain import Chain
 from multiblock.networks import registry
-from multiblock.networks.spec import describe
 from multiblock.plan import RANDOM, Block, Stage, Task, is_file
 from multiblock.training import optimisers
+from multiblock.training.block_checks import Built, depends_on_rows, described, given, in_short, runs, startable
 from multiblock.training.freezing import modules
 from multiblock.training.objective import Loss
 from multiblock.training.start import starting_chain
 from multiblock.training.starts import STARTS
-
-QUICK = 10**9
-"""Parameters x pixels up to which a network is run with values, in less than a second. A larger one sees shapes alone,
-on PyTorch's device ``meta``, which itself takes seconds at first; one of a user's own may need values."""
-
 
 _NO_MATTER: dict[str, Any] = {
     "iterations": 0,
@@ -78,9 +71,11 @@ class Feasibility:
     def _phase(self, task: Task, names: Sequence[str]) -> None:
         """Check a phase. What is wrong is said as the end of a message that begins with run and phase."""
         for name, block, start in zip(names, task.blocks, task.starts, strict=False):
-            zeroed = isinstance(start, str) and start in STARTS and STARTS[start].zeroed
             where = f": blocks.{name} ({block.network})"
-            self._once(where, _described, _Built(block, self._network(block, where)), zeroed)
+            built = Built(block, self._network(block, where))
+            self._once(where, described, built)
+            if isinstance(start, str) and start in STARTS:
+                self._once(where, startable, built, start)
         self._once("", _start, replace(task, seed=0, phase=0, stages=()))
         for number, stage in enumerate(task.stages, 1):
             self._stage(task, stage, names, f", stage {number}")
@@ -89,10 +84,10 @@ class Feasibility:
         """See that no result depends on which rows of a batch are computed together."""
         for index in range(task.first - 1, task.last):
             block = task.blocks[index]
-            if any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in self._network(block, "").modules()):
+            layers = self._network(block, "").modules()
+            if reason := next(filter(None, map(depends_on_rows, layers)), None):
                 raise UserError(
-                    f", gpus: found {gpus}; blocks.{names[index]} ({block.network}) has batch norms, which would take "
-                    "the means of each process's rows in place of the batch's; allowed is 1"
+                    f", gpus: found {gpus}; blocks.{names[index]} ({block.network}) has {reason}; allowed is 1"
                 )
 
     def _stage(self, task: Task, stage: Stage, names: Sequence[str], where: str) -> None:
@@ -101,7 +96,7 @@ class Feasibility:
             block, place = task.blocks[index], f"{where}: blocks.{names[index]} ({task.blocks[index].network})"
             # Batch norms refuse a batch of one value; more than two images are no different from two.
             batch, side = min(stage.batch, 2), stage.patch * scale
-            self._once(place, _forward, _Built(block, self._network(block, place)), batch, side)
+            self._once(place, runs, Built(block, self._network(block, place)), batch, side)
             scale *= block.scale
         if stage.parts:
             self._once(where, _parts, task.blocks[task.first - 1 : task.last], task.first, stage.parts)
@@ -115,7 +110,7 @@ class Feasibility:
             try:
                 self._networks[key] = registry.build(block.network, block.options)
             except Exception as error:  # whatever a constructor leads to
-                raise UserError(f"{where}: cannot be built with {_options(block)}: {_reason(error)}") from None
+                raise UserError(f"{where}: cannot be built with {given(block)}: {in_short(error)}") from None
         return self._networks[key]
 
     def _once(self, where: str, check: Callable[..., None], *of: Any) -> None:
@@ -123,50 +118,6 @@ class Feasibility:
         if key not in self._done:
             check(where, *of)
             self._done.add(key)
-
-
-@dataclass(frozen=True)
-class _Built:
-    """A block and its network."""
-
-    block: Block
-    network: nn.Module = field(repr=False)
-
-
-def _described(where: str, built: _Built, zeroed: bool) -> None:
-    """Read what a block says of itself."""
-    try:
-        spec = describe(built.network)
-        if zeroed:
-            built.network.get_submodule(spec.output_layer)
-    except (UserError, AttributeError) as error:
-        raise UserError(f"{where}: {_reason(error)}") from None
-
-
-def _forward(where: str, built: _Built, batch: int, side: int) -> None:
-    """Show a block one batch of a stage, as in training."""
-    block = built.block
-    wanted = (batch, 3, side * block.scale, side * block.scale)
-    try:
-        found = _output_shape(built, batch, side)
-    except Exception as error:  # whatever a network leads to
-        raise UserError(
-            f"{where}: with {_options(block)} it takes no patches of {side} pixels: {_reason(error)}"
-        ) from None
-    if found != wanted:
-        raise UserError(
-            f"{where}: makes {found} of {batch} patches of {side} pixels; with scale {block.scale}, {wanted} is needed"
-        )
-
-
-def _output_shape(built: _Built, batch: int, side: int) -> tuple[int, ...]:
-    network, block = built.network, built.block
-    size = sum(parameter.numel() for parameter in network.parameters())
-    if size * batch * side**2 <= QUICK or block.network.endswith(".py"):
-        return tuple(network.train()(torch.zeros(batch, 3, side, side)).shape)
-    # Spectral norm would look for the directions of weights that have no values.
-    with torch.device("meta"), patch.object(_SpectralNorm, "_power_method", lambda *_: None):
-        return tuple(registry.build(block.network, block.options).train()(torch.zeros(batch, 3, side, side)).shape)
 
 
 def _start(where: str, task: Task) -> None:
@@ -213,7 +164,7 @@ def _step(where: str, optimiser: str, lr: float, options: dict[str, Any]) -> Non
         weight.grad = torch.ones(1)
         made.step()
     except (ValueError, TypeError, RuntimeError) as error:
-        raise UserError(f"{where}, options: {optimiser} does not take {options}: {_reason(error)}") from None
+        raise UserError(f"{where}, options: {optimiser} does not take {options}: {in_short(error)}") from None
 
 
 def _loss(where: str, stage: Stage, side: int) -> None:
@@ -222,15 +173,4 @@ def _loss(where: str, stage: Stage, side: int) -> None:
         image = torch.zeros(1, 3, side, side)
         Loss(stage)(image, image)
     except (UserError, RuntimeError) as error:
-        raise UserError(f"{where}, loss: {_reason(error)}") from None
-
-
-def _options(block: Block) -> str:
-    known = registry.options(block.network)
-    given = [f"{name} {value}" for name, value in block.options.items() if name not in known or known[name][1] != value]
-    return ", ".join(given) or "its default options"
-
-
-def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 300 else f"{text[:300]} ..."
+        raise UserError(f"{where}, loss: {in_short(error)}") from None

@@ -60,7 +60,7 @@ def record(
         "block_pixels_per_second": round(task.block_pixels / trained) if trained > 0 else None,
         "psnr_rgb_validation": _rounded(state.psnr),
         "psnr_rgb_validation_input": _rounded(psnr_input),
-        "kept": {"keep": keep, "iteration": state.best_step if keep == "best" else state.step},
+        "kept": {"keep": keep, "iteration": state.step if keep == "last" or not state.best_step else state.best_step},
         "segments": segments,
         "peak_memory_mib": _peak_memory(),
         "data": list(data),

@@ -4,7 +4,6 @@ Each kind is run for a second or two, uncompiled; the median of its iterations c
 """
 
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -17,6 +16,7 @@ import torch
 from multiblock.data.imageset import ImageSet, write_set
 from multiblock.data.pixels import as_float
 from multiblock.data.sampler import Sampler
+from multiblock.files import temporary_folder
 from multiblock.inference import tiles
 from multiblock.inference.metrics import psnr_rgb
 from multiblock.model.chain import Chain
@@ -87,8 +87,8 @@ class Speedometer:
         span = _span(task, stage)
         execution = compilation.choose(span, task, self._device, self._layout, self._compile)
         span.to(self._device.device, memory_format=execution.layout)  # type: ignore[call-overload]
-        with tempfile.TemporaryDirectory(prefix="multiblock-") as folder:
-            sampler = _noise(Path(folder), stage.patch, span.scale, self._device)
+        with temporary_folder() as folder:
+            sampler = _noise(folder, stage.patch, span.scale, self._device)
             step = Step(span, stage, self._device, execution, span)
             step.forward = execution.forward(span, self._device, stage)
             average = Average(span) if stage.ema else None

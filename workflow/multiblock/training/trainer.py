@@ -249,13 +249,13 @@ class Trainer:
                 self.clock.lap("start")
             assert self.step and self.gradients
             self.pending.append(self.gradients(*drawn))
-        self.frozen = frozen
-        if len(self.pending) == _PENDING[self.device.device.type]:
-            self._check_pending(state.step + 1)
-        self.step.apply(schedules.factor(stage, inside, state.plateau))
-        if self.average:
-            assert stage.ema
-            self.average.update(stage.ema)
+            self.frozen = frozen
+            if len(self.pending) == _PENDING[self.device.device.type]:
+                self._check_pending(state.step + 1)
+            self.step.apply(schedules.factor(stage, inside, state.plateau))
+            if self.average:
+                assert stage.ema
+                self.average.update(stage.ema)
         state.step += 1
 
     def _freeze(self, stage: Stage, inside: int) -> list[str]:
@@ -269,9 +269,12 @@ class Trainer:
         """A new optimiser for the stage, or the one of the checkpoint."""
         self.trained.all()
         self.step = self.gradients = None  # the memory of the stage before
-        self.step = Step(self.span, stage, self.device, self.execution, self.span)
+        goes_on = self.state.stage == number
+        # VGG-16 draws weights before it reads them: where a stage goes on, that was done.
+        with torch.random.fork_rng([], enabled=goes_on):
+            self.step = Step(self.span, stage, self.device, self.execution, self.span)
         self._freeze(stage, inside)
-        if self.state.stage == number:
+        if goes_on:
             self.step.optimiser.load_state_dict(self.state.optimiser)
         else:
             self.state.stage, self.state.plateau = number, schedules.Plateau()
@@ -379,15 +382,15 @@ class Trainer:
             "versions": versions(),
             "seconds": self.clock.spent,
         }
-        for what in ("device", "threads", "processes", "versions"):
-            before = state.segments[-1].get(what, 1) if state.segments else segment[what]
-            if before != segment[what]:
+        for field in ("name", "threads", "processes", "versions"):
+            before = state.segments[-1].get(field, 1) if state.segments else segment[field]
+            if before != segment[field]:
                 log.warning(
                     "it began with %s %s and goes on with %s: sums are rounded otherwise, which grows; the weights "
                     "will be others, as with another seed",
-                    what,
+                    {"name": "device"}.get(field, field),  # which of several alike changes nothing
                     before,
-                    segment[what],
+                    segment[field],
                 )
         state.segments.append(segment)
         state.about = {
@@ -409,10 +412,12 @@ class Trainer:
             state.psnr = state.best_psnr
         elif self.average:
             self.average.keep()
+        if self.settings.keep == "best" and not state.best_step and task.iterations:
+            log.warning("keep: no look had the last stage's clamps, so the last iteration is kept, not the best")
         clamps = task.stages[-1].clamps(len(self.span.specs))
         self.chain.clamped[task.first - 1 : task.last] = clamps
         plain = self.validation.psnr_without_network()
-        if not task.iterations:
+        if not task.stages[-1].iterations:  # nothing was seen with these clamps
             self.span.clamped = clamps
             state.psnr = self.validation.psnr(self.span, self.device)
         self.clock.lap("validation")

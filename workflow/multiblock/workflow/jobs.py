@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from multiblock.errors import UserError, one_line
 from multiblock.files import is_held
+from multiblock.networks.own import no_exit
 from multiblock.training.signals import end_with
 from multiblock.workflow import tells
 from multiblock.workflow.records import Record
@@ -145,7 +146,8 @@ def logged(file: Path, label: str = "") -> Iterator[None]:
     try:
         open_log(file, label, told)
         _end_with_workflow()
-        yield
+        with no_exit():
+            yield
     except (UserError, OSError) as error:
         logger.error("multiblock: error: %s", one_line(error))
         if told:

@@ -1,6 +1,7 @@
 """A training in as many processes as the job was given GPUs: they are started here, watched, and ended together.
 
-``python -m multiblock.workflow.ranks FOLDER`` is one of them; the folder holds what is to be trained.
+``python -m multiblock.workflow.ranks PARENT FOLDER RANK`` is one of them: it ends with the process PARENT; the folder
+holds what is to be trained.
 """
 
 import json
@@ -9,15 +10,16 @@ import os
 import pickle
 import signal
 import sys
-import tempfile
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multiblock.errors import UserError
+from multiblock.files import temporary_folder
+from multiblock.networks.own import no_exit
 from multiblock.plan import Task
 from multiblock.training.signals import end_with
 from multiblock.workflow import jobs, tells
@@ -117,8 +119,8 @@ def together(order: Order) -> None:
         UserError: wrong input, or a process that was killed.
         SystemExit: they were asked to stop, and did so in good order.
     """
-    with tempfile.TemporaryDirectory(prefix="multiblock-ranks-") as folder:
-        _together(order, Path(folder))
+    with temporary_folder() as folder:
+        _together(order, folder)
 
 
 def _together(order: Order, folder: Path) -> None:
@@ -132,19 +134,19 @@ def _together(order: Order, folder: Path) -> None:
     processes = start_processes(
         name="multiblock",
         entrypoint=sys.executable,
-        args={rank: ("-m", __name__, folder, rank) for rank in ranks},
+        args={rank: ("-m", __name__, os.getpid(), folder, rank) for rank in ranks},
         envs={rank: _environment() for rank in ranks},
         logs_specs=DefaultLogsSpecs(str(folder), redirects=quiet),
     )
+    codes: dict[int, int] = {}
     try:
         ended = processes.wait(period=0.1)
+        if not (ended and ended.is_failed()):
+            return
+        codes = {rank: failure.exitcode for rank, failure in ended.failures.items()}
     except SignalException as stop:
         processes.close(stop.sigval, _PATIENCE)
-        if "stop" not in [how for how, _ in _said(folder)]:
-            raise KeyboardInterrupt from None
-        sys.exit(1)
-    if ended and ended.is_failed():
-        _failed(folder, order.gpus, {rank: failure.exitcode for rank, failure in ended.failures.items()})
+    _end(folder, order.gpus, codes)
 
 
 def _environment() -> dict[str, str]:
@@ -153,16 +155,17 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in loopback.items() if name not in os.environ}
 
 
-def _failed(folder: Path, count: int, codes: Mapping[int, int]) -> None:
+def _end(folder: Path, count: int, codes: Mapping[int, int]) -> None:
     """End as the processes did: what one of them says of it comes before what others suffered from that.
 
     Args:
         count: how many there were.
-        codes: their exit statuses, those that ended first before the others.
+        codes: their exit statuses, those that ended first before the others; none where this one was asked to stop.
 
     Raises:
         UserError: wrong input, or a process that was killed.
         KeyboardInterrupt: one was asked to stop before the training began, or after it.
+        SystemExit: they stopped in good order.
     """
     said = _said(folder)
     if "stop" in [how for how, _ in said]:
@@ -176,7 +179,7 @@ def _failed(folder: Path, count: int, codes: Mapping[int, int]) -> None:
                 f"process {rank + 1} of {count} of the training was ended by {signal.Signals(-code).name}, and "
                 "the others with it; the same command goes on from the last checkpoint"
             )
-    if said and said[0][0] == "interrupted":
+    if not codes or (said and said[0][0] == "interrupted"):
         raise KeyboardInterrupt
     traces = [what for how, what in said if how == "trace"]
     raise RuntimeError("\n".join([f"the processes of the training ended with {codes}", *traces]))
@@ -191,9 +194,9 @@ def _said(folder: Path) -> list[tuple[str, str]]:
 
 def main() -> None:
     """Train as one of the processes."""
-    folder, rank = Path(sys.argv[1]), int(sys.argv[2])
+    parent, folder, rank = int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     with _noted(folder / f"ended-{rank:04d}.json"):
-        end_with(os.getppid())
+        end_with(parent)  # by its number: where it is gone already, another process is above this one
         order: Order = pickle.loads((folder / "order").read_bytes())
         if rank == 0:
             jobs.open_log(order.log, order.label, tells.listener(order.log))
@@ -232,14 +235,16 @@ def _noted(file: Path) -> Iterator[None]:
     """Leave in ``file`` why this process ended before its work was done, for the one that started it."""
 
     def note(how: str, said: object) -> None:
-        file.write_text(json.dumps({"how": how, "said": str(said)}), encoding="utf-8")
+        with suppress(OSError):  # who started it may be gone, and the folder with it
+            file.write_text(json.dumps({"how": how, "said": str(said)}), encoding="utf-8")
         os._exit(1)
 
     # Until the training begins, and after it. At once: an exception does not get through the import of PyTorch.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: note("interrupted", ""))
     try:
-        yield
+        with no_exit():
+            yield
     except (UserError, OSError) as error:
         note("wrong", error)
     except SystemExit as stop:

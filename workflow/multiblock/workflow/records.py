@@ -7,10 +7,11 @@ what it was made of: the same, and digests of the job's inputs and outputs. So c
 and results that were copied without Snakemake's own notes are still known for what they are.
 """
 
+import atexit
 import json
 import os
 import re
-import tempfile
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from multiblock.data.imageset import was_changed
-from multiblock.files import Digests, read_json, write_text
+from multiblock.files import Digests, new_temporary_folder, read_json, write_text
 from multiblock.model.metadata import digest_of_result
 from multiblock.workflow.links import target
 
@@ -72,11 +73,13 @@ class Records:
         if stands and _is_put(own, plain):
             return own
         inside = Path(folder.relative_to(folder.anchor)).parts[-3:]
-        return _put(Path(self._elsewhere.name, *inside, own.name), plain, stands)
+        return _put(Path(self._elsewhere, *inside, own.name), plain, stands)
 
     @cached_property
-    def _elsewhere(self) -> tempfile.TemporaryDirectory[str]:
-        return tempfile.TemporaryDirectory(prefix="multiblock-")
+    def _elsewhere(self) -> Path:
+        folder = new_temporary_folder()
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        return folder
 
     def _compare_versions(self, made: Mapping[str, Any]) -> None:
         """Say, once, where results were made with other versions of what computes; they are kept."""

@@ -16,6 +16,7 @@ from typing import Any
 
 from multiblock.config import Study, load
 from multiblock.errors import UserError, one_line
+from multiblock.networks.own import no_exit
 from multiblock.training.speed_record import Speeds
 
 
@@ -61,7 +62,8 @@ def _main() -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
     asked = json.load(sys.stdin)
     try:
-        found = measure(load(asked["config"]), asked["runs"], asked["gpus"], asked["threads"])
+        with no_exit():
+            found = measure(load(asked["config"]), asked["runs"], asked["gpus"], asked["threads"])
     except (UserError, OSError) as error:
         print(one_line(error), file=sys.stderr)
         return 1

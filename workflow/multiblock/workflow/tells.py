@@ -8,10 +8,11 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from multiblock.files import new_temporary_folder
 
 FOLDER = "MULTIBLOCK_TELLS"
 """Environment variable: the folder."""
@@ -29,7 +30,7 @@ def new_folder(elsewhere: bool) -> Path:
     shared = Path(".snakemake").resolve()
     if elsewhere:
         shared.mkdir(exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix="multiblock-", dir=shared if elsewhere else None))
+    return new_temporary_folder(shared if elsewhere else None)
 
 
 def is_for_a_person(record: logging.LogRecord) -> bool:
