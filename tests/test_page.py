@@ -125,6 +125,9 @@ def test_curves_are_those_of_the_histories(page):
     compute = data(page, "compute-data")["series"][0]["lines"]
     assert [line["dash"] for line in compute] == ["", "6 4", ""]  # phase 2 is staged
     assert compute[-1]["points"][-1]["x"][0] == 300  # 100 a phase
+    said = text_of(page)
+    assert "Solid: the whole network" in said and "Dashed: staged" in said and "Dotted curves" not in said
+    assert first["y"]["label"] == "training loss, l1; log scale" and "log scale" not in psnr["y"]["label"]
 
 
 def test_long_histories_are_thinned_to_their_last_row():
