@@ -87,6 +87,7 @@ def test_lines_of_jobs_that_run_at_once_say_whose_they_are(tmp_path, monkeypatch
     assert jobs.label(wildcards) == ""
     monkeypatch.setenv("MULTIBLOCK_PARALLEL", "yes")
     assert jobs.label(wildcards) == "[phased, seed 2, phase 3] "
+    assert jobs.label(wildcards | {"block": "1"}) == "[phased, seed 2, phase 3, LR_1] "
     with jobs.logged(tmp_path / "log", jobs.label(wildcards)):
         logging.getLogger("multiblock.x").info("100 %% of %d", 3)
     logging.getLogger("multiblock").handlers.clear()
