@@ -422,7 +422,7 @@ class TestTheCommand:
             "  snakemake --cores all --configfile mine.yaml",
         ]
         assert cli.main(["plan", "mine.yaml"]) == 0
-        assert "run mine: 3 blocks on mine, seeds 1" in capsys.readouterr().out
+        assert "run mine: 3 blocks on mine, seed 1\n" in capsys.readouterr().out
         assert cli.main(["check", "mine.yaml"]) == 0
         lines = Path("mine.yaml").read_text().splitlines()
         assert len(lines) <= 15 and max(map(len, lines)) <= 120

@@ -19,7 +19,12 @@ from multiblock.workflow import finished
 
 def add(commands: Any) -> None:
     """Add the subcommand to the parser."""
-    parser = commands.add_parser("models", help="list the networks, or explain one")
+    parser = commands.add_parser(
+        "models",
+        help="list the networks, or explain one",
+        description="Without a name: every network with parameters, GFLOPs, receptive field and source. With one: what "
+        "it is and which options it takes; of weights, how they were trained and which PSNR they had.",
+    )
     parser.add_argument(
         "name", nargs="?", help="explain this network, Python file, or weights: a file or a run's folder"
     )
