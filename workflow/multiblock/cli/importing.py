@@ -12,8 +12,8 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "import",
         help="turn weights that their authors published into ours",
-        description="Write weights that the authors of a network published as a file that evaluate, upscale, export and "
-        "the start of a phase take. Every name is matched; what does not fit is an error.",
+        description="Write weights that the authors of a network published as a file that evaluate, upscale, export "
+        "and the start of a phase take. Every name is matched; what does not fit is an error.",
     )
     parser.add_argument("file", type=Path, help="file of the authors (.pth, .pt or .safetensors)")
     parser.add_argument("--as", dest="network", required=True, help="which network it is; see multiblock models")

@@ -19,9 +19,9 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "plan",
         help="check a config and print its phases",
-        description="Print what each phase of each run starts from, reads and makes, and what runs again when it changes; "
-        "then what the config left at its default. Blocks, losses and files of weights are tried; nothing is trained or "
-        "written.",
+        description="Print what each phase of each run starts from, reads and makes, and what runs again when it "
+        "changes; then what the config left at its default. Blocks, losses and files of weights are tried; nothing is "
+        "trained or written.",
     )
     add_config_argument(parser)
     parser.add_argument(
