@@ -146,5 +146,8 @@ def _explain_weights(file: Path) -> None:
         options = listed(f"{name}={value}" for name, value in block.options.items())
         print(f"  block {number}: {block.network} {options}{', clamped' if clamp else ''}")
     for name, value in asdict(known.about).items():
-        if value not in (None, ()):
+        if name == "stated":
+            if not value:
+                print("  enlarge: not stated; upscale, evaluate and export ask for --enlarge")
+        elif value not in (None, ()):
             print(f"  {name}: {listed(value) if isinstance(value, tuple) else value}")
