@@ -79,7 +79,7 @@ def test_measurements_that_cannot_be_read_are_pointed_to(layout, tmp_path, text)
     assert outcome.of_phase(layout, "one", 1, 1) == f"phase 1: measured, see {folder / 'psnr.csv'}"
 
 
-def test_the_command_that_uses_a_network_of_ones_own_trusts_its_code(tmp_path):
+def test_pictures_are_named_and_the_command_that_uses_a_network_of_ones_own_trusts_its_code(tmp_path):
     block = "from torch import nn\n\n\nclass Mine(nn.Module):\n    def __init__(self, *, width: int = 4): ...\n"
     (tmp_path / "mine.py").write_text(block)
     plan = [{"span": "1-2", "stages": [{"iterations": 2, "batch": 2, "patch": 16}]}]
@@ -89,7 +89,10 @@ def test_the_command_that_uses_a_network_of_ones_own_trusts_its_code(tmp_path):
         folder = tmp_path / "results/one/seed1/phase1"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "weights.safetensors").touch()
-        (*_, said) = outcome.where(layout.study, layout)
+        pictures = tmp_path / "results/one/upscaled"
+        pictures.mkdir(exist_ok=True)
+        *files, said = outcome.where(layout.study, layout)
+        assert files == [f"{pictures}/  your own pictures, as the network makes them"]
         assert said == f"multiblock upscale {tmp_path}/results/one photo.jpg -o out{end}"
 
 

@@ -130,6 +130,7 @@ def where(study: Study, layout: Layout) -> Iterator[str]:
         (results / run / "report.html", "what each phase brought, in a browser: pictures, curves, tables"),
         (results / run / "psnr_by_phase.md", "the same as a table, and what it took"),
         (results / run / "strips", "test images after each phase"),
+        (results / run / "upscaled", "your own pictures, as the network makes them"),
     ]
     if len(study.runs) == 1:
         found = found[2:]
