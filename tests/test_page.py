@@ -65,6 +65,7 @@ def test_the_page_says_what_the_table_says(page):
     gain, joint = table.iloc[-1] - table.iloc[0], table.iloc[-1] - table.iloc[-2]
     assert f"reaches {table.iloc[-1]:.3f} dB" in text and f"{gain:+.3f} dB over the input" in text
     assert f"the joint phase {joint:+.3f} dB" in text and "1 seed x 2 images" in text
+    assert "(95 % interval over the images alone " in text
     for cell in (f"no network {table.iloc[0]:.3f}", "floats, no rounding, no border cut", "a border of 2 pixels cut"):
         assert cell in text.replace("  ", " "), cell
 
