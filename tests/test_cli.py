@@ -1,5 +1,6 @@
 """The multiblock command."""
 
+import argparse
 import csv
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from conftest import ROOT, picture
+from multiblock import cli
 from multiblock.cli import main
 from multiblock.data import images
 from multiblock.model.chain import Chain
@@ -22,6 +24,17 @@ def test_plan_prints_what_follows_from_it(capsys):
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert any(line.startswith("2 2 inherit_zeroed LR_1 of phase 1 LR_2") for line in lines)
     assert any(line.startswith("4 1-3 phase 1, phase 2, phase 3 LR_0 -") for line in lines)
+
+
+def test_the_help_of_each_command_says_what_it_does_and_what_each_option_is():
+    commands = argparse.ArgumentParser().add_subparsers()
+    for command in cli._COMMANDS:
+        command.add(commands)
+    assert len(commands.choices) == 12
+    for name, command in commands.choices.items():
+        assert len(command.description or "") > 60, name
+        assert all(action.help for action in command._actions), name
+    assert "config.yaml if none is named" in " ".join(commands.choices["plan"].format_help().split())
 
 
 def test_models_as_csv(capsys, monkeypatch):

@@ -501,7 +501,7 @@ def test_any_file_is_a_config_or_ends_in_one_line(content):
 
 def test_a_file_that_cannot_be_read():
     for name in (".", "none.yaml", "x" * 300):
-        with pytest.raises(UserError, match=f"^{re.escape(name)}: cannot be read as YAML: "):
+        with pytest.raises(UserError, match=f"^{re.escape(name)}: cannot be read: "):
             config.read([Path(name)])
 
 

@@ -114,6 +114,19 @@ class TestOneFolderOfPhotographs:
         # Turned: 96 x 128 as stored is 128 x 96 as seen.
         assert "96 x 128 pixels" in made.lines[0]
 
+    def test_the_config_says_why_each_file_is_left_out(self, photos):
+        """A reason that is too long is seen to be cut; of many files the first four stand there."""
+        images.write(photos / "a_thumb.png", scene(30)[:20, :20])
+        (photos / "empty.png").touch()
+        lines = of(photos).text.splitlines()
+        why = sorted(lines[lines.index("  # Left out:") + 1 :][:2])
+        assert why[0] == "  #   a_thumb.png: 20 x 20 pixels; 32 x 32 are needed"
+        assert why[1].startswith("  #   empty.png: cannot be read as an image: ") and why[1].endswith(" ...")
+        assert max(map(len, lines)) <= 120
+        for number in range(5):
+            images.write(photos / f"b_thumb{number}.png", scene(31 + number)[:20, :20])
+        assert "  #   and 3 more" in of(photos).text.splitlines()
+
     def test_heic_beside_jpeg(self, photos):
         heif = pytest.importorskip("pillow_heif") if images.READS_HEIC else None
         if heif is None:
@@ -409,7 +422,7 @@ class TestTheCommand:
             "  snakemake --cores all --configfile mine.yaml",
         ]
         assert cli.main(["plan", "mine.yaml"]) == 0
-        assert "run mine: 3 blocks on mine, seeds 1" in capsys.readouterr().out
+        assert "run mine: 3 blocks on mine, seed 1\n" in capsys.readouterr().out
         assert cli.main(["check", "mine.yaml"]) == 0
         lines = Path("mine.yaml").read_text().splitlines()
         assert len(lines) <= 15 and max(map(len, lines)) <= 120

@@ -67,6 +67,7 @@ def test_the_page_says_what_the_table_says(page):
     gain, joint = table.iloc[-1] - table.iloc[0], table.iloc[-1] - table.iloc[-2]
     assert f"reaches {table.iloc[-1]:.3f} dB" in text and f"{gain:+.3f} dB over the input" in text
     assert f"the joint phase {joint:+.3f} dB" in text and "1 seed x 2 images" in text
+    assert "(95 % interval over the images alone " in text
     for cell in (f"no network {table.iloc[0]:.3f}", "floats, no rounding, no border cut", "a border of 2 pixels cut"):
         assert cell in text.replace("  ", " "), cell
 
@@ -127,6 +128,9 @@ def test_curves_are_those_of_the_histories(page):
     compute = data(page, "compute-data")["series"][0]["lines"]
     assert [line["dash"] for line in compute] == ["", "6 4", ""]  # phase 2 is staged
     assert compute[-1]["points"][-1]["x"][0] == 300  # 100 a phase
+    said = text_of(page)
+    assert "Solid: the whole network" in said and "Dashed: staged" in said and "Dotted curves" not in said
+    assert first["y"]["label"] == "training loss, l1; log scale" and "log scale" not in psnr["y"]["label"]
 
 
 def test_long_histories_are_thinned_to_their_last_row():

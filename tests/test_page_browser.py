@@ -1,5 +1,6 @@
 """Report pages in a real browser: moved, clicked, typed at, and looked at pixel by pixel."""
 
+import json
 import re
 import shutil
 import time
@@ -333,6 +334,32 @@ def test_charts_tell_of_points_under_the_pointer_and_by_keys(look, report):
     assert "21.667 dB" in tip.inner_text() and "seed 1, iteration 20" in tip.inner_text()
     page.keyboard.press("Escape")
     assert tip.is_hidden()
+
+
+@pytest.mark.parametrize("width", [390, 1400])
+def test_no_word_of_a_chart_lies_on_another(look, tmp_path, width):
+    """Nor on a curve, of the names of phases; below no network its name is at the top too."""
+    made = results(tmp_path)
+    for place in made["phases"].values():
+        record = json.loads((place / "training.json").read_text())
+        (place / "training.json").write_text(json.dumps(record | {"psnr_rgb_validation_input": 30.0}))
+    run.page(**made, out=tmp_path / "report.html", small=tmp_path / "small.html")
+    page = look(tmp_path / "report.html", width)
+    plots = page.locator(".plot svg").all()
+    assert len(plots) == 4
+    for plot in plots:
+        texts = [(text.text_content(), text.bounding_box()) for text in plot.locator("text").all() if text.is_visible()]
+        on = [(a, b) for n, (a, one) in enumerate(texts) for b, other in texts[:n] if _shared(one, other)]
+        assert on == []
+        dots = [dot.bounding_box() for dot in plot.locator("circle:not(.dot)").all()]
+        assert not [name for name, box in texts if name.startswith("phase") for dot in dots if _shared(box, dot)]
+
+
+def _shared(one: dict, other: dict) -> bool:
+    """Whether two boxes lie on one another by more than the room above and below letters."""
+    across = min(one["x"] + one["width"], other["x"] + other["width"]) - max(one["x"], other["x"])
+    down = min(one["y"] + one["height"], other["y"] + other["height"]) - max(one["y"], other["y"])
+    return across > 0 and down > 4
 
 
 def test_charts_change_their_axis_and_hide_series(look, study):

@@ -51,7 +51,9 @@ def test_windows_of_the_largest_gain_and_loss_are_those_of_all_windows():
 def test_where_nothing_is_lost_it_is_said():
     target = picture(40, 40)
     gain, least = places.gain_and_loss(noisy(target, 20, 1), noisy(target, 2, 2), target, 16)
-    assert gain.what == "largest gain" and least.what == "smallest gain" and least.change > 0
+    assert gain.what == "largest gain" and least.what == "error fell least" and least.change > 0
+    rose, loss = places.gain_and_loss(noisy(target, 2, 2), noisy(target, 20, 1), target, 16)
+    assert rose.what == "error rose least" and rose.change < 0 and loss.what == "largest loss"
 
 
 def test_equal_pictures_have_no_gain_in_decibels():

@@ -295,9 +295,12 @@ def test_a_phase_below_no_network_is_loud(tmp_path, validation, after, below):
     table = tables.read(tmp_path / "table.csv", tmp_path / "times.csv")
     compared = compare({"demo": table}, {"demo": [tmp_path / "psnr.csv"]}, "demo")
     both = tables.as_markdown(table, "demo", 2, TITLES), as_markdown(compared)
+    assert "a border of 2 pixels cut" in both[0]
+    assert "a border of 1 pixel cut" in tables.as_markdown(table, "demo", 1, TITLES)
     for text in both:
         assert text.count("BELOW NO NETWORK") == (2 if below else 0)
         assert ("smaller lr" in text) == bool(below)
+    assert ("demo a phase **BELOW" in both[1]) == (after > 20 and bool(below))  # not the run, which ends above
     said = "PSNR RGB 18.000 dB on the validation images, the input itself 22.000 dB" in both[0]
     assert said == ("validation" in below)
     figures.psnr_by_phase(table, tmp_path / "psnr.png")

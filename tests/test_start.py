@@ -111,6 +111,7 @@ def test_lines_of_jobs_that_run_at_once_say_whose_they_are(tmp_path, monkeypatch
     assert jobs.label(wildcards) == ""
     monkeypatch.setenv("MULTIBLOCK_PARALLEL", "yes")
     assert jobs.label(wildcards) == "[phased, seed 2, phase 3] "
+    assert jobs.label(wildcards | {"block": "1"}) == "[phased, seed 2, phase 3, LR_1] "
     with jobs.logged(tmp_path / "log", jobs.label(wildcards)):
         logging.getLogger("multiblock.x").info("100 %% of %d", 3)
     logging.getLogger("multiblock").handlers.clear()
@@ -150,17 +151,22 @@ def test_a_pause_for_the_validation_images_does_not_count(monkeypatch, caplog):
     assert "expected time left 10 s" in caplog.text
 
 
-def test_a_phase_below_no_network_is_named_while_it_can_still_be_stopped(caplog):
+@pytest.mark.parametrize(("seconds", "times"), [(0.5, 1), (0.01, 0)])
+def test_a_phase_below_no_network_is_named_while_it_can_still_be_stopped(monkeypatch, caplog, seconds, times):
+    """Unless its other half takes less time than to read so."""
+    clock = Clock(monkeypatch)
     with caplog.at_level(logging.INFO), Progress(task(100), 0) as shown:
         for step, psnr in ((20, 20.0), (50, 20.5), (70, 20.7), (80, 24.0), (100, 21.0)):
             for _ in range(step - shown._step):
+                clock.now += seconds
                 shown.step()
             shown.note(psnr, 23.0)
             below = psnr < 23
             assert shown._note == f", validation {psnr:.3f} dB" + " (without network 23.000)" * below
         shown.note(20.0, None)  # the input is not known
     said = [record.getMessage() for record in caplog.records if "warning: " in record.getMessage()]
-    assert len(said) == 1 and said[0].startswith("warning: after 50 of 100 iterations phase 1 is at 20.500 dB")
+    assert len(said) == times
+    assert all(text.startswith("warning: after 50 of 100 iterations phase 1 is at 20.500 dB") for text in said)
 
 
 @pytest.mark.parametrize(("psnr", "said"), [(16.9, True), (17.1, False), (24.0, False)])

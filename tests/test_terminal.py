@@ -79,6 +79,23 @@ def test_measurements_that_cannot_be_read_are_pointed_to(layout, tmp_path, text)
     assert outcome.of_phase(layout, "one", 1, 1) == f"phase 1: measured, see {folder / 'psnr.csv'}"
 
 
+def test_pictures_are_named_and_the_command_that_uses_a_network_of_ones_own_trusts_its_code(tmp_path):
+    block = "from torch import nn\n\n\nclass Mine(nn.Module):\n    def __init__(self, *, width: int = 4): ...\n"
+    (tmp_path / "mine.py").write_text(block)
+    plan = [{"span": "1-2", "stages": [{"iterations": 2, "batch": 2, "patch": 16}]}]
+    for network, end in (("mcan", ""), (str(tmp_path / "mine.py"), f" --trust-code {tmp_path}/mine.py")):
+        given = {"blocks": {"it": {"network": network}}, "runs": {"one": {"chain": ["it", "it"], "plan": plan}}}
+        layout = Layout(config.load({**given, "results": str(tmp_path / "results")}))
+        folder = tmp_path / "results/one/seed1/phase1"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "weights.safetensors").touch()
+        pictures = tmp_path / "results/one/upscaled"
+        pictures.mkdir(exist_ok=True)
+        *files, said = outcome.where(layout.study, layout)
+        assert files == [f"{pictures}/  your own pictures, as the network makes them"]
+        assert said == f"multiblock upscale {tmp_path}/results/one photo.jpg -o out{end}"
+
+
 def test_the_notes_of_a_comparison_are_found_where_they_are_written():
     assert outcome.NOTES == markdown.NOTES
 

@@ -26,6 +26,7 @@ from multiblock.cli import upscale as command
 from multiblock.data import images, resize
 from multiblock.data.picture import read
 from multiblock.model.chain import Chain
+from multiblock.page import viewer
 from multiblock.plan import Block
 
 PIXELS = picture(seed=4)
@@ -522,6 +523,18 @@ def test_a_page_shows_each_picture_before_and_after(run, tmp_path):
     assert [one["label"] for one in cuts[0]["pictures"]] == ["before, bicubic x2", "after"]
     assert np.array_equal(after, np.asarray(Image.open(tmp_path / "out/a.png")))
     assert np.array_equal(before, resize.enlarge(picture(seed=1), 2))
+
+
+def test_what_a_page_has_no_room_for_is_said(run, tmp_path, monkeypatch):
+    noise = np.random.default_rng(0)
+    for name in "abc":
+        images.write(tmp_path / f"{name}.png", noise.integers(0, 256, (160, 160, 3), np.uint8))
+    monkeypatch.setattr(viewer.page, "__kwdefaults__", viewer.page.__kwdefaults__ | {"limit": 300_000})
+    status, lines, _ = run("a.png", "b.png", "c.png", "-o", "out", "--enlarge", "2", "--compare", "page.html")
+    shown = {cut["name"] for cut in shown_on(tmp_path / "page.html")["cuts"]}
+    assert status == 0 and 0 < len(shown) < 3
+    assert lines[-1].startswith("page.html: 3 pictures before and after. All pictures without loss take more than ")
+    assert lines[-1].endswith(f"They are of {len(shown)} of 3 images, those with the largest changes.")
 
 
 def test_a_name_that_is_no_utf8_is_printed_and_shown(weights, tmp_path):

@@ -325,6 +325,10 @@ class TestCode:
         assert main(["models", str(weights)]) == 0
         said = capsys.readouterr().out
         assert "block 1: toy channels=4, depth=2, clamped" in said and "enlarge: 2" in said and "plan: 1, 1-2" in said
+        assert "stated" not in said
+        Chain.build([TOY], [True]).save(weights, about=Provenance(stated=False))
+        assert main(["models", str(weights)]) == 0
+        assert "enlarge: not stated; upscale, evaluate and export ask for --enlarge" in capsys.readouterr().out
 
 
 class TestNotFinite:

@@ -12,7 +12,9 @@ from multiblock.workflow.given import DEFAULT
 
 def add_config_argument(command: argparse.ArgumentParser) -> None:
     """The files that make the config together."""
-    command.add_argument("config", nargs="*", type=Path, default=[DEFAULT], help="files, merged in order")
+    command.add_argument(
+        "config", nargs="*", type=Path, default=[DEFAULT], help=f"files, merged in order; {DEFAULT} if none is named"
+    )
 
 
 def study_of(options: argparse.Namespace) -> tuple[Study, dict[str, Any]]:

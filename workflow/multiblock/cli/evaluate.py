@@ -13,7 +13,11 @@ from multiblock.inference.measures import MEASURES
 
 def add(commands: Any) -> None:
     """Add the subcommand to the parser."""
-    parser = commands.add_parser("evaluate", help="score weights on a folder of images, under every convention")
+    parser = commands.add_parser(
+        "evaluate",
+        help="score weights on a folder of images, under every convention",
+        description="Print PSNR and SSIM of a trained network on pairs of images, beside LR enlarged by bicubic.",
+    )
     add_weights_arguments(parser)
     parser.add_argument("--hr", type=Path, required=True, help="folder of HR images")
     parser.add_argument("--lr", type=Path, help="folder of LR images; made by MATLAB's bicubic if none is named")

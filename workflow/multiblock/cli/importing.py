@@ -9,7 +9,12 @@ from multiblock.errors import UserError
 
 def add(commands: Any) -> None:
     """Add the subcommand to the parser."""
-    parser = commands.add_parser("import", help="turn weights that their authors published into ours")
+    parser = commands.add_parser(
+        "import",
+        help="turn weights that their authors published into ours",
+        description="Write weights that the authors of a network published as a file that evaluate, upscale, export "
+        "and the start of a phase take. Every name is matched; what does not fit is an error.",
+    )
     parser.add_argument("file", type=Path, help="file of the authors (.pth, .pt or .safetensors)")
     parser.add_argument("--as", dest="network", required=True, help="which network it is; see multiblock models")
     parser.add_argument("--scale", type=int, help="its scale; the network's default if none is named")

@@ -19,7 +19,12 @@ from multiblock.workflow import finished
 
 def add(commands: Any) -> None:
     """Add the subcommand to the parser."""
-    parser = commands.add_parser("models", help="list the networks, or explain one")
+    parser = commands.add_parser(
+        "models",
+        help="list the networks, or explain one",
+        description="Without a name: every network with parameters, GFLOPs, receptive field and source. With one: what "
+        "it is and which options it takes; of weights, how they were trained and which PSNR they had.",
+    )
     parser.add_argument(
         "name", nargs="?", help="explain this network, Python file, or weights: a file or a run's folder"
     )
@@ -141,5 +146,8 @@ def _explain_weights(file: Path) -> None:
         options = listed(f"{name}={value}" for name, value in block.options.items())
         print(f"  block {number}: {block.network} {options}{', clamped' if clamp else ''}")
     for name, value in asdict(known.about).items():
-        if value not in (None, ()):
+        if name == "stated":
+            if not value:
+                print("  enlarge: not stated; upscale, evaluate and export ask for --enlarge")
+        elif value not in (None, ()):
             print(f"  {name}: {listed(value) if isinstance(value, tuple) else value}")

@@ -16,7 +16,13 @@ from multiblock.workflow.check import check
 
 def add(commands: Any) -> None:
     """Add the subcommand to the parser."""
-    parser = commands.add_parser("plan", help="check a config and print its phases")
+    parser = commands.add_parser(
+        "plan",
+        help="check a config and print its phases",
+        description="Print what each phase of each run starts from, reads and makes, and what runs again when it "
+        "changes; then what the config left at its default. Blocks, losses and files of weights are tried; nothing is "
+        "trained or written.",
+    )
     add_config_argument(parser)
     parser.add_argument(
         "--minutes",
@@ -34,7 +40,8 @@ def run(options: argparse.Namespace) -> None:
         study = time_budget.proposed(given, options.minutes)
     for run in study.runs.values():
         seeds = ", ".join(map(str, study.seeds))
-        print(f"run {run.name}: {len(run.plan.blocks)} blocks on {run.data.name}, seeds {seeds}")
+        blocks = "1 block" if len(run.plan.blocks) == 1 else f"{len(run.plan.blocks)} blocks"
+        print(f"run {run.name}: {blocks} on {run.data.name}, seed{'s' if len(study.seeds) > 1 else ''} {seeds}")
         header = ("phase", "trains", "starts from", "reads", "makes", "iterations", "block-pixels", "then rerun")
         print_table([header, *(_phase(run.plan, number) for number in run.plan.numbers)], indent="  ")
         for line in (*_shared(study, run), *spending(study, run)):

@@ -25,9 +25,17 @@ def in_bytes(size: int) -> str:
 
 def add_device_arguments(command: argparse.ArgumentParser) -> None:
     """Where a network runs, and in how much memory."""
-    command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     command.add_argument(
-        "--memory-gib", type=memory, default=2.5, help="memory for feature maps; more is done in tiles"
+        "--device",
+        choices=["auto", "cpu", "cuda"],
+        default="auto",
+        help="auto (default) takes a GPU where there is one",
+    )
+    command.add_argument(
+        "--memory-gib",
+        type=memory,
+        default=2.5,
+        help="memory for feature maps (default: 2.5); what needs more is done in tiles",
     )
 
 

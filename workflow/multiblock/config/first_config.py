@@ -10,8 +10,12 @@ from typing import Any
 import yaml
 
 from multiblock.data.arrangement import Folders
+from multiblock.errors import printable
 
 _WIDTH = 110
+
+_REASONS = 4
+"""Files whose reason for being left out stands in the config."""
 
 
 @dataclass(kw_only=True)
@@ -60,7 +64,12 @@ def _lines(written: Written) -> Iterator[str]:
     why = "found from the sizes of LR and HR" if pairs else "LR is made from HR by MATLAB's bicubic"
     yield f"  scale: {scale}  # {'LR and HR are of equal size' if scale == 1 else why}"
     if written.skip:
-        yield f"  # Left out, as: {_reason(written.skip)}"
+        yield "  # Left out:"
+        yield from (
+            _line(printable(f"  #   {name}: {reason}")) for name, reason in list(written.skip.items())[:_REASONS]
+        )
+        if (more := len(written.skip) - _REASONS) > 0:
+            yield f"  #   and {more} more"
         yield from _mapping("skip", {"skip": list(written.skip)}, bare=True)
     train, validation, test = (splits[split] for split in ("train", "validation", "test"))
     also = ", and each that is added to the folder" if train.without else ""
@@ -77,9 +86,8 @@ def _count(count: int, pairs: bool) -> str:
     return f"{count} {'pair' if pairs else 'picture'}{'' if count == 1 else 's'}"
 
 
-def _reason(skip: Mapping[str, str]) -> str:
-    name, reason = next(iter(skip.items()))
-    return f"{name}: {reason}"[:_WIDTH]
+def _line(text: str) -> str:
+    return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 4].rstrip()} ..."
 
 
 def _keys(split: Split) -> dict[str, Any]:

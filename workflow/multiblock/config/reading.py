@@ -65,7 +65,7 @@ def _content(file: Path) -> dict[Any, Any]:
     try:
         text = file.read_bytes().decode("utf-8-sig")
     except OSError as error:
-        raise UserError(f"cannot be read as YAML: {error.strerror}") from None
+        raise UserError(f"cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise UserError(

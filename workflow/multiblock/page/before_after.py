@@ -13,11 +13,14 @@ SIDE = 128
 """Of the place that is looked at first, in pixels: where the two differ the most."""
 
 
-def page(title: str, pairs: Sequence[tuple[Path, Path]], out: Path) -> None:
+def page(title: str, pairs: Sequence[tuple[Path, Path]], out: Path) -> str:
     """Write a page that shows each picture beside its result, in sRGB and 8 bits; see :func:`viewer.page`.
 
     Args:
         pairs: each picture's file, and its result's.
+
+    Returns:
+        What it leaves out, as the page says it; empty where it shows all.
 
     Raises:
         UserError: a file cannot be read any more.
@@ -25,7 +28,7 @@ def page(title: str, pairs: Sequence[tuple[Path, Path]], out: Path) -> None:
     names = Counter(source.name for source, _ in pairs)  # two folders may have pictures of one name
     called = [printable(source.name if names[source.name] == 1 else str(source)) for source, _ in pairs]
     reads = [partial(_read, source, result) for source, result in pairs]
-    viewer.page(title, list(zip(called, reads, strict=True)), out, side=SIDE)
+    return viewer.page(title, list(zip(called, reads, strict=True)), out, side=SIDE)
 
 
 def _read(source: Path, result: Path) -> viewer.Pictures:

@@ -13,6 +13,11 @@ from multiblock.report import curves
 from multiblock.report.losses import history
 
 _DASHES = {curves.COMPOSED: "", curves.STAGED: "6 4", curves.PART: "2 4"}
+_LINES = {
+    "": "Solid: the whole network on LR.",
+    "6 4": "Dashed: staged, the blocks of a phase on cached images.",
+    "2 4": "Dotted curves: a part of the network.",
+}
 _SEEN = {curves.COMPOSED: "", curves.STAGED: ", staged", curves.PART: ", part of the network"}
 
 _ITERATIONS = "iterations, phase after phase"
@@ -75,7 +80,7 @@ def learning(phases: Mapping[tuple[int, int], Path]) -> list[Chart]:
     psnr["lines"] = _line(no_network(phases.values()))
     found = [psnr] if psnr["series"] else []
     for kind in kinds:
-        chart = _chart(f"Training loss: {kind}", f"training loss, {kind}", True, xs, marks)
+        chart = _chart(f"Training loss: {kind}", f"training loss, {kind}; log scale", True, xs, marks)
         chart["series"] = _series(rows, begins, "loss", kind)
         found.append(chart)
     return found
@@ -124,7 +129,9 @@ def losses(table: pd.DataFrame, runs: Sequence[str]) -> list[Chart]:
     kinds = list(dict.fromkeys(kind for run in runs for kind in table[f"kind_{run}"].dropna()))
     found = []
     for kind in kinds:
-        chart = _chart(f"Training loss: {kind}", f"training loss, {kind}", True, [{"label": _ITERATIONS}], [])
+        chart = _chart(
+            f"Training loss: {kind}", f"training loss, {kind}; log scale", True, [{"label": _ITERATIONS}], []
+        )
         for number, run in enumerate(runs):
             lines = list(_stretches(table, run, kind))
             if lines:
@@ -159,7 +166,13 @@ def thinned(charts: Sequence[Chart], most: int) -> tuple[list[Chart], bool]:
 def for_template(drawn: Sequence[Chart], most: int) -> dict[str, Any]:
     """Charts of about ``most`` points together as the templates name them; the first is PSNR against compute."""
     (compute_chart, *others), left_out = thinned(drawn, most)
-    return {"compute": compute_chart, "learning": others, "thinned": left_out}
+    return {"compute": compute_chart, "lines": _about_lines(compute_chart), "learning": others, "thinned": left_out}
+
+
+def _about_lines(chart: Chart) -> str:
+    """What the kinds of lines are that a chart has."""
+    drawn = {line["dash"] for of in chart["series"] for line in of["lines"]}
+    return " ".join(said for dash, said in _LINES.items() if dash in drawn)
 
 
 def _every(step: int, series: Mapping[str, Any]) -> dict[str, Any]:

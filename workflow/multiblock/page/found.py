@@ -64,7 +64,7 @@ def _sure(gains: np.ndarray) -> str:
     if sure.over_both:
         return f"95 % interval {_ends(sure.over_both)}, {size}"
     if seeds == 1:
-        alone = f"over the images alone {_ends(sure.over_images)}; " if sure.over_images else ""
+        alone = f"95 % interval over the images alone {_ends(sure.over_images)}; " if sure.over_images else ""
         return f"{alone}{size}: with one seed differences under about 0.1 dB are not distinguishable"
     return f"95 % interval over seeds, on this one image, {_ends(sure.over_seeds)}, {size}" if sure.over_seeds else size
 

@@ -78,9 +78,11 @@ def gain_and_loss(before: np.ndarray, after: np.ndarray, target: np.ndarray, sid
     errors = [_windows(error_in_cells(picture, target, step), target, side, step) for picture in (before, after)]
     fallen = errors[0] - errors[1]
     gain, loss = (np.unravel_index(at, fallen.shape) for at in (fallen.argmax(), fallen.argmin()))
-    lost = "largest loss" if fallen[loss] < 0 else "smallest gain"
+    # Not "smallest gain +7.51 dB" beside "largest gain +4.74 dB": error that falls little may be many dB of little.
+    gained = "largest gain" if fallen[gain] > 0 else "error rose least"
+    lost = "largest loss" if fallen[loss] < 0 else "error fell least"
     return (
-        _place(gain, target, side, step, "largest gain", _change(*(float(of[gain]) for of in errors))),
+        _place(gain, target, side, step, gained, _change(*(float(of[gain]) for of in errors))),
         _place(loss, target, side, step, lost, _change(*(float(of[loss]) for of in errors))),
     )
 

@@ -38,9 +38,11 @@ def _left_out(images: Sequence[Shown], cuts: Sequence[dict[str, Any]], budget: i
     )
     if not cuts:
         return f"{room}: none is shown."
-    parts = [f"{room}, so windows are shown, which hold the places where the images gained and lost the most."]
+    targets = any(image.target for image in images)
+    most, largest = ("gained and lost", "gains and losses") if targets else ("changed", "changes")
+    parts = [f"{room}, so windows are shown, which hold the places where the images {most} the most."]
     if shown < len(images):
-        parts.append(f"They are of {shown} of {len(images)} images, those with the largest gains and losses.")
+        parts.append(f"They are of {shown} of {len(images)} images, those with the largest {largest}.")
     return " ".join(parts)
 
 
@@ -52,7 +54,7 @@ def page(
     target: bool = False,
     side: int = SIDE,
     limit: int = rendering.LIMIT,
-) -> None:
+) -> str:
     """Write a page that shows pictures before and after, and nothing else.
 
     Args:
@@ -66,12 +68,21 @@ def page(
         side: of the places that are looked at first, in pixels.
         limit: bytes of the page. Where whole pictures would take more, windows are shown, which the page says.
 
+    Returns:
+        What the page says of that; empty where it shows all.
+
     Raises:
         UserError: an image has fewer than two pictures, or they do not have one size.
     """
     shown = [_look(name, pictures, target, side) for name, pictures in images]
-    text = rendering.within("compare.html.j2", limit, lambda budget: data(shown, budget), title=title)
-    rendering.write(out, text, limit)
+    found: dict[str, Any] = {}
+
+    def fill(budget: int) -> dict[str, Any]:
+        found.update(data(shown, budget))
+        return found
+
+    rendering.write(out, rendering.within("compare.html.j2", limit, fill, title=title), limit)
+    return str(found["note"])
 
 
 def _look(name: str, given: Pictures | Callable[[], Pictures], target: bool, side: int) -> Shown:

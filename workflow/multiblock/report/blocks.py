@@ -23,7 +23,7 @@ STATES = ("before", "after")
 CONVENTION = (
     "Means over the test images. PSNR in dB. PSNR RGB: floats as the network gives them, no rounding, no border cut; "
     "what lies beyond [0, 1] counts where a block is not clamped. PSNR-Y and SSIM-Y: cut to [0, 1], 8 bits, a border "
-    "of {border} pixels cut. After: the blocks as the phase has trained them together, all on LR, one after another. "
+    "of {border} cut. After: the blocks as the phase has trained them together, all on LR, one after another. "
     "Clamped: whether the block's output is cut to [0, 1] before the next block reads it; pictures are always cut."
 )
 
@@ -73,7 +73,7 @@ def as_markdown(table: pd.DataFrame, run: str, border: int) -> str:
         parts += [f"## Phase {phase}", _means(found, clamped, names), _images(rows)]
     seeds = list(map(str, table.seed.unique()))
     about = f"Seeds: {', '.join(seeds)}; figures are means over the seeds." if len(seeds) > 1 else ONE_SEED
-    parts += [markdown.NOTES, about_left_out(left_out), f"{CONVENTION.format(border=border)} {about}"]
+    parts += [markdown.NOTES, about_left_out(left_out), f"{CONVENTION.format(border=markdown.pixels(border))} {about}"]
     parts += [BEFORE if "before" in set(table.when) else ""]
     return "\n\n".join(filter(None, [*parts, about_measures(names)])) + "\n"
 

@@ -81,7 +81,8 @@ def means(found: Comparison) -> Cells:
     columns += ["seeds", "compute"]
     rows = []
     for row in found.runs.itertuples():
-        named = row.run + (f" **{BELOW}**" if row.below_no_network else "")
+        where = "" if row.psnr_rgb < row.psnr_rgb_input else "a phase "
+        named = row.run + (f" {where}**{BELOW}**" if row.below_no_network else "")
         psnr = [markdown.psnr(row.psnr_rgb_input), markdown.psnr(row.psnr_rgb), markdown.psnr(row.psnr_rgb_sd)]
         luma = [markdown.psnr(row.psnr_y), markdown.psnr(row.psnr_y_sd), f"{row.ssim_y:.4f}"]
         luma += [markdown.psnr(row.ssim_y_sd, digits=4)]

@@ -77,13 +77,18 @@ def unequal(run: Spent, base: Spent) -> list[str]:
 def warning(run: Spent, base: Spent, baseline: str) -> str:
     """That a run spent more or less than the baseline, in words; nothing where both spent the same.
 
-    Training is named first, by itself; then, where that makes a difference, what it is with the making of LR_k.
+    Training is named first, by itself, unless both spent as much of it; then, where that makes a difference, what it
+    is with the making of LR_k.
     """
     training, whole, flops = (ratio(run, base, name) for name in ("block_pixels", "with_generation", "training_flops"))
     if training is None or whole is None or all(is_equal(one) for one in (training, whole, flops or 1.0)):
         return ""
     said = f"spent {times(training)} x the block-pixels of {baseline}"
-    if not is_equal(whole / training):
+    if is_equal(training):
+        said = f"spent {times(whole)} x the block-pixels of {baseline} with the making of LR_k, as many without it"
+        if is_equal(whole):
+            return f"spent {times(flops or 1.0)} x the training FLOPs of {baseline}, at equal block-pixels"
+    elif not is_equal(whole / training):
         said += f" ({times(whole)} x with the making of LR_k)"
     return said + (f" and {times(flops)} x its training FLOPs" if flops and not is_equal(flops) else "")
 

@@ -37,3 +37,8 @@ def gain(value: float, before: float, digits: int = 3) -> str:
     """What was gained over ``before``, where both are finite."""
     difference = value - before if abs(value) < float("inf") and abs(before) < float("inf") else float("nan")
     return "" if pd.isna(difference) else f"{difference:+.{digits}f}"
+
+
+def pixels(number: int) -> str:
+    """``1 pixel``, ``2 pixels``."""
+    return f"{number} pixel{'' if number == 1 else 's'}"

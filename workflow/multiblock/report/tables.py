@@ -22,7 +22,7 @@ TIMES = ("seconds", "seconds_spent", *PARTS_OF_TIME, "iteration_seconds", "relat
 
 CONVENTION = (
     "Means over the test images. PSNR RGB: floats, no rounding, no border cut. PSNR-Y and SSIM-Y: 8 bits, "
-    "a border of {border} pixels cut. Composed: the network as it stands after the phase, run on LR as a user runs "
+    "a border of {border} cut. Composed: the network as it stands after the phase, run on LR as a user runs "
     "it. Staged: the phase's blocks alone on the cached images they were trained on."
 )
 
@@ -202,7 +202,11 @@ def notes(table: pd.DataFrame, border: int) -> list[str]:
     seeds = list(map(str, table.seed.unique()))
     about = f"Seeds: {', '.join(seeds)}; figures are means over the seeds." if len(seeds) > 1 else ONE_SEED
     parts = [warning(table), about_left_out(table.left_out.unique()), _about_shared(table)]
-    parts += [f"PSNR in dB. {CONVENTION.format(border=border)} {about}", about_measures(measures_in(table)), COMPUTE]
+    parts += [
+        f"PSNR in dB. {CONVENTION.format(border=markdown.pixels(border))} {about}",
+        about_measures(measures_in(table)),
+        COMPUTE,
+    ]
     return [part for part in parts if part]
 
 

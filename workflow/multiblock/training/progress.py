@@ -28,6 +28,9 @@ _TELLING_SECONDS = 0.2
 _RECENT = 50
 """Iterations whose times the expected time follows."""
 
+_WORTH_SECONDS = 20
+"""A warning halfway is for those who would wait at least so long for the other half; the end says it all the same."""
+
 _SLOW = 3
 """How many times the first iterations' time later ones may take before it is said."""
 
@@ -148,7 +151,8 @@ class Progress:
                 psnr,
                 plain,
             )
-        if below and not self._warned and half <= self._step < whole:
+        left = self._rate() * self._task.pixels(self._step, whole) if self._rates else 0
+        if below and not self._warned and half <= self._step < whole and left >= _WORTH_SECONDS:
             self._warned = True
             log.warning(
                 "warning: after %d of %d iterations phase %d is at %.3f dB on the validation images, below the %.3f dB "

@@ -126,10 +126,11 @@ def leave() -> None:
 
 
 def label(wildcards: Any) -> str:
-    """What lines on the terminal begin with where several jobs write there: run, seed and phase."""
+    """What lines on the terminal begin with where several jobs write there: run, seed, phase, and which LR_k."""
     if not os.environ.get(_PARALLEL):
         return ""
-    names = [(f"{key} " if key in ("seed", "phase") else "") + str(value) for key, value in wildcards.items()]
+    named = {"seed": "seed ", "phase": "phase ", "block": "LR_"}
+    names = [f"{named.get(key, '')}{value}" for key, value in wildcards.items()]
     return f"[{', '.join(names)}] " if names else ""
 
 

@@ -130,14 +130,18 @@ def where(study: Study, layout: Layout) -> Iterator[str]:
         (results / run / "report.html", "what each phase brought, in a browser: pictures, curves, tables"),
         (results / run / "psnr_by_phase.md", "the same as a table, and what it took"),
         (results / run / "strips", "test images after each phase"),
+        (results / run / "upscaled", "your own pictures, as the network makes them"),
     ]
     if len(study.runs) == 1:
         found = found[2:]
     rows = [(f"{path}/" if path.is_dir() else f"{path}", what) for path, what in found if path.exists()]
     yield from aligned(rows)
-    last = study.runs[run].plan.numbers[-1]
+    plan = study.runs[run].plan
+    last = plan.numbers[-1]
     if (layout.own_folder(run, study.seeds[0], last) / "weights.safetensors").exists():
-        yield f"multiblock upscale {shlex.quote(str(results / run))} photo.jpg -o out"
+        own = dict.fromkeys(block.network for block in plan.blocks if block.network.endswith(".py"))
+        trust = "".join(f" --trust-code {shlex.quote(file)}" for file in own)
+        yield f"multiblock upscale {shlex.quote(str(results / run))} photo.jpg -o out{trust}"
 
 
 def aligned(rows: Sequence[Sequence[str]], indent: str = "") -> Iterator[str]:

@@ -55,8 +55,10 @@ class Chart {
   draw() {
     this.width = this.holder.clientWidth;
     const width = Math.max(this.width, 240);
-    const height = width < 560 ? 250 : 300;
-    this.box = { left: 58, right: width - 12, top: 22, bottom: height - 42, width, height };
+    // Names of phases have a strip of their own above the plot, where no curve and no other word is.
+    const strip = this.data.marks.length ? 16 : 0;
+    const height = (width < 560 ? 254 : 304) + strip;
+    this.box = { left: 58, right: width - 12, top: 26 + strip, bottom: height - 42, width, height };
     this.lines = this.data.series.flatMap((of, n) => (this.hidden.has(n) ? [] : of.lines.map((line) => ({ of, ...line }))));
     this.scale();
     this.dot = shape("circle", { r: 4.5, class: "dot", visibility: "hidden" });
@@ -94,7 +96,7 @@ class Chart {
   }
 
   axes() {
-    const { left, right, top, bottom, height } = this.box;
+    const { left, right, bottom, height } = this.box;
     const { most, low, high } = this.ends;
     const parts = [];
     for (const value of this.data.y.log ? logTicks(low, high) : ticks(low, high, 5)) {
@@ -110,7 +112,7 @@ class Chart {
     }
     parts.push(shape("path", { class: "axis", d: `M${left} ${bottom}H${right}` }));
     parts.push(shape("text", { x: (left + right) / 2, y: height - 6, "text-anchor": "middle" }, this.data.xs[this.axis].label));
-    parts.push(shape("text", { x: 2, y: top - 9 }, this.data.y.label));
+    parts.push(shape("text", { x: 2, y: 12 }, this.data.y.label));
     return parts;
   }
 
@@ -120,7 +122,7 @@ class Chart {
       const y = this.y(line.y);
       return [
         shape("path", { class: "level", d: `M${left} ${y}H${right}` }),
-        shape("text", { class: "word", x: right, y: y - 5, "text-anchor": "end" }, `${line.label} ${line.y.toFixed(2)}`),
+        shape("text", { class: "word", x: right, y: y - top < 18 ? y + 14 : y - 5, "text-anchor": "end" }, `${line.label} ${line.y.toFixed(2)}`),
       ];
     });
     let free = 0;
@@ -128,7 +130,7 @@ class Chart {
       const x = this.x(mark.x);
       parts.push(shape("path", { class: "mark", d: `M${x} ${top}V${bottom}` }));
       if (x < free) continue;
-      parts.push(shape("text", { class: "word", x: x + 4, y: top + 10 }, mark.label));
+      parts.push(shape("text", { class: "word", x: x + 4, y: top - 6 }, mark.label));
       free = x + 54;
     }
     return parts;
