@@ -138,8 +138,9 @@ def machine(device: str, threads: int) -> list[str]:
     cores = sum(line.startswith("processor") for line in info)
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     versions = f"Python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}"
+    used = f"{threads} thread{'' if threads == 1 else 's'}"
     return [
-        f"Machine: {cores} cores of {model} ({', '.join(wide)}), {gpu}; device {device}, {threads} threads.",
+        f"Machine: {cores} cores of {model} ({', '.join(wide)}), {gpu}; device {device}, {used}.",
         f"Versions: {versions}. {date.today()}.",
     ]
 

@@ -2,6 +2,9 @@
 
 import logging
 import os
+import re
+from contextlib import nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -41,6 +44,22 @@ from test_training import run, task
 def test_what_snakemake_was_called_for(arguments, call):
     assert called_for(arguments) == call
     assert call.works == (not (call.plans or call.looks))
+
+
+def test_rules_that_make_nothing_are_not_forced():
+    """They are those of the workflow without a result; to force one did nothing, without a word."""
+    rules = Path(__file__).parent.parent / "workflow" / "rules"
+    text = "\n".join(file.read_text() for file in [rules.parent.parent / "Snakefile", *rules.glob("*.smk")])
+    made = re.split(r"^ *rule(?: (\w+))?:$", text, flags=re.MULTILINE)[1:]
+    names = [
+        (name or re.search(r'name:\s+f"(.+)"', body)[1], body) for name, body in zip(*[iter(made)] * 2, strict=True)
+    ]
+    assert len(names) > 15
+    for name, body in names:
+        name, makes = name.replace("{number}", "2"), "output:" in body
+        for call in (called_for(["--forcerun", name]), called_for(["-f", name])):
+            with nullcontext() if makes else pytest.raises(UserError, match=f"{name}: is forced, but makes nothing"):
+                start._check_forced(call)
 
 
 @pytest.mark.parametrize(

@@ -175,7 +175,7 @@ REPORT = {"table": 1, "figures": 1, "page": 1, "compare": 1, "losses": 1, "budge
 def test_pictures_are_tried_on_what_each_run_ends_with(finished):
     given = ("--config", "upscale={images: photos}")
     assert "upscale.images: is missing" in refused(finished, "--nocolor", "upscale")
-    assert "photos: cannot be listed: No such file or directory" in refused(finished, *given)
+    assert "upscale.images: photos: cannot be listed: No such file or directory" in refused(finished, *given)
     images.write(finished / "photos/a.png", picture(seed=1))
     images.write(finished / "photos/sub/b.png", picture(30, 20, seed=2))
     (finished / "photos/clip.mov").touch()
@@ -197,7 +197,7 @@ def test_pictures_are_tried_on_what_each_run_ends_with(finished):
     assert jobs(finished, *given) == {"upscale_pictures": 2}
     assert jobs(finished) == {}
     (finished / "photos/a.png").write_text("no picture")
-    assert "photos/a.png: cannot be read as an image" in refused(finished, *given)
+    assert "upscale.images: photos/a.png: cannot be read as an image" in refused(finished, *given)
 
 
 def test_adding_a_block_runs_only_the_new_phases(finished):

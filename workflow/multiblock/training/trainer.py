@@ -382,7 +382,8 @@ class Trainer:
             "versions": versions(),
             "seconds": self.clock.spent,
         }
-        for field in ("name", "threads", "processes", "versions"):
+        on_cpu = self.device.device.type == "cpu"
+        for field in ("name", *["threads"] * on_cpu, "processes", "versions"):
             before = state.segments[-1].get(field, 1) if state.segments else segment[field]
             if before != segment[field]:
                 log.warning(

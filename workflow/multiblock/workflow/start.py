@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -41,6 +42,9 @@ from multiblock.workflow.resources import Resources
 from multiblock.workflow.sharing import as_linked, choose, notes, settle
 from multiblock.workflow.terminal import Terminal, install, is_brief, jobs_are_elsewhere
 from multiblock.workflow.threads import threads_of_a_conversion, threads_of_a_job
+
+_ASKING = re.compile(r"all|upscale|phase\d+")
+"""The rules that make nothing themselves."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,7 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
         if call.works and workflow.cores == 0:  # Snakemake would wait for ever
             raise UserError("--cores: found 0; allowed are 1 or more, or all")
         _check_paths(workflow)
+        _check_forced(call)
         several = len(study.runs) * len(study.seeds) > 1
         parallel = several and (is_brief(workflow) or (threads < cores and gpus != 1))
         start_jobs(Given(threads, converting, gpus), call.forced, parallel)
@@ -159,6 +164,20 @@ def _check_paths(workflow: Any) -> None:
             )
 
 
+def _check_forced(call: Call) -> None:
+    """See that what is to run again in any case does something.
+
+    Raises:
+        UserError: it is a rule that only asks for what others make.
+    """
+    for name in call.forced:
+        if _ASKING.fullmatch(name):
+            raise UserError(
+                f"{name}: is forced, but makes nothing itself, it only asks for what other rules make; name those, as "
+                "phase2_1, which trains phase 2, or give --forceall"
+            )
+
+
 def _check_pictures(study: Study, call: Call, inspection: Inspection) -> None:
     """Look at the headers of the pictures that are to be upscaled, and say what is left out.
 
@@ -172,11 +191,14 @@ def _check_pictures(study: Study, call: Call, inspection: Inspection) -> None:
                 "--config 'upscale={images: photos}'"
             )
         return
-    pictures, said = in_folder(study.upscale.images, Path(study.results))
-    for line in said:
-        say(line)
-    for file in pictures:
-        inspection.look(file)
+    try:
+        pictures, said = in_folder(study.upscale.images, Path(study.results))
+        for line in said:
+            say(line)
+        for file in pictures:
+            inspection.look(file)
+    except UserError as error:
+        raise UserError(f"upscale.images: {error}") from None
     inspection.close()
 
 
