@@ -108,15 +108,18 @@ def was_changed(index: Path) -> bool:
         return False
     except UserError:
         return True
-    if any(_digest(pixels) != entry.digest for pixels, entry in zip(images, images.entries, strict=True)):
+    if any(_digest(_content(pixels)) != entry.digest for pixels, entry in zip(images, images.entries, strict=True)):
         return True
     with suppress(OSError):
         os.utime(index, ns=(written.st_atime_ns, written.st_mtime_ns))
     return False
 
 
-def _digest(pixels: np.ndarray) -> str:
-    content = np.ascontiguousarray(pixels).reshape(-1).view(np.uint8).data
+def _content(pixels: np.ndarray) -> memoryview:
+    return np.ascontiguousarray(pixels).reshape(-1).view(np.uint8).data
+
+
+def _digest(content: memoryview) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
@@ -168,7 +171,7 @@ class Writer:
         height, width = self._sizes[len(self.rows)]
         if pixels.shape != (height, width, 3) or pixels.dtype != self._dtype:
             raise ValueError(f"{name}: {pixels.shape} {pixels.dtype} where {(height, width, 3)} was announced")
-        content = np.ascontiguousarray(pixels).reshape(-1).view(np.uint8).data
+        content = _content(pixels)
         # Written, not mapped: a full disk is an error here, where it would end the process there.
         self._file.write(content)
-        self.rows.append((name, height, width, _digest(pixels)))
+        self.rows.append((name, height, width, _digest(content)))

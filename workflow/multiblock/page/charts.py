@@ -14,9 +14,9 @@ from multiblock.report.losses import history
 
 _DASHES = {curves.COMPOSED: "", curves.STAGED: "6 4", curves.PART: "2 4"}
 _LINES = {
-    "": "Solid: the whole network on LR.",
-    "6 4": "Dashed: staged, the blocks of a phase on cached images.",
-    "2 4": "Dotted curves: a part of the network.",
+    curves.COMPOSED: "Solid: the whole network on LR.",
+    curves.STAGED: "Dashed: staged, the blocks of a phase on cached images.",
+    curves.PART: "Dotted curves: a part of the network.",
 }
 _SEEN = {curves.COMPOSED: "", curves.STAGED: ", staged", curves.PART: ", part of the network"}
 
@@ -172,7 +172,7 @@ def for_template(drawn: Sequence[Chart], most: int) -> dict[str, Any]:
 def _about_lines(chart: Chart) -> str:
     """What the kinds of lines are that a chart has."""
     drawn = {line["dash"] for of in chart["series"] for line in of["lines"]}
-    return " ".join(said for dash, said in _LINES.items() if dash in drawn)
+    return " ".join(said for kind, said in _LINES.items() if _DASHES[kind] in drawn)
 
 
 def _every(step: int, series: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from multiblock.report import markdown
 from multiblock.report.comparison import Comparison
 from multiblock.report.measured import INPUT, of_phase
 from multiblock.report.measured import read as read_measured
-from multiblock.report.sentences import count, size
+from multiblock.report.sentences import size
 from multiblock.report.statistics import paired
 from multiblock.report.tables import BELOW, mean_over_seeds
 
@@ -57,7 +57,7 @@ def _gains(measured: Mapping[int, Path], phase: str, left_out: Sequence[str]) ->
 
 def _sure(gains: np.ndarray) -> str:
     seeds, images = gains.shape
-    size = f"{count(seeds, 'seed')} x {count(images, 'image')}"
+    size = f"{markdown.count(seeds, 'seed')} x {markdown.count(images, 'image')}"
     if not images:
         return size
     sure = paired(gains)

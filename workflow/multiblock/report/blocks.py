@@ -73,7 +73,11 @@ def as_markdown(table: pd.DataFrame, run: str, border: int) -> str:
         parts += [f"## Phase {phase}", _means(found, clamped, names), _images(rows)]
     seeds = list(map(str, table.seed.unique()))
     about = f"Seeds: {', '.join(seeds)}; figures are means over the seeds." if len(seeds) > 1 else ONE_SEED
-    parts += [markdown.NOTES, about_left_out(left_out), f"{CONVENTION.format(border=markdown.pixels(border))} {about}"]
+    parts += [
+        markdown.NOTES,
+        about_left_out(left_out),
+        f"{CONVENTION.format(border=markdown.count(border, 'pixel'))} {about}",
+    ]
     parts += [BEFORE if "before" in set(table.when) else ""]
     return "\n\n".join(filter(None, [*parts, about_measures(names)])) + "\n"
 

@@ -118,10 +118,10 @@ def differences(found: Comparison) -> Cells:
     columns += [head for title in titles_of(found.measures) for head in (title, "95 % interval")]
     columns += ["seeds x images"]
     rows = []
-    for (run, other), of_pair in table.groupby(["run", "baseline"], sort=False):
+    for (run, base), of_pair in table.groupby(["run", "baseline"], sort=False):
         rgb, luma, *others = (next(of_pair[of_pair.metric == m].itertuples()) for m in (*COMPARED, *found.measures))
         row = [
-            run if other == found.baseline else f"{run} over {other}",
+            run if base == found.baseline else f"{run} over {base}",
             _number(rgb.difference),
             markdown.psnr(rgb.sd_over_seeds),
             _interval(rgb, "ci95"),

@@ -39,6 +39,6 @@ def gain(value: float, before: float, digits: int = 3) -> str:
     return "" if pd.isna(difference) else f"{difference:+.{digits}f}"
 
 
-def pixels(number: int) -> str:
-    """``1 pixel``, ``2 pixels``."""
-    return f"{number} pixel{'' if number == 1 else 's'}"
+def count(number: int, what: str) -> str:
+    """``1 seed``, ``3 seeds``."""
+    return f"{number} {what}{'s' if number != 1 else ''}"

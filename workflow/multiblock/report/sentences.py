@@ -7,6 +7,7 @@ import pandas as pd
 
 from multiblock.report import compute, differences
 from multiblock.report.compute import Spent, times
+from multiblock.report.markdown import count
 
 DIGITS = (2, 3, 4)
 
@@ -94,11 +95,6 @@ def _spent(run: Spent, base: Spent, baseline: str) -> str:
 def size(row: Any) -> str:
     """``3 seeds x 5 images``."""
     return f"{count(row.seeds, 'seed')} x {count(row.images, 'image')}"
-
-
-def count(number: int, what: str) -> str:
-    """``1 seed``, ``3 seeds``."""
-    return f"{number} {what}{'s' if number != 1 else ''}"
 
 
 def _left_out(row: Any) -> str:

@@ -203,7 +203,7 @@ def notes(table: pd.DataFrame, border: int) -> list[str]:
     about = f"Seeds: {', '.join(seeds)}; figures are means over the seeds." if len(seeds) > 1 else ONE_SEED
     parts = [warning(table), about_left_out(table.left_out.unique()), _about_shared(table)]
     parts += [
-        f"PSNR in dB. {CONVENTION.format(border=markdown.pixels(border))} {about}",
+        f"PSNR in dB. {CONVENTION.format(border=markdown.count(border, 'pixel'))} {about}",
         about_measures(measures_in(table)),
         COMPUTE,
     ]
