@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING, Any
 
 from multiblock.errors import UserError, listed, nearest
 from multiblock.networks import own
-from multiblock.source import digest_of_files, read, with_neighbours
 
 if TYPE_CHECKING:
     from torch import nn
@@ -62,33 +61,15 @@ def source(network: str) -> Path:
     return _HERE / network / "network.py"
 
 
-def files(network: str) -> list[Path]:
-    """The files whose code a network is made of: its own, and what that imports from its folder or from this one.
+def digest(network: str) -> str:
+    """The digest of a network's code, byte by byte, as :func:`multiblock.networks.own.code_files` finds its files.
 
     Raises:
         UserError: there is no such network, or a file is no Python.
     """
     file = source(network)
     with _readable(file):
-        if network.endswith(".py"):
-            return with_neighbours(file.resolve())
-        return with_neighbours(file, _HERE.parent.parent, _is_of_networks)
-
-
-def _is_of_networks(file: Path) -> bool:
-    # An __init__ holds entries and forms of published names, by which no network computes.
-    return file.is_relative_to(_HERE) and file.name != "__init__.py"
-
-
-def digest(network: str) -> str:
-    """The digest of a network's code, as :func:`files` finds it.
-
-    Raises:
-        UserError: there is no such network, or a file is no Python.
-    """
-    file, code = source(network), files(network)
-    with _readable(file):
-        return digest_of_files(code, code[0].parent if network.endswith(".py") else _HERE)
+        return own.digest_of_code(file)
 
 
 @contextmanager
@@ -108,7 +89,7 @@ def _readable(file: Path) -> Iterator[None]:
 def _class(network: str) -> ast.ClassDef:
     file = source(network)
     with _readable(file):
-        return _class_in(read(file), Path(network).stem.replace("_", "").lower(), file)
+        return _class_in(own.read(file), Path(network).stem.replace("_", "").lower(), file)
 
 
 @cache
