@@ -15,17 +15,20 @@ from multiblock.data.counter import ImageCounter
 from multiblock.data.dataset import DatasetConfig, ImagePair, find, left_out
 from multiblock.data.imageset import SPLITS, ImageSet
 from multiblock.data.in_order import in_order
+from multiblock.data.inspection import DatasetDigest
 from multiblock.data.pair_checks import PairCheck, of_all, pair_checks
 from multiblock.data.partial import CONVERTING, ENLARGING, PartialSets, Piece
 from multiblock.data.reader import Photograph
 from multiblock.data.remarks import Remarks
 from multiblock.errors import UserError
-from multiblock.files import digest_of, lock
+from multiblock.files import lock
 
 log = logging.getLogger(__name__)
 
 
-def convert(data: DatasetConfig, hr: Path, lr: Path, threads: int = 1, code: str = "") -> None:
+def convert(
+    data: DatasetConfig, hr: Path, lr: Path, threads: int = 1, code: str = "", parts: Path | None = None
+) -> str:
     """Write the HR and LR sets of all splits of ``data`` into the folders ``hr`` and ``lr``.
 
     HR is cut (top left) to a multiple of the scale; validation and test images to ``max_side`` as well. LR is the
@@ -37,6 +40,12 @@ def convert(data: DatasetConfig, hr: Path, lr: Path, threads: int = 1, code: str
     Args:
         threads: images that are worked on at a time; what is made and said does not depend on it.
         code: what the code of the conversion is known by.
+        parts: the folder for sets that are not whole, on the same file system as ``hr`` and ``lr``; ``.converting``
+            beside ``hr`` if none is given. It is removed in the end.
+
+    Returns:
+        The digest that :func:`multiblock.data.inspection.inspect` gives for the data set, of the bytes that were
+        decoded. It is another one if a file was changed after the inspection, even for a moment.
 
     Raises:
         UserError: an image cannot be read, the two of a pair differ in size or do not belong together, or a test image
@@ -44,7 +53,7 @@ def convert(data: DatasetConfig, hr: Path, lr: Path, threads: int = 1, code: str
     """
     for line in left_out(data):
         log.info("%s", line)
-    found, folder = find(data), hr.parent / CONVERTING
+    found, folder = find(data), parts or hr.parent / CONVERTING
     with (
         lock(folder, "converting images"),
         ImageCounter(sum(map(len, found.values())), f"data {data.name}: images converted") as counter,
@@ -58,6 +67,7 @@ def convert(data: DatasetConfig, hr: Path, lr: Path, threads: int = 1, code: str
         for split, sets in made.items():
             sets.place({"HR": hr / f"{split}.npy", "LR": lr / f"{split}.npy"})
         partial.remove(folder)
+    return str(conversion.digest)
 
 
 @dataclass
@@ -65,6 +75,7 @@ class _Made:
     """What one thread has made of a photograph: its images, or what was made of it before."""
 
     key: str
+    digests: list[str] = field(default_factory=list)
     note: dict[str, Any] = field(default_factory=dict)
     pixels: dict[str, list[np.ndarray]] = field(default_factory=dict)
     piece: Piece | None = None
@@ -77,6 +88,7 @@ class _Conversion:
     def __init__(self, data: DatasetConfig, code: str, threads: int, counter: ImageCounter) -> None:
         self._data, self._code, self._threads, self._counter = data, code, threads, counter
         self._remarks, self._looks = Remarks(), leaks.Looks()
+        self.digest = DatasetDigest(data)
 
     def split(self, split: str, items: Sequence[ImagePair], folder: Path) -> PartialSets:
         """Convert a split; its sets, whole but not in their place."""
@@ -90,6 +102,7 @@ class _Conversion:
                 if made.error:
                     raise made.error
                 _write(sets, made, [item.name for item in photograph.items])
+                self._add_to_digest(photograph, made.digests)
                 checks |= self._note(photograph, made.piece.note if made.piece else made.note)
                 kept += len(photograph.items) * bool(made.piece)
                 self._counter.step(len(photograph.items), kept=bool(made.piece))
@@ -102,15 +115,17 @@ class _Conversion:
 
     def _make(self, sets: PartialSets, photograph: Photograph) -> _Made:
         """Everything that takes time, in one of several threads."""
-        before = _stamps(photograph)
-        key = self._key(photograph)
-        if key and (piece := sets.recall(key)):
-            return _Made(key, piece=piece)
-        read = reader.read(self._data, photograph)
-        if read.error:
-            return _Made(key, error=read.error)
-        if _stamps(photograph) != before:  # it is not known what was read
-            key = ""
+        try:  # once: what the digests are of is what is decoded
+            found = {file: images.content_of(file) for file in photograph.files}
+        except UserError as error:
+            return _Made("", error=error)
+        digests = [digest for _, digest in found.values()]
+        key = self._key(photograph, digests)
+        if piece := sets.recall(key):
+            return _Made(key, digests, piece=piece)
+        read = reader.read(self._data, photograph, {file: content for file, (content, _) in found.items()})
+        if failed := read.error or _changed(found):
+            return _Made(key, error=failed)
         checks = [partner is not None and asdict(pair_checks(partner, full)) for full, partner in read.pairs]
         pairs = zip(photograph.items, read.pairs, strict=True)
         low = [reader.low(self._data, item, *pair) for item, pair in pairs]
@@ -119,18 +134,21 @@ class _Conversion:
             "look": read.look and leaks.as_plain(read.look),
             "checks": checks,
         }
-        return _Made(key, note, {"HR": [full for full, _ in read.pairs], "LR": low})
+        return _Made(key, digests, note, {"HR": [full for full, _ in read.pairs], "LR": low})
 
-    def _key(self, photograph: Photograph) -> str:
-        """What the images of a photograph, and what is learnt of them, follow from; nothing where it cannot be read."""
+    def _key(self, photograph: Photograph, digests: Sequence[str]) -> str:
+        """What the images of a photograph, and what is learnt of them, follow from."""
         data, items = self._data, photograph.items
         settings = [self._code, data.scale, data.degradation, data.max_side, photograph.split]
         settings += [leaks.is_wanted(data, photograph.split, items[0]), [(item.name, item.side) for item in items]]
-        try:
-            contents = [digest_of(file) for file in photograph.files if file.is_file()]
-        except OSError:  # reading says which file, and why
-            return ""
-        return hashlib.blake2b(repr((settings, contents)).encode(), digest_size=16).hexdigest()
+        return hashlib.blake2b(repr((settings, digests)).encode(), digest_size=16).hexdigest()
+
+    def _add_to_digest(self, photograph: Photograph, digests: Sequence[str]) -> None:
+        hr, *partners = digests
+        for item in photograph.items:
+            self.digest.add(photograph.split, item, hr)
+            if item.lr:
+                self.digest.add_partner(partners.pop(0))
 
     def _note(self, photograph: Photograph, note: Mapping[str, Any]) -> dict[ImagePair, PairCheck]:
         """Gather what was learnt of a photograph; the checks of its pairs."""
@@ -152,17 +170,19 @@ class _Conversion:
             log.warning("warning: %s", line)
 
 
-def _stamps(photograph: Photograph) -> list[tuple[int, ...]]:
-    """By what files are seen to have changed."""
-    found = (file.stat() for file in photograph.files if file.is_file())
-    return [(status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns) for status in found]
-
-
 def _write(sets: PartialSets, made: _Made, names: Sequence[str]) -> None:
     if made.piece:
         sets.keep(made.piece, names)
     else:
         sets.add(made.key, names, made.pixels, made.note)
+
+
+def _changed(found: Mapping[Path, tuple[bytes | None, str]]) -> UserError | None:
+    """An error for a very large file that was read twice and changed in between."""
+    for file, (content, digest) in found.items():
+        if content is None and images.content_of(file)[1] != digest:
+            return UserError(f"{file}: changed while it was read; start again once it is whole")
+    return None
 
 
 _NAMED = 5
@@ -188,13 +208,16 @@ def _judge(checks: Mapping[ImagePair, PairCheck]) -> None:
         log.warning("warning: %s: %s", next(iter(checks)).hr.parent, line)
 
 
-def enlarge(lr: Path, enlarged: Path, scale: int, threads: int = 1, code: str = "") -> None:
+def enlarge(lr: Path, enlarged: Path, scale: int, threads: int = 1, code: str = "", parts: Path | None = None) -> None:
     """Write the sets of the folder ``lr``, enlarged by bicubic interpolation, into the folder ``enlarged``.
 
     Like :func:`convert` it goes on from what was done before.
+
+    Args:
+        parts: the folder for sets that are not whole; ``.enlarging`` beside ``enlarged`` if none is given.
     """
     sources = {split: ImageSet(lr / f"{split}.npy") for split in SPLITS}
-    folder, made = enlarged.parent / ENLARGING, dict[str, PartialSets]()
+    folder, made = parts or enlarged.parent / ENLARGING, dict[str, PartialSets]()
     with (
         lock(folder, "enlarging images"),
         ImageCounter(sum(map(len, sources.values())), "LR images enlarged") as counter,

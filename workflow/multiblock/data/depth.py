@@ -38,10 +38,10 @@ def raw_mode(image: Image.Image) -> str:
     return str(first if isinstance(first, str) else first[0] if first else "")
 
 
-def told_bits(image: Image.Image, file: Path) -> int | None:
+def told_bits(image: Image.Image, file: Path, content: bytes | None = None) -> int | None:
     """How many bits of its values mean something, as an image with 16 bits a channel says; None where it does not."""
     if image.format == "PNG":
-        reader = png.Reader(filename=str(file))
+        reader = png.Reader(filename=str(file)) if content is None else png.Reader(bytes=content)
         try:
             reader.preamble()
         except (png.Error, OSError, ValueError):

@@ -33,7 +33,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from multiblock.data import colour, depth, png_chunks
 from multiblock.data.remarks import Remark, at_once
 from multiblock.errors import UserError, listed
-from multiblock.files import atomic_write
+from multiblock.files import atomic_write, digest_of, digest_of_bytes
 
 HEIC = (".heic", ".heif")
 """What phones write; read where pillow-heif is installed."""
@@ -47,9 +47,32 @@ _STRIP = 2**22
 """Pixels that are converted at a time: copies of a whole large image would take gigabytes."""
 
 
+_LARGE = 2**26
+"""Bytes beyond which a file is not held in memory; such a file may be gigabytes of nothing."""
+
+
+def content_of(file: Path) -> tuple[bytes | None, str]:
+    """The bytes of an image file, None for a very large one, and their digest.
+
+    Raises:
+        UserError: it cannot be read, or is not a regular file.
+    """
+    check_regular(file)
+    try:
+        if file.stat().st_size > _LARGE:
+            return None, digest_of(file)
+        content = file.read_bytes()
+        return content, digest_of_bytes(content)
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read as an image: {error.strerror}") from None
+
+
 @contextmanager
-def opened(file: Path) -> Iterator[Image.Image]:
+def opened(file: Path, content: bytes | None = None) -> Iterator[Image.Image]:
     """An image file, not decoded yet.
+
+    Args:
+        content: the bytes of the file, where they have been read already.
 
     Raises:
         UserError: it cannot be read, or is of a kind that is refused; also where decoding it in the block fails.
@@ -60,7 +83,10 @@ def opened(file: Path) -> Iterator[Image.Image]:
             warnings.simplefilter("ignore")
             # Opened by its name a file would be mapped: one that is cut short meanwhile ends the process, and gray
             # TIFF files that are to be turned come out wrong (Pillow 13.0).
-            with file.open("rb") as content, Image.open(content, formats=_formats(file)) as image:
+            with (
+                file.open("rb") if content is None else BytesIO(content) as stream,
+                Image.open(stream, formats=_formats(file)) as image,
+            ):
                 if refused := _refused(image):
                     raise UserError(f"{file}: holds {refused}")
                 yield image
@@ -132,22 +158,23 @@ def size(file: Path) -> tuple[int, int]:
     return (width, height) if turned else (height, width)
 
 
-def read(file: Path, remark: Remark = at_once) -> np.ndarray:
+def read(file: Path, remark: Remark = at_once, content: bytes | None = None) -> np.ndarray:
     """Pixels (H, W, 3), uint8, sRGB.
 
     Args:
+        content: the bytes of the file, where they have been read already.
         remark: is told what was converted on the way, and what is doubtful.
 
     Raises:
         UserError: the file cannot be read, or is of a kind that is refused.
     """
-    with opened(file) as image:
+    with opened(file, content) as image:
         deep, told = depth.is_deep(image), None
         if deep:
-            told = depth.told_bits(image, file)
+            told = depth.told_bits(image, file, content)
         image.load()
         ImageOps.exif_transpose(image, in_place=True)
-        eight = _eight_bits(image, told, file, remark) if deep else image
+        eight = _eight_bits(image, told, file, content, remark) if deep else image
         eight.info.setdefault("icc_profile", image.info.get("icc_profile"))
         to_rgb, said = colour.to_srgb(eight)
         if eight.has_transparency_data:
@@ -162,13 +189,13 @@ def read(file: Path, remark: Remark = at_once) -> np.ndarray:
     return pixels
 
 
-def _eight_bits(image: Image.Image, told: int | None, file: Path, remark: Remark) -> Image.Image:
+def _eight_bits(image: Image.Image, told: int | None, file: Path, content: bytes | None, remark: Remark) -> Image.Image:
     """A decoded image of 16 bits a channel, of which Pillow may have kept the upper bytes, with 8 bits."""
     gray, pixels, whole = image.mode.startswith("I"), np.asarray(image), None
     if gray:
         whole = pixels[..., None]
     elif image.mode != "CMYK" and (told or depth.may_be_fewer(pixels[..., :3])):
-        whole = values(file)
+        whole = values(file, content)
     bits = 16 if whole is None else depth.white(colours(whole), told, file, remark)
     if bits == 16:
         remark(logging.INFO, "16 bits a channel reduced to their upper eight", file)
@@ -184,14 +211,14 @@ def colours(pixels: np.ndarray) -> np.ndarray:
     return pixels[..., : 1 if pixels.shape[2] < 3 else 3]
 
 
-def values(file: Path) -> np.ndarray:
+def values(file: Path, content: bytes | None = None) -> np.ndarray:
     """All values of a file with 16 bits a channel: (H, W, channels), uint16; 1 or 3 channels, and alpha.
 
     Pillow keeps the upper byte of each value, so that the file is decoded twice.
     """
     upper, raw = np.empty(0), ""
     for lower in (False, True):
-        with opened(file) as image:
+        with opened(file, content) as image:
             gray = image.mode.startswith("I")
             if not gray:
                 raw = depth.raw_mode(image)

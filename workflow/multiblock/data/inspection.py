@@ -81,12 +81,11 @@ def inspect(data: DatasetConfig, inspection: Inspection, patch: int) -> str:
         UserError: see :func:`find`; or a file is no image, the sizes of a pair do not match, an image is too small
             to be trained or measured on, or a test image is one of the training images.
     """
-    digest = hashlib.blake2b(f"{data.scale} {data.degradation} {data.max_side} ".encode(), digest_size=16)
+    digest = DatasetDigest(data)
     found = inspection.find(data)
     files: dict[str, dict[Path, str]] = {split: {} for split in found}
     for split, items in found.items():
         for item in items:
-            digest.update(f"{split} {item.name} {item.side} ".encode())
             mark, height, width = inspection.look(item.hr)
             files[split][item.hr] = mark
             if item.side and min(height, width) < item.side:
@@ -94,7 +93,7 @@ def inspect(data: DatasetConfig, inspection: Inspection, patch: int) -> str:
                     f"{item.hr}: found {width} x {height} pixels; windows of {item.side} x {item.side} need more"
                 )
             height, width = item.window(height, width)[2:]
-            digest.update(mark.encode())
+            digest.add(split, item, mark)
             needed = patch if split == "train" else SMALLEST_MEASURED
             if min(height, width) // data.scale * data.scale < needed:
                 purpose = f"cut patches of {patch} pixels" if split == "train" else "measure SSIM"
@@ -103,11 +102,33 @@ def inspect(data: DatasetConfig, inspection: Inspection, patch: int) -> str:
                 )
             if item.lr is not None:
                 mark, *size = inspection.look(item.lr)
-                digest.update(mark.encode())
+                digest.add_partner(mark)
                 check_partner(item, size, (height, width), data.scale)
     inspection.close()
     leaks.check_files(files, data.name)
-    return digest.hexdigest()
+    return str(digest)
+
+
+class DatasetDigest:
+    """A digest of all that the arrays of a data set depend on: settings, names of images, and contents of files.
+
+    Images are added split by split, in the order in which :func:`multiblock.data.dataset.find` gives them.
+    """
+
+    def __init__(self, data: DatasetConfig) -> None:
+        settings = f"{data.scale} {data.degradation} {data.max_side} "
+        self._digest = hashlib.blake2b(settings.encode(), digest_size=16)
+
+    def add(self, split: str, item: ImagePair, hr: str) -> None:
+        """Add an image, with the digest of its HR file."""
+        self._digest.update(f"{split} {item.name} {item.side} {hr}".encode())
+
+    def add_partner(self, lr: str) -> None:
+        """Add the digest of the LR file of the image that was added last."""
+        self._digest.update(lr.encode())
+
+    def __str__(self) -> str:
+        return self._digest.hexdigest()
 
 
 def digests(data: DatasetConfig, inspection: Inspection) -> dict[str, list[str]]:

@@ -1,6 +1,6 @@
 """Read the images of a data set, each file once, as they are trained and measured on."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -48,6 +48,10 @@ class Read:
     look: leaks.Look | None = None
     error: UserError | None = None
 
+    def remark(self, level: int, what: str, file: Path) -> None:
+        """Keep a remark; see :data:`multiblock.data.remarks.Remark`."""
+        self.remarks.append((level, what, file))
+
 
 def photographs(split: str, items: Iterable[ImagePair]) -> Iterator[Photograph]:
     """The items of a split, those of one HR file that come one after another together."""
@@ -73,29 +77,38 @@ def sizes(
     return found
 
 
-def read(data: DatasetConfig, photograph: Photograph) -> Read:
-    """Read a photograph, its partners too; what is wrong with it is in what comes back."""
-    found = Read()
+def read(data: DatasetConfig, photograph: Photograph, contents: Mapping[Path, bytes | None] | None = None) -> Read:
+    """Read a photograph, its partners too; what is wrong with it is in what comes back.
+
+    Args:
+        contents: the bytes of its files, where they have been read already.
+    """
+    found, contents = Read(), contents or {}
     try:
-        whole = images.read(photograph.hr, lambda *remark: found.remarks.append(remark))
+        whole = images.read(photograph.hr, found.remark, contents.get(photograph.hr))
         if leaks.is_wanted(data, photograph.split, photograph.items[0]):
             found.look = leaks.look(photograph.hr, whole)
         for item in photograph.items:
-            found.pairs.append(_pair(data, photograph.split, item, whole, found))
+            found.pairs.append(_pair(data, photograph.split, item, whole, found, contents))
     except UserError as error:
         found.error = error
     return found
 
 
 def _pair(
-    data: DatasetConfig, split: str, item: ImagePair, whole: np.ndarray, found: Read
+    data: DatasetConfig,
+    split: str,
+    item: ImagePair,
+    whole: np.ndarray,
+    found: Read,
+    contents: Mapping[Path, bytes | None],
 ) -> tuple[np.ndarray, np.ndarray | None]:
     top, left, *window = item.window(*whole.shape[:2])
     height, width = size(data, split, item, *whole.shape[:2])
     full = whole[top : top + height, left : left + width]
     if item.lr is None:
         return full, None
-    partner = images.read(item.lr, lambda *remark: found.remarks.append(remark))
+    partner = images.read(item.lr, found.remark, contents.get(item.lr))
     # It may have changed since it was looked at.
     check_partner(item, partner.shape[:2], window, data.scale)
     return full, partner[: height // data.scale, : width // data.scale]
