@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from multiblock.config.minutes import pixels
 from multiblock.data.dataset import DatasetConfig
 from multiblock.data.inspection import Inspection
 from multiblock.errors import UserError
@@ -18,7 +19,6 @@ from multiblock.plan import Task
 from multiblock.workflow.dependencies import Dependencies
 from multiblock.workflow.layout import Layout
 from multiblock.workflow.outlook import is_of, measured, trained_kind
-from multiblock.workflow.time_budget import pixels
 
 _FACTOR = 3
 """Time asked for, over time reckoned."""

@@ -22,7 +22,7 @@ from multiblock.errors import UserError
 from multiblock.files import Digests, lock
 from multiblock.inference.places import in_folder
 from multiblock.model.metadata import digest_of_result
-from multiblock.workflow import code_digest, given, stops, time_budget
+from multiblock.workflow import code_digest, given, stops
 from multiblock.workflow.call import Call, called_for
 from multiblock.workflow.check import check_installed
 from multiblock.workflow.dependencies import Dependencies
@@ -113,13 +113,6 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
         counts = {name: {split: len(each) for split, each in splits.items()} for name, splits in found.items()}
         _check_pictures(study, call, inspection)
         _look_around(study, call, {name: trained(splits) for name, splits in found.items()})
-        if call.works and jobs_are_elsewhere(workflow) and (opened := time_budget.opened(study)):
-            say(
-                f"the budget of {', '.join(opened)} is measured on this machine, which may be slower or faster than "
-                "those that train; to measure it there, start Snakemake on one of them first (docs/cluster.md)"
-            )
-        study = _budgets(study, config, call, inspection, gpus or 0, threads)
-        layout = Layout(study)
     records = Records(digests, write=not call.looks, say=say, real=layout.real, plans=call.plans)
     on = Dependencies(study, layout, lambda data: "" if call.looks else images[data], digests.of)
     if main:
@@ -220,21 +213,6 @@ def _look_around(study: Study, call: Call, images: Mapping[str, Sequence[str]]) 
         say(f"{folder} is of a phase that the plan no longer has; it is left as it is; `multiblock clean` removes it")
     if call.works:
         note_experiments(study, images)
-
-
-def _budgets(
-    study: Study, config: Mapping[str, Any], call: Call, inspection: Inspection, gpus: int, threads: int
-) -> Study:
-    """Measure and freeze what budgets of time are open; the study with the iterations that follow.
-
-    The folders of runs have settled by now: one that was brought back has its file with it.
-    """
-    study = configuration.load(config)
-    if call.works:
-        return time_budget.freeze(study, config, inspection, min(gpus, 1), threads, say)
-    for line in time_budget.told(study):
-        say(line)
-    return study
 
 
 def _share(study: Study, layout: Layout, on: Dependencies, records: Records, call: Call) -> None:
