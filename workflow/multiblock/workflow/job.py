@@ -17,12 +17,13 @@ from multiblock import config as configuration
 from multiblock.config import Study
 from multiblock.errors import UserError, one_line
 from multiblock.files import digest_of, read_json, write_text
-from multiblock.networks import registry
 from multiblock.model.metadata import digest_of_result
+from multiblock.networks import registry
 from multiblock.networks.own import no_exit
 from multiblock.training.signals import end_with
 from multiblock.workflow import making, tells
-from multiblock.workflow.results import Of, Outside, Result, Results
+from multiblock.workflow.results import Of, Result, Results, digest_of_text
+from multiblock.workflow.seen import Outside
 from multiblock.workflow.store import Store
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ def give_orders(
     keys = {made.address: [made.kind, asdict(made.of)] for made in results.all()}
     orders = {"config": config, "known": results.outside.known, "results": keys, "given": given}
     text = json.dumps(orders)
-    file = store.root / "orders" / f"{registry.digest_of_text(text)}.json"
+    file = store.root / "orders" / f"{digest_of_text(text)}.json"
     if not file.exists():
         write_text(file, text)
     hand_on()
@@ -160,7 +161,7 @@ def code_of_package() -> str:
     """A digest of all files of this package."""
     package = Path(__file__).parents[1]
     files = sorted(file for file in package.rglob("*") if file.suffix in (".py", ".j2", ".js", ".css"))
-    return registry.digest_of_text("\n".join(f"{file.relative_to(package)} {digest_of(file)}" for file in files))
+    return digest_of_text("\n".join(f"{file.relative_to(package)} {digest_of(file)}" for file in files))
 
 
 def leave() -> None:

@@ -308,7 +308,9 @@ def page(job: Job) -> None:
     settings, phases = job.settings, _phase_files(job)
     links = {"tables": ["psnr_by_phase.csv", "times.csv"]}
     for seed, phase in phases:
-        links[f"seed {seed}, phase {phase}"] = [f"seed{seed}/phase{phase}/{name}" for name in ("psnr.csv", "history.csv")]
+        links[f"seed {seed}, phase {phase}"] = [
+            f"seed{seed}/phase{phase}/{name}" for name in ("psnr.csv", "history.csv")
+        ]
     run_page(
         **{key: settings[key] for key in ("run", "border", "titles", "plan")},
         table=job.read("psnr_by_phase.csv"),
@@ -428,6 +430,7 @@ def budget(job: Job) -> None:
 
     settings = job.settings
     found = {
-        run: budget(list(_last(job, run).values()), blocks, settings["limit"]) for run, blocks in settings["blocks"].items()
+        run: budget(list(_last(job, run).values()), blocks, settings["limit"])
+        for run, blocks in settings["blocks"].items()
     }
     write(found, job.make(0), job.make(1))

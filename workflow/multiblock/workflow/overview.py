@@ -11,7 +11,7 @@ from multiblock.plan import format_span
 from multiblock.training.progress import duration
 from multiblock.workflow import outcome, why
 from multiblock.workflow.outlook import Job, Outlook
-from multiblock.workflow.results import Result, Results
+from multiblock.workflow.results import ARRAYS, Result, Results
 from multiblock.workflow.store import Store, Verdict
 
 _SPLITS = {"train": "training", "validation": "validation", "test": "test"}
@@ -127,7 +127,9 @@ class States:
     def __init__(self, of: Overview, jobs: Sequence[Job]) -> None:
         self._of, self._waits = of, dict[str, bool]()
         self._forced = {job.key for job in jobs if job.kind == "train" and job.forced}
-        self.jobs = [replace(job, kind="look") if job.kind == "train" and not self._is_needed(job) else job for job in jobs]
+        self.jobs = [
+            replace(job, kind="look") if job.kind == "train" and not self._is_needed(job) else job for job in jobs
+        ]
         self.trained = {job.key for job in self.jobs if job.kind == "train"}
 
     def _is_needed(self, training: Job) -> bool:
@@ -136,7 +138,7 @@ class States:
     def _wait_for(self, made: Result) -> bool:
         """Whether a result is to be made, or something that it reads: arrays alone come out as they were."""
         if made.address not in self._waits:
-            needed = made.kind not in _ARRAYS and not self._of.verdicts[made.address].made
+            needed = made.kind not in ARRAYS and not self._of.verdicts[made.address].made
             needed |= (made.of.run, made.of.seed, made.of.phase) in self._forced and made.kind == "train"
             self._waits[made.address] = needed or any(self._wait_for(read.of) for read in made.reads.values())
         return self._waits[made.address]
@@ -156,17 +158,18 @@ class States:
             return f"up to date, {psnr[number]:.3f} dB" if psnr and done else "up to date" if done else "not asked for"
         if at := store.step(made.address):
             return f"goes on from iteration {at}"
-        before, verdict = self._of.before.get(f"{run}/seed{seed}/phase{number}/{made.makes[0]}"), self._of.verdicts[made.address]
+        before, verdict = (
+            self._of.before.get(f"{run}/seed{seed}/phase{number}/{made.makes[0]}"),
+            self._of.verdicts[made.address],
+        )
         found = why.reasons(before, made) if before else []
         found += [verdict.why] if verdict.why else []
         found += ["asked for"] if (run, seed, number) in self._forced else []
         if verdict.made:
-            found += [f"it depends on {why.called(read.of.of)}" for read in made.reads.values() if self._wait_for(read.of)]
+            found += [
+                f"it depends on {why.called(read.of.of)}" for read in made.reads.values() if self._wait_for(read.of)
+            ]
         return f"to train again: {why.in_words(found)}" if found else "to train again" if before else "to train"
-
-
-_ARRAYS = ("convert", "enlarge", "generate")
-"""Kinds of results that come out the same whenever they are made of the same."""
 
 
 def _place(job: Job) -> tuple[int, int, str]:

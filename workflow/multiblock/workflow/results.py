@@ -11,16 +11,18 @@ name in :mod:`multiblock.workflow.making`.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from multiblock.config import Run, Study
-from multiblock.page.plan_picture import describe
+from multiblock.page.description import describe
 from multiblock.plan import INPUT, CachedSet, Task
 from multiblock.versions import VERSIONS
+
+if TYPE_CHECKING:
+    from multiblock.workflow.seen import Outside
 
 TRAINED = ("weights.safetensors", "history.csv", "training.json")
 """What a phase leaves."""
@@ -89,30 +91,13 @@ class Result:
     def address(self) -> str:
         """The name of its folder in the store."""
         text = json.dumps(self.made_of, sort_keys=True)
-        return f"{self.rule}-{hashlib.blake2b(text.encode(), digest_size=10).hexdigest()}"
-
-
-class Outside:
-    """Digests of what is not made here: images, files of weights, code of networks.
-
-    Args:
-        known: digests that another process has taken.
-        look: takes the digest of something that is not known, by its name such as ``file vgg16.pth``.
-    """
-
-    def __init__(self, known: Mapping[str, str], look: Callable[[str], str]) -> None:
-        self.known, self._look = dict(known), look
-
-    def __getitem__(self, name: str) -> str:
-        if name not in self.known:
-            self.known[name] = self._look(name)
-        return self.known[name]
+        return f"{self.rule}-{digest_of_text(text)[:20]}"
 
 
 class Results:
     """All results of a study; each method gives one, by what it is of."""
 
-    def __init__(self, study: Study, outside: Outside) -> None:
+    def __init__(self, study: Study, outside: "Outside") -> None:
         self.study, self.outside = study, outside
         self._found: dict[tuple[str, Of], Result] = {}
         self._by_address: dict[str, Result] = {}
@@ -495,17 +480,17 @@ class Results:
         return list({read.of.address: read.of for read in self.shown().values()}.values())
 
 
+ARRAYS = ("convert", "enlarge", "generate")
+"""Kinds of results that come out the same whenever they are made of the same."""
+
 LOG = "job.log"
 """What a job has logged, in its result's folder."""
 
 
+def digest_of_text(text: str) -> str:
+    """A digest of a text."""
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
 def _networks(task: Task) -> tuple[str, ...]:
     return tuple(block.network for block in task.blocks)
-
-
-def pictures_digest(folder: Path, files: list[Path], digest: Callable[[Path], str]) -> str:
-    """A digest of the pictures that are to be upscaled: their names and what they hold."""
-    found = hashlib.blake2b(digest_size=16)
-    for file in files:
-        found.update(f"{file.relative_to(folder)} {digest(file)} ".encode(errors="surrogateescape"))
-    return found.hexdigest()

@@ -5,7 +5,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,13 +22,13 @@ from multiblock.errors import UserError
 from multiblock.files import Digests
 from multiblock.inference.places import in_folder
 from multiblock.model.metadata import digest_of_result
-from multiblock.networks import registry
 from multiblock.workflow import job, stops
 from multiblock.workflow.call import Call, called_for
 from multiblock.workflow.check import check_installed
 from multiblock.workflow.overview import Overview
-from multiblock.workflow.results import Outside, Read, Result, Results, pictures_digest
-from multiblock.workflow.store import MADE, Store, Verdict
+from multiblock.workflow.results import Read, Result, Results
+from multiblock.workflow.seen import outside
+from multiblock.workflow.store import Store, Verdict
 from multiblock.workflow.terminal import Terminal, install, is_brief, jobs_are_elsewhere
 from multiblock.workflow.threads import threads_of_a_conversion, threads_of_a_job
 
@@ -86,7 +86,13 @@ class Started:
     def upto(self, phase: int) -> list[str]:
         """The marks of every run's results up to a phase."""
         runs = self.study.runs.values()
-        keys = [(run.name, seed, n) for n in range(1, phase + 1) for run in runs if n <= len(run.plan.phases) for seed in self.study.seeds]
+        keys = [
+            (run.name, seed, n)
+            for n in range(1, phase + 1)
+            for run in runs
+            if n <= len(run.plan.phases)
+            for seed in self.study.seeds
+        ]
         return self.marks([made for key in keys for made in (self.results.train(*key), self.results.evaluate(*key))])
 
     def gpus(self, address: str = "") -> int:
@@ -251,35 +257,6 @@ def _address(study: Study, store: Store, remembered: Digests, call: Call) -> Res
     return Results(study, outside(study, store, remembered, job.orders().get("known", {}) if call.looks else {}))
 
 
-def outside(study: Study, store: Store, remembered: Digests, known: Mapping[str, str] = {}) -> Outside:
-    """Digests of images, files and code, taken where they are needed.
-
-    Images that cannot be looked at are taken to be those that the arrays were made of which the results folder shows;
-    this is noted in ``unseen``, with the reason.
-    """
-    shown = store.shown()
-
-    def look(name: str) -> str:
-        kind, _, what = name.partition(" ")
-        if kind == "network":
-            return registry.digest(what)
-        if kind == "file":
-            return remembered.of(Path(what))
-        try:
-            if kind == "images":
-                return inspect(study.data[what], Inspection(remembered), study.largest_patch(what))
-            assert study.upscale.images is not None
-            pictures = in_folder(study.upscale.images, Path(study.results))[0]
-            return pictures_digest(study.upscale.images, pictures, remembered.of)
-        except (UserError, OSError) as error:
-            found.unseen[what] = str(error)
-            address = next((shown[path][0] for path in (f"data/{what}/HR",) if path in shown), "")
-            return str(store.made(address).get("settings", {}).get("images")) if address else "unknown"
-
-    found = Outside(known, look)
-    return found
-
-
 # 4. The store
 
 
@@ -361,6 +338,3 @@ _ASKED_TO_STOP = "Will exit after finishing currently running jobs"
 def say(text: str) -> None:
     """A line of the workflow on the terminal."""
     print(f"multiblock: {text}", file=sys.stderr)
-
-
-__all__ = ["MADE", "Started", "start"]

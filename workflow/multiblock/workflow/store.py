@@ -119,7 +119,7 @@ class Store:
     def _held_by(self, read: Read) -> str | None:
         """A digest of what a job reads of another result; None where that is not whole."""
         made = self.made(read.of.address)
-        return made and _digest_of_part(made["files"], read.name) or None
+        return (made and _digest_of_part(made["files"], read.name)) or None
 
     def settle(self, results: Iterable[Result], say: Callable[[str], None]) -> dict[str, Verdict]:
         """Judge all results, in the order in which they are made, before Snakemake looks at their marks.
@@ -132,7 +132,9 @@ class Store:
             verdict = found[result.address] = self.verdict(result)
             with suppress(OSError):  # results that are for reading only
                 if verdict.damaged:
-                    say(f"{self.folder(result.address)}: {verdict.why}; it is kept as {self._set_apart(result.address)}")
+                    say(
+                        f"{self.folder(result.address)}: {verdict.why}; it is kept as {self._set_apart(result.address)}"
+                    )
                 elif not verdict.made:
                     self.unmake(result.address)
                 else:
@@ -277,7 +279,7 @@ class Store:
     def _point(self, path: str, address: str, name: str) -> None:
         """Make a path a link to a result that is whole, relative, so that results can be moved."""
         link, place = self.results / path, self.root / address / name
-        if not self.mark(address).exists() and name != LOG or not place.exists():
+        if (not self.mark(address).exists() and name != LOG) or not place.exists():
             self._hide(link)
             return
         link.parent.mkdir(parents=True, exist_ok=True)
@@ -309,9 +311,7 @@ class Store:
         """The addresses that some path shows or will show; runs whose folders were removed by hand show nothing."""
         there = {path.partition("/")[0] for path in self.shown() if (self.results / path.partition("/")[0]).exists()}
         return {
-            address
-            for path, (address, _) in self.shown().items()
-            if "/" not in path or path.partition("/")[0] in there
+            address for path, (address, _) in self.shown().items() if "/" not in path or path.partition("/")[0] in there
         }
 
 

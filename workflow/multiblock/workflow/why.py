@@ -46,7 +46,11 @@ def differences(before: Any, now: Any, place: str = "") -> Iterator[str]:
         for number, pair in enumerate(zip(before, now, strict=True), 1):
             yield from differences(*pair, f"{place.removesuffix('s')} {number}")
     elif before != now:
-        yield "the images have changed" if place in ("images", "pictures") else f"{place}: {_shown(before)}, now {_shown(now)}"
+        yield (
+            "the images have changed"
+            if place in ("images", "pictures")
+            else f"{place}: {_shown(before)}, now {_shown(now)}"
+        )
 
 
 def _shown(value: Any) -> str:
