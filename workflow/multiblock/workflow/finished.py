@@ -8,8 +8,6 @@ from pathlib import Path
 from multiblock.errors import UserError, listed
 from multiblock.files import read_json
 from multiblock.model import metadata
-from multiblock.model.metadata import digest_of_result
-from multiblock.workflow.records import made_file
 
 WEIGHTS = "weights.safetensors"
 
@@ -93,7 +91,7 @@ def find(path: Path) -> Path:
         return _of_seed(path, phases, _planned(path.parent)[0])
     if seeds := _numbered(path, "seed"):
         return _of_run(path, seeds)
-    runs = [folder for folder in _folders(path) if _numbered(folder, "seed") and ".before" not in folder.name]
+    runs = [folder for folder in _folders(path) if _numbered(folder, "seed")]
     if len(runs) > 1:
         raise UserError(f"{path}: holds several runs; name one of them: {listed(runs)}")
     if not runs:
@@ -136,7 +134,7 @@ def _of_phase(folder: Path) -> Path:
 
 def _planned(run: Path) -> tuple[int | None, list[int]]:
     """How many phases and which seeds the plan of a run has; not known of folders of older versions."""
-    noted = read_json(run / "experiment.json")
+    noted = read_json(run / "run.json")
     phases, seeds = noted.get("phases"), noted.get("seeds")
     return phases if isinstance(phases, int) else None, seeds if isinstance(seeds, list) else []
 
@@ -185,9 +183,6 @@ def _measured(file: Path, phase: int | None) -> tuple[float | None, float | None
 
     table = file.with_name("psnr.csv")
     if phase is None or file.name != WEIGHTS or not table.is_file():
-        return None, None
-    noted = read_json(made_file(file.parent / ".depends" / "evaluate.json")).get("inputs", {}).get(WEIGHTS)
-    if noted is not None and noted != digest_of_result(file):  # trained anew, and not measured yet
         return None, None
     try:
         return measured.composed(table, phase)

@@ -1,6 +1,7 @@
 """What the workflow does before it plans its jobs, in five steps: read the config, look at the images, address every
 result, look into the store, and open the terminal."""
 
+import json
 import os
 import re
 import signal
@@ -19,7 +20,7 @@ from multiblock.config import Study
 from multiblock.data.dataset import left_out
 from multiblock.data.inspection import Inspection, digests, inspect
 from multiblock.errors import UserError
-from multiblock.files import Digests
+from multiblock.files import Digests, write_text
 from multiblock.inference.places import in_folder
 from multiblock.model.metadata import digest_of_result
 from multiblock.workflow import job, stops
@@ -276,6 +277,11 @@ def _settle(
     _compare_versions(store, results)
     if call.works:
         store.show(shown, study.runs)
+        for run in study.runs.values():  # for whoever finds the folder without a config
+            write_text(
+                store.results / run.name / "run.json",
+                json.dumps({"phases": len(run.plan.phases), "seeds": list(study.seeds)}) + "\n",
+            )
     return verdicts, before
 
 

@@ -1,4 +1,4 @@
-"""How far a study is, and what can be removed, from the results folder alone: no image is needed, nothing is written."""
+"""How far a study is and what can be removed, from the results folder alone: no image is needed, none is written."""
 
 import json
 import time
@@ -17,8 +17,9 @@ from multiblock.workflow.seen import outside
 from multiblock.workflow.store import WORKING, Store
 
 CONVENTION = (
-    "PSNR RGB in dB of the test images, of the network as it is after the phase, and of LR without any network: floats, "
-    "no rounding, no border cut, mean of the images. Time is that of training, with its looks at the validation images."
+    "PSNR RGB in dB of the test images, of the network as it is after the phase, and of LR without any network: "
+    "floats, no rounding, no border cut, mean of the images. Time is that of training, with its looks at the "
+    "validation images."
 )
 
 
@@ -50,7 +51,7 @@ class PhaseStatus:
         psnr, psnr_input: PSNR RGB in dB of the test images, after the phase and without any network.
         seconds: time of training.
         seconds_left: what a training that is under way has left, where its checkpoints tell.
-        size: bytes on disk of what the phase left; those of a phase that is shared count for the run that shows it first.
+        size: bytes on disk of what the phase left; a phase that is shared counts for the first run that shows it.
         shared: the run that has the same phase before this one.
     """
 
