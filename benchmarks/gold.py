@@ -42,7 +42,7 @@ ROOT = Path(__file__).resolve().parent.parent
 COMPARED = {".npy", ".safetensors", ".csv", ".png", ".tif", ".tiff", ".jpg"}
 """Kinds of files that hold what was computed."""
 
-NOT_COMPARED = re.compile(r"(^|/)(\.|logs/|store/|working-)|(^|_)times\.csv$")
+NOT_COMPARED = re.compile(r"(^|/)(\.|logs/|store/|working-)|(^|_)times\.\w+$")
 """Paths below results/ that hold records, checkpoints, or times alone."""
 
 TIME = re.compile(r"seconds|minutes|hours|per_second|(^|_)time")

@@ -34,11 +34,13 @@ def both(tmp_path) -> tuple[Path, Path]:
     (phase / "psnr.csv").write_text(TABLE)
     Image.fromarray(picture()).save(phase / "strip.png")
     (phase / "training.json").write_text("{}")
+    Image.fromarray(picture(seed=1)).save(phase / "curves_times.png")
     shutil.copytree(phase, store)
     save_file(WEIGHTS, store / "weights.safetensors", {"commit": "another"})
     (store / "psnr.csv").write_text(TABLE.replace("0.2", "7.5"))
     Image.fromarray(picture()).save(store / "strip.png", compress_level=0)
     (store / "training.json").unlink()
+    (store / "curves_times.png").unlink()
     (head / "run" / "seed1").mkdir(parents=True)
     (head / "run" / "seed1" / "phase1").symlink_to(store, target_is_directory=True)
     return base, head
