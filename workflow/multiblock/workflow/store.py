@@ -251,13 +251,9 @@ class Store:
             UserError: something that is no link is in the way.
         """
         folders = tuple(f"{run}/" for run in runs)
-        for path in shown:
-            place = self.results / path
-            if os.path.lexists(place) and not place.is_symlink() and can_link(self.root):
-                raise UserError(
-                    f"{place}: is in the way of a link to {self.root}, maybe of an older version of this program; move "
-                    "it away, and nothing of it is lost"
-                )
+        if can_link(self.root):
+            for path, read in shown.items():
+                self._make_room(self.results / path, self.path(read))
         with lock(self.root, "noting what is shown", wait=60):
             before = self.shown()
             gone = {path for path in before if path.startswith(folders)} - set(shown)
@@ -269,6 +265,20 @@ class Store:
             self._hide(self.results / path)
         for path, read in shown.items():
             self._point(path, read.of.address, read.name)
+
+    def _make_room(self, place: Path, shown: Path) -> None:
+        """Remove what is in the place of a link, if it is a copy of what the link is to show."""
+        if not os.path.lexists(place) or place.is_symlink():
+            return
+        pairs = {file.relative_to(place): file for file in _files_in(place)}
+        if any(
+            not (shown / name).is_file() or digest_of(shown / name) != digest_of(file) for name, file in pairs.items()
+        ):
+            raise UserError(
+                f"{place}: is in the way of a link into {self.root}, maybe of an older version of this program; move "
+                "it away, and nothing of it is lost"
+            )
+        shutil.rmtree(place) if place.is_dir() else place.unlink()
 
     def show_result(self, address: str) -> None:
         """Show a result that has just been made, where the last start of a workflow wanted it."""
