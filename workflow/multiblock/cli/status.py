@@ -47,8 +47,8 @@ def run(options: argparse.Namespace) -> None:
     if unnamed := found.unnamed():
         results = f"{len(unnamed)} results" if len(unnamed) > 1 else "1 result"
         print(
-            f"{results} in {found.store.root} ({in_bytes(sum(one.size for one in unnamed))}) of earlier configs; changing "
-            "a config back finds them again; `multiblock clean` lists and removes them"
+            f"{results} in {found.store.root} ({in_bytes(sum(one.size for one in unnamed))}) of earlier configs; "
+            "changing a config back finds them again; `multiblock clean` lists and removes them"
         )
 
 
