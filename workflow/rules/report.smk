@@ -313,6 +313,7 @@ rule losses:
     conda:
         ENVIRONMENT
     params:
+        seeds=study.seeds,
         phases={run: layout.phases_by_seed(run) for run in study.runs},
         groups=study.loss_figures,
         reference=study.report.reference_losses,

@@ -1,10 +1,11 @@
 from pathlib import Path
 
 from multiblock.files import write_text
-from multiblock.report import comparison_figures as figures
+from multiblock.report import figures
 from multiblock.report.comparison import comparison
 from multiblock.report.comparison_markdown import as_markdown
 from multiblock.report.curves import looks
+from multiblock.report.phases import TrainingFiles
 from multiblock.report.tables import read, write
 from multiblock.workflow.jobs import job
 
@@ -17,7 +18,13 @@ with job(snakemake) as needed:
             run: dict(zip(params.seeds, map(Path, files), strict=True)) for run, files in params.measured.items()
         }
         phases = {
-            run: {seed: list(map(Path, folders)) for seed, folders in zip(params.seeds, seeds, strict=True)}
+            run: {
+                (seed, phase): TrainingFiles(
+                    history=Path(folder, "history.csv"), training=Path(folder, "training.json")
+                )
+                for seed, folders in zip(params.seeds, seeds, strict=True)
+                for phase, folder in enumerate(folders, 1)
+            }
             for run, seeds in params.phases.items()
         }
         seen = looks(phases, tables)
@@ -26,6 +33,6 @@ with job(snakemake) as needed:
         write(seen, ["run", "seed", "phase", "iteration"], out["looks"], out["looks_times"])
         write_text(out["differences"], compared.differences.to_csv(index=False))
         write_text(out["markdown"], as_markdown(compared))
-        figures.of_differences(compared, out["plot"])
-        figures.of_curves(seen, compared, "block_pixels", out["curves"])
-        figures.of_curves(seen, compared, "seconds", out["curves_times"])
+        figures.differences(compared, out["plot"])
+        figures.curves(seen, compared, "block_pixels", out["curves"])
+        figures.curves(seen, compared, "seconds", out["curves_times"])

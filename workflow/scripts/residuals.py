@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from multiblock.files import write_text
-from multiblock.report.residuals import residuals
+from multiblock.report.strips import residuals
 from multiblock.workflow.jobs import job
 
 with job(snakemake) as needed:

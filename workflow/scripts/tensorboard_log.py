@@ -1,11 +1,11 @@
 from pathlib import Path
 
-from multiblock.report.tensorboard import write
+from multiblock.report.curves import tensorboard
 from multiblock.workflow.jobs import job
 
 with job(snakemake) as needed:
     if needed:
-        write(
+        tensorboard(
             dict(zip(snakemake.params.of, map(Path, snakemake.input.histories), strict=True)),
             Path(snakemake.output[0]),
         )

@@ -14,7 +14,7 @@ from typing import Any
 
 from multiblock.config import Study
 from multiblock.inference.places import in_folder
-from multiblock.page.description import describe
+from multiblock.page.plan_picture import describe
 from multiblock.plan import Task, is_file
 from multiblock.workflow import code_digest
 from multiblock.workflow.layout import Layout

@@ -12,7 +12,7 @@ from multiblock.data.inspection import Inspection, digests, inspect, trained
 from multiblock.errors import UserError, one_line
 from multiblock.files import Digests, is_held
 from multiblock.model.metadata import digest_of_result
-from multiblock.report import measured
+from multiblock.report.phases import composed
 from multiblock.workflow import checkpoints
 from multiblock.workflow.checkpoints import Checkpoint
 from multiblock.workflow.dependencies import Dependencies
@@ -246,7 +246,7 @@ def _psnr(file: Path, phase: int) -> tuple[float | None, float | None, list[str]
     if not file.is_file():
         return None, None, []
     try:
-        return *measured.composed(file, phase), []
+        return *composed(file, phase), []
     except (UserError, OSError, ValueError, AttributeError) as error:
         return None, None, [f"psnr.csv cannot be read: {' '.join(str(error).split())}"]
 
