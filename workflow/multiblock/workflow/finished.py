@@ -179,12 +179,12 @@ def about(file: Path) -> About:
 
 def _measured(file: Path, phase: int | None) -> tuple[float | None, float | None]:
     """PSNR of the test images after a phase, and without a network; nothing where it is of other weights."""
-    from multiblock.report import measured
+    from multiblock.report.phases import composed
 
     table = file.with_name("psnr.csv")
     if phase is None or file.name != WEIGHTS or not table.is_file():
         return None, None
     try:
-        return measured.composed(table, phase)
+        return composed(table, phase)
     except (UserError, OSError, ValueError, AttributeError):
         return None, None

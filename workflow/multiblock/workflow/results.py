@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from multiblock.config import Run, Study
-from multiblock.page.description import describe
+from multiblock.page.plan_picture import describe
 from multiblock.plan import INPUT, CachedSet, Task
 from multiblock.versions import VERSIONS
 

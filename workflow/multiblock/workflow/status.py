@@ -10,7 +10,7 @@ from multiblock.errors import UserError
 from multiblock.files import Digests, is_held, size_of
 from multiblock.model.metadata import digest_of_result
 from multiblock.plan import Task
-from multiblock.report import measured
+from multiblock.report import phases
 from multiblock.workflow import why
 from multiblock.workflow.results import ARRAYS, Of, Read, Result, Results
 from multiblock.workflow.seen import outside
@@ -177,7 +177,7 @@ class Status:
         if not self.store.made(made.address):
             return None, None, ""
         try:
-            return *measured.composed(self.store.path(Read(made, "psnr.csv")), number), ""
+            return *phases.composed(self.store.path(Read(made, "psnr.csv")), number), ""
         except (UserError, OSError, ValueError, AttributeError) as error:
             return None, None, f"psnr.csv cannot be read: {' '.join(str(error).split())}"
 

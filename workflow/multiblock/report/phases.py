@@ -1,20 +1,75 @@
-"""What was measured of each image, read back as it was written, and means that can be compared."""
+"""What the phases of a run left, read back: measurements of each image, histories, training records."""
 
 import csv
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
-from multiblock.errors import UserError, listed
+from multiblock.errors import UserError
 from multiblock.inference import metrics
 from multiblock.inference.measures import MEASURES
 from multiblock.inference.metrics import HOW, METRICS, columns
 
 INPUT = "input"
-"""The "phase" of the rows that say what no network gives."""
+"""The "phase" of the rows that hold what no network gives."""
+
+Key = tuple[int, int]
+"""Seed and number of a phase."""
+
+_Files = TypeVar("_Files")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingFiles:
+    """What the training of a phase left.
+
+    Args:
+        history: the CSV of losses and looks at the validation images.
+        training: the training record, a JSON file.
+    """
+
+    history: Path
+    training: Path
+
+    def record(self) -> dict[str, Any]:
+        """The training record."""
+        return dict(json.loads(self.training.read_text(encoding="utf-8")))
+
+    def rows(self) -> pd.DataFrame:
+        """The training history, with the column ``kind`` of the loss that each row holds, see :func:`kind`."""
+        rows = pd.read_csv(self.history)
+        kinds = {number: kind(stage["loss"]) for number, stage in enumerate(self.record()["stages"], 1)}
+        return rows.assign(kind=rows.stage.map(kinds).astype(object))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseFiles(TrainingFiles):
+    """What a phase left, trained and measured.
+
+    Args:
+        measured: the evaluation CSV.
+        pictures: the folder of what the network made of the test images.
+    """
+
+    measured: Path
+    pictures: Path
+
+
+def kind(loss: Mapping[str, float]) -> str:
+    """A stage's loss in words: ``l1``, or ``l1 + 0.01 content``. Only values of one kind compare."""
+    return " + ".join(name if weight == 1 else f"{weight:g} {name}" for name, weight in loss.items())
+
+
+def by_seed(phases: Mapping[Key, _Files]) -> dict[int, list[_Files]]:
+    """The files of each seed's phases, in the order of the phases; seeds come in the order that they are given in."""
+    found: dict[int, list[_Files]] = {seed: [] for seed, _ in phases}
+    for seed, phase in sorted(phases):
+        found[seed].append(phases[seed, phase])
+    return found
 
 
 def read(file: Path) -> pd.DataFrame:
@@ -23,7 +78,7 @@ def read(file: Path) -> pd.DataFrame:
     An image may be called ``NA``, ``null`` or ``001``: its name is what was written.
 
     Raises:
-        UserError: a figure is missing or no number.
+        UserError: a figure is missing or is not a number.
     """
     table = pd.read_csv(file, dtype=str, keep_default_na=False)
     values = columns((*METRICS, *measures_in(table)))
@@ -71,56 +126,6 @@ def means(rows: Mapping[Any, pd.DataFrame]) -> tuple[dict[Any, dict[str, float]]
     return found, left_out
 
 
-_NAMES = {
-    **{"psnr_rgb": "PSNR RGB", "psnr_y": "PSNR-Y", "ssim_y": "SSIM-Y", "psnr_rgb8": "PSNR RGB8"},
-    **{name: measure.title for name, measure in MEASURES.items()},
-}
-
-
-def about_left_out(texts: Iterable[str]) -> str:
-    """What to say under a table of the images that its means leave out.
-
-    Args:
-        texts: JSON, of each metric the names of images; empty where there are none.
-    """
-    found: dict[str, dict[str, None]] = {}  # image to the metrics that leave it out
-    for text in filter(None, texts):
-        for metric, names in json.loads(text).items():
-            for name in names:
-                found.setdefault(name, {})[_NAMES[metric]] = None
-    if not found:
-        return ""
-    images = "; ".join(f"`{name}` (of {listed(metrics)})" for name, metrics in found.items())
-    return (
-        f"**Left out of the means in every row:** {images}. There an input or a result equals HR: its PSNR is infinite "
-        "and would rule the mean."
-    )
-
-
-def titles_of(measures: Iterable[str]) -> list[str]:
-    """Measures as the heads of a table name them."""
-    return [MEASURES[name].headed for name in measures]
-
-
-def about_measures(measures: Iterable[str]) -> str:
-    """What to say under a table of the measures of perceived quality in it; nothing where there are none."""
-    said = "; ".join(f"{MEASURES[name].title} {MEASURES[name].what}" for name in measures)
-    return f"Measures of perceived quality, 8 bits, the same border cut: {said}." if said else ""
-
-
-def pixels(indices: Iterable[Path]) -> int:
-    """Pixels of all images of a data set together.
-
-    Args:
-        indices: the index of each split's image set (a CSV with height and width).
-    """
-    total = 0
-    for index in indices:
-        with index.open(newline="", encoding="utf-8") as file:
-            total += sum(int(row["height"]) * int(row["width"]) for row in csv.DictReader(file))
-    return total
-
-
 def composed(file: Path, phase: int) -> tuple[float, float]:
     """PSNR RGB in dB of the test images after a phase, and without a network, from the CSV of its measurements.
 
@@ -130,3 +135,16 @@ def composed(file: Path, phase: int) -> tuple[float, float]:
     table = read(file)
     found, _ = means({name: of_phase(table, name) for name in (phase, INPUT)})
     return found[phase]["psnr_rgb_composed"], found[INPUT]["psnr_rgb_composed"]
+
+
+def pixels(indices: Iterable[Path]) -> int:
+    """The number of pixels that all images of a data set have together.
+
+    Args:
+        indices: the index of each split's image set (a CSV with height and width).
+    """
+    total = 0
+    for index in indices:
+        with index.open(newline="", encoding="utf-8") as file:
+            total += sum(int(row["height"]) * int(row["width"]) for row in csv.DictReader(file))
+    return total
