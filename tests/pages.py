@@ -1,6 +1,5 @@
 """Results of a made-up run, as training would leave them: pictures that come nearer to HR from phase to phase."""
 
-import json
 from pathlib import Path
 
 import numpy as np
