@@ -20,7 +20,7 @@ from multiblock.files import Digests
 from multiblock.runtime.device import choose
 from multiblock.training import speed
 from multiblock.training.speed import Speedometer
-from multiblock.training.speed_record import Speeds
+from multiblock.training.work import Speeds
 from multiblock.workflow import time_budget
 from multiblock.workflow.speed import measure_apart
 from test_plan import PAPER, plan, stage

@@ -2,7 +2,7 @@ from pathlib import Path
 
 from multiblock.config import load
 from multiblock.plan import Task
-from multiblock.training.clock import process_start
+from multiblock.training.progress import process_start
 from multiblock.training.record import check_phases
 from multiblock.training.trainer import Settings
 from multiblock.workflow.check import check_once

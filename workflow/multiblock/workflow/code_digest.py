@@ -18,7 +18,7 @@ _SAYS = frozenset({"what", "wrong", "lengths"})
 """What an entry of a registry says of itself and of its options, and what it refuses, computes nothing."""
 
 _NETWORK = ("model.chain:Chain.forward", "networks.layers", "networks.attention")
-_INFERENCE = (*_NETWORK, "inference.tiles", "runtime.precision:full_precision", "data.tensors", "data.pixels")
+_INFERENCE = (*_NETWORK, "inference.tiles", "runtime.device:full_precision", "data.tensors", "data.pixels")
 _TABLE = ("report.measured", "report.markdown", "inference.metrics:means")
 _PAGE = (
     "page.charts",
@@ -55,20 +55,21 @@ PARTS: dict[str, tuple[str, ...]] = {
     "enlargement": ("data.resize", "data.imageset:Writer"),
     "training": (
         *_NETWORK,
-        "training.step",
-        "runtime.precision:set_tf32",
+        "training.step:Step",
+        "runtime.device:set_tf32",
         "training.losses:total",
         "training.objective",
-        "training.vgg16",
-        "training.optimisers:make",
         "training.optimisers:build",
-        "training.optimisers:groups",
+        "training.step:make_optimiser",
+        "training.step:parameter_groups",
         "training.optimisers:filled",
         "training.schedules:factor",
         "training.schedules:_scheduled",
         "training.schedules:filled",
-        "training.freezing",
-        "training.start",
+        "training.step:Trained",
+        "training.step:part_modules",
+        "training.starts:starting_chain",
+        "training.starts:_draw_weights",
         "data.sampler",
         "data.tensors",
     ),
@@ -138,7 +139,7 @@ TABLES = {
 
 ALSO = {
     ("loss", "ssim"): ("inference.ssim",),
-    ("stage", "ema"): ("training.averaging",),
+    ("stage", "ema"): ("training.step:Average",),
     ("stage", "warmup"): ("training.schedules:_warmed_up",),
     ("stage", "intermediate"): ("model.chain:Chain.outputs",),
 }

@@ -17,7 +17,7 @@ from typing import Any
 from multiblock.config import Study, load
 from multiblock.errors import UserError, one_line
 from multiblock.networks.own import no_exit
-from multiblock.training.speed_record import Speeds
+from multiblock.training.work import Speeds
 
 
 def measure(study: Study, runs: Iterable[str], gpus: int, threads: int) -> dict[str, Speeds]:

@@ -16,7 +16,7 @@ from multiblock.data.inspection import Inspection
 from multiblock.errors import UserError, one_line
 from multiblock.files import write_text
 from multiblock.plan import CachedSet, Plan
-from multiblock.training.speed_record import Speeds
+from multiblock.training.work import Speeds
 from multiblock.workflow.speed import measure_apart
 from multiblock.workflow.threads import cores_here, threads_of_a_job
 
