@@ -11,10 +11,10 @@ from multiblock.inference import kinds
 from multiblock.inference.kinds import Kind
 from multiblock.inference.upscale import Upscaler
 from multiblock.model import chain as chains
+from multiblock.model import finished
 from multiblock.model.chain import Chain
+from multiblock.model.finished import About
 from multiblock.runtime.device import choose
-from multiblock.workflow import finished
-from multiblock.workflow.finished import About
 
 MEMORY_GIB = 2.5
 """As ``inference.memory_gib`` has it where nobody says otherwise."""

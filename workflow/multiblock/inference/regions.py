@@ -19,7 +19,7 @@ from multiblock.errors import UserError
 from multiblock.inference import tiles
 from multiblock.inference.tiles import Tiling
 from multiblock.model.chain import Chain
-from multiblock.networks.spec import describe
+from multiblock.networks.registry import describe
 
 _BYTES = 48
 """Of floats for each output pixel of a region: what enters a block in two layouts, what leaves it, and a sum."""
