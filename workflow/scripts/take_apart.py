@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from multiblock.inference.apart import take_apart
+from multiblock.inference.evaluation import take_apart
 from multiblock.workflow.jobs import device_of, job, trusted_code
 
 with job(snakemake) as needed:

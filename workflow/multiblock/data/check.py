@@ -4,12 +4,11 @@ import warnings
 from dataclasses import dataclass, field
 
 from multiblock.data import leaks, reader
-from multiblock.data.counter import ImageCounter
 from multiblock.data.dataset import DatasetConfig, ImagePair, find, left_out
-from multiblock.data.in_order import in_order
 from multiblock.data.pair_checks import PairCheck, pair_checks
 from multiblock.data.reader import Photograph, Read
 from multiblock.data.remarks import Remarks
+from multiblock.data.walk import Progress, in_order
 from multiblock.errors import UserError
 
 
@@ -48,7 +47,7 @@ def check(data: DatasetConfig, threads: int = 1) -> Found:
     splits, remarks, looks = find(data), Remarks(), leaks.Looks()
     found = Found(name=data.name, images=sum(map(len, splits.values())), left_out=left_out(data))
     photographs = [each for split, items in splits.items() for each in reader.photographs(split, items)]
-    with ImageCounter(found.images, f"data {data.name}: images read") as counter, warnings.catch_warnings():
+    with Progress(found.images, f"data {data.name}: images read") as counter, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # as in a conversion
         looked = in_order(lambda photograph: _look(data, photograph), photographs, threads)
         for photograph, (read, checks) in zip(photographs, looked, strict=True):

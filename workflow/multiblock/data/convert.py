@@ -11,15 +11,14 @@ from typing import Any
 import numpy as np
 
 from multiblock.data import images, leaks, partial, reader, resize
-from multiblock.data.counter import ImageCounter
 from multiblock.data.dataset import DatasetConfig, ImagePair, find, left_out
 from multiblock.data.imageset import SPLITS, ImageSet
-from multiblock.data.in_order import in_order
 from multiblock.data.inspection import DatasetDigest
 from multiblock.data.pair_checks import PairCheck, of_all, pair_checks
 from multiblock.data.partial import CONVERTING, ENLARGING, PartialSets, Piece
 from multiblock.data.reader import Photograph
 from multiblock.data.remarks import Remarks
+from multiblock.data.walk import Progress, in_order
 from multiblock.errors import UserError
 from multiblock.files import lock
 
@@ -56,7 +55,7 @@ def convert(
     found, folder = find(data), parts or hr.parent / CONVERTING
     with (
         lock(folder, "converting images"),
-        ImageCounter(sum(map(len, found.values())), f"data {data.name}: images converted") as counter,
+        Progress(sum(map(len, found.values())), f"data {data.name}: images converted") as counter,
         warnings.catch_warnings(),
     ):
         # Pillow's are caught image by image too, which alone does not do where several threads read.
@@ -85,7 +84,7 @@ class _Made:
 class _Conversion:
     """The conversion of a data set, split by split; what is learnt of all images is gathered."""
 
-    def __init__(self, data: DatasetConfig, code: str, threads: int, counter: ImageCounter) -> None:
+    def __init__(self, data: DatasetConfig, code: str, threads: int, counter: Progress) -> None:
         self._data, self._code, self._threads, self._counter = data, code, threads, counter
         self._remarks, self._looks = Remarks(), leaks.Looks()
         self.digest = DatasetDigest(data)
@@ -220,7 +219,7 @@ def enlarge(lr: Path, enlarged: Path, scale: int, threads: int = 1, code: str = 
     folder, made = parts or enlarged.parent / ENLARGING, dict[str, PartialSets]()
     with (
         lock(folder, "enlarging images"),
-        ImageCounter(sum(map(len, sources.values())), "LR images enlarged") as counter,
+        Progress(sum(map(len, sources.values())), "LR images enlarged") as counter,
     ):
         for split, source in sources.items():
             sizes = [(entry.height * scale, entry.width * scale) for entry in source.entries]

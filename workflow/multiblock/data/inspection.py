@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from multiblock.data import images, leaks
-from multiblock.data.counter import ImageCounter
 from multiblock.data.dataset import SMALLEST_MEASURED, DatasetConfig, ImagePair, check_partner, find
+from multiblock.data.walk import Progress
 from multiblock.errors import UserError
 from multiblock.files import Digests
 
@@ -21,7 +21,7 @@ class Inspection:
 
     def __init__(self, digests: Digests) -> None:
         self._digests = digests
-        self._counter: ImageCounter | None = None
+        self._counter: Progress | None = None
         self._seen: dict[Path, tuple[str, int, int]] = {}
         self._found: dict[str, dict[str, list[ImagePair]]] = {}
 
@@ -54,7 +54,7 @@ class Inspection:
     def _read(self, file: Path) -> list[Any]:
         """Read all of a file, which takes a while for many: its digest and its size."""
         images.check_regular(file)
-        self._counter = self._counter or ImageCounter(None, "new and changed image files read")
+        self._counter = self._counter or Progress(None, "new and changed image files read")
         try:
             note = self._digests.note(file)
         except OSError as error:

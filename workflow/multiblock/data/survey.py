@@ -6,12 +6,12 @@ from pathlib import Path
 
 from multiblock.data import images, leaks, pairing
 from multiblock.data.arrangement import Folders
-from multiblock.data.counter import ImageCounter
 from multiblock.data.dataset import SMALLEST_MEASURED, visible
 from multiblock.data.inspection import Inspection
 from multiblock.data.names import check_name, key, order
 from multiblock.data.pair_checks import PairCheck, pair_checks
 from multiblock.data.remarks import Remarks
+from multiblock.data.walk import Progress
 from multiblock.errors import UserError, one_line
 
 _EXIF_ORIENTATION = 0x0112
@@ -150,7 +150,7 @@ class Survey:
 
     def _read(self, found: Surveyed) -> None:
         """Read all pixels: what is broken shows only then."""
-        with ImageCounter(len(found.files), "pictures looked at") as counter:
+        with Progress(len(found.files), "pictures looked at") as counter:
             for name, file in list(found.files.items()):
                 counter.step()
                 try:

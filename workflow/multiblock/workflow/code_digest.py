@@ -18,7 +18,7 @@ _SAYS = frozenset({"what", "wrong", "lengths"})
 """What an entry of a registry says of itself and of its options, and what it refuses, computes nothing."""
 
 _NETWORK = ("model.chain:Chain.forward", "networks.layers", "networks.attention")
-_INFERENCE = (*_NETWORK, "inference.tiles", "runtime.precision:full_precision", "data.tensors", "data.pixels")
+_INFERENCE = (*_NETWORK, "inference.tiles", "runtime.precision:full_precision", "data.imageset")
 _TABLE = ("report.measured", "report.markdown", "inference.metrics:means")
 _PAGE = (
     "page.charts",
@@ -70,25 +70,20 @@ PARTS: dict[str, tuple[str, ...]] = {
         "training.freezing",
         "training.start",
         "data.sampler",
-        "data.tensors",
     ),
     "validation": (*_INFERENCE, "inference.metrics:psnr_rgb", "inference.metrics:_psnr"),
     "generation": (*_INFERENCE, "inference.cache", "data.imageset:Writer"),
-    "evaluation": (*_INFERENCE, "inference.evaluation", "inference.metrics", "inference.ssim", "data.resize"),
+    "evaluation": (*_INFERENCE, "inference.evaluation", "inference.metrics", "data.resize"),
     "apart": (
         *_INFERENCE,
-        "inference.apart",
-        "inference.evaluation:no_network",
+        "inference.evaluation",
         "inference.metrics",
-        "inference.ssim",
         "data.resize",
     ),
     "upscaling": (
         *_INFERENCE,
-        "inference.regions",
-        "inference.upscale:Upscaler",
+        "inference.upscaling:Upscaler",
         "data.picture",
-        "data.picture_writer",
         "data.images",
         "data.colour",
         "data.depth",
@@ -137,7 +132,7 @@ TABLES = {
 """The tables whose entries count one by one, where a result is made with them."""
 
 ALSO = {
-    ("loss", "ssim"): ("inference.ssim",),
+    ("loss", "ssim"): ("inference.metrics:ssim",),
     ("stage", "ema"): ("training.averaging",),
     ("stage", "warmup"): ("training.schedules:_warmed_up",),
     ("stage", "intermediate"): ("model.chain:Chain.outputs",),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from multiblock.config import Study
-from multiblock.inference.places import in_folder
+from multiblock.inference.targets import in_folder
 from multiblock.page.description import describe
 from multiblock.plan import Task, is_file
 from multiblock.workflow import code_digest

@@ -20,7 +20,7 @@ from multiblock.data.inspection import Inspection, inspect, trained
 from multiblock.data.inspection import digests as digests_of_images
 from multiblock.errors import UserError
 from multiblock.files import Digests, lock
-from multiblock.inference.places import in_folder
+from multiblock.inference.targets import in_folder
 from multiblock.model.metadata import digest_of_result
 from multiblock.workflow import code_digest, given, stops, time_budget
 from multiblock.workflow.call import Call, called_for
