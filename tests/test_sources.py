@@ -12,7 +12,7 @@ from PIL import Image
 
 from conftest import ROOT, picture
 from multiblock import config
-from multiblock.data import images, walk
+from multiblock.data import images, resize, walk
 from multiblock.data.convert import convert
 from multiblock.data.dataset import find, left_out
 from multiblock.data.imageset import ImageSet
@@ -376,7 +376,7 @@ class TestWindows:
 
     def test_kernels_and_qualities_differ(self, tmp_path):
         pixels = picture(64, 64)
-        kernels = [images.shrink(pixels, 2, kernel) for kernel in images.KERNELS]
+        kernels = [resize._shrink_by(pixels, 2, kernel) for kernel in resize._KERNELS]
         assert not np.array_equal(kernels[0], kernels[1]) and not np.array_equal(kernels[1], kernels[2])
-        rough, fine = (images.as_jpeg(pixels, quality).astype(int) for quality in (75, 95))
+        rough, fine = (resize._as_jpeg(pixels, quality).astype(int) for quality in (75, 95))
         assert np.abs(rough - pixels).mean() > np.abs(fine - pixels).mean() > 0

@@ -16,8 +16,8 @@ from multiblock.align.residual import Residual
 from multiblock.align.transform import Transform
 from multiblock.data import images, imageset
 from multiblock.data import picture as pictures
+from multiblock.data.images import Remark
 from multiblock.data.picture import Picture
-from multiblock.data.remarks import Remark
 from multiblock.errors import UserError
 
 MOST_DETAIL = 1.1

@@ -8,8 +8,8 @@ from multiblock.align import folders, page, table
 from multiblock.align.folders import KINDS, Job
 from multiblock.align.pair import Options, Outcome, Seen, align, read
 from multiblock.align.vision import opencv
+from multiblock.data.images import Remark
 from multiblock.data.picture import Picture, write
-from multiblock.data.remarks import Remark
 from multiblock.data.walk import Progress
 from multiblock.errors import UserError, one_line
 from multiblock.files import lock, write_text

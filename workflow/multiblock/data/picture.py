@@ -17,8 +17,8 @@ import numpy as np
 import png
 from PIL import Image, ImageOps
 
-from multiblock.data import colour, depth, images
-from multiblock.data.remarks import Remark, at_once
+from multiblock.data import colour, images
+from multiblock.data.images import Remark, at_once
 from multiblock.errors import UserError, listed
 from multiblock.files import atomic_write
 
@@ -60,14 +60,14 @@ def read(file: Path, remark: Remark = at_once) -> Picture:
     """Read a picture with all that goes with it.
 
     Args:
-        remark: is told what was converted, and what is doubtful.
+        remark: takes what was converted, and what is doubtful.
 
     Raises:
         UserError: the file cannot be read, or is of a kind that is refused.
     """
     with images.opened(file) as image:
-        deep, becomes_srgb = depth.is_deep(image), _BECOME_SRGB.get(image.mode)
-        told = depth.told_bits(image, file) if deep else None
+        deep, becomes_srgb = colour.is_deep(image), _BECOME_SRGB.get(image.mode)
+        stated = colour.stated_bits(image) if deep else None
         lost, converted = _besides(image), list[str]()
         if deep and becomes_srgb:  # the conversion gives 8
             converted.append("16 bits a channel (8 were read)")
@@ -82,7 +82,7 @@ def read(file: Path, remark: Remark = at_once) -> Picture:
             for level, what in colour.to_srgb(image)[1]:
                 remark(level, what, file)
     if deep:
-        pixels, alpha = _deep(file, told, remark)
+        pixels, alpha = _deep(file, stated, remark)
     if becomes_srgb:
         converted.append(f"{becomes_srgb} (it became sRGB)")
         profile = None
@@ -127,11 +127,13 @@ def _plain(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
     return (pixels[..., :1] if colour.plain_mode(image) == "L" else pixels), alpha
 
 
-def _deep(file: Path, told: int | None, remark: Remark) -> tuple[np.ndarray, np.ndarray | None]:
+def _deep(file: Path, stated: int | None, remark: Remark) -> tuple[np.ndarray, np.ndarray | None]:
     """Pixels and alpha of a file with 16 bits a channel; fewer bits, where it names them, are made to fill 16."""
     whole = images.values(file)
     pixels = images.colours(whole)
-    bits = depth.white(pixels, told, file, remark)
+    bits, notes = colour.bits_of_white(pixels, stated)
+    for level, what in notes:
+        remark(level, what, file)
     alpha = whole[..., -1:] if whole.shape[2] in (2, 4) else None
     if bits < 16:
         pixels = _filled(pixels, bits)
@@ -150,7 +152,7 @@ def _besides(image: Image.Image) -> list[str]:
     found = []
     if any(key in image.info for key in _XMP):
         found.append("XMP")
-    if depth.is_deep(image) and "transparency" in image.info:
+    if colour.is_deep(image) and "transparency" in image.info:
         found.append("its transparent colour")
     if getattr(image, "n_frames", 1) > 1:
         found.append("its further pictures")

@@ -43,15 +43,14 @@ _PAGE = (
 
 PARTS: dict[str, tuple[str, ...]] = {
     "conversion": (
-        "data.reader",
+        "data.inspection",
         "data.images",
         "data.colour",
-        "data.depth",
         "data.resize",
         "data.dataset:ImagePair",
         "data.imageset:Writer",
     ),
-    "checks": ("data.leaks:look", "data.leaks:_edges", "data.leaks:_means", "data.pair_checks", "data.alignment"),
+    "checks": ("data.leaks:look", "data.leaks:_edges", "data.leaks:_means", "data.pair_checks"),
     "enlargement": ("data.resize", "data.imageset:Writer"),
     "training": (
         *_NETWORK,
@@ -86,7 +85,6 @@ PARTS: dict[str, tuple[str, ...]] = {
         "data.picture",
         "data.images",
         "data.colour",
-        "data.depth",
         "data.resize",
     ),
     "by_block": ("report.blocks", "report.strips", *_TABLE),
@@ -126,7 +124,7 @@ TABLES = {
     "optimiser": "training.optimisers:OPTIMISERS",
     "schedule": "training.schedules:SCHEDULES",
     "start": "training.starts:STARTS",
-    "degradation": "data.degradations:DEGRADATIONS",
+    "degradation": "data.resize:DEGRADATIONS",
     "measure": "inference.measures:MEASURES",
 }
 """The tables whose entries count one by one, where a result is made with them."""
