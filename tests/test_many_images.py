@@ -9,8 +9,8 @@ import pytest
 
 import kill
 from multiblock.data import images, leaks
+from multiblock.data.arrangement import lr_name
 from multiblock.data.inspection import Inspection, digests, inspect
-from multiblock.data.pairing import lr_name
 from multiblock.files import Digests
 from multiblock.page import pictures, viewer
 from test_conversion import journal_lines, photographs

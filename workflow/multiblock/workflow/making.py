@@ -200,7 +200,7 @@ def evaluate(job: Job) -> None:
 
 def take_apart(job: Job) -> None:
     """The same block by block, before a joint phase and after it."""
-    from multiblock.inference.apart import take_apart
+    from multiblock.inference.evaluation import take_apart
 
     take_apart(
         networks=dict(zip(("before", "after")[-len(job.weights) :], job.weights.values(), strict=True)),

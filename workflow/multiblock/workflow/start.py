@@ -21,7 +21,7 @@ from multiblock.data.dataset import left_out
 from multiblock.data.inspection import Inspection, digests, inspect
 from multiblock.errors import UserError
 from multiblock.files import Digests, write_text
-from multiblock.inference.places import in_folder
+from multiblock.inference.targets import in_folder
 from multiblock.model.metadata import digest_of_result
 from multiblock.workflow import job, stops
 from multiblock.workflow.call import Call, called_for
