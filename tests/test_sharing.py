@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from conftest import ROOT
 from multiblock.cli import main
 from multiblock.report import tables
 from once import once
