@@ -34,7 +34,7 @@ from multiblock import config
 from multiblock.data.convert import convert, enlarge
 from multiblock.data.degradations import DEGRADATIONS
 from multiblock.data.imageset import SPLITS, write_set
-from multiblock.inference.apart import take_apart
+from multiblock.inference.evaluation import take_apart
 from multiblock.inference.cache import generate
 from multiblock.inference.evaluation import evaluate
 from multiblock.inference.folder import upscale_folder
