@@ -37,7 +37,7 @@ from multiblock.data import images, resize
 from multiblock.model.chain import Chain
 from multiblock.model.metadata import Provenance
 from multiblock.networks import registry, zoo
-from multiblock.networks.spec import NetworkSpec, describe
+from multiblock.networks.registry import NetworkSpec, describe
 from multiblock.plan import Block
 
 DOCUMENTS = [
@@ -85,6 +85,7 @@ def inline(text: str) -> list[str]:
 def parse(command: str) -> None:
     """Check a command's words without running it: known program, options, files, parts."""
     program, *words = shlex.split(command)
+    words = words[: words.index(">")] if ">" in words else words
     if program == "multiblock":
         commands_of_ours(words)
     elif program == "snakemake":
@@ -161,7 +162,9 @@ def dry_runs() -> set[str]:
 
 def run_multiblock(command: str, capsys) -> str:
     """Run it here, in the folder where we are."""
-    words = shlex.split(command)[1:]
+    words, file = shlex.split(command)[1:], None
+    if ">" in words:
+        *words, _, file = words
     for word in words:  # the run at full length, which the short one stands in for
         if word.startswith("results/my_block/") and not Path(word).exists():
             shutil.copytree("results/short/my_block", "results/my_block", dirs_exist_ok=True)
@@ -172,6 +175,8 @@ def run_multiblock(command: str, capsys) -> str:
         status = cli.main(words)
     printed = capsys.readouterr()
     assert status == 0, f"{command}: {printed.err}"
+    if file:
+        Path(file).write_text(printed.out)
     return printed.out
 
 

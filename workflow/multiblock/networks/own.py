@@ -1,8 +1,8 @@
-"""Import a block of a user's own, one Python file, as a module like any other.
+"""Code of networks: which files it is in, and how a block of a user's own, one Python file, is imported.
 
-Python finds such a module again by its name (for dataclasses, pickling and compilation), and an ``import`` of a file
-that lies beside the block finds that file: the folder is a package, whose name holds a digest of the code. Files of
-one name in two folders, or a file that was edited, are different modules.
+Such a block is a module like any other. Python finds it again by its name (for dataclasses, pickling and compilation),
+and an ``import`` of a file beside the block finds that file: the folder is a package, whose name holds a digest of the
+code. Files of one name in two folders, or a file that was edited, are different modules.
 """
 
 import ast
@@ -10,30 +10,124 @@ import importlib
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
+from hashlib import blake2b
 from importlib.machinery import ModuleSpec, SourceFileLoader
-from importlib.util import spec_from_file_location
+from importlib.util import decode_source, spec_from_file_location
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from multiblock import source
 from multiblock.errors import UserError
+from multiblock.files import digest_of
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+_NO_ARITHMETIC = {"__init__.py", "errors.py", "files.py", "plan.py"}
+"""Files of this package that networks import and whose edits change nothing that a network computes."""
 
 _FOLDERS: dict[str, Path] = {}
 """The packages that stand for folders, by name."""
+
+
+def read(file: Path) -> str:
+    """A Python file's text, in the encoding that it names."""
+    return decode_source(file.read_bytes())
+
+
+def code_files(file: Path) -> list[Path]:
+    """The files that a network's code is in: its own and those that it imports, directly or not.
+
+    Files in its folder and modules of this package count. What Python finds elsewhere, such as PyTorch, does not.
+
+    Raises:
+        OSError, SyntaxError, ValueError: a file cannot be read, or is no Python.
+    """
+    file = file.resolve()
+    found, waiting = [], [file]
+    while waiting:
+        path = waiting.pop(0)
+        if path not in found:
+            found.append(path)
+            waiting += [one for one in _imported(path, file.parent) if _counts(one, file.parent)]
+    return found
+
+
+def digest_of_code(file: Path) -> str:
+    """The digest of a network's code: the bytes of its files, whose names are those in its folder or this package.
+
+    Raises:
+        OSError, SyntaxError, ValueError: as :func:`code_files` does.
+    """
+    folder = file.resolve().parent
+    lines = []
+    for path in code_files(file):
+        name = path.relative_to(folder if path.is_relative_to(folder) else _PACKAGE.parent)
+        lines.append(f"{name} {digest_of(path)}")
+    return _digest_of_text("\n".join(sorted(lines)))
+
+
+def _digest_of_text(text: str) -> str:
+    return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+
+
+def _counts(file: Path, folder: Path) -> bool:
+    if file.is_relative_to(_PACKAGE):
+        return file.name not in _NO_ARITHMETIC
+    return file.is_relative_to(folder)
+
+
+def _imported(file: Path, folder: Path) -> list[Path]:
+    """The files that a file imports, looked for as :class:`_Loader` does: from the network's folder, or relative."""
+    try:
+        names = _imports(read(file))
+    except SyntaxError as error:
+        error.filename = str(file)
+        raise
+    found = []
+    for level, name in names:
+        places = [file.parents[min(level, len(file.parents)) - 1]] if level else [folder, _PACKAGE.parent]
+        found += [one for place in places for one in files_of(name, place)]
+    return found
+
+
+@cache
+def _imports(text: str) -> list[tuple[int, str]]:
+    """What a module's text imports: the number of dots before a name, and the name. A name may be that of a module."""
+    found: list[tuple[int, str]] = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            found += [(0, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = f"{node.module}." if node.module else ""
+            found += [(node.level, base + alias.name) for alias in node.names]
+    return found
+
+
+def files_of(module: str, folder: Path) -> list[Path]:
+    """The files in ``folder`` that ``import module`` reads, packages first; none where the module is elsewhere."""
+    found, place = [], folder
+    for name in module.split("."):
+        place = place / name
+        file = next((f for f in (place / "__init__.py", place.parent / f"{name}.py") if f.is_file()), None)
+        if file:
+            found.append(file)
+        elif not place.is_dir():
+            break
+    return found
 
 
 def load(file: Path, digest: str) -> ModuleType:
     """The module of a file, which is run unless the same code has been run before.
 
     Args:
-        digest: of the code, as the registry gives it.
+        digest: the digest of the code, as :func:`digest_of_code` gives it.
 
     Raises:
         UserError: the code ends in an error.
     """
     file = file.resolve()
-    package = f"multiblock_own_{source.digest_of_text(str(file.parent))[:8]}_{digest}"
+    package = f"multiblock_own_{_digest_of_text(str(file.parent))[:8]}_{digest}"
     _FOLDERS[package] = file.parent
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())  # before the one that would read the folder as it is
@@ -114,7 +208,7 @@ class _Imports(ast.NodeTransformer):
         self.package = package
 
     def _inside(self, module: str | None) -> bool:
-        return bool(module and source.files_of(module, _FOLDERS[self.package]))
+        return bool(module and files_of(module, _FOLDERS[self.package]))
 
     def visit_Import(self, node: ast.Import) -> Any:
         """Each name by itself; ``import a.b`` binds ``a``."""
