@@ -32,14 +32,13 @@ from safetensors.torch import load_file
 from conftest import icc_profile
 from multiblock import config
 from multiblock.data.convert import convert, enlarge
-from multiblock.data.degradations import DEGRADATIONS
 from multiblock.data.imageset import SPLITS, write_set
-from multiblock.inference.apart import take_apart
+from multiblock.data.resize import DEGRADATIONS
 from multiblock.inference.cache import generate
-from multiblock.inference.evaluation import evaluate
+from multiblock.inference.evaluation import evaluate, take_apart
 from multiblock.inference.folder import upscale_folder
 from multiblock.inference.measures import MEASURES
-from multiblock.inference.upscale import Upscaler
+from multiblock.inference.upscaling import Upscaler
 from multiblock.model import chain as chains
 from multiblock.model.chain import Chain
 from multiblock.model.metadata import Provenance
@@ -154,7 +153,6 @@ SETTINGS: dict[str, Any] = {
     "keep": "last",
     "history_every": 2,
     "validate_every": 3,
-    "source": "",
 }
 
 
