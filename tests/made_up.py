@@ -11,6 +11,7 @@ import pytest
 
 from conftest import ROOT, picture
 from multiblock.data import images
+from multiblock.data.imageset import write_set
 from multiblock.inference.evaluation import COLUMNS
 from multiblock.inference.metrics import VALUES
 from multiblock.page import pages
@@ -18,7 +19,6 @@ from multiblock.page.plan_picture import describe
 from multiblock.plan import Block, Phase, Plan, Stage
 from multiblock.report import tables
 from multiblock.report.phases import PhaseFiles, TrainingFiles
-from test_imageset import write
 
 INF = float("inf")
 
@@ -48,6 +48,13 @@ def training(folder: Path, rows, span=(1, 1), **fields) -> TrainingFiles:
     columns = ["iteration", "stage", "lr", "loss", "psnr_rgb_validation"]
     pd.DataFrame(rows, columns=columns).to_csv(folder / "history.csv", index=False)
     return TrainingFiles(history=folder / "history.csv", training=record(folder / "training.json", span, **fields))
+
+
+def image_set(file: Path, shown: list[np.ndarray]) -> None:
+    """The array of a test set; its images are called image0, image1, ..."""
+    with write_set(file, [pixels.shape[:2] for pixels in shown]) as target:
+        for number, pixels in enumerate(shown):
+            target.add(f"image{number}", pixels)
 
 
 def cells(text: str) -> list[list[str]]:
@@ -132,7 +139,7 @@ def results(folder: Path, name: str = "demo", count: int = 2, size: tuple[int, i
     for kind, place in (("LR", 0), ("HR", -1)):
         if not (folder / "data" / kind).is_dir():
             (folder / "data" / kind).mkdir(parents=True)
-            write(folder / "data" / kind / "test.npy", [of[place] for of in shown])
+            image_set(folder / "data" / kind / "test.npy", [of[place] for of in shown])
     made = folder / name
     keys = [(seed, number) for seed in seeds for number in TITLES]
     phases = {(seed, p): phase(made / f"seed{seed}" / f"phase{p}", p, seed, shown) for seed, p in keys}

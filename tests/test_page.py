@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from conftest import picture
-from made_up import PLAN, STAGES, psnr_csv, record, results, run_page, study_page
+from made_up import INF, PLAN, STAGES, psnr_csv, record, results, run_page, study_page
 from multiblock.errors import UserError
 from multiblock.page import pages, pictures, plan_picture, rendering, viewer
 from multiblock.plan import Block, Phase, Plan

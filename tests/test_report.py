@@ -6,14 +6,13 @@ from dataclasses import asdict
 import pytest
 
 from conftest import picture
-from made_up import INF, caption, cells, psnr_csv, record
+from made_up import INF, caption, cells, image_set, psnr_csv, record
 from multiblock.data import images
 from multiblock.errors import UserError
 from multiblock.inference.metrics import METRICS, VALUES
 from multiblock.networks import zoo
 from multiblock.report import budget, comparison, curves, figures, markdown, phases, tables
 from multiblock.report.comparison_markdown import as_markdown
-from test_imageset import write
 
 TITLES = {1: "N_1", 2: "N", 3: "N"}
 
@@ -124,7 +123,7 @@ def test_a_size_that_no_record_has_is_not_guessed(tmp_path):
 
 def test_pixels_are_those_of_all_images(tmp_path):
     for split in ("train", "test"):
-        write(tmp_path / f"{split}.npy", [picture(20, 30), picture(10, 10)])
+        image_set(tmp_path / f"{split}.npy", [picture(20, 30), picture(10, 10)])
     assert phases.pixels([tmp_path / "train.csv", tmp_path / "test.csv"]) == 2 * (600 + 100)
 
 
