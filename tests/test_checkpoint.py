@@ -195,7 +195,7 @@ def test_a_device_of_another_make_is_said_and_one_of_another_number_is_not(array
         interrupted(arrays, out, monkeypatch, 13)
         caplog.clear()
         with monkeypatch.context() as patched:
-            patched.setattr(test_training, "choose", lambda *a, of=changes, **named: replace(choose(*a, **named), **of))
+            patched.setattr(test_training, "choose", lambda of=changes, **named: replace(choose(**named), **of))
             run(arrays, out)
         assert ("it began with device CPU and goes on with X" in caplog.text, "it began" in caplog.text) == (said, said)
 

@@ -82,7 +82,7 @@ def train(
 ) -> None:
     """Train one phase and write ``weights.safetensors``, ``history.csv`` and ``training.json`` into ``out``.
 
-    The weights file holds the network as it stands after the phase: all blocks that are trained by then. Training that
+    The weights file holds the network as it is after the phase: all blocks that are trained by then. Training that
     was interrupted goes on from its checkpoint in ``out/working-<key>``, where the key stands for everything that the
     weights depend on.
 
