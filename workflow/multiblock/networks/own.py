@@ -23,8 +23,8 @@ from multiblock.files import digest_of
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
-_NO_ARITHMETIC = {"__init__.py", "errors.py", "files.py", "plan.py"}
-"""Files of this package that networks import and whose edits change nothing that a network computes."""
+_NO_ARITHMETIC = {_PACKAGE / name for name in ("errors.py", "files.py", "plan.py")}
+"""Files of this package that networks may import, and whose edits change nothing that a network computes."""
 
 _FOLDERS: dict[str, Path] = {}
 """The packages that stand for folders, by name."""
@@ -54,7 +54,7 @@ def code_files(file: Path) -> list[Path]:
 
 
 def digest_of_code(file: Path) -> str:
-    """The digest of a network's code: the bytes of its files, whose names are those in its folder or this package.
+    """The digest of a network's code: the bytes of its files, by their names in its folder or in this package.
 
     Raises:
         OSError, SyntaxError, ValueError: as :func:`code_files` does.
@@ -62,7 +62,7 @@ def digest_of_code(file: Path) -> str:
     folder = file.resolve().parent
     lines = []
     for path in code_files(file):
-        name = path.relative_to(folder if path.is_relative_to(folder) else _PACKAGE.parent)
+        name = path.relative_to(_PACKAGE.parent if path.is_relative_to(_PACKAGE) else folder)
         lines.append(f"{name} {digest_of(path)}")
     return _digest_of_text("\n".join(sorted(lines)))
 
@@ -73,7 +73,8 @@ def _digest_of_text(text: str) -> str:
 
 def _counts(file: Path, folder: Path) -> bool:
     if file.is_relative_to(_PACKAGE):
-        return file.name not in _NO_ARITHMETIC
+        # An __init__ holds entries and forms of published names, by which no network computes.
+        return file.name != "__init__.py" and file not in _NO_ARITHMETIC
     return file.is_relative_to(folder)
 
 
