@@ -18,8 +18,7 @@ report: "workflow/report/workflow.rst"
 rule all:
     default_target: True
     input:
-        [layout.promised(run) for run in study.runs],
-        layout.study_reports(),
+        started.marks(started.results.all()),
 
 
 onsuccess:

@@ -270,7 +270,8 @@ def two_phases(folder: Path, **spent):
         (folder / f"{number}" / f"LR_{number}").mkdir(parents=True, exist_ok=True)
         csvs[1, number] = psnr_csv(folder / f"{number}.csv", {"a": 20.0}, {"a": 20.0 + number}, number)
         records[1, number] = write_record(folder / f"{number}" / "training.json", (1, number), **spent)
-    made = tables.psnr_by_phase(csvs, records, {}, 0, sets={1: (1,), 2: (2,)})
+    timed = {key: [record.parent / f"LR_{key[1]}" / timing.GENERATION] for key, record in records.items()}
+    made = tables.psnr_by_phase(csvs, records, {}, 0, generation=timed)
     tables.write(made, ["seed", "phase"], folder / "table.csv", folder / "times.csv")
     return made, tables.read(folder / "table.csv", folder / "times.csv"), csvs
 

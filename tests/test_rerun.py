@@ -384,10 +384,10 @@ CODE = {
     "evaluation": (code("inference/evaluation.py"), MEASURED),
     "a measure that is not asked for": (edit("inference/measures.py", "gradients, 170", "gradients, 171"), NOTHING),
     "measures": (code("inference/metrics.py"), MEASURED),
-    "SSIM, which no stage has for a loss": (code("inference/ssim.py"), MEASURED),
+    "SSIM, which no stage has for a loss": (code("inference/metrics.py"), MEASURED),
     "averages, warm-up and intermediate outputs, which no stage has": (
         lambda study: [
-            code("training/step.py")(study),
+            code("training/averaging.py")(study),
             edit("training/schedules.py", "(iteration + 1) / stage.warmup", "(iteration + 2) / stage.warmup")(study),
             edit("model/chain.py", "made.append(x.float())", "made.append(2 * x.float())")(study),
         ],
@@ -402,7 +402,7 @@ CODE = {
     "comments in the step": (comment("training/step.py"), NOTHING),
     "every message": (reword, NOTHING),
     "the step": (edit("training/step.py", "loss.backward()", "(2 * loss).backward()"), TRAINED),
-    "the trainer's bookkeeping": (code("training/trainer.py", "training/progress.py", "training/record.py"), NOTHING),
+    "the trainer's bookkeeping": (code("training/trainer.py", "training/progress.py", "training/history.py"), NOTHING),
     "a loss": (edit("training/losses.py", "return l1_loss(", "return 2 * l1_loss("), TRAINED),
     "a loss that no stage has": (edit("training/losses.py", "return mse_loss(", "return 2 * mse_loss("), NOTHING),
     "an optimiser": (edit("training/optimisers.py", 'kind="Adam"', 'kind="AdamW"'), TRAINED),
@@ -417,10 +417,12 @@ CODE = {
         NOTHING,
     ),
     "the sampler": (code("data/sampler.py"), TRAINED),
-    "how blocks start": (code("training/starts.py"), TRAINED),
-    "conversion": (code("data/reader.py"), EVERYTHING),
+    "how blocks start": (code("training/start.py"), TRAINED),
+    "conversion": (code("data/inspection.py"), EVERYTHING),
     "what no result depends on": (
-        code("networks/zoo.py", "networks/mcan/__init__.py", "cli/plan.py", "export/authors.py", "plan.py", "files.py"),
+        code(
+            "networks/zoo.py", "networks/mcan/__init__.py", "cli/plan.py", "model/published.py", "plan.py", "files.py"
+        ),
         NOTHING,
     ),
 }

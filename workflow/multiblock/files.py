@@ -233,6 +233,11 @@ def digest_of(file: Path) -> str:
         return hashlib.file_digest(opened, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
+def digest_of_bytes(content: bytes) -> str:
+    """The digest that :func:`digest_of` gives for a file of that content."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
 class Digests:
     """Digests of files by their content, and what else is known of them, kept in a small file.
 

@@ -77,7 +77,7 @@ def memory(text: str) -> float:
 
 
 def minutes(text: str) -> float:
-    """A type of argument: a time, as the key ``budget`` of a run allows."""
+    """A type of argument: a time, as ``multiblock plan --minutes`` takes it."""
     try:
         value = float(text)
     except ValueError:

@@ -37,6 +37,12 @@ def shown(value: Any) -> str:
         return f"{type(value).__name__} of too many digits"
 
 
+_BUDGET = (
+    "is a key no more; `multiblock plan FILE --minutes 60 > hour.yaml` writes the iterations that fit into 60 minutes "
+    "here; allowed is hour.yaml after FILE: --configfile FILE hour.yaml"
+)
+"""What is said of the key that gave a run so much time."""
+
 _KINDS = {"object": "a mapping", "array": "a list", "string": "text", "number": "a number"}
 _KINDS |= {"integer": "a whole number", "boolean": "true or false"}
 _LOW = {"minimum": "from", "exclusiveMinimum": "above"}
@@ -86,6 +92,8 @@ def explain(error: jsonschema.ValidationError) -> str:
             known = list(error.schema.get("properties", {}))
             unknown = next(name for name in found if name not in known)
             path = key(*error.absolute_path, unknown)
+            if unknown == "budget":
+                return f"{path}: {_BUDGET}"
             return f"{path}: unknown key{nearest(unknown, known)}; allowed are {listed(known)}"
         case "required":
             missing = next(name for name in rule if name not in found)

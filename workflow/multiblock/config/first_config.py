@@ -58,7 +58,6 @@ def _lines(written: Written) -> Iterator[str]:
     yield f"# {written.name}: written by `multiblock init`; change what you like. All keys: docs/config.md."
     yield "# What is left out has its default: three small blocks, trained in four phases, as in config.yaml."
     yield f"study: {_flow(written.name)}"
-    yield "# budget: {minutes: 60}  # as many iterations as fit into an hour here (docs/budget.md)"
     yield "data:"
     yield f"  name: {_flow(written.name)}"
     why = "found from the sizes of LR and HR" if pairs else "LR is made from HR by MATLAB's bicubic"

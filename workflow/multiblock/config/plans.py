@@ -18,8 +18,7 @@ from multiblock.training.starts import STARTS
 def plan(run: Mapping[str, Any], place: str, scale: int, full: Mapping[str, Any]) -> Plan:
     """The plan of the run that the config has at ``place``, on data of the given scale.
 
-    The iterations of a run that is sized by another are as they are written: see :mod:`multiblock.config.sizing`; and
-    so are those of one that has a budget of time: see :mod:`multiblock.config.time_budget`.
+    The iterations of a run that is sized by another are as they are written: see :mod:`multiblock.config.sizing`.
 
     Raises:
         UserError: an unknown name, a file that is not there, or phases that do not fit the chain.
@@ -31,7 +30,7 @@ def plan(run: Mapping[str, Any], place: str, scale: int, full: Mapping[str, Any]
     # The first block enlarges as the data asks, if it can.
     scales = [scale] + [1] * len(run["chain"])
     chain = tuple(block(one, full, asked) for one, asked in zip(run["chain"], scales, strict=False))
-    as_written = "equal_to" in run or ("budget" in run and budget_counts(full))
+    as_written = "equal_to" in run
     phases = tuple(
         _phase({"gpus": run["gpus"], **phase}, ("runs", name, "plan", number), full, as_written)
         for number, phase in enumerate(run["plan"])
@@ -46,11 +45,6 @@ def plan(run: Mapping[str, Any], place: str, scale: int, full: Mapping[str, Any]
             f"allowed are a block that keeps the size or enlarges x{scale}"
         )
     return made
-
-
-def budget_counts(full: Mapping[str, Any]) -> bool:
-    """Whether budgets of time say how many iterations there are: not where the study is shrunk to so many."""
-    return full["shrink"]["iterations"] == 1 and "max_iterations" not in full["shrink"]
 
 
 def block(name: str, full: Mapping[str, Any], scale: int = 1) -> Block:

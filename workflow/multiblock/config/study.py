@@ -6,11 +6,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from multiblock.config import plans, start_files, time_budget
+from multiblock.config import plans, start_files
 from multiblock.config.datasets import dataset, under_root
 from multiblock.config.schema import checked
 from multiblock.config.sizing import EqualTo, equal_to, sized, spent
-from multiblock.config.time_budget import Budget
 from multiblock.data.dataset import DatasetConfig
 from multiblock.errors import UserError, listed, nearest
 from multiblock.inference.measures import measures_in
@@ -22,8 +21,7 @@ from multiblock.plan import Plan, format_span
 class Run:
     """One chain with one plan on one data set; ``input`` names the form of LR that the chain starts from.
 
-    ``chain`` are the names that the config gives the blocks; ``equal_to`` or ``budget`` says what the plan's iterations
-    are sized by.
+    ``chain`` are the names that the config gives the blocks; ``equal_to`` says what the plan's iterations are sized by.
     """
 
     name: str
@@ -32,7 +30,6 @@ class Run:
     plan: Plan
     input: str
     equal_to: EqualTo | None = None
-    budget: Budget | None = None
 
     @property
     def enlarge(self) -> int:
@@ -197,20 +194,16 @@ def _hashable(value: Any) -> Any:
     return value
 
 
-def load(config: Mapping[str, Any], measured: Mapping[str, Mapping[str, Any]] | None = None) -> Study:
+def load(config: Mapping[str, Any]) -> Study:
     """Check a configuration and derive the study from it.
-
-    Args:
-        measured: what budgets of time came to, by run, in place of the files beside the runs.
 
     Raises:
         UserError: the first thing that is wrong, as one line naming the key.
     """
     full = checked(config)
-    time_budget.spread(full)
     for name in full["blocks"]:
         plans.block(name, full)
-    runs = {name: _run(name, full, measured or {}) for name in full["runs"]}
+    runs = {name: _run(name, full) for name in full["runs"]}
     report = Report(**full["report"])
     _check_names(full["study"], runs)
     runs = _sized(runs)
@@ -231,16 +224,11 @@ def load(config: Mapping[str, Any], measured: Mapping[str, Mapping[str, Any]] | 
     )
 
 
-def _run(name: str, full: Mapping[str, Any], measured: Mapping[str, Mapping[str, Any]]) -> Run:
+def _run(name: str, full: Mapping[str, Any]) -> Run:
     run, place = full["runs"][name], f"runs.{name}"
     own = "data" in run
     data = dataset(run["data"] if own else full["data"], f"{place}.data" if own else "data", full)
-    time_budget.check(name, run)
-    plan, budget = plans.plan(run, place, data.scale, full), None
-    if "budget" in run:
-        folder, minutes = Path(full["results"], name), float(run["budget"]["minutes"])
-        known = measured.get(name)
-        plan, budget = time_budget.budgeted(plan, minutes, folder, plans.budget_counts(full), known)
+    plan = plans.plan(run, place, data.scale, full)
     enlarged = plan.scale == 1 and data.scale > 1
     start_files.check(plan, data.scale if enlarged else 1, name)
     return Run(
@@ -250,7 +238,6 @@ def _run(name: str, full: Mapping[str, Any], measured: Mapping[str, Mapping[str,
         plan=plan,
         input="LR_enlarged" if enlarged else "LR",
         equal_to=equal_to(name, full["runs"]),
-        budget=budget,
     )
 
 

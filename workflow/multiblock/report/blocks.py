@@ -14,7 +14,7 @@ from multiblock.inference.measures import measures_in
 from multiblock.inference.metrics import METRICS
 from multiblock.plan import through
 from multiblock.report import markdown
-from multiblock.report.measured import INPUT, about_left_out, about_measures, titles_of
+from multiblock.report.phases import INPUT, Key
 from multiblock.report.strips import grid, score
 from multiblock.report.tables import ONE_SEED
 
@@ -30,7 +30,7 @@ CONVENTION = (
 BEFORE = "Before: the same blocks as the phases before left them; one that none of them trained has no figures."
 
 
-def by_block(measured: Mapping[tuple[int, int], Path]) -> pd.DataFrame:
+def by_block(measured: Mapping[Key, Path]) -> pd.DataFrame:
     """One row a seed, phase, network (``when``), block and image.
 
     Args:
@@ -75,17 +75,17 @@ def as_markdown(table: pd.DataFrame, run: str, border: int) -> str:
     about = f"Seeds: {', '.join(seeds)}; figures are means over the seeds." if len(seeds) > 1 else ONE_SEED
     parts += [
         markdown.NOTES,
-        about_left_out(left_out),
+        markdown.left_out(left_out),
         f"{CONVENTION.format(border=markdown.count(border, 'pixel'))} {about}",
     ]
     parts += [BEFORE if "before" in set(table.when) else ""]
-    return "\n\n".join(filter(None, [*parts, about_measures(names)])) + "\n"
+    return markdown.document([*parts, markdown.about_measures(names)])
 
 
 def _means(found: pd.DataFrame, clamped: pd.Series, measures: Sequence[str]) -> str:
     """One phase's means: a row a block, before and after side by side."""
     states = _states(found.index.get_level_values("when"))
-    others = {"psnr_y": "PSNR-Y", "ssim_y": "SSIM-Y", **dict(zip(measures, titles_of(measures), strict=True))}
+    others = {"psnr_y": "PSNR-Y", "ssim_y": "SSIM-Y", **dict(zip(measures, markdown.heads_of(measures), strict=True))}
     heads = ["network", *(f"PSNR RGB {when}" for when in states), *(["change"] if len(states) > 1 else [])]
     heads += [f"{title} {when}" for title in (*others.values(), "clamped") for when in states]
     rows = []
@@ -126,7 +126,7 @@ def strips(
     *,
     lr: Path,
     hr: Path,
-    pictures: Mapping[tuple[int, int], Path],
+    pictures: Mapping[Key, Path],
     count: int,
     zoom: int,
     out: Path,

@@ -12,9 +12,8 @@ from multiblock.files import write_text
 from multiblock.inference.metrics import means
 from multiblock.model import complexity
 from multiblock.plan import Block
-from multiblock.report import markdown
-from multiblock.report.measured import INPUT, about_left_out
-from multiblock.report.measured import read as read_measured
+from multiblock.report import markdown, phases
+from multiblock.report.phases import INPUT
 
 
 def budget(measured: Sequence[Path], blocks: Sequence[Mapping[str, Any]], limit: float) -> dict[str, Any]:
@@ -30,7 +29,7 @@ def budget(measured: Sequence[Path], blocks: Sequence[Mapping[str, Any]], limit:
         MSE at peak 255, the ranking score exp(PSNR - 20) / (GFLOPs x million parameters), and whether the limit
         holds.
     """
-    table = pd.concat(map(read_measured, measured))
+    table = pd.concat(map(phases.read, measured))
     images, plain = (
         rows.groupby("image", sort=False).psnr_rgb8_composed.mean()
         for rows in (table[table.phase != INPUT], table[table.phase == INPUT])
@@ -83,8 +82,7 @@ def as_markdown(budgets: Mapping[str, Mapping[str, Any]]) -> str:
         markdown.table(["image", *budgets], images),
         markdown.NOTES,
     ]
-    parts += [about_left_out(f["left_out"] for f in budgets.values()), about]
-    return "\n\n".join(filter(None, parts)) + "\n"
+    return markdown.document([*parts, markdown.left_out(f["left_out"] for f in budgets.values()), about])
 
 
 def write(budgets: Mapping[str, Mapping[str, Any]], csv: Path, markdown: Path) -> None:

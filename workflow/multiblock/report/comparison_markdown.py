@@ -1,12 +1,11 @@
-"""A comparison as Markdown: its tables, and the sentences that say what they mean."""
+"""A comparison as Markdown: its tables, and the notes under them."""
 
 import pandas as pd
 
 from multiblock.plan import EQUAL
-from multiblock.report import compute, markdown, sentences
-from multiblock.report.comparison import Comparison
+from multiblock.report import markdown, sentences
+from multiblock.report.comparison import Comparison, equal, is_equal, ratio, unequal, warning
 from multiblock.report.differences import COMPARED
-from multiblock.report.measured import about_left_out, about_measures, titles_of
 from multiblock.report.tables import BELOW, COMPUTE, NOT_RECORDED, ONE_SEED, PARTS_OF_TIME, REMEDY
 
 Cells = tuple[list[str], list[list[object]]]
@@ -38,21 +37,20 @@ REACH = (
 def as_markdown(found: Comparison) -> str:
     """Tables, then sentences and notes."""
     tables = [markdown.table(*cells) for cells in (means(found), differences(found), spent(found), reach(found))]
-    lines = sentences_of(found)
-    said = [unequal(found), "\n".join(f"- {line}" for line in lines)]
-    return "\n\n".join(filter(None, [*tables, markdown.NOTES, *said, *notes(found)])) + "\n"
+    lines = "\n".join(f"- {line}" for line in sentences.of_comparison(found))
+    return markdown.document([*tables, markdown.NOTES, sentences.unequal(found), lines, *notes(found)])
 
 
 def notes(found: Comparison) -> list[str]:
-    """What is to be said under the tables, as Markdown, a paragraph each; the loudest first."""
+    """The notes under the tables, as Markdown, a paragraph each; the loudest first."""
     several = len(found.runs) > 1
     runs = found.runs[found.runs.below_no_network != ""]
     below = "; ".join(f"run {row.run}: {row.below_no_network}" for row in runs.itertuples())
     parts = [
         f"**{BELOW}: {below}. {REMEDY}**" if below else "",
-        about_left_out(found.runs.left_out.unique()),
+        markdown.left_out(found.runs.left_out.unique()),
         MEANS + (f" {ONE_SEED}" if found.runs.seeds.max() == 1 else ""),
-        about_measures(found.measures),
+        markdown.about_measures(found.measures),
         INTERVAL if found.differences.ci95_low.notna().any() else "",
         f"{COMPUTE} All of them are sums over the phases, means over the seeds.",
         _about_shared(found.runs),
@@ -77,7 +75,7 @@ def _about_shared(table: pd.DataFrame) -> str:
 def means(found: Comparison) -> Cells:
     """The last phase of each run."""
     columns = ["run", "PSNR RGB of the input", "PSNR RGB", "sd", "PSNR-Y", "sd", "SSIM-Y", "sd"]
-    columns += [head for title in titles_of(found.measures) for head in (title, "sd")]
+    columns += [head for title in markdown.heads_of(found.measures) for head in (title, "sd")]
     columns += ["seeds", "compute"]
     rows = []
     for row in found.runs.itertuples():
@@ -99,13 +97,13 @@ def _compute(found: Comparison, run: str) -> str:
     """What a run spent in relation to the baseline, in a cell."""
     if run == found.baseline:
         return "baseline"
-    if said := compute.warning(found.spent[run], found.spent[found.baseline], found.baseline):
-        return f"**{said}**"
+    if warned := warning(found.spent[run], found.spent[found.baseline], found.baseline):
+        return f"**{warned}**"
     return f"equal block-pixels{' and training FLOPs' if _flops_equal(found, run) else ''}"
 
 
 def _flops_equal(found: Comparison, run: str) -> bool:
-    return compute.is_equal(compute.ratio(found.spent[run], found.spent[found.baseline], "training_flops"))
+    return is_equal(ratio(found.spent[run], found.spent[found.baseline], "training_flops"))
 
 
 def differences(found: Comparison) -> Cells:
@@ -115,7 +113,7 @@ def differences(found: Comparison) -> Cells:
         return NOTHING
     columns = [f"over {found.baseline}", "PSNR RGB", "sd", "95 % interval", "over seeds", "over images"]
     columns += ["PSNR-Y", "95 % interval", "SSIM-Y", "95 % interval"]
-    columns += [head for title in titles_of(found.measures) for head in (title, "95 % interval")]
+    columns += [head for title in markdown.heads_of(found.measures) for head in (title, "95 % interval")]
     columns += ["seeds x images"]
     rows = []
     for (run, base), of_pair in table.groupby(["run", "baseline"], sort=False):
@@ -163,7 +161,7 @@ def spent(found: Comparison) -> Cells:
         if relations and row.run == found.baseline:
             cells += ["baseline", ""]
         elif relations:
-            cells += [", ".join(compute.equal(own, base)) or "in nothing", ", ".join(compute.unequal(own, base))]
+            cells += [", ".join(equal(own, base)) or "in nothing", ", ".join(unequal(own, base))]
         rows.append([*cells, *(_seconds(own[name]) for name in _parts(found))])
     return [*columns, *relations, *_parts(found).values()], rows
 
@@ -196,28 +194,6 @@ def reach(found: Comparison) -> Cells:
         span = f", {row.reach_ratio_least:.3f} to {row.reach_ratio_most:.3f}" if row.reach_seeds else ""
         rows.append([row.run, *cells, f"{row.reach_seeds} of {row.reach_of}{span}"])
     return columns, rows
-
-
-def sentences_of(found: Comparison) -> list[str]:
-    """A sentence a pair on the test images, then one a run on the way there; none where there is but one run."""
-    if len(found.runs) == 1:
-        return []
-    rgb = found.differences[found.differences.metric == "psnr_rgb"]
-    lines = [sentences.of_difference(row, found.spent[row.run], found.spent[row.baseline]) for row in rgb.itertuples()]
-    itself = found.reach[found.reach.run == found.baseline].reach_ratio
-    lines += [sentences.of_reach(row, found.baseline, itself.iloc[0]) for row in found.reach.itertuples()]
-    lines += [
-        f"{run} looks at other validation images than {found.baseline}, or at none: what it takes cannot be compared."
-        for run in found.runs.run
-        if len(found.reach) and run not in set(found.reach.run)
-    ]
-    return lines
-
-
-def unequal(found: Comparison) -> str:
-    """That the runs did not spend the same, as Markdown; nothing where they did."""
-    warned = [f"{run} {said}" for run, said in zip(found.runs.run, found.runs.compute_warning, strict=True) if said]
-    return f"**Compute is not equal: {'; '.join(warned)}.**" if warned else ""
 
 
 def _equal_means(found: Comparison) -> str:

@@ -1,14 +1,27 @@
-"""Tables as Markdown, and the words of a figure that has no number."""
+"""Figures, tables and notes as all reports write them, in Markdown."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
+
+from multiblock.errors import listed
+from multiblock.inference.measures import MEASURES
+
+NOTES = "<!-- notes -->"
+"""Separates a table from the notes under it, which Snakemake's report shows as the caption; it reads this Markdown as
+reStructuredText, which bold and code have in common."""
+
+_NAMES = {
+    **{"psnr_rgb": "PSNR RGB", "psnr_y": "PSNR-Y", "ssim_y": "SSIM-Y", "psnr_rgb8": "PSNR RGB8"},
+    **{name: measure.title for name, measure in MEASURES.items()},
+}
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Rows of cells under their columns, or nothing where there is none.
 
-    A cell stands as it is written: ``001`` and ``1e5`` are no numbers.
+    A cell is written as it is given: ``001`` and ``1e5`` are not numbers.
     """
     if not columns:
         return ""
@@ -16,18 +29,18 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return frame.to_markdown(index=False, disable_numparse=True)
 
 
-NOTES = "<!-- notes -->"
-"""Stands before what is said under a table, which Snakemake's report shows as the caption; it reads this Markdown as
-reStructuredText, which bold and code have in common."""
-
-
 def _cell(value: object) -> str:
     # A bar would end the cell, a < could begin a tag.
     return str(value).replace("|", "\\|").replace("<", "&lt;")
 
 
+def document(parts: Iterable[str]) -> str:
+    """Paragraphs and tables as the text of a file; those that are empty are left out."""
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
 def psnr(value: float, digits: int = 3, unit: str = "") -> str:
-    """A PSNR in dB; an infinite one is that of identical images, one that is not there is left empty."""
+    """A PSNR in dB; an infinite one is that of identical images, one that is missing is left empty."""
     if pd.isna(value):
         return ""
     return "identical" if value == float("inf") else f"{value:.{digits}f}{unit}"
@@ -40,5 +53,36 @@ def gain(value: float, before: float, digits: int = 3) -> str:
 
 
 def count(number: int, what: str) -> str:
-    """``1 seed``, ``3 seeds``."""
+    """A number of things: ``1 seed``, ``3 seeds``."""
     return f"{number} {what}{'s' if number != 1 else ''}"
+
+
+def left_out(texts: Iterable[str]) -> str:
+    """The note on the images that the means of a table leave out.
+
+    Args:
+        texts: JSON, of each metric the names of images; empty where there are none.
+    """
+    found: dict[str, dict[str, None]] = {}  # image to the metrics that leave it out
+    for text in filter(None, texts):
+        for metric, names in json.loads(text).items():
+            for name in names:
+                found.setdefault(name, {})[_NAMES[metric]] = None
+    if not found:
+        return ""
+    images = "; ".join(f"`{name}` (of {listed(metrics)})" for name, metrics in found.items())
+    return (
+        f"**Left out of the means in every row:** {images}. There an input or a result equals HR: its PSNR is infinite "
+        "and would rule the mean."
+    )
+
+
+def heads_of(measures: Iterable[str]) -> list[str]:
+    """Measures of perceived quality as the heads of a table name them."""
+    return [MEASURES[name].headed for name in measures]
+
+
+def about_measures(measures: Iterable[str]) -> str:
+    """The note on the measures of perceived quality in a table; nothing where there are none."""
+    said = "; ".join(f"{MEASURES[name].title} {MEASURES[name].what}" for name in measures)
+    return f"Measures of perceived quality, 8 bits, the same border cut: {said}." if said else ""

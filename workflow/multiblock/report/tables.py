@@ -1,7 +1,7 @@
 """The table of a run: what each phase brought, from the per-image measurements of each phase."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +10,14 @@ import pandas as pd
 from multiblock.files import write_text
 from multiblock.inference import timing
 from multiblock.inference.metrics import VALUES, columns
-from multiblock.report import markdown
-from multiblock.report.measured import INPUT, about_left_out, about_measures, means, measures_in, of_phase, titles_of
-from multiblock.report.measured import read as read_measured
+from multiblock.report import markdown, phases
+from multiblock.report.phases import INPUT, Key, measures_in, of_phase
 
 PARTS_OF_TIME = ("seconds_iterations", "seconds_validation", "seconds_generation", "seconds_start")
-"""Where the time went; empty in results that do not say it."""
+"""Where the time went; empty in results that have no record of it."""
 
 TIMES = ("seconds", "seconds_spent", *PARTS_OF_TIME, "iteration_seconds", "relative_time")
-"""Columns that are not the same when the same is done again. They stand in a CSV of their own."""
+"""Columns that are not the same when the same is done again. They are written into a CSV of their own."""
 
 CONVENTION = (
     "Means over the test images. PSNR RGB: floats, no rounding, no border cut. PSNR-Y and SSIM-Y: 8 bits, "
@@ -37,7 +36,7 @@ COMPUTE = (
 )
 
 NOT_RECORDED = "not recorded"
-"""Stands for what results of older versions do not say."""
+"""The cell of what results of older versions do not hold."""
 
 ONE_SEED = "One seed: no interval can be given, and differences under about 0.1 dB are not distinguishable."
 
@@ -54,18 +53,19 @@ COLUMNS = (
     *("parameters_chain", "generation_block_pixels", "psnr_rgb_validation", "psnr_rgb_validation_input"),
     *("below_no_network", "left_out", "shared_with", "training_flops"),
 )
-"""Of the per-phase table; new ones come at the end, as others read it, and after them measures of perceived quality."""
+"""The columns of the per-phase table; new ones come at the end, as others read it, and after them measures of
+perceived quality."""
 
 _TEXTS = ("phase", "span", "below_no_network", "left_out", "shared_with")
 
 
 def psnr_by_phase(
-    measured: Mapping[tuple[int, int], Path],
-    trained: Mapping[tuple[int, int], Path],
+    measured: Mapping[Key, Path],
+    trained: Mapping[Key, Path],
     generated: Mapping[int, int],
     pixels: int,
     shared: Mapping[int, Sequence[str]] | None = None,
-    sets: Mapping[int, Sequence[int]] | None = None,
+    generation: Mapping[Key, Sequence[Path]] | None = None,
 ) -> pd.DataFrame:
     """One row a seed and phase, means over the test images; the first row of each seed is phase ``input``.
 
@@ -75,22 +75,22 @@ def psnr_by_phase(
         generated: how many blocks were run over all images to make the sets LR_k after each phase.
         pixels: pixels of all images of the data set, at HR's size.
         shared: the other runs of the study that have the same phase, for each phase that others have too.
-        sets: the k of the sets LR_k that are made after each phase, in the folder of its training record.
+        generation: the records of how long it took to make the sets LR_k after each (seed, phase), see
+            :mod:`multiblock.inference.timing`; a phase without any made none.
     """
     figures: dict[tuple[int, str], pd.DataFrame] = {}
     for (seed, phase), file in sorted(measured.items()):
-        images = read_measured(file)
+        images = phases.read(file)
         if phase == 1:
             figures[seed, INPUT] = of_phase(images, INPUT)
         figures[seed, str(phase)] = of_phase(images, phase)
-    found, left_out = means(figures)
+    found, left_out = phases.means(figures)
     rows = []
     for (seed, name), mean in found.items():
         row = {"seed": seed, "phase": name, **mean}
         if name != INPUT:
-            record = trained[seed, int(name)]
-            row |= _of_training(json.loads(record.read_text(encoding="utf-8")))
-            row["seconds_generation"] = _of_generation(record.parent, (sets or {}).get(int(name), ()))
+            row |= _of_training(json.loads(trained[seed, int(name)].read_text(encoding="utf-8")))
+            row["seconds_generation"] = _of_generation((generation or {}).get((seed, int(name)), ()))
             row["generation_block_pixels"] = generated.get(int(name), 0) * pixels
             row["below_no_network"] = _below(row, found[seed, INPUT])
             row["shared_with"] = ", ".join((shared or {}).get(int(name), ()))
@@ -110,16 +110,16 @@ def _of_training(record: Mapping[str, Any]) -> dict[str, Any]:
         **{key: record.get(key) for key in ("training_flops", *PARTS_OF_TIME)},
         # As it was called before.
         "seconds_validation": record.get("seconds_validation", record.get("validation_seconds")),
-        # Records that do not say it: where the span begins at block 1, it was all that the file held.
+        # In records without it: where the span begins at block 1, it was all that the file held.
         "parameters_chain": record.get("parameters_chain", record["parameters"] if first == 1 else None),
         "psnr_rgb_validation": record.get("psnr_rgb_validation"),
         "psnr_rgb_validation_input": record.get("psnr_rgb_validation_input"),
     }
 
 
-def _of_generation(phase: Path, sets: Iterable[int]) -> float | None:
-    """Seconds that making the sets LR_k of a phase took; None where one does not say it."""
-    found = [timing.seconds(phase / f"LR_{block}" / timing.GENERATION) for block in sets]
+def _of_generation(records: Sequence[Path]) -> float | None:
+    """Seconds that making the sets LR_k of a phase took; None where one has no record of it."""
+    found = [timing.seconds(record) for record in records]
     known = [seconds for seconds in found if seconds is not None]
     return sum(known) if len(known) == len(found) else None
 
@@ -136,6 +136,11 @@ def _below(row: Mapping[str, Any], before: Mapping[str, float]) -> str:
 def portion(table: pd.DataFrame) -> pd.Series:
     """The part of each phase's compute that a run answers for in its study: 1/n of what n runs have."""
     return 1 / (1 + table.shared_with.map(lambda runs: len(runs.split(", ")) if runs else 0))
+
+
+def iteration_seconds(rows: pd.DataFrame) -> pd.Series:
+    """Seconds of the training iterations of phases: as recorded, else all but the looks at the validation images."""
+    return rows.seconds_iterations.fillna(rows.seconds - rows.seconds_validation)
 
 
 def write(table: pd.DataFrame, key: Sequence[str], file: Path, times: Path) -> None:
@@ -180,7 +185,7 @@ def by_phase(table: pd.DataFrame, titles: Mapping[int, str]) -> tuple[list[str],
         "PSNR RGB staged",
         "PSNR-Y composed",
         "SSIM-Y composed",
-        *(f"{title} composed" for title in titles_of(measures)),
+        *(f"{title} composed" for title in markdown.heads_of(measures)),
         "network measured",
     ]
     rows = []
@@ -198,13 +203,13 @@ def by_phase(table: pd.DataFrame, titles: Mapping[int, str]) -> tuple[list[str],
 
 
 def notes(table: pd.DataFrame, border: int) -> list[str]:
-    """What is to be said under the tables of a run, as Markdown, a paragraph each; the loudest first."""
+    """The notes under the tables of a run, as Markdown, a paragraph each; the loudest first."""
     seeds = list(map(str, table.seed.unique()))
     about = f"Seeds: {', '.join(seeds)}; figures are means over the seeds." if len(seeds) > 1 else ONE_SEED
-    parts = [warning(table), about_left_out(table.left_out.unique()), _about_shared(table)]
+    parts = [warning(table), markdown.left_out(table.left_out.unique()), _about_shared(table)]
     parts += [
         f"PSNR in dB. {CONVENTION.format(border=markdown.count(border, 'pixel'))} {about}",
-        about_measures(measures_in(table)),
+        markdown.about_measures(measures_in(table)),
         COMPUTE,
     ]
     return [part for part in parts if part]
@@ -218,7 +223,7 @@ def as_markdown(table: pd.DataFrame, run: str, border: int, titles: Mapping[int,
     """
     tables = [markdown.table(*by_phase(table, titles)), f"What it took:\n\n{markdown.table(*spent(table))}"]
     parts = [f"# {run}: what each phase brought", *tables, markdown.NOTES, *notes(table, border)]
-    return "\n\n".join(parts) + "\n"
+    return markdown.document(parts)
 
 
 def _about_shared(table: pd.DataFrame) -> str:

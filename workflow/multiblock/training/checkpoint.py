@@ -2,7 +2,6 @@
 
 import logging
 import math
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from multiblock.files import digest_of, lock, removed_on_failure, settle
+from multiblock.files import digest_of, removed_on_failure, settle
 from multiblock.training.schedules import Plateau
 
 log = logging.getLogger(__name__)
@@ -65,31 +64,6 @@ class State:
         if psnr > self.best_psnr:
             self.best_psnr, self.best_step = psnr, self.step
             self.best_weights = {name: value.detach().clone() for name, value in weights.items()}
-
-
-def working_folder(phase: Path, key: str) -> Path:
-    """The folder of the checkpoints that belong to ``key``, in a phase's folder.
-
-    Of others, left by trainings of another config that were interrupted, only the last one stays: going back to that
-    config goes on from it, and what they take on the disk is bounded.
-    """
-    folder = phase / f"working-{key}"
-    others = sorted(set(phase.glob("working-*")) - {folder}, key=lambda other: other.stat().st_mtime_ns)
-    for other in others[:-1]:
-        shutil.rmtree(other)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def clear(phase: Path) -> None:
-    """Remove the checkpoints of a phase whose result stands.
-
-    Raises:
-        UserError: a training is at work there.
-    """
-    with lock(phase, "training"):
-        for folder in phase.glob("working-*"):
-            shutil.rmtree(folder)
 
 
 def save(folder: Path, state: State) -> None:

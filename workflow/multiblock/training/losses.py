@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from multiblock.errors import UserError
-from multiblock.inference.ssim import WINDOW, ssim
+from multiblock.inference.metrics import WINDOW, ssim
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from multiblock.data.imageset import ImageSet, write_set
-from multiblock.data.pixels import as_float
+from multiblock.data.imageset import ImageSet, as_float, write_set
 from multiblock.data.sampler import Sampler
 from multiblock.files import temporary_folder
 from multiblock.inference import tiles

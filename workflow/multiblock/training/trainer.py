@@ -24,7 +24,6 @@ from multiblock.plan import Stage, Task
 from multiblock.runtime import compilation, memory
 from multiblock.runtime.device import Device, make_deterministic, random_states, set_random_states
 from multiblock.training import checkpoint, schedules, work
-from multiblock.training.key import key
 from multiblock.training.progress import REMEDIES, Clock, Progress, against_jumps, duration, seconds_by_part
 from multiblock.training.ranks import ALONE, Ranks
 from multiblock.training.record import History, below_input, record, versions
@@ -48,10 +47,7 @@ _SAVING_SHARE = 0.02
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The settings that a training depends on beside its task: see the config keys of the same names.
-
-    ``source`` stands for the code that computes.
-    """
+    """The settings that a training depends on beside its task: see the config keys of the same names."""
 
     device: str
     precision: str
@@ -61,7 +57,6 @@ class Settings:
     keep: str
     history_every: int
     validate_every: int
-    source: str
 
 
 def train(
@@ -75,6 +70,7 @@ def train(
     out: Path,
     checkpoint_seconds: float,
     memory_gib: float,
+    working: Path | None = None,
     lr: Path | None = None,
     about: Provenance | None = None,
     begun: float | None = None,
@@ -82,9 +78,8 @@ def train(
 ) -> None:
     """Train one phase and write ``weights.safetensors``, ``history.csv`` and ``training.json`` into ``out``.
 
-    The weights file holds the network as it is after the phase: all blocks that are trained by then. Training that
-    was interrupted goes on from its checkpoint in ``out/working-<key>``, where the key stands for everything that the
-    weights depend on.
+    The weights file holds the network as it is after the phase: all blocks that are trained by then. Training that was
+    interrupted goes on from its checkpoint; the folder of checkpoints belongs to this one training.
 
     Args:
         inputs: folder of the set that the span reads, ``train`` and ``validation``.
@@ -92,6 +87,7 @@ def train(
         weights: the weights file of each earlier phase that the task names.
         checkpoint_seconds: time between two checkpoints.
         memory_gib: memory for the feature maps of a validation image.
+        working: the folder of checkpoints, which the caller removes; ``out/working`` if none is given.
         lr: folder of LR_0, to say how the phase does beside no network.
         about: what is known of the weights before they are trained, for their file.
         begun: the time, of ``time.monotonic``, from which on the start counts; else this call.
@@ -103,10 +99,11 @@ def train(
         SystemExit: a signal asked for a stop; a checkpoint was written before.
     """
     clock = Clock(begun)
-    with lock(out, "training", wait=_LOCK_SECONDS) if ranks.first else nullcontext():
+    working = working or out / "working"
+    with lock(working, "training", wait=_LOCK_SECONDS) if ranks.first else nullcontext():
         trainer = Trainer(task, settings, device, weights, clock, ranks)
         trainer.read(inputs, targets, lr, memory_gib)
-        trainer.resume(out, weights)
+        trainer.resume(out, working)
         trainer.run(checkpoint_seconds)
         if ranks.first:
             trainer.finish(about or Provenance())
@@ -141,11 +138,9 @@ class Trainer:
         self.validation = Validation(*looked_at, lr, memory_gib)
         log.info("phase %d trains %s on %d images of %s", phase, _blocks(self.task), len(train[0]), inputs)
 
-    def resume(self, out: Path, weights: Mapping[int, Path]) -> None:
+    def resume(self, out: Path, working: Path) -> None:
         """Go on from the checkpoint of the same training, if there is one; say what was derived."""
-        self.out = out
-        identity = key(self.task, asdict(self.settings), self.data, weights)
-        self.working = self.ranks.from_first(lambda: checkpoint.working_folder(out, identity))
+        self.out, self.working = out, working
         self.state = state = checkpoint.load(self.working)
         self.ranks.meet()  # all have read it before the first one writes there
         self.device = _as_begun(self.device, state.about)
@@ -399,8 +394,7 @@ class Trainer:
         """Write the result.
 
         What ``origin`` says of the weights is kept in their file, with how they did on the validation images.
-        The last checkpoint stays until the phase is evaluated: a kill in the instant before Snakemake takes note of
-        the result must not cost the training.
+        The last checkpoint stays until the caller has noted that the result is whole.
         """
         task, state = self.task, self.state
         if self.settings.keep == "best" and state.best_weights is not None:

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from multiblock.data.imageset import ImageSet
-from multiblock.data.pixels import as_float
+from multiblock.data.imageset import ImageSet, as_float
 from multiblock.data.resize import enlarge
 from multiblock.errors import listed
 from multiblock.inference import tiles
@@ -48,7 +47,7 @@ class Validation:
         try:
             tilings: dict[str, tiles.Tiling] = {}
             score = self._mean(self._measured(self._outputs(span, device, tilings)))
-            if (line := tiles.said(tilings)) and not self._logged_tiles:
+            if (line := tiles.summary(tilings)) and not self._logged_tiles:
                 log.info("validation images %s", line)
                 self._logged_tiles = True
             return score

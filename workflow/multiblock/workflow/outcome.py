@@ -9,7 +9,8 @@ from pathlib import Path
 from multiblock.config import Study
 from multiblock.files import read_json
 from multiblock.training.progress import duration
-from multiblock.workflow.layout import Layout
+from multiblock.workflow.results import Read, Results
+from multiblock.workflow.store import Store
 
 NOTES = "<!-- notes -->"
 """What stands between the tables of a document and what is said of them."""
@@ -19,17 +20,15 @@ _INPUT = "input"
 BELOW = "BELOW NO NETWORK"
 
 
-def psnr(folder: Path, number: int, before: Path | None = None) -> dict[int | str, float]:
+def psnr(results: Results, store: Store, run: str, seed: int, number: int) -> dict[int | str, float]:
     """PSNR RGB in dB of the test images, composed: after a phase, of the input, and after the phase before it.
 
     They are means over the images that are finite in all of them, as in the tables. Nothing where it was not measured.
-
-    Args:
-        folder, before: the folders of the phase and of the one before it.
     """
-    columns: dict[int | str, dict[str, float]] = _columns(folder, number)
-    if before:
-        columns |= {key: column for key, column in _columns(before, number - 1).items() if key != _INPUT}
+    columns: dict[int | str, dict[str, float]] = {}
+    for phase in range(max(number - 1, 1), number + 1):
+        file = store.path(Read(results.evaluate(run, seed, phase), "psnr.csv"))
+        columns |= {key: column for key, column in _columns(file, phase).items() if phase == number or key != _INPUT}
     if number not in columns or _INPUT not in columns:
         return {}
     images = [
@@ -41,10 +40,10 @@ def psnr(folder: Path, number: int, before: Path | None = None) -> dict[int | st
     return {key: round(sum(column[image] for image in images) / len(images), 4) for key, column in columns.items()}
 
 
-def _columns(folder: Path, number: int) -> dict[int | str, dict[str, float]]:
+def _columns(table: Path, number: int) -> dict[int | str, dict[str, float]]:
     found: dict[int | str, dict[str, float]] = {}
     try:
-        with (folder / "psnr.csv").open(newline="", encoding="utf-8") as file:
+        with table.open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
                 key = _INPUT if row["phase"] == _INPUT else number
                 found.setdefault(key, {})[row["image"]] = float(row["psnr_rgb_composed"])
@@ -53,13 +52,11 @@ def _columns(folder: Path, number: int) -> dict[int | str, dict[str, float]]:
     return found
 
 
-def of_phase(layout: Layout, run: str, seed: int, number: int) -> str:
+def of_phase(results: Results, store: Store, run: str, seed: int, number: int) -> str:
     """What a phase brought: ``phase 2: 32.559 dB, +0.179 over phase 1, 9 s``."""
-    folder = Path(layout.folder(run, seed, number))
-    before = Path(layout.folder(run, seed, number - 1)) if number > 1 else None
-    found = psnr(folder, number, before)
+    found = psnr(results, store, run, seed, number)
     if not found:
-        return f"phase {number}: measured, see {folder / 'psnr.csv'}"
+        return f"phase {number}: measured, see {store.results}/{run}/seed{seed}/phase{number}/psnr.csv"
     said = f"phase {number}: {found[number]:.3f} dB"
     if found[number] < found[_INPUT]:
         said += f", {BELOW} ({found[_INPUT]:.3f} dB)"
@@ -67,7 +64,7 @@ def of_phase(layout: Layout, run: str, seed: int, number: int) -> str:
         said += f", {found[number] - found[number - 1]:+.3f} over phase {number - 1}"
     elif found[number] >= found[_INPUT]:
         said += f", {found[number] - found[_INPUT]:+.3f} over no network"
-    seconds = read_json(folder / "training.json").get("seconds")
+    seconds = read_json(store.path(Read(results.train(run, seed, number), "training.json"))).get("seconds")
     return said + (f", {duration(seconds)}" if isinstance(seconds, int | float) else "")
 
 
@@ -120,7 +117,7 @@ def sentences(study: Study) -> list[str]:
     return said[: len(study.pairs)]
 
 
-def where(study: Study, layout: Layout) -> Iterator[str]:
+def where(study: Study) -> Iterator[str]:
     """Where to look: files that are there, and what each is; last the command that uses the network."""
     results = Path(study.results)
     run = next(iter(study.runs)) if len(study.runs) == 1 else study.baseline
@@ -138,7 +135,7 @@ def where(study: Study, layout: Layout) -> Iterator[str]:
     yield from aligned(rows)
     plan = study.runs[run].plan
     last = plan.numbers[-1]
-    if (layout.own_folder(run, study.seeds[0], last) / "weights.safetensors").exists():
+    if (results / run / f"seed{study.seeds[0]}" / f"phase{last}" / "weights.safetensors").exists():
         own = dict.fromkeys(block.network for block in plan.blocks if block.network.endswith(".py"))
         trust = "".join(f" --trust-code {shlex.quote(file)}" for file in own)
         yield f"multiblock upscale {shlex.quote(str(results / run))} photo.jpg -o out{trust}"

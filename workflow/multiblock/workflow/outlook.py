@@ -1,17 +1,14 @@
 """What a run of the workflow still has to do, and how long that will take."""
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from multiblock.files import read_json
 from multiblock.plan import Task
-from multiblock.workflow.dependencies import Dependencies
-from multiblock.workflow.layout import Layout
+from multiblock.workflow.results import Result, Results
+from multiblock.workflow.store import Store
 
 _START_SECONDS = 4.0
 """What the start of a training takes, where none has been measured: PyTorch, images, weights."""
@@ -25,9 +22,9 @@ class Job:
     """A job of the workflow.
 
     Args:
-        kind: ``train``, ``generate``, or the name of its rule; ``look`` for a training whose weights stand.
+        kind: of its result, or the name of a rule that has none; ``look`` for a training that is up to date.
         log: its log file.
-        forced: whether a user wants it to work even if its result stands.
+        forced: whether a user wants it to work even if its result is up to date.
         run, seed, phase, block: what it is of, as far as it is.
     """
 
@@ -41,12 +38,12 @@ class Job:
     forced: bool = False
 
     @classmethod
-    def of(cls, rule: str, wildcards: Mapping[str, Any], log: str = "", forced: bool = False) -> "Job":
-        """The job of a rule and its wildcards."""
-        verb = re.fullmatch(r"phase\d+_([12])", rule)
-        numbers = {name: int(wildcards[name]) for name in ("seed", "phase", "block") if name in wildcards}
-        kind = {"1": "train", "2": "generate"}[verb[1]] if verb else rule
-        return cls(kind=kind, rule=rule, log=log, run=wildcards.get("run"), forced=forced, **numbers)
+    def of(cls, rule: str, made: Result | None, log: str = "", forced: bool = False) -> "Job":
+        """The job of a rule that makes this result, if it makes one."""
+        if made is None:
+            return cls(kind=rule, rule=rule, log=log, forced=forced)
+        of = {name: getattr(made.of, name) for name in ("run", "seed", "phase", "block")}
+        return cls(kind=made.kind, rule=rule, log=log, forced=forced, **of)
 
     @property
     def key(self) -> tuple[str, int, int]:
@@ -106,30 +103,29 @@ class Outlook:
         return max(total - spent, 0) / max(at_once, 1)
 
 
-def outlook(jobs: list[Job], layout: Layout, on: Dependencies) -> Outlook:
+def outlook(jobs: list[Job], results: Results, store: Store) -> Outlook:
     """The outlook on some jobs; first rates come from the records of phases that were trained before."""
-    tasks = {job.key: on.task(SimpleNamespace(**vars(job))) for job in jobs if job.kind == "train"}
+    tasks = {job.key: results.task(*job.key) for job in jobs if job.kind == "train"}
     others: dict[str, int] = {}
     for job in jobs:
         if job.kind not in ("train", "look", "all"):
             others[job.kind] = others.get(job.kind, 0) + 1
-    return Outlook(tasks, others, measured(layout, on) if tasks else {})
+    return Outlook(tasks, others, measured(results, store) if tasks else {})
 
 
-def measured(layout: Layout, on: Dependencies, device: str | None = None) -> dict[str, float]:
+def measured(results: Results, store: Store, device: str | None = None) -> dict[str, float]:
     """Seconds a block-pixel of phases that were trained before, by what was trained; see :func:`trained_kind`.
 
     Args:
         device: ``cpu`` or ``gpu``: what was trained on the other does not count.
     """
     found = {}
-    for run in layout.study.runs.values():
-        for seed, phase in layout.seeds_and_phases(run.name):
-            record = read_json(Path(layout.folder(run.name, seed, phase), "training.json"))
+    for run in results.study.runs:
+        for seed, phase in results.seeds_and_phases(run):
+            record = read_json(store.folder(results.train(run, seed, phase).address) / "training.json")
             speed = record.get("block_pixels_per_second")
             if isinstance(speed, int | float) and speed > 0 and is_of(record, device):
-                task = on.task(SimpleNamespace(run=run.name, seed=seed, phase=phase))
-                found[trained_kind(task)] = 1 / speed
+                found[trained_kind(results.task(run, seed, phase))] = 1 / speed
     return found
 
 

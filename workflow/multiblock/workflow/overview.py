@@ -3,19 +3,16 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from types import SimpleNamespace
+from functools import cached_property
+from typing import Any
 
 from multiblock.config import Run, Study
 from multiblock.plan import format_span
 from multiblock.training.progress import duration
-from multiblock.workflow import checkpoints, outcome
-from multiblock.workflow.dependencies import Dependencies
-from multiblock.workflow.layout import Layout
+from multiblock.workflow import outcome, why
 from multiblock.workflow.outlook import Job, Outlook
-from multiblock.workflow.records import Records
-from multiblock.workflow.results import Results
-from multiblock.workflow.standing import Standing, Verdict, in_words
+from multiblock.workflow.results import ARRAYS, Result, Results
+from multiblock.workflow.store import Store, Verdict
 
 _SPLITS = {"train": "training", "validation": "validation", "test": "test"}
 
@@ -32,13 +29,21 @@ class Overview:
 
     Args:
         images: how many images each data set has, by split; only those that could be looked at.
+        verdicts: on each address.
+        before: the mark of what each path showed before this start.
     """
 
     study: Study
-    layout: Layout
-    on: Dependencies
-    records: Records
+    results: Results
+    store: Store
     images: Mapping[str, Mapping[str, int]]
+    verdicts: Mapping[str, Verdict]
+    before: Mapping[str, Mapping[str, Any]]
+
+    @cached_property
+    def by_address(self) -> dict[str, Result]:
+        """All results of the study."""
+        return {made.address: made for made in self.results.all()}
 
     def lines(self, states: "States", outlook: Outlook, *, dry: bool) -> Iterator[str]:
         """The plan: data sets, runs with their phases, and what it will take."""
@@ -77,9 +82,10 @@ class Overview:
             yield f"data {name}, x{data.scale}{f': {said} images' if said else ''}"
 
     def _is_of(self, run: Run, jobs: Sequence[Job]) -> bool:
-        """Whether a job makes something of a run, or of a phase that it shows."""
-        owners = {owner for (name, _, _), owner in self.layout.owners.items() if name == run.name} | {run.name}
-        return any(job.run in owners for job in jobs)
+        """Whether a job makes something of a run, or of a phase that it shares."""
+        phases = (self.results.train(run.name, *key) for key in self.results.seeds_and_phases(run.name))
+        makers = {made.of.run for made in phases} | {run.name}
+        return any(job.run in makers for job in jobs)
 
     def _row(self, run: Run, number: int, states: "States") -> tuple[str, ...]:
         phase = run.plan.phase(number)
@@ -114,63 +120,56 @@ class States:
     """What is to become of each phase.
 
     Args:
-        jobs: those that are to run. :attr:`jobs` are the same, but trainings whose weights stand by content, whatever
-            the times of files say, only ``look``: they will find that there is nothing to do.
+        jobs: those that are to run. :attr:`jobs` are the same, but trainings that are up to date by content, whatever
+            Snakemake plans, only ``look``: they will find that there is nothing to do.
     """
 
     def __init__(self, of: Overview, jobs: Sequence[Job]) -> None:
-        self._of = of
-        self._verdicts = self._judged([job for job in jobs if job.kind == "train"])
-        self.jobs = [replace(job, kind="look") if job.kind == "train" and self._stands(job) else job for job in jobs]
+        self._of, self._waits = of, dict[str, bool]()
+        self._forced = {job.key for job in jobs if job.kind == "train" and job.forced}
+        self.jobs = [
+            replace(job, kind="look") if job.kind == "train" and not self._is_needed(job) else job for job in jobs
+        ]
         self.trained = {job.key for job in self.jobs if job.kind == "train"}
 
-    def _judged(self, trainings: Sequence[Job]) -> dict[tuple[str, int, int], Verdict]:
-        """A verdict on the training of each phase; none where all are trained for the first time."""
-        study, layout = self._of.study, self._of.layout
-        if not any(Path(layout.folder(*job.key), "weights.safetensors").exists() for job in trainings):
-            return {}
-        results, standing = Results(study, layout, self._of.on), Standing(self._of.records)
-        for data in study.data:
-            for result in results.of_data(data):
-                standing.judge(result, f"the arrays of {data}")
-        found, forced = {}, {job.key for job in trainings if job.forced}
-        phases = [(number, run) for run in study.runs.values() for number in run.plan.numbers]
-        for number, run in sorted(phases, key=lambda phase: phase[0]):
-            for key in ((run.name, seed, number) for seed in study.seeds):
-                if layout.owners.get(key, run.name) == run.name:
-                    training, *others = results.of_phase(*key)
-                    found[key] = standing.judge(training, f"phase {number}", key in forced)
-                    for result in others:
-                        standing.judge(result, f"phase {number}")
-        return found
+    def _is_needed(self, training: Job) -> bool:
+        return self._wait_for(self._of.results.train(*training.key))
 
-    def _stands(self, training: Job) -> bool:
-        verdict = self._verdicts.get(training.key)
-        return verdict is not None and not verdict.waits
+    def _wait_for(self, made: Result) -> bool:
+        """Whether a result is to be made, or something that it reads: arrays alone come out as they were."""
+        if made.address not in self._waits:
+            needed = made.kind not in ARRAYS and not self._of.verdicts[made.address].made
+            needed |= (made.of.run, made.of.seed, made.of.phase) in self._forced and made.kind == "train"
+            self._waits[made.address] = needed or any(self._wait_for(read.of) for read in made.reads.values())
+        return self._waits[made.address]
 
     def of(self, run: Run, number: int) -> list[tuple[int, str]]:
         """The state of a phase for each seed."""
         return [(seed, self._state(run.name, seed, number)) for seed in self._of.study.seeds]
 
     def _state(self, run: str, seed: int, number: int) -> str:
-        layout = self._of.layout
-        owner = layout.owners.get((run, seed, number), run)
-        if owner != run:
-            return f"as in run {owner}"
-        folder = Path(layout.folder(run, seed, number))
+        results, store = self._of.results, self._of.store
+        made = results.train(run, seed, number)
+        if made.of.run != run:
+            return f"as in run {made.of.run}"
         if (run, seed, number) not in self.trained:
-            psnr = outcome.psnr(folder, number)
-            return f"stands, {psnr[number]:.3f} dB" if psnr else "stands" if folder.is_dir() else "not asked for"
-        of = SimpleNamespace(run=run, seed=seed, phase=number)
-        if kept := checkpoints.found(folder):
-            name = checkpoints.name_of(layout, self._of.on, of)
-            if at := next((one.step for one in kept if one.folder.name == name), None):
-                return f"goes on from iteration {at}"
-        if not (folder / "weights.safetensors").exists():
-            return "to train"
-        verdict = self._verdicts.get((run, seed, number))
-        why = in_words(verdict.why) if verdict else ""
-        return f"to train again{f': {why}' if why else ''}"
+            psnr = outcome.psnr(results, store, run, seed, number)
+            done = self._of.verdicts[made.address].made
+            return f"up to date, {psnr[number]:.3f} dB" if psnr and done else "up to date" if done else "not asked for"
+        if at := store.step(made.address):
+            return f"goes on from iteration {at}"
+        before, verdict = (
+            self._of.before.get(f"{run}/seed{seed}/phase{number}/{made.makes[0]}"),
+            self._of.verdicts[made.address],
+        )
+        found = why.reasons(before, made) if before else []
+        found += [verdict.why] if verdict.why else []
+        found += ["asked for"] if (run, seed, number) in self._forced else []
+        if verdict.made:
+            found += [
+                f"it depends on {why.called(read.of.of)}" for read in made.reads.values() if self._wait_for(read.of)
+            ]
+        return f"to train again: {why.in_words(found)}" if found else "to train again" if before else "to train"
 
 
 def _place(job: Job) -> tuple[int, int, str]:

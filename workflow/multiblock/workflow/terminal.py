@@ -12,7 +12,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from multiblock.errors import one_line
 from multiblock.training.progress import duration
 from multiblock.workflow import outcome, stops, tells
 from multiblock.workflow.at_work import AtWork
-from multiblock.workflow.jobs import is_forced
+from multiblock.workflow.job import is_forced
 from multiblock.workflow.outlook import Job, outlook
 from multiblock.workflow.overview import Overview, States
 from multiblock.workflow.screen import Screen
@@ -145,7 +145,7 @@ class Terminal(logging.Handler):
             _say("")
         for line in (*outcome.aligned(list(outcome.table(study))), *outcome.sentences(study), ""):
             _say(line)
-        for line in outcome.where(study, self._overview.layout):
+        for line in outcome.where(study):
             _say(line)
 
     def _plan(self, _: Any) -> None:
@@ -155,17 +155,12 @@ class Terminal(logging.Handler):
         self._planned = True
         dag, overview = self._workflow.dag, self._overview
         jobs = [
-            Job.of(
-                job.rule.name,
-                job.wildcards_dict,
-                str(job.log[0]) if job.log else "",
-                is_forced(job.rule.name, map(str, job.output)),
-            )
+            self._job(job.rule.name, job.wildcards_dict, str(job.log[0]) if job.log else "", forced=True)
             for job in dag.needrun_jobs()
         ]
         self._wanted = {job.rule.name for job in dag.jobs}
         states = States(overview, jobs)
-        self._work.outlook = outlook(states.jobs, overview.layout, overview.on)
+        self._work.outlook = outlook(states.jobs, overview.results, overview.store)
         if self._dry or not self._quiet:
             for line in overview.lines(states, self._work.outlook, dry=self._dry):
                 _say(line)
@@ -173,11 +168,17 @@ class Terminal(logging.Handler):
             _say("")
             self._screen.start()
 
+    def _job(self, rule: str, wildcards: Mapping[str, Any], log: str, forced: bool = False) -> Job:
+        """The job of a rule: of which result it is, and whether a user wants it in any case."""
+        overview = self._overview
+        made = overview.by_address.get(f"{rule}-{wildcards.get('digest')}")
+        return Job.of(rule, made, log, forced and is_forced(rule))
+
     def _begin(self, record: Any) -> None:
         if not self._dry:
             log = record.log[0] if record.log else ""
             self._failed = [failed for failed in self._failed if failed[0].log != log]  # it is tried again
-            self._work.begin(record.jobid, Job.of(record.rule_name, record.wildcards, log))
+            self._work.begin(record.jobid, self._job(record.rule_name, record.wildcards, log))
 
     def _pass_on(self, job: Job | None) -> None:
         """Say what a job on another machine has said there; others have done so on this terminal."""
@@ -190,7 +191,7 @@ class Terminal(logging.Handler):
         self._pass_on(job)
         if job and job.kind == "evaluate" and "all" not in self._quiet:
             self._told = True
-            _say(self._work.label(job) + outcome.of_phase(self._overview.layout, *job.key))
+            _say(self._work.label(job) + outcome.of_phase(self._overview.results, self._overview.store, *job.key))
 
     def _fail(self, record: Any) -> None:
         job = self._work.fail(record.jobid)
@@ -221,7 +222,7 @@ class Terminal(logging.Handler):
 
     def _say_all_stands(self) -> None:
         study = self._overview.study
-        look = next(outcome.where(study, self._overview.layout), "").partition(" ")[0]
+        look = next(outcome.where(study), "").partition(" ")[0]
         _say(f"{_NOTHING}: all that was asked for stands" + (f"; look at {look}" if look else ""))
 
     def _of(self, job: Job) -> str:

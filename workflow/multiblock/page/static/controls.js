@@ -86,3 +86,121 @@ function numbers() {
   const table = element("div", box, element("table", { class: "pictures" }, head, list));
   return { list, table, status: element("p", { class: "status", role: "status" }) };
 }
+
+// Keys of the viewer, and the list of them.
+
+const KEYS = [
+  ["1 … 9", "picture B is that of the list, in place"],
+  ["0", "picture B is the target, or the last one"],
+  ["x", "swap A and B"],
+  ["m", "slider, side by side, one picture"],
+  ["g, l", "the largest gain, the largest loss"],
+  ["e", `errors: how far from the target, ×${ERROR_FACTOR}`],
+  ["+, −", "zoom"],
+  ["f", "the whole picture"],
+  ["arrows", "move, where the picture has the focus; move the divider, where that has it"],
+  ["[, ]", "image before, image after"],
+  ["?", "this list"],
+];
+
+// CSS pixels that an arrow key moves.
+const FAR = 48;
+
+function keyHelp() {
+  const row = ([key, what]) => element("tr", {}, element("th", { scope: "row" }, key), element("td", {}, what));
+  const about =
+    "Keys work while the pointer is over the viewer or something in it has the focus. The wheel zooms once the picture " +
+    "was clicked, or with Ctrl; two fingers zoom; drag to move.";
+  return element(
+    "dialog",
+    { class: "keys", "aria-label": "keys" },
+    element("table", {}, element("tbody", {}, ...KEYS.map(row))),
+    element("p", {}, about),
+    element("form", { method: "dialog" }, element("button", {}, "close")),
+  );
+}
+
+function onKey(viewer, event) {
+  const { target } = event;
+  if (event.ctrlKey || event.metaKey || event.altKey || viewer.help.open || !viewer.pictures.length) return;
+  const inside = viewer.root.contains(target);
+  if ((!inside && !viewer.hovered) || ["SELECT", "TEXTAREA"].includes(target.tagName)) return;
+  const act = actionOf(viewer, event.key, target.classList.contains("picture"));
+  if (!act) return;
+  act();
+  event.preventDefault();
+}
+
+function actionOf(viewer, key, isPicture) {
+  if (key === "0") return () => viewer.choose("b", viewer.cut.target ?? viewer.pictures.length - 1);
+  if (/^[1-9]$/.test(key)) return () => viewer.choose("b", Number(key) - 1);
+  const { places } = viewer.cut;
+  const modes = Object.keys(MODES);
+  const actions = {
+    x: () => viewer.swap(),
+    m: () => viewer.setMode(modes[(modes.indexOf(viewer.mode) + 1) % modes.length]),
+    e: () => viewer.setErrors(!viewer.errors),
+    f: () => viewer.fit(),
+    g: () => places.length && viewer.goTo(places[0]),
+    l: () => places.length && viewer.goTo(places[places.length - 1]),
+    "+": () => viewer.zoom(Math.SQRT2),
+    "=": () => viewer.zoom(Math.SQRT2),
+    "-": () => viewer.zoom(1 / Math.SQRT2),
+    "[": () => viewer.step(-1),
+    "]": () => viewer.step(1),
+    "?": () => viewer.help.showModal(),
+  };
+  const moves = {
+    ArrowLeft: () => viewer.move(FAR, 0),
+    ArrowRight: () => viewer.move(-FAR, 0),
+    ArrowUp: () => viewer.move(0, FAR),
+    ArrowDown: () => viewer.move(0, -FAR),
+  };
+  return actions[key] || (isPicture && moves[key]);
+}
+
+// Drag to move or to shift the divider, two fingers to zoom.
+class Gestures {
+  constructor(canvas, viewer) {
+    this.canvas = canvas;
+    this.viewer = viewer;
+    this.points = new Map();
+    canvas.addEventListener("pointerdown", (event) => this.down(event));
+    canvas.addEventListener("pointermove", (event) => this.moved(event));
+    for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, (event) => this.points.delete(event.pointerId));
+  }
+
+  at(event) {
+    const box = this.canvas.getBoundingClientRect();
+    return { x: event.clientX - box.left, y: event.clientY - box.top };
+  }
+
+  down(event) {
+    const point = this.at(event);
+    const { viewer } = this;
+    this.canvas.focus({ preventScroll: true });
+    this.canvas.setPointerCapture(event.pointerId);
+    this.points.set(event.pointerId, point);
+    const reach = event.pointerType === "touch" ? 32 : 16;
+    this.divides = viewer.mode === "slider" && Math.abs(point.x - viewer.split * viewer.view.frame.width) < reach;
+  }
+
+  moved(event) {
+    const before = this.points.get(event.pointerId);
+    if (!before) return;
+    const now = this.at(event);
+    const { viewer } = this;
+    if (this.points.size === 2) this.pinch(event.pointerId, before, now);
+    else if (this.divides) viewer.setSplit(now.x / viewer.view.frame.width);
+    else viewer.move(now.x - before.x, now.y - before.y);
+    this.points.set(event.pointerId, now);
+  }
+
+  pinch(moving, before, now) {
+    const [other] = [...this.points].filter(([id]) => id !== moving).map(([, point]) => point);
+    const far = (point) => Math.hypot(point.x - other.x, point.y - other.y) || 1;
+    const middle = { x: (now.x + other.x) / 2, y: (now.y + other.y) / 2 };
+    this.viewer.view.pan((now.x - before.x) / 2, (now.y - before.y) / 2);
+    this.viewer.zoom(far(now) / far(before), middle);
+  }
+}

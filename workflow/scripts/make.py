@@ -1,0 +1,3 @@
+from multiblock.workflow.job import make
+
+make(snakemake)
