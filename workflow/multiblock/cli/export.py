@@ -17,7 +17,7 @@ def add(commands: Any) -> None:
         help="write trained weights for other programs",
         description="Write trained weights for other programs: as an ONNX file that onnxruntime, chaiNNer and others "
         "run on pictures of any size, compared with PyTorch before it is kept; or under the parameter names of a "
-        "network's authors. A model card (.md) and a record for OpenModelDB (.json) go beside the file.",
+        "network's authors. A model card (.md) goes beside the file.",
     )
     add_weights_arguments(parser)
     parser.add_argument("-o", "--out", type=Path, required=True, help="file to write: .onnx, or .pth or .safetensors")
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> None:
     if options.block is not None and options.form != "authors":
         raise UserError("--block: is for --form authors; an ONNX file holds the whole chain")
     file = finished.find(options.weights)
-    command.plan(file, options.out, options.form, options.overwrite)
+    command.check_out(file, options.out, options.form, options.overwrite)
     if options.form == "onnx":
         onnx_file.check_packages()
     network = chain.load(file, options.trust_code)
@@ -51,4 +51,4 @@ def run(options: argparse.Namespace) -> None:
         command.to_authors(network, file, options.out, options.block, stated, say)
     else:
         enlarge = network.enlargement(file, options.enlarge)
-        command.to_onnx(network, file, options.out, enlarge, stated, say)
+        command.to_onnx(network, options.out, enlarge, stated, say)
