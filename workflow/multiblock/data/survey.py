@@ -3,7 +3,6 @@
 The look finds which pictures can be read, what they are, and what is to be left out.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from multiblock.data.inspection import Inspection
 from multiblock.data.pair_checks import PairCheck, of_all, pair_checks
 from multiblock.data.walk import Progress
 from multiblock.errors import UserError, one_line
+from multiblock.files import digest_of_bytes
 
 
 @dataclass(kw_only=True)
@@ -273,4 +273,4 @@ def divide(together: Sequence[Sequence[leaks.Look]], seed: int, splits: Sequence
 
 
 def _draw(seed: int, name: str) -> str:
-    return hashlib.blake2b(f"{seed} {name}".encode(), digest_size=8).hexdigest()
+    return digest_of_bytes(f"{seed} {name}".encode(), 8)
