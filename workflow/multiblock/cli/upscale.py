@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from multiblock.cli.printing import add_device_arguments
-from multiblock.cli.weights import add_weights_arguments
+from multiblock.cli.printing import add_device_arguments, add_weights_arguments
 from multiblock.errors import UserError
 
 if TYPE_CHECKING:
