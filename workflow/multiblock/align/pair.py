@@ -24,13 +24,13 @@ from multiblock.errors import UserError
 MOST_DETAIL = 1.1
 _LARGER = 0.95
 _SAME_PLACE, _SAME_CORRELATION, _SAME_DETAIL = 0.1, 0.998, 0.95
-"""In pixels; a photograph and a copy of it, stored with loss, agree better than two photographs do."""
+"""Pixels, correlation, detail: a photograph and a copy that was stored with loss agree better than two photographs."""
 
 
 MOST_GAIN = 1.5
 """A gain is held between this and one over it."""
 MOST_OFFSET = 0.1
-"""Of white."""
+"""An offset is held between this share of white and its negative."""
 _SQUARE = 16
 _ENDS = (0.03, 0.97)
 """Shares of white beyond which values may have been cut off."""
@@ -119,7 +119,7 @@ def _mark(picture: Picture) -> str:
 
 
 def read(lr: Path, hr: Path, options: Options, remark: Remark) -> Photographs:
-    """Read the two photographs of a pair, turned as their EXIF says, in their own colours and depths.
+    """Read the two photographs of a pair, turned by their EXIF data, in their own colours and depths.
 
     Raises:
         UserError: one cannot be read.

@@ -291,7 +291,7 @@ def correct(kind: Kind, measured: Shifts, shape: tuple[int, ...]) -> tuple[np.nd
 
 
 def unsure(kind: Kind, measured: Shifts, weights: np.ndarray, shape: tuple[int, ...]) -> float:
-    """By how many pixels (standard deviation, in the median over HR) a map that patches were fitted by may be off.
+    """How many pixels (standard deviation, in the median over HR) a map that was fitted to patches may be off.
 
     It is large where what can be compared is in a small part of the photograph.
     """

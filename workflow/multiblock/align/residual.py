@@ -146,7 +146,7 @@ def _corner(values: np.ndarray) -> bool:
 
 
 def _shift(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
-    """By how many pixels the one is to be moved to correlate best with the other, and how much they do then."""
+    """How many pixels the one has to be moved to correlate best with the other, and how much they do then."""
     from skimage.registration import phase_cross_correlation
 
     shift, error, _ = phase_cross_correlation(one, other, upsample_factor=FINE, normalization=None)

@@ -1,7 +1,7 @@
 """The map of HR's pixels to LR's, what both photographs show by it, and LR's values at its places.
 
-The map is projective; it tells scale, turn, stretch and perspective. Values between pixels are by the cubic kernel that
-MATLAB's bicubic has (Keys 1981, a = -0.5). Where the new grid is coarser than the image's, the kernel is widened by the
+The map is projective; scale, turn, stretch and perspective follow from it. Values between pixels are by the cubic kernel
+of MATLAB's bicubic (Keys 1981, a = -0.5). Where the new grid is coarser than the image's, the kernel is widened by the
 step, so that nothing aliases. OpenCV's ``remap`` rounds places to 1/32 pixel, and has no kernel that widens.
 """
 
@@ -61,19 +61,19 @@ class Transform:
 
     @property
     def turn(self) -> float:
-        """By how many degrees LR is turned clockwise against HR, in the middle."""
+        """How many degrees LR is turned clockwise against HR, in the middle."""
         j = self._middle
         return math.degrees(math.atan2(j[1, 0] - j[0, 1], j[0, 0] + j[1, 1]))
 
     @property
     def stretch(self) -> float:
-        """By how much more LR is stretched in one direction than in the other; 0 for a similarity."""
+        """How much more LR is stretched in one direction than in the other; 0 for a similarity."""
         large, small = np.linalg.svd(self._middle, compute_uv=False)
         return float(large / max(small, 1e-12) - 1)
 
     @property
     def perspective(self) -> float:
-        """By how much the scale differs between HR's corners; 0 without perspective."""
+        """How much the scale differs between HR's corners; 0 without perspective."""
         areas = [np.linalg.det(self.jacobian(corner)) for corner in self.corners]
         return math.sqrt(max(areas) / min(areas)) - 1 if min(areas) > 0 else math.inf
 

@@ -102,7 +102,7 @@ minutes = _checked(lambda value: 0 < value <= LARGEST_NUMBER, "minutes above 0")
 
 
 def template(text: str) -> str:
-    """A type of argument: a file's name made of another's, which ``{name}`` stands for once."""
+    """A type of argument: a file's name made of another's, in which ``{name}`` occurs once."""
     if re.fullmatch(r"[^{}]*\{name\}[^{}]*", text):
         return text
     raise argparse.ArgumentTypeError(f"found {text!r}; allowed is text with {{name}} in it, as {{name}}x3")

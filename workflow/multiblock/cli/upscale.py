@@ -83,7 +83,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _check_page(page: Path, overwrite: bool) -> None:
-    """See that the page takes no place."""
+    """Refuse a page that would take the place of another file."""
     if page.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"--compare: found {page}; allowed is a file ending in .html")
     if os.path.lexists(page) and not (overwrite and page.is_file()):

@@ -93,7 +93,7 @@ def index_of(array: Path) -> Path:
 
 
 def was_changed(index: Path) -> bool:
-    """Whether the array beside an index was written to after it and holds other pixels than the index says.
+    """Whether the array beside an index was written to after it and holds other pixels than the index names.
 
     One that only has a later time, as a copy may, is read once; the index then gets the array's time.
     """
@@ -191,7 +191,7 @@ def to_bytes(image: np.ndarray) -> np.ndarray:
 
 
 def to_whole(image: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Floats cut to [0, 1] and rounded, half up, to whole numbers of which the greatest of ``dtype`` stands for 1.
+    """Floats cut to [0, 1] and rounded, half up, to whole numbers, with the greatest of ``dtype`` for 1.
 
     Raises:
         UserError: a value is NaN or infinite, which would be black or white.

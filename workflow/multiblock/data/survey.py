@@ -189,7 +189,7 @@ def same_in_both(train: Surveyed, test: Surveyed) -> Mapping[Path, Path]:
 
 
 def about(found: Surveyed, folders: Folders, scale: int) -> Iterator[str]:
-    """What the folders of a split hold, and how LR lies against HR."""
+    """What the folders of a split hold, and how LR is displaced against HR."""
     sizes = sorted(found.sizes.values(), key=lambda size: size[0] * size[1])
     shown = " to ".join(f"{width} x {height}" for height, width in dict.fromkeys((sizes[0], sizes[-1])))
     where = ", ".join(map(str, folders.hr))
@@ -209,7 +209,7 @@ def pictures(count: int) -> str:
 
 
 def _about_pairs(checks: Sequence[PairCheck]) -> Iterator[str]:
-    """How LR lies against HR."""
+    """How LR is displaced against HR."""
     shifts = [max(abs(check.down), abs(check.right)) for check in checks if check.down == check.down]
     correlations = [check.correlation for check in checks if check.correlation == check.correlation]
     if shifts:
@@ -240,7 +240,7 @@ def about_reading(survey: Survey) -> Iterator[str]:
 _SHARE = 10
 """One of so many pictures is for the test, and one for validation."""
 _MOST = {"test": 50, "validation": 10}
-"""Beyond these more say little more, and looking takes long."""
+"""Counts beyond which more images tell little more, and measuring them takes long."""
 
 
 def wanted(split: str, count: int) -> int:
