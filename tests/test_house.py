@@ -20,16 +20,16 @@ HOUSE = (
     ("networks", "families of networks, the zoo, descriptions of networks, parts they share"),
     ("data", "image files, pairing, checks, arrays, the sampler"),
     ("align", "pairs from two photographs"),
-    ("model", "a chain and its file, weights from elsewhere, counts"),
+    ("model", "a chain and its file, finished weights, weights from elsewhere, counts"),
     ("runtime", "device, compilation, memory"),
     ("inference", "whole images, LR_k, PSNR and SSIM"),
+    ("network", "trained networks for scripts and notebooks"),
     ("export", "networks for other programs"),
     ("training", "the trainer and what a stage is made of"),
     ("config", "keys, their checks, the study that follows from them"),
     ("report", "tables and figures"),
     ("page", "report pages: one HTML file each, with a viewer of pictures"),
     ("workflow", "what rules and scripts share"),
-    ("network", "trained networks for scripts and notebooks"),
     ("cli", "the command, a file a subcommand"),
 )
 """From what depends on nothing to what depends on most. A folder imports from itself and from those above it."""
