@@ -5,7 +5,7 @@ from multiblock.workflow.start import start
 try:
     started = start(config, sys.argv[1:], workflow)
 except (UserError, OSError) as error:
-    sys.exit(f"multiblock: error: {one_line(error)}")
+    sys.exit(f"multiblock: error: {in_full(error)}")
 except KeyboardInterrupt:  # while images are looked at, or speed is measured
     sys.exit("multiblock: stopped")
 
@@ -32,6 +32,6 @@ def depends(folder, name, on):
         try:
             return started.records.depends(place, name.format(**filled), lambda: on(wildcards))
         except (UserError, OSError) as error:  # a folder that is none, or cannot be written
-            sys.exit(f"multiblock: error: {one_line(error)}")
+            sys.exit(f"multiblock: error: {in_full(error)}")
 
     return record

@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 
-from multiblock.config.schema import LARGEST_NUMBER
+from multiblock.config.reading import LARGEST_NUMBER
 
 
 def print_table(rows: Sequence[Sequence[str]], indent: str = "") -> None:
