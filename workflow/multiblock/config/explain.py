@@ -1,10 +1,12 @@
 """What a person reads of a config: the reference of all keys, what keys that were left out got, what runs spend."""
 
+import ast
 import inspect
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, fields
+from itertools import pairwise
 from typing import Any
 
 from multiblock.config.keys import SECTIONS
@@ -28,12 +30,25 @@ def reference() -> str:
 def _table(title: str, keys: type) -> Iterator[str]:
     yield from (f"## {title}", "", " ".join((inspect.getdoc(keys) or "").split()), "")
     yield from ("| key | allowed | default | what it does |", "|---|---|---|---|")
+    sentences = _sentences(keys)
     for one in fields(keys):
-        about = one.metadata
-        if about["rule"] is not SECTIONS.get(one.name) or one.name == "data":  # others have a table of their own
-            says = about["says"]() if callable(about["says"]) else about["says"]
-            yield f"| `{one.name}` | {allowed(about['rule'], '`')} | {_default(one)} | {says} |"
+        rule, more = one.metadata["rule"], one.metadata.get("more")
+        if rule is not SECTIONS.get(one.name) or one.name == "data":  # others have a table of their own
+            says = sentences[one.name] + (f" {more()}" if more else "")
+            yield f"| `{one.name}` | {allowed(rule, '`')} | {_default(one)} | {says} |"
     yield ""
+
+
+def _sentences(keys: type) -> dict[str, str]:
+    """The docstrings of a class's fields by name, from its source: Python does not keep them."""
+    (parsed,) = ast.parse(inspect.getsource(keys)).body
+    assert isinstance(parsed, ast.ClassDef)
+    return {
+        key.target.id: " ".join(says.value.value.split())
+        for key, says in pairwise(parsed.body)
+        if isinstance(key, ast.AnnAssign) and isinstance(key.target, ast.Name)
+        if isinstance(says, ast.Expr) and isinstance(says.value, ast.Constant) and isinstance(says.value.value, str)
+    }
 
 
 def _default(one: Field[Any]) -> str:

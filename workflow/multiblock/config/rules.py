@@ -9,7 +9,7 @@ import json
 import os
 import re
 import reprlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, field, fields
 from functools import cache
 from typing import Any
@@ -90,24 +90,23 @@ def _bounded(kind: str, **bounds: Any) -> dict[str, Any]:
 FLAG: Rule = {"type": "boolean"}
 
 
-def setting(rule: Rule, default: Any, says: Any) -> Any:
-    """A key with a default, as a field of a class of keys.
+def setting(rule: Rule, default: Any, more: Callable[[], str] | None = None) -> Any:
+    """A key with a default, as a field of a class of keys; the docstring of the field says what the key does.
 
     Args:
-        says: what it does, for the reference; a function where a table of the package says a part of it.
+        more: what the reference says after that, where it follows from a table of the package.
     """
-    kept = {"rule": rule, "says": says, "default": default}
-    return field(default_factory=lambda: default, metadata=kept)
+    return field(default_factory=lambda: default, metadata={"rule": rule, "default": default, "more": more})
 
 
-def needed(rule: Rule, says: Any) -> Any:
+def needed(rule: Rule) -> Any:
     """A key that has to be there; see :func:`setting`."""
-    return field(metadata={"rule": rule, "says": says})
+    return field(metadata={"rule": rule})
 
 
-def optional(rule: Rule, says: Any) -> Any:
+def optional(rule: Rule) -> Any:
     """A key that can be left out and has no default; see :func:`setting`."""
-    return field(default=None, metadata={"rule": rule, "says": says})
+    return field(default=None, metadata={"rule": rule})
 
 
 @cache
