@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from multiblock.config.schema import LARGEST_NUMBER
+from multiblock.config.reading import LARGEST_NUMBER
 
 
 def print_table(rows: Sequence[Sequence[str]], indent: str = "") -> None:
