@@ -6,13 +6,13 @@ import re
 from collections.abc import Callable, Sequence
 
 from multiblock.config.schema import LARGEST_NUMBER
+from multiblock.errors import aligned
 
 
 def print_table(rows: Sequence[Sequence[str]], indent: str = "") -> None:
     """Rows as columns of equal width."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        print((indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip())
+    for line in aligned(rows, indent):
+        print(line)
 
 
 def in_bytes(size: int) -> str:

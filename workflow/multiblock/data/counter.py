@@ -8,6 +8,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from multiblock.pace import can_draw
+
 log = logging.getLogger(__name__)
 
 _DELAY, _INTERVAL = 3, 15
@@ -28,7 +30,7 @@ class ImageCounter:
         self._what, self._total, self._done, self._kept = what, total, 0, 0
         self._begun = time.monotonic()
         self._due = self._begun + _DELAY
-        self._bar = tqdm(total=total, desc=what, unit="image", delay=_DELAY, leave=False, disable=not _terminal())
+        self._bar = tqdm(total=total, desc=what, unit="image", delay=_DELAY, leave=False, disable=not can_draw())
 
     def __enter__(self) -> "ImageCounter":
         return self
@@ -71,7 +73,3 @@ class ImageCounter:
         if not self._total or self._done == self._kept or time.monotonic() - self._begun < _TIMED:
             return None
         return (self._total - self._done) / self._rate()
-
-
-def _terminal() -> bool:
-    return sys.stderr.isatty()

@@ -1,7 +1,6 @@
 """How far a walk over pictures is, and the time left: a bar in megapixels on a terminal, nothing elsewhere."""
 
 import logging
-import os
 import sys
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -12,6 +11,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from multiblock.inference.upscale import megapixels
+from multiblock.pace import can_draw
 
 _FORMAT = "{desc} {percentage:3.0f}%|{bar}| {n:.1f} of {total:.1f} MP, {elapsed} so far, {remaining} left"
 
@@ -29,8 +29,7 @@ class PictureBar:
         self._stack = ExitStack()
 
     def __enter__(self) -> "PictureBar":
-        # Bars of several jobs would overwrite one another.
-        shown = sys.stderr.isatty() and not os.environ.get("MULTIBLOCK_PARALLEL")
+        shown = can_draw()
         if shown:
             self._stack.enter_context(logging_redirect_tqdm([logging.getLogger("multiblock")]))
         self._bar = self._stack.enter_context(

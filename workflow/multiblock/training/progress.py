@@ -1,16 +1,13 @@
 """How far training is and how long it will take: a bar on a terminal, a line now and then elsewhere."""
 
 import logging
-import os
-import statistics
-import sys
 import time
-from collections import deque
 from contextlib import ExitStack
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from multiblock.pace import Pace, can_draw, duration
 from multiblock.plan import Task
 from multiblock.training.below import REMEDIES, is_below, is_far_below
 
@@ -22,11 +19,11 @@ _TIMED = 6
 _QUIET_SECONDS = 30
 """Time between two lines where there is no terminal."""
 
-_TELLING_SECONDS = 0.2
-"""Time between two notes of how far it is, to whoever started this job."""
+_REPORT_SECONDS = 0.2
+"""Time between two reports of how far it is, to whoever started this job."""
 
 _RECENT = 50
-"""Iterations whose times the expected time follows."""
+"""Iterations after which it is seen whether they have become slow."""
 
 _WORTH_SECONDS = 20
 """A warning halfway is for those who would wait at least so long for the other half; the end says it all the same."""
@@ -47,16 +44,15 @@ class Progress:
         self._task = task
         self._step = self._first = step
         self._note, self._warned = "", False
-        self._at = self._said = self._told = time.monotonic()
-        self._rates: deque[float] = deque(maxlen=_RECENT)  # seconds a pixel, of the last iterations
+        self._at = self._said = self._reported = time.monotonic()
+        self._pace = Pace()  # of pixels
         self._usual: float | None = None
         self._stack = ExitStack()
 
     def __enter__(self) -> "Progress":
         loggers = [logging.getLogger("multiblock")]
-        # Bars of several jobs would overwrite one another; lines do not.
-        terminal = sys.stderr.isatty() and not os.environ.get("MULTIBLOCK_PARALLEL")
-        if terminal:
+        drawn = can_draw()
+        if drawn:
             self._stack.enter_context(logging_redirect_tqdm(loggers))
         self._bar = self._stack.enter_context(
             tqdm(
@@ -65,7 +61,7 @@ class Progress:
                 desc=f"phase {self._task.phase}",
                 unit="it",
                 smoothing=0.05,
-                disable=not terminal,
+                disable=not drawn,
             )
         )
         return self
@@ -77,7 +73,7 @@ class Progress:
         """One more iteration is done."""
         now = time.monotonic()
         if self._step > self._first:  # the first one prepares much
-            self._rates.append((now - self._at) / max(self._task.pixels(self._step, self._step + 1), 1))
+            self._pace.note(now - self._at, max(self._task.pixels(self._step, self._step + 1), 1))
         self._step += 1
         self._at = now
         self._bar.update()
@@ -89,7 +85,7 @@ class Progress:
             )
             self._said = now
         if here >= _TIMED:
-            self._tell(now)
+            self._report(now)
         if here == _RECENT:
             self._usual = self._rate()
         elif self._usual and here % _RECENT == 0 and self._rate() > _SLOW * self._usual:
@@ -100,11 +96,11 @@ class Progress:
             )
             self._usual = None  # said once
 
-    def _tell(self, now: float) -> None:
-        """Tell whoever started this job how far it is, a few times a second."""
-        if now - self._told < _TELLING_SECONDS and self._step < self._task.iterations:
+    def _report(self, now: float) -> None:
+        """Report to whoever started this job how far it is, a few times a second."""
+        if now - self._reported < _REPORT_SECONDS and self._step < self._task.iterations:
             return
-        self._told, rate = now, self._rate()
+        self._reported, rate = now, self._rate()
         iterations = 1 / max(rate * self._task.pixels(self._step - 1, self._step), 1e-9)
         log.debug(
             "%d of %d iterations",
@@ -123,8 +119,8 @@ class Progress:
         )
 
     def _rate(self) -> float:
-        """Seconds a pixel, as the last iterations took; one that was held up does not count for much."""
-        return statistics.median(self._rates)
+        """Seconds a pixel, as the last iterations took."""
+        return self._pace.seconds or 0.0
 
     def looked(self, seconds: float) -> None:
         """So many seconds went by between two iterations for something else."""
@@ -151,7 +147,7 @@ class Progress:
                 psnr,
                 plain,
             )
-        left = self._rate() * self._task.pixels(self._step, whole) if self._rates else 0
+        left = self._rate() * self._task.pixels(self._step, whole)
         if below and not self._warned and half <= self._step < whole and left >= _WORTH_SECONDS:
             self._warned = True
             log.warning(
@@ -182,10 +178,3 @@ class Progress:
             self._task.phase,
             extra={"progress": {"ended": "stop"}},
         )
-
-
-def duration(seconds: float) -> str:
-    """Time as a person says it."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -20,6 +20,7 @@ from multiblock.errors import UserError
 from multiblock.files import lock, write_text
 from multiblock.model.metadata import VALIDATION_PSNR, Provenance
 from multiblock.model.state_dict import check_finite
+from multiblock.pace import duration
 from multiblock.plan import Stage, Task
 from multiblock.runtime import compilation, memory
 from multiblock.runtime.device import Device, make_deterministic, random_states, set_random_states
@@ -29,7 +30,7 @@ from multiblock.training.below import REMEDIES, against_jumps
 from multiblock.training.clock import Clock, total
 from multiblock.training.freezing import Trained
 from multiblock.training.history import History
-from multiblock.training.progress import Progress, duration
+from multiblock.training.progress import Progress
 from multiblock.training.ranks import ALONE, Ranks
 from multiblock.training.record import below_input, record, versions
 from multiblock.training.signals import Stopped, StopRequest
