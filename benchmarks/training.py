@@ -74,7 +74,6 @@ def train_task(
         keep="last",
         history_every=history_every,
         validate_every=10**9,
-        source="",
     )
     out.mkdir(parents=True, exist_ok=True)
     training: dict[str, Any] = {

@@ -276,13 +276,13 @@ rule budget:
 
 
 # A file by its name below the results folder, as in: snakemake results/default/report.html
-for path in started.asked:
+for path, result in started.asked.items():
 
     rule:
         name:
             f"shown {path}"
         input:
-            started.marks([started.shown[path].of]),
+            started.marks([result]),
         output:
             update(f"{RESULTS}/{path}"),
         log:
@@ -290,4 +290,4 @@ for path in started.asked:
         conda:
             ENVIRONMENT
         shell:
-            "touch -h {output:q} 2> {log}"
+            "(test ! -L {output:q} || touch -h {output:q}) 2> {log:q}"

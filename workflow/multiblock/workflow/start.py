@@ -6,9 +6,9 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from logging import LogRecord
 from pathlib import Path
@@ -56,7 +56,7 @@ class Started:
     """What the rules are made of.
 
     Args:
-        asked: paths below the results folder that Snakemake was asked to make.
+        asked: paths below the results folder that Snakemake was asked to make, each with the result shown there.
     """
 
     study: Study
@@ -64,17 +64,12 @@ class Started:
     store: Store
     given: Given
     terminal: Terminal | None = None
-    asked: tuple[str, ...] = ()
+    asked: Mapping[str, Result] = field(default_factory=dict)
 
     @cached_property
     def by_address(self) -> dict[str, Result]:
         """All results that the rules make, by address."""
         return {made.address: made for made in self.results.all()}
-
-    @cached_property
-    def shown(self) -> dict[str, Read]:
-        """What a person finds under which path below the results folder."""
-        return self.results.shown()
 
     def marks(self, results: Sequence[Result]) -> list[str]:
         """The files that say that results are whole."""
@@ -285,10 +280,16 @@ def _settle(
     return verdicts, before
 
 
-def _asked(call: Call, folder: Path, results: Results) -> tuple[str, ...]:
-    """The paths below the results folder that Snakemake was asked to make."""
-    named = {os.path.relpath(target, folder) for target in call.targets}
-    return tuple(path for path in results.shown() if path in named) if named else ()
+def _asked(call: Call, folder: Path, results: Results) -> dict[str, Result]:
+    """The paths below the results folder that Snakemake was asked to make, each with the result that is shown there."""
+    shown = results.shown() if call.targets else {}
+    found = {}
+    for target in call.targets:
+        path = Path(os.path.relpath(target, folder))
+        for place in (path, *path.parents):
+            if str(place) in shown:
+                found[str(path)] = shown[str(place)].of
+    return found
 
 
 def _compare_versions(store: Store, results: Results) -> None:
