@@ -20,6 +20,9 @@ from multiblock.workflow.results import ARRAYS, Read, Result, Results
 from multiblock.workflow.running import Outlook
 from multiblock.workflow.store import Store, Verdict
 
+NOTES = "<!-- notes -->"
+"""What separates the tables of a comparison from its sentences, as reports write it (with pandas, which is slow)."""
+
 BELOW = "BELOW NO NETWORK"
 
 _SPLITS = {"train": "training", "validation": "validation", "test": "test"}
@@ -311,8 +314,6 @@ def outcome(study: Study) -> Iterator[str]:
 
 def sentences(study: Study) -> list[str]:
     """What the comparison of a study says of its runs on the test images; nothing where there is none."""
-    from multiblock.report.markdown import NOTES
-
     try:
         lines = Path(study.results, f"{study.name}_comparison.md").read_text(encoding="utf-8")
     except OSError:
