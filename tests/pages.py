@@ -1,6 +1,5 @@
 """Results of a made-up run, as training would leave them: pictures that come nearer to HR from phase to phase."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +7,11 @@ import pandas as pd
 
 from conftest import picture
 from multiblock.data import images
-from multiblock.page import run, study
-from multiblock.page.description import describe
+from multiblock.page import pages
+from multiblock.page.plan_picture import describe
 from multiblock.plan import Block, Phase, Plan, Stage
 from multiblock.report import tables
+from multiblock.report.phases import PhaseFiles
 from test_imageset import write
 from test_report import psnr_csv, record
 
@@ -48,29 +48,27 @@ def psnr(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def results(folder: Path, name: str = "demo", count: int = 2, size: tuple[int, int] = (96, 128), seeds=(1,)) -> dict:
-    """Write the results of a run; what :func:`multiblock.page.run.page` takes, but for its outputs."""
+    """Write the results of a run; what :func:`multiblock.page.pages.run_page` takes, but for its outputs."""
     shown = [pictures(*size, number) for number in range(count)]
     for kind, place in (("LR", 0), ("HR", -1)):
         if not (folder / "data" / kind).is_dir():
             (folder / "data" / kind).mkdir(parents=True)
             write(folder / "data" / kind / "test.npy", [of[place] for of in shown])
-    phases = {(seed, number): folder / name / f"seed{seed}" / f"phase{number}" for seed in seeds for number in TITLES}
-    for (seed, number), place in phases.items():
-        (place / "images").mkdir(parents=True)
+    keys = [(seed, number) for seed in seeds for number in TITLES]
+    phases = {(seed, number): files(folder / name / f"seed{seed}" / f"phase{number}") for seed, number in keys}
+    for (seed, number), of_phase in phases.items():
+        of_phase.pictures.mkdir(parents=True)
         for at, of in enumerate(shown):
-            images.write(place / "images" / f"image{at}.png", of[number])
+            images.write(of_phase.pictures / f"image{at}.png", of[number])
         before, after = (
             {f"image{at}": psnr(of[which], of[-1]) + (seed / 10 if which else 0) for at, of in enumerate(shown)}
             for which in (0, number)
         )
-        psnr_csv(place / "psnr.csv", before, after, number)
-        history(place, number)
+        psnr_csv(of_phase.measured, before, after, number)
+        history(of_phase, number)
     made = folder / name
     table = tables.psnr_by_phase(
-        {key: place / "psnr.csv" for key, place in phases.items()},
-        {key: place / "training.json" for key, place in phases.items()},
-        {1: 1},
-        1000,
+        {key: of.measured for key, of in phases.items()}, {key: of.training for key, of in phases.items()}, {1: 1}, 1000
     )
     tables.write(table, ["seed", "phase"], made / "psnr_by_phase.csv", made / "times.csv")
     return {
@@ -84,19 +82,32 @@ def results(folder: Path, name: str = "demo", count: int = 2, size: tuple[int, i
         "border": 2,
         "plan": describe(PLAN),
         "side": 32,
+        "links": {
+            "tables": ["psnr_by_phase.csv", "times.csv"],
+            **{
+                f"seed {seed}, phase {phase}": [f"seed{seed}/phase{phase}/{csv}" for csv in ("psnr.csv", "history.csv")]
+                for seed, phase in phases
+            },
+        },
     }
 
 
-def history(place: Path, number: int) -> None:
+def files(folder: Path) -> PhaseFiles:
+    """What a phase leaves in a folder."""
+    named = {"history": "history.csv", "training": "training.json", "measured": "psnr.csv", "pictures": "images"}
+    return PhaseFiles(**{what: folder / name for what, name in named.items()})
+
+
+def history(of: PhaseFiles, number: int) -> None:
     """A history and a training record of a phase."""
     rows = [(n, 1 + (n > 20), 1e-3, 0.1 / n, 20 + number + n / 30 if n % 10 == 0 else None) for n in range(5, 31, 5)]
     columns = ["iteration", "stage", "lr", "loss", "psnr_rgb_validation"]
-    pd.DataFrame(rows, columns=columns).to_csv(place / "history.csv", index=False)
+    pd.DataFrame(rows, columns=columns).to_csv(of.history, index=False)
     first, last, _ = SPANS[number - 1]
     stages = [stage.__dict__ for stage in STAGES]
     segments = [{"name": "a CPU", "device_reason": "no GPU here", "precision": "float32", "threads": 1}]
     record(
-        place / "training.json",
+        of.training,
         (first, last),
         blocks=PLAN.reach(number),
         iterations=30,
@@ -108,14 +119,13 @@ def history(place: Path, number: int) -> None:
         versions={"torch": "2.13.0"},
         peak_memory_mib={"host": 300},
     )
-    json.loads((place / "training.json").read_text())
 
 
 def run_page(folder: Path, **changes) -> Path:
     """The page of the made-up run."""
     made = results(folder, **changes)
     out = made["table"].parent / "report.html"
-    run.page(**made, out=out, small=out.with_name("report_small.html"))
+    pages.run_page(**made, out=out, small=out.with_name("report_small.html"))
     return out
 
 
@@ -126,26 +136,20 @@ def study_page(folder: Path, names: tuple[str, ...] = ("plain", "other"), seeds=
     for number, name in enumerate(names):
         made = results(folder, name, seeds=seeds)
         better(made["phases"].values(), number / 10)
-        runs[name] = study.RunFiles(
-            table=made["table"],
-            times=made["times"],
-            seeds={seed: [made["phases"][seed, phase] for phase in TITLES] for seed in seeds},
-            lr=made["lr"],
-            hr=made["hr"],
-            plan=made["plan"],
-        )
+        known = ("table", "times", "phases", "lr", "hr", "plan")
+        runs[name] = pages.RunFiles(**{key: made[key] for key in known}, page=f"{name}/report.html")
     (folder / "demo_comparison.csv").write_text("run\n")
     out = folder / "demo_report.html"
-    files = [folder / "demo_comparison.csv", folder / "demo_gone.csv"]
     small = folder / "demo_report_small.html"
     pairs = [*((name, names[0]) for name in names[1:]), *also]
-    study.page(study="demo", runs=runs, baseline=names[0], pairs=pairs, side=32, out=out, small=small, files=files)
+    asked = {"runs": runs, "baseline": names[0], "pairs": pairs, "side": 32, "links": ["demo_comparison.csv"]}
+    pages.study_page(study="demo", **asked, out=out, small=small)
     return out
 
 
 def better(phases, decibels: float) -> None:
     """Add to the PSNR of the last phases' measurements."""
-    for place in phases:
-        table = pd.read_csv(place / "psnr.csv")
+    for of in phases:
+        table = pd.read_csv(of.measured)
         table.loc[table.phase == "3", [c for c in table if c.startswith("psnr")]] += decibels
-        table.to_csv(place / "psnr.csv", index=False)
+        table.to_csv(of.measured, index=False)

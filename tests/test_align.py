@@ -24,9 +24,9 @@ from multiblock.align.transform import Transform
 from multiblock.cli import main
 from multiblock.data import images, resize
 from multiblock.data.dataset import items_of
+from multiblock.data.images import Remarks
 from multiblock.data.pair_checks import pair_checks
 from multiblock.data.picture import Picture
-from multiblock.data.remarks import Remarks
 from multiblock.errors import UserError
 
 DISPLACED = runpy.run_path(str(ROOT / "benchmarks" / "displaced.py"))

@@ -10,7 +10,7 @@ import torch
 from conftest import ROOT, picture
 from multiblock.data import images
 from multiblock.errors import UserError
-from multiblock.inference.apart import COLUMNS, take_apart
+from multiblock.inference.evaluation import BLOCK_COLUMNS, take_apart
 from multiblock.model.chain import Chain
 from multiblock.plan import Block
 from multiblock.report.blocks import as_markdown, by_block, strips
@@ -85,7 +85,7 @@ def test_blocks_beyond_the_span_do_not_count(tmp_path):
     shifting(tmp_path / "w.safetensors", (0.01, 0.02, 0.04), (True, True, True))
     taken = apart(tmp_path, {"after": tmp_path / "w.safetensors"}, [GRAY], [GRAY], last=2)
     assert taken.index.to_list() == [("input", 0, "image0"), ("after", 1, "image0"), ("after", 2, "image0")]
-    assert set(taken.columns) == set(COLUMNS) - {"when", "block", "image"}
+    assert set(taken.columns) == set(BLOCK_COLUMNS) - {"when", "block", "image"}
 
 
 def test_a_block_that_enlarges(tmp_path):

@@ -331,9 +331,9 @@ CASES = [
     reads("a link", lambda file: (file.with_name(".real").write_bytes(PNG), file.symlink_to(".real"))),
     refuses("a link to itself", link("image2.png"), "cannot be read: Too many levels of symbolic links"),
     refuses("a link to nothing", link("nothing.png"), "cannot be read: No such file or directory"),
-    refuses("a link to what never ends", link("/dev/zero"), CANNOT + "it is no regular file"),
-    refuses("a folder", Path.mkdir, CANNOT + "it is no regular file"),
-    refuses("a pipe", os.mkfifo, CANNOT + "it is no regular file"),
+    refuses("a link to what never ends", link("/dev/zero"), CANNOT + "it is not a regular file"),
+    refuses("a folder", Path.mkdir, CANNOT + "it is not a regular file"),
+    refuses("a pipe", os.mkfifo, CANNOT + "it is not a regular file"),
     refuses("a file that may not be read", forbidden, CANNOT + "Permission denied", as_user=True),
     # Names.
     *(

@@ -16,9 +16,9 @@ from multiblock.files import digest_of, part_of
 from multiblock.inference import tiles
 from multiblock.networks import registry
 from multiblock.plan import Block, Plan
-from multiblock.training import checkpoint, optimisers, trainer
+from multiblock.training import checkpoint, step, trainer
+from multiblock.training.checkpoint import State
 from multiblock.training.objective import Loss
-from multiblock.training.state import State
 from test_losses import SHAPES
 from test_plan import phase, stage
 from test_training import SETTINGS, history, run, same, task
@@ -230,14 +230,14 @@ def test_nothing_is_stepped_with_what_is_not_finite(arrays, tmp_path, monkeypatc
         Exploding.calls = 0
         monkeypatch.setattr(registry, "build", lambda *_: Exploding())
         reason = "the norm of the gradient is nan"
-    make = optimisers.make
+    make = step.make_optimiser
 
     def counting(*arguments):
         made = make(*arguments)
         made.register_step_post_hook(lambda *_: steps.append(1))
         return made
 
-    monkeypatch.setattr(optimisers, "make", counting)
+    monkeypatch.setattr(step, "make_optimiser", counting)
     with pytest.raises(UserError, match=f"phase 1, stage 2, iteration 8: {reason}; a learning rate below 0.02"):
         run(arrays, tmp_path / "out", todo, checkpoint_seconds=0)
     assert len(steps) == 7

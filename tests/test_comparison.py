@@ -12,10 +12,11 @@ from scipy import stats
 
 from conftest import ROOT
 from multiblock.data import images
-from multiblock.report import comparison_figures, compute, curves, differences, sentences, tables
-from multiblock.report.comparison import comparison
+from multiblock.report import curves, differences, figures, sentences, tables
+from multiblock.report.comparison import comparison, spent_on
 from multiblock.report.comparison_markdown import as_markdown
-from multiblock.report.statistics import half_widths, paired
+from multiblock.report.differences import half_widths, paired
+from multiblock.report.phases import TrainingFiles
 from test_report import INF, cells, psnr_csv, record
 
 BASE = {"i0": 20.0, "i1": 24.0, "i2": 22.0, "i3": 26.0, "i4": 21.0}
@@ -24,7 +25,7 @@ BATCH, PATCH = 4, 10
 
 
 def run(folder, psnr, spans=((1, 2),), iterations=(10,), looks=None, *, plain=19.0, seconds=2.0, **extra):
-    """A finished run of hand: its table, the last CSVs by seed, and the folders of its phases.
+    """A finished run of hand: its table, the last CSVs by seed, and what the trainings of its phases left.
 
     Args:
         psnr: of each seed, PSNR of each image after the last phase.
@@ -32,11 +33,11 @@ def run(folder, psnr, spans=((1, 2),), iterations=(10,), looks=None, *, plain=19
         extra: columns of the table, one figure for every phase.
     """
     csvs, records, phases = {}, {}, {}
-    for seed, figures in psnr.items():
+    for seed, of_images in psnr.items():
         for phase, (span, many) in enumerate(zip(spans, iterations, strict=True), 1):
             made = folder / f"seed{seed}" / f"phase{phase}"
             made.mkdir(parents=True)
-            csvs[seed, phase] = psnr_csv(made / "psnr.csv", dict.fromkeys(figures, 19.0), figures, phase)
+            csvs[seed, phase] = psnr_csv(made / "psnr.csv", dict.fromkeys(of_images, 19.0), of_images, phase)
             seen = looks[seed] if isinstance(looks, dict) else looks
             rows = [(i, 1, 1e-3, 0.1, value) for i, value in (seen[phase - 1] if seen else [(many, 20.0)])]
             columns = ["iteration", "stage", "lr", "loss", "psnr_rgb_validation"]
@@ -47,7 +48,7 @@ def run(folder, psnr, spans=((1, 2),), iterations=(10,), looks=None, *, plain=19
             fields |= {"blocks": max(last for _, last in spans[:phase]), "seconds": seconds}
             fields |= {"psnr_rgb_validation": rows[-1][-1], "psnr_rgb_validation_input": plain}
             records[seed, phase] = record(made / "training.json", span, **fields)
-            phases.setdefault(seed, []).append(made)
+            phases[seed, phase] = TrainingFiles(history=made / "history.csv", training=records[seed, phase])
     table = tables.psnr_by_phase(csvs, records, {}, 0).assign(**extra)
     return SimpleNamespace(table=table, last={seed: csvs[seed, len(spans)] for seed in psnr}, phases=phases)
 
@@ -197,7 +198,7 @@ def test_a_run_is_held_against_the_one_that_it_is_equal_to(tmp_path):
     assert own.metric.tolist() == list(differences.COMPARED)
     assert own.difference[0] == pytest.approx(-TABLE.mean() - 0.1, abs=1e-5)
     assert [row[0] for row in cells(text)].count("go_long") == 4  # means, over plain, what it took, reach
-    comparison_figures.of_differences(found, tmp_path / "differences.png")
+    figures.differences(found, tmp_path / "differences.png")
 
 
 def test_an_end_of_an_interval_is_not_rounded_to_nothing(tmp_path):
@@ -279,7 +280,7 @@ def test_where_there_is_no_difference_it_says_why(tmp_path, values, why):
     found, _ = compared("plain", plain=plain(tmp_path), other=run(tmp_path / "other", values))
     assert said(found) == [f"other: no difference from plain can be given: {why}."]
     assert why in as_markdown(found)
-    comparison_figures.of_differences(found, tmp_path / "f.png")
+    figures.differences(found, tmp_path / "f.png")
 
 
 def test_one_run_has_no_differences(tmp_path):
@@ -326,11 +327,11 @@ def test_making_lr_k_and_flops_count_where_block_pixels_of_training_are_equal(tm
 
 def test_amounts_are_sums_over_phases_and_means_over_seeds(tmp_path):
     one = run(tmp_path / "a", shifted(lambda k, i: 0), spans=((1, 1), (1, 2)), iterations=(10, 5), training_flops=7)
-    spent = compute.of_run(one.table)
+    spent = spent_on(one.table)
     assert spent["block_pixels"] == 10 * 400 + 5 * 400 * 2 and spent["iterations"] == 15
     assert spent["training_flops"] == 14 and spent["seconds"] == 4 and spent["seconds_start"] is None
     part = one.table.assign(training_flops=[7, 7, None] * 3)
-    assert compute.of_run(part)["training_flops"] is None
+    assert spent_on(part)["training_flops"] is None
 
 
 # -- Curves ------------------------------------------------------------------------------------------------------------
@@ -431,9 +432,9 @@ def test_looks_without_a_finite_psnr_are_left_out(tmp_path):
 def test_figures_are_drawn(tmp_path):
     phased = run(tmp_path / "phased", shifted(lambda k, i: 0.1 * k + TABLE[k, i]), **PHASES, looks=LOOKS)
     found, seen = compared("plain", plain=plain(tmp_path, looks=[[(5, 23.0), (10, 24.0)]]), phased=phased)
-    comparison_figures.of_differences(found, tmp_path / "differences.png")
+    figures.differences(found, tmp_path / "differences.png")
     for against in ("block_pixels", "seconds"):
-        comparison_figures.of_curves(seen, found, against, tmp_path / f"{against}.png")
+        figures.curves(seen, found, against, tmp_path / f"{against}.png")
     drawn = images.read(tmp_path / "differences.png").astype(int)
     red = ((drawn[..., 0] > 180) & (drawn[..., 1] < 90) & (drawn[..., 2] < 90)).sum()
     assert red > 50  # the warning of unequal compute
@@ -444,7 +445,7 @@ def test_figures_are_drawn(tmp_path):
 def test_curves_of_nothing_are_drawn_too(tmp_path):
     one = run(tmp_path / "a", {1: BASE}, looks=[[(10, None)]])
     found, seen = compared("a", a=one)
-    comparison_figures.of_curves(seen, found, "seconds", tmp_path / "f.png")
+    figures.curves(seen, found, "seconds", tmp_path / "f.png")
     assert (tmp_path / "f.png").exists() and "Reach" not in as_markdown(found)
 
 

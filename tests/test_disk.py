@@ -26,7 +26,7 @@ from multiblock.files import atomic_write, lock, part_of, temporary_folder, writ
 from multiblock.model.chain import Chain
 from multiblock.plan import Block
 from multiblock.training import checkpoint
-from multiblock.training.state import State
+from multiblock.training.checkpoint import State
 from multiblock.workflow import jobs
 from test_workflow import snakemake, write_config
 

@@ -37,7 +37,7 @@ from multiblock.data import images, resize
 from multiblock.model.chain import Chain
 from multiblock.model.metadata import Provenance
 from multiblock.networks import registry, zoo
-from multiblock.networks.spec import NetworkSpec, describe
+from multiblock.networks.registry import NetworkSpec, describe
 from multiblock.plan import Block
 
 DOCUMENTS = [

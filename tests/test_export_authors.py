@@ -10,7 +10,7 @@ import published as facts
 from multiblock.cli import main
 from multiblock.export import authors
 from multiblock.model import chain as chains
-from multiblock.model import published, state_dict
+from multiblock.model import state_dict
 from multiblock.model.chain import Chain
 from multiblock.networks import zoo
 from multiblock.plan import Block
@@ -37,7 +37,7 @@ def imported(key: str, tmp_path: Path) -> tuple[Chain, dict[str, torch.Tensor]]:
     torch.save(given, tmp_path / "w.pth")
     network = next(name for name in sorted(NETWORKS, key=len, reverse=True) if key.startswith(name))
     scale = next((int(part[1]) for part in key.split("_") if part[0] == "x" and part[1:].isdigit()), 2)
-    chain, _ = published.import_weights(tmp_path / "w.pth", NETWORKS[network], {"scale": scale})
+    chain, _ = authors.import_weights(tmp_path / "w.pth", NETWORKS[network], {"scale": scale})
     return chain, {name.removeprefix(facts.PREFIXES.get(key, "")): value for name, value in given.items()}
 
 
@@ -125,6 +125,6 @@ def test_published_files_come_back(file, network, scale, reference_data):
     source = reference_data.parent / "weights" / file
     if not source.is_file():
         pytest.skip(f"{source} is not there")
-    chain, _ = published.import_weights(source, network, {"scale": scale})
+    chain, _ = authors.import_weights(source, network, {"scale": scale})
     made, given = authors.to_authors(chain, source).tensors, state_dict.read(source)
     assert made.keys() == given.keys() and all(torch.equal(made[name], given[name]) for name in given)

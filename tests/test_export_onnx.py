@@ -15,7 +15,7 @@ import yaml
 from conftest import ROOT, picture
 from multiblock.cli import main
 from multiblock.data import images, resize
-from multiblock.data.tensors import to_tensor
+from multiblock.data.sampler import to_tensor
 from multiblock.export import card, onnx_file
 from multiblock.export.facts import Facts
 from multiblock.export.running import Enlargement, Exported

@@ -11,8 +11,8 @@ from multiblock.cli import main
 from multiblock.errors import UserError
 from multiblock.model.chain import Chain
 from multiblock.plan import Block
-from multiblock.training import block_checks
-from multiblock.training.start import starting_chain
+from multiblock.training import feasibility
+from multiblock.training.starts import starting_chain
 from multiblock.workflow import check as checks
 from multiblock.workflow.check import check, check_once
 from test_workflow import snakemake, write_config
@@ -216,8 +216,8 @@ def test_weights_that_a_start_cannot_set(tmp_path, monkeypatch, norm, start, say
 
 def test_what_is_alike_is_looked_at_once(monkeypatch):
     seen = []
-    look = block_checks._output_shape
-    monkeypatch.setattr(block_checks, "_output_shape", lambda *of: seen.append(of) or look(*of))
+    look = feasibility._output_shape
+    monkeypatch.setattr(feasibility, "_output_shape", lambda *of: seen.append(of) or look(*of))
     check(config.load({}))
     assert len(seen) == 1
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageCms, PngImagePlugin
 
 from conftest import as_seen, icc_profile, picture
 from multiblock.data import images
-from multiblock.data.remarks import Remarks
+from multiblock.data.images import Remarks
 from multiblock.errors import UserError
 
 PIXELS = picture()

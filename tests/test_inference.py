@@ -15,10 +15,10 @@ from multiblock.inference import tiles
 from multiblock.inference.cache import generate
 from multiblock.inference.evaluation import evaluate
 from multiblock.model.chain import Chain
-from multiblock.networks.spec import NetworkSpec, describe
+from multiblock.networks.registry import NetworkSpec, describe
 from multiblock.plan import Block
 from multiblock.runtime import memory
-from multiblock.training.start import _initialise
+from multiblock.training.starts import _draw_weights
 from test_imageset import write
 
 CPU = torch.device("cpu")
@@ -29,7 +29,7 @@ def chain(*specs: Block, clamp: bool = True) -> Chain:
     torch.manual_seed(0)
     made = Chain.build(specs, [clamp] * len(specs))
     for block in made.blocks.values():
-        _initialise(block, lambda weight: torch.nn.init.normal_(weight, std=0.1))
+        _draw_weights(block, lambda weight: torch.nn.init.normal_(weight, std=0.1))
     return made
 
 
@@ -192,11 +192,11 @@ def test_how_a_picture_was_made_is_known():
     assert str(
         tiling
     ) == f"{tiling.tiles} tiles, overlap {tiling.overlap} pixels; ChannelGate saw a tile in place of " + ("the image")
-    assert "ChannelGate saw a tile in place of the image" in tiles.said({"a": tiling})
+    assert "ChannelGate saw a tile in place of the image" in tiles.summary({"a": tiling})
     _, plain = tiles.infer(chain(TOY), picture(60, 50), CPU, room)
-    assert plain.tiles > 1 and plain.pools == () and "saw" not in tiles.said({"a": plain, "b": tiles.Tiling()})
+    assert plain.tiles > 1 and plain.pools == () and "saw" not in tiles.summary({"a": plain, "b": tiles.Tiling()})
     _, whole = tiles.infer(gated, picture(60, 50), CPU, 4)
-    assert str(whole) == "whole image" and tiles.said({"a": whole}) is None
+    assert str(whole) == "whole image" and tiles.summary({"a": whole}) is None
 
 
 def test_instance_norm_is_named_too():
@@ -285,7 +285,7 @@ def test_a_network_with_coarse_maps_overlaps_by_more():
     """It sees far through them; yet at most by a quarter of the tile, so that memory holds."""
     spec = NetworkSpec(scale=1, receptive_field=761, output_layer="c", grid=16)
     plain = NetworkSpec(scale=1, receptive_field=761, output_layer="c")
-    assert tiles.Grid.of(plain, 3000, 3000, 2000**2).margin == tiles.OVERLAP
-    assert tiles.Grid.of(spec, 3000, 3000, 2000**2).margin == 384
-    small = tiles.Grid.of(spec, 3000, 3000, 900**2)
+    assert tiles.tiles_of(plain, 3000, 3000, 2000**2).margin == tiles.OVERLAP
+    assert tiles.tiles_of(spec, 3000, 3000, 2000**2).margin == 384
+    small = tiles.tiles_of(spec, 3000, 3000, 900**2)
     assert small.margin == 224 and small.pixels <= 900**2

@@ -16,8 +16,7 @@ from multiblock.runtime import compilation
 from multiblock.runtime.compilation import Execution
 from multiblock.runtime.device import choose
 from multiblock.training import checkpoint
-from multiblock.training.averaging import Average
-from multiblock.training.step import Step
+from multiblock.training.step import Average, Step
 from test_plan import phase, stage
 from test_training import SETTINGS, run, same, task
 

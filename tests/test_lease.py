@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-from multiblock.runtime import lease
+from multiblock.runtime import gpus
 
 HOLD = """
 import sys
-from multiblock.runtime import lease
-print(*lease.take(sys.argv[1:]), flush=True)
+from multiblock.runtime import gpus
+print(*gpus.take(sys.argv[1:]), flush=True)
 sys.stdin.read()
 """
 
@@ -64,23 +64,23 @@ def test_processes_that_start_at_once_get_different_ones(start, tmp_path):
 
 def test_a_process_keeps_what_it_has(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    monkeypatch.setattr(lease, "_held", {})
-    assert lease.take(["A", "B"]) == lease.take(["A", "B"]) == (0, 0)
-    lease.give_back("A")
-    assert lease.take(["B", "A"]) == (0, 0)
-    assert lease.take(["A", "B"]) == (1, 0)  # the first of them that it holds
-    lease.give_back("B")
+    monkeypatch.setattr(gpus, "_held", {})
+    assert gpus.take(["A", "B"]) == gpus.take(["A", "B"]) == (0, 0)
+    gpus.give_back("A")
+    assert gpus.take(["B", "A"]) == (0, 0)
+    assert gpus.take(["A", "B"]) == (1, 0)  # the first of them that it holds
+    gpus.give_back("B")
 
 
 def test_without_locks_the_first_is_taken_and_said(tmp_path, monkeypatch, caplog):
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(lease, "folder", lambda: tmp_path / "file")
-    assert lease.take(["A", "B"]) == (0, 0)
+    monkeypatch.setattr(gpus, "folder", lambda: tmp_path / "file")
+    assert gpus.take(["A", "B"]) == (0, 0)
     assert "the first is taken" in caplog.text
 
 
 def test_the_locks_lie_on_this_machine_for_this_user(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    assert lease.folder().parent == tmp_path
+    assert gpus.folder().parent == tmp_path
     monkeypatch.delenv("XDG_RUNTIME_DIR")
-    assert lease.folder().name.endswith(str(os.getuid()))
+    assert gpus.folder().name.endswith(str(os.getuid()))

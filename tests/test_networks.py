@@ -10,7 +10,7 @@ from multiblock.errors import UserError
 from multiblock.model.chain import Chain
 from multiblock.networks import registry
 from multiblock.plan import Block
-from multiblock.training.start import starting_chain
+from multiblock.training.starts import starting_chain
 from test_plan import plan
 
 SIZES = {"mcan": (1_256_195, 71), "toy": (151_235, 13)}

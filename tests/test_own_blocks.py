@@ -13,7 +13,7 @@ import yaml
 from multiblock.cli import main
 from multiblock.errors import UserError
 from multiblock.networks import own, registry
-from multiblock.networks.spec import describe
+from multiblock.networks.registry import describe
 from multiblock.workflow import jobs
 
 BLOCK = """

@@ -7,7 +7,7 @@ import torch
 
 import published as facts
 from multiblock.errors import UserError
-from multiblock.model import published
+from multiblock.export import authors
 
 NETWORKS = {
     "imdn": "imdn",
@@ -44,9 +44,9 @@ def values(key: str) -> dict[str, torch.Tensor]:
 def test_every_name_has_its_place(key, network, scale, tmp_path):
     given = values(key)
     torch.save({facts.NESTED[key]: given} if key in facts.NESTED else given, tmp_path / "w.pth")
-    chain, form = published.import_weights(tmp_path / "w.pth", network, {"scale": scale})
+    chain, form = authors.import_weights(tmp_path / "w.pth", network, {"scale": scale})
     kept = sorted(float(value.double().sum()) for value in chain.blocks["1"].state_dict().values() if value.any())
-    used = [name for name in given if published.rename(name.removeprefix("module."), form, scale)]
+    used = [name for name in given if authors.rename(name.removeprefix("module."), form, scale)]
     assert len(used) == len(kept)
     assert kept == pytest.approx(sorted(float(given[name].double().sum()) for name in used))
 
@@ -54,7 +54,7 @@ def test_every_name_has_its_place(key, network, scale, tmp_path):
 def test_the_multi_scale_file_serves_every_scale(tmp_path):
     torch.save(values("carn"), tmp_path / "carn.pth")
     for scale in (2, 3, 4):
-        chain, _ = published.import_weights(tmp_path / "carn.pth", "carn", {"scale": scale})
+        chain, _ = authors.import_weights(tmp_path / "carn.pth", "carn", {"scale": scale})
         assert chain(torch.rand(1, 3, 8, 9)).shape == (1, 3, 8 * scale, 9 * scale)
 
 
@@ -71,24 +71,24 @@ def test_what_does_not_fit_is_named(change, says, tmp_path):
     change(given)
     torch.save(given, tmp_path / "w.pth")
     with pytest.raises(UserError, match=re.escape(says)) as error:
-        published.import_weights(tmp_path / "w.pth", "imdn", {"scale": 3})
+        authors.import_weights(tmp_path / "w.pth", "imdn", {"scale": 3})
     assert str(tmp_path / "w.pth") in str(error.value)
 
 
 def test_another_scale_does_not_fit(tmp_path):
     torch.save(values("imdn_x3"), tmp_path / "w.pth")
     with pytest.raises(UserError, match=r"is no imdn x2 as Zheng222/IMDN, IMDN publishes it: upsampler.0.weight is"):
-        published.import_weights(tmp_path / "w.pth", "imdn", {"scale": 2})
+        authors.import_weights(tmp_path / "w.pth", "imdn", {"scale": 2})
 
 
 def test_a_pickle_with_code_is_refused(tmp_path):
     torch.save({"model": torch.nn.Conv2d(3, 3, 3)}, tmp_path / "w.pth")
     with pytest.raises(UserError, match="cannot be read as weights"):
-        published.import_weights(tmp_path / "w.pth", "imdn", {})
+        authors.import_weights(tmp_path / "w.pth", "imdn", {})
 
 
 @pytest.mark.parametrize("content", [{}, {"state_dict": {"a": 1}}, [1, 2]])
 def test_a_file_without_weights(content, tmp_path):
     torch.save(content, tmp_path / "w.pth")
     with pytest.raises(UserError, match=r"w\.pth: holds no weights"):
-        published.import_weights(tmp_path / "w.pth", "imdn", {})
+        authors.import_weights(tmp_path / "w.pth", "imdn", {})

@@ -7,7 +7,7 @@ import pytest
 from multiblock import config, source
 from multiblock.config import schema
 from multiblock.config.reference import reference
-from multiblock.data.degradations import DEGRADATIONS, Degradation
+from multiblock.data.resize import DEGRADATIONS, Degradation
 from multiblock.errors import UserError
 from multiblock.inference.measures import MEASURES, Measure
 from multiblock.training import schedules

@@ -13,8 +13,7 @@ from multiblock.errors import UserError
 from multiblock.inference.evaluation import COLUMNS
 from multiblock.inference.metrics import METRICS, VALUES
 from multiblock.networks import zoo
-from multiblock.report import budget, comparison, curves, figures, markdown, tables
-from multiblock.report import measured as measurements
+from multiblock.report import budget, comparison, curves, figures, markdown, phases, tables
 from multiblock.report.comparison_markdown import as_markdown
 from test_imageset import write
 
@@ -148,7 +147,7 @@ def test_pixels_are_those_of_all_images(tmp_path):
     for split in ("train", "test"):
         write(tmp_path / f"{split}.npy", [picture(20, 30), picture(10, 10)])
         files.append(tmp_path / f"{split}.csv")
-    assert measurements.pixels(files) == 2 * (600 + 100)
+    assert phases.pixels(files) == 2 * (600 + 100)
 
 
 # -- Images that equal HR ----------------------------------------------------------------------------------------------
@@ -247,7 +246,7 @@ NAMES = ["NA", "null", "nan", "001", "1e5", "True", "", "a|b", '"', "None", "-",
 def test_images_are_called_what_they_are_called(tmp_path):
     before = {name: 20.0 + number for number, name in enumerate(NAMES)}
     file = psnr_csv(tmp_path / "psnr.csv", before, {name: value + 1 for name, value in before.items()})
-    assert measurements.read(file).image.tolist() == NAMES * 2
+    assert phases.read(file).image.tolist() == NAMES * 2
     assert one_image_set(tmp_path, before, before).psnr_rgb_composed.tolist() == [26.5, 26.5]
     figures_of = budget.budget([file], [asdict(zoo.sample("imdn_rtc"))], 11.1)
     assert list(figures_of["images"]) == NAMES

@@ -384,7 +384,7 @@ CODE = {
     "evaluation": (code("inference/evaluation.py"), MEASURED),
     "a measure that is not asked for": (edit("inference/measures.py", "gradients, 170", "gradients, 171"), NOTHING),
     "measures": (code("inference/metrics.py"), MEASURED),
-    "SSIM, which no stage has for a loss": (code("inference/ssim.py"), MEASURED),
+    "SSIM, which no stage has for a loss": (code("inference/metrics.py"), MEASURED),
     "averages, warm-up and intermediate outputs, which no stage has": (
         lambda study: [
             code("training/averaging.py")(study),
@@ -418,7 +418,7 @@ CODE = {
     ),
     "the sampler": (code("data/sampler.py"), TRAINED),
     "how blocks start": (code("training/start.py"), TRAINED),
-    "conversion": (code("data/reader.py"), EVERYTHING),
+    "conversion": (code("data/inspection.py"), EVERYTHING),
     "what no result depends on": (
         code(
             "networks/zoo.py", "networks/mcan/__init__.py", "cli/plan.py", "model/published.py", "plan.py", "files.py"

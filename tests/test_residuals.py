@@ -6,7 +6,7 @@ import pytest
 
 from conftest import picture
 from multiblock.data import images
-from multiblock.report.residuals import COLUMNS, derivative, likeness, residual_map, residuals
+from multiblock.report.strips import COLUMNS, derivative, likeness, residual_map, residuals
 from test_imageset import write
 
 

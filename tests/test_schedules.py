@@ -8,10 +8,10 @@ import torch
 from multiblock.errors import UserError
 from multiblock.model import chain
 from multiblock.training import checkpoint, schedules
-from multiblock.training.freezing import Trained
-from multiblock.training.optimisers import make
-from multiblock.training.start import starting_chain
-from multiblock.training.state import State
+from multiblock.training.checkpoint import State
+from multiblock.training.starts import starting_chain
+from multiblock.training.step import Trained
+from multiblock.training.step import make_optimiser as make
 from test_plan import stage
 from test_training import SPEC, history, run, same, task
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from conftest import ROOT, picture
 from multiblock import config
-from multiblock.data import counter, images
+from multiblock.data import images, resize, walk
 from multiblock.data.convert import convert
 from multiblock.data.dataset import find, left_out
 from multiblock.data.imageset import ImageSet
@@ -325,8 +325,8 @@ class TestProgress:
     def test_a_line_now_and_then(self, pairs, capsys, monkeypatch):
         look(pairs)
         assert capsys.readouterr().err == ""
-        monkeypatch.setattr(counter, "_DELAY", -1)
-        monkeypatch.setattr(counter, "_INTERVAL", -1)
+        monkeypatch.setattr(walk, "_DELAY", -1)
+        monkeypatch.setattr(walk, "_INTERVAL", -1)
         (pairs / "memory.json").unlink()
         look(pairs)
         lines = capsys.readouterr().err.splitlines()
@@ -337,9 +337,9 @@ class TestProgress:
         assert capsys.readouterr().err.splitlines()[-1] == "data mine: images converted: 6 of 6"
 
     def test_a_bar_on_a_terminal(self, capsys, monkeypatch):
-        monkeypatch.setattr(counter, "_terminal", lambda: True)
-        monkeypatch.setattr(counter, "_DELAY", 0)
-        with counter.ImageCounter(3, "images looked at") as shown:
+        monkeypatch.setattr(walk.sys.stderr, "isatty", lambda: True)
+        monkeypatch.setattr(walk, "_DELAY", 0)
+        with walk.Progress(3, "images looked at") as shown:
             for _ in range(3):
                 shown.step()
         assert "images looked at" in capsys.readouterr().err
@@ -376,7 +376,7 @@ class TestWindows:
 
     def test_kernels_and_qualities_differ(self, tmp_path):
         pixels = picture(64, 64)
-        kernels = [images.shrink(pixels, 2, kernel) for kernel in images.KERNELS]
+        kernels = [resize._shrink_by(pixels, 2, kernel) for kernel in resize._KERNELS]
         assert not np.array_equal(kernels[0], kernels[1]) and not np.array_equal(kernels[1], kernels[2])
-        rough, fine = (images.as_jpeg(pixels, quality).astype(int) for quality in (75, 95))
+        rough, fine = (resize._as_jpeg(pixels, quality).astype(int) for quality in (75, 95))
         assert np.abs(rough - pixels).mean() > np.abs(fine - pixels).mean() > 0

@@ -19,11 +19,10 @@ from multiblock.plan import Block, Plan
 from multiblock.runtime import compilation
 from multiblock.runtime.device import choose
 from multiblock.training import schedules
-from multiblock.training.averaging import Average
 from multiblock.training.optimisers import build
 from multiblock.training.schedules import Plateau
-from multiblock.training.start import starting_chain
-from multiblock.training.step import Step
+from multiblock.training.starts import starting_chain
+from multiblock.training.step import Average, Step
 from multiblock.training.validation import Validation
 from test_checkpoint import interrupted
 from test_config import changed

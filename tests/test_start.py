@@ -11,7 +11,7 @@ import pytest
 
 from multiblock.cli import main
 from multiblock.config import load
-from multiblock.data.check import Found
+from multiblock.data.inspection import Found
 from multiblock.errors import UserError
 from multiblock.training import checkpoint, progress
 from multiblock.training.progress import Progress
@@ -226,7 +226,9 @@ def test_a_slow_disk_takes_little_of_the_time(arrays, tmp_path, monkeypatch):
 def test_check_reads_on_as_many_threads_as_a_conversion(monkeypatch):
     given = []
     monkeypatch.setattr("multiblock.cli.check.cores_here", lambda: 64)
-    monkeypatch.setattr("multiblock.data.check.check", lambda _, threads: given.append(threads) or Found(name="one"))
+    monkeypatch.setattr(
+        "multiblock.data.inspection.check", lambda _, threads: given.append(threads) or Found(name="one")
+    )
     for content in ({}, {"convert_threads": 3}):
         monkeypatch.setattr("multiblock.cli.check.study_of", lambda _, content=content: (load(content), None))
         assert main(["check"]) == 0

@@ -9,7 +9,7 @@ from tensorboardX.proto.event_pb2 import Event
 
 from multiblock import config
 from multiblock.errors import UserError
-from multiblock.report import tensorboard
+from multiblock.report.curves import tensorboard
 from multiblock.workflow import check
 from multiblock.workflow.layout import Layout
 
@@ -36,7 +36,7 @@ def test_each_phase_has_a_folder_with_its_history(tmp_path):
     for phase in (1, 2):
         histories[3, phase] = tmp_path / f"history{phase}.csv"
         histories[3, phase].write_text(HISTORY.replace("28.5", f"28.{phase}"))
-    tensorboard.write(histories, tmp_path / "out")
+    tensorboard(histories, tmp_path / "out")
     found = events(tmp_path / "out/seed3/phase2")
     assert found["training/loss"] == [(50, 0.25), (100, 0.125)]
     assert found["training/gradient_norm"] == [(50, 1.5), (100, 0.75)]
@@ -47,7 +47,7 @@ def test_each_phase_has_a_folder_with_its_history(tmp_path):
 
 def test_a_history_of_no_iterations_is_empty(tmp_path):
     (tmp_path / "history.csv").write_text(HISTORY.splitlines()[0] + "\n")
-    tensorboard.write({(1, 1): tmp_path / "history.csv"}, tmp_path / "out")
+    tensorboard({(1, 1): tmp_path / "history.csv"}, tmp_path / "out")
     assert events(tmp_path / "out/seed1/phase1") == {}
 
 

@@ -20,7 +20,7 @@ from multiblock.inference.cache import generate
 from multiblock.model import chain
 from multiblock.plan import Block, Plan
 from multiblock.runtime.device import choose
-from multiblock.training.below import against_jumps
+from multiblock.training.progress import against_jumps
 from multiblock.training.trainer import Settings, train
 from test_plan import phase, stage
 from test_sources import data
@@ -225,7 +225,7 @@ def test_every_optimiser_and_loss_lowers_the_loss(arrays, tmp_path, optimiser, l
 
 
 def test_the_studys_constants():
-    from multiblock.training.optimisers import make
+    from multiblock.training.step import make_optimiser as make
 
     span = chain.Chain.build([SPEC], [True])
     adam = make(stage(), span).defaults

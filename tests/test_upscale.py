@@ -131,7 +131,7 @@ class TestPlaces:
 
     def test_a_file_for_a_folder(self, run, tmp_path):
         save(tmp_path / "photo.png")
-        assert "w.safetensors: is no folder" in run("photo.png", "-o", "w.safetensors")[2][0]
+        assert "w.safetensors: is not a folder" in run("photo.png", "-o", "w.safetensors")[2][0]
 
     def test_the_good_ones_are_finished_and_the_bad_ones_named(self, run, tmp_path):
         for name in ("a", "c"):

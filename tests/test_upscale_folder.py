@@ -13,7 +13,7 @@ from conftest import picture
 from multiblock.data import images
 from multiblock.errors import UserError
 from multiblock.inference.folder import upscale_folder
-from multiblock.inference.upscale import Upscaler
+from multiblock.inference.upscaling import Upscaler
 from multiblock.model.chain import Chain
 from multiblock.plan import Block
 

@@ -20,7 +20,7 @@ from multiblock.model import chain, metadata
 from multiblock.model.chain import Chain
 from multiblock.model.metadata import BICUBIC, VALIDATION_PSNR, Provenance
 from multiblock.plan import Block
-from multiblock.training.start import starting_chain
+from multiblock.training.starts import starting_chain
 from test_plan import plan
 
 TOY = Block(network="toy", options={"depth": 2, "channels": 4})

@@ -7,14 +7,12 @@ from pathlib import Path
 import torch
 
 from multiblock.errors import UserError, listed, nearest
-from multiblock.inference import kinds
-from multiblock.inference.kinds import Kind
-from multiblock.inference.upscale import Upscaler
+from multiblock.inference.upscaling import Kind, Upscaler, upscaled
 from multiblock.model import chain as chains
+from multiblock.model import finished
 from multiblock.model.chain import Chain
+from multiblock.model.finished import About
 from multiblock.runtime.device import choose
-from multiblock.workflow import finished
-from multiblock.workflow.finished import About
 
 MEMORY_GIB = 2.5
 """As ``inference.memory_gib`` has it where nobody says otherwise."""
@@ -73,7 +71,7 @@ class Network:
             UserError: the image is of another kind, shape or type, empty, or holds values beyond [0, 1], or NaN; or
                 memory does not hold a small tile.
         """
-        return kinds.upscaled(self.upscaler(ensemble=ensemble, memory_gib=memory_gib), image)
+        return upscaled(self.upscaler(ensemble=ensemble, memory_gib=memory_gib), image)
 
     def upscaler(self, *, ensemble: bool = False, memory_gib: float = MEMORY_GIB) -> Upscaler:
         """The network with what :meth:`upscale` takes settled, as the functions for files want it."""

@@ -4,8 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from multiblock.data.dataset import left_out_of, listing
-from multiblock.data.names import alike
+from multiblock.data.dataset import alike, left_out_of, listing
 from multiblock.errors import UserError, listed
 
 KINDS = ("LR", "HR")

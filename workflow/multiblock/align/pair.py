@@ -14,10 +14,10 @@ from multiblock.align.refine import Fit, refine
 from multiblock.align.resample import reach, sample
 from multiblock.align.residual import Residual
 from multiblock.align.transform import Transform
-from multiblock.data import images, pixels
+from multiblock.data import images, imageset
 from multiblock.data import picture as pictures
+from multiblock.data.images import Remark
 from multiblock.data.picture import Picture
-from multiblock.data.remarks import Remark
 from multiblock.errors import UserError
 
 MOST_DETAIL = 1.1
@@ -132,7 +132,7 @@ def align(pair: Photographs, outcome: Outcome, options: Options) -> tuple[Pictur
     outcome.match = match = _match(made, pair.reference[window], options.scale)
     if options.match_colour:
         made = made * np.array(match.gains, np.float32) + np.array(match.offsets, np.float32)
-    whole = pixels.to_whole(made, pair.lr.pixels.dtype)
+    whole = imageset.to_whole(made, pair.lr.pixels.dtype)
     cut = np.ascontiguousarray(pair.hr.pixels[window])
     most = max(1.0, fit.transform.zoom / 2)
     outcome.found = found = residual.residual(_gray(whole), _gray(cut), most)
@@ -170,7 +170,7 @@ def _resampled(values: np.ndarray, transform: Transform, place: tuple[int, int, 
     x = left + scale * np.arange(width // scale) + (scale - 1) / 2
     y = top + scale * np.arange(height // scale) + (scale - 1) / 2
     made = np.empty((len(y), len(x), image.shape[2]), np.float32)
-    for rows in pixels.strips(len(y)):
+    for rows in imageset.strips(len(y)):
         there = transform(np.stack(np.meshgrid(x, y[rows]), axis=-1))
         made[rows] = sample(image, there[..., 0], there[..., 1], scale / transform.zoom)
     return made

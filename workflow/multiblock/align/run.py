@@ -8,10 +8,9 @@ from multiblock.align import folders, page, table
 from multiblock.align.folders import KINDS, Job
 from multiblock.align.pair import Options, Outcome, Seen, align, read
 from multiblock.align.vision import opencv
-from multiblock.data.counter import ImageCounter
-from multiblock.data.picture import Picture
-from multiblock.data.picture_writer import write
-from multiblock.data.remarks import Remark
+from multiblock.data.images import Remark
+from multiblock.data.picture import Picture, write
+from multiblock.data.walk import Progress
 from multiblock.errors import UserError, one_line
 from multiblock.files import lock, write_text
 
@@ -29,7 +28,7 @@ def run(jobs: list[Job], options: Options, remark: Remark) -> Iterator[Outcome]:
     """
     opencv()
     out = jobs[0].out
-    with lock(out, "aligning pairs"), ImageCounter(len(jobs), "pairs aligned") as counter:
+    with lock(out, "aligning pairs"), Progress(len(jobs), "pairs aligned") as counter:
         seen, outcomes, shown = Seen(), list[Outcome](), list[page.Shown]()
         try:
             for job in jobs:

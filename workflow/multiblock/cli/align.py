@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> None:
     from multiblock.align import run as running
     from multiblock.align.limits import Limits
     from multiblock.align.pair import Options
-    from multiblock.data.remarks import Remarks
+    from multiblock.data.images import Remarks
 
     jobs, said = folders.plan(options.lr, options.hr, options.out, options.lr_name, options.overwrite)
     limits = Limits(

@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print what is found in each data set, then the verdict."""
-    from multiblock.data.check import check
+    from multiblock.data.inspection import check
 
     study, _ = study_of(options)
     threads = threads_of_a_conversion(study.convert_threads, cores_here())

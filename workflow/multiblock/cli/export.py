@@ -35,8 +35,7 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Read, convert, compare, write."""
     from multiblock.export import command, onnx_file
-    from multiblock.model import chain
-    from multiblock.workflow import finished
+    from multiblock.model import chain, finished
 
     if options.block is not None and options.form != "authors":
         raise UserError("--block: is for --form authors; an ONNX file holds the whole chain")

@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Read, rename, write."""
-    from multiblock.model.published import import_weights
+    from multiblock.export.authors import import_weights
 
     if options.out.suffix != ".safetensors":
         raise UserError(f"{options.out}: found '{options.out.suffix}'; allowed is a file that ends in .safetensors")

@@ -12,7 +12,7 @@ from multiblock.cli.weights import add_weights_arguments
 from multiblock.errors import UserError
 
 if TYPE_CHECKING:
-    from multiblock.inference.upscale import Made
+    from multiblock.inference.folder import Made
 
 
 def add(commands: Any) -> None:
@@ -56,12 +56,11 @@ def run(options: argparse.Namespace) -> None:
     """Upscale each picture."""
     from multiblock import network
     from multiblock.files import check_writable
-    from multiblock.inference import places, upscale
-    from multiblock.inference.progress import PictureBar
+    from multiblock.inference import folder, targets
 
     if options.compare:
         _check_page(options.compare, options.overwrite)
-    plan = places.plan(options.images, options.out, options.format, options.overwrite, options.skip_existing)
+    plan = targets.plan(options.images, options.out, options.format, options.overwrite, options.skip_existing)
     for note in plan.notes:
         print(f"multiblock: {note}", file=sys.stderr)
     loaded = network.load(options.weights, options.device, options.trust_code, options.enlarge)
@@ -77,8 +76,8 @@ def run(options: argparse.Namespace) -> None:
         bar.say(str(one))
 
     try:
-        with PictureBar((job.source for job in plan.jobs), "upscaling") as bar:
-            upscale.run(upscaler, plan.jobs, done=done, complain=bar.complain, progress=bar.step)
+        with folder.in_megapixels(plan.jobs) as bar:
+            folder.run(upscaler, plan.jobs, done=done, complain=bar.complain, progress=bar.step)
     finally:
         if options.compare and made:
             _compare(made, options.compare)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from multiblock.config.explain import allowed
-from multiblock.data.degradations import DEGRADATIONS
+from multiblock.data.resize import DEGRADATIONS
 from multiblock.inference.measures import MEASURES
 from multiblock.training.losses import LOSSES
 from multiblock.training.optimisers import OPTIMISERS

@@ -2,16 +2,16 @@
 
 Every image becomes sRGB with 8 bits a channel:
 
-- colours are converted to sRGB where a colour profile says that they are others: :mod:`multiblock.data.colour`;
+- colours are converted to sRGB where a colour profile says that they are others (:mod:`multiblock.data.colour`);
 - gray and black-and-white images get three equal channels; palettes, CMYK and L*a*b* are converted to RGB;
 - an alpha channel is dropped, the colours stay as they are stored;
-- 16 bits are reduced to their upper eight, fewer bits in 16 to the upper eight of those:
-  :mod:`multiblock.data.depth`;
+- 16 bits are reduced to their upper eight, fewer bits in 16 to the upper eight of those;
 - an EXIF orientation is applied, as every viewer does;
 - of a JPEG that holds a preview or a depth map too, as some cameras write it (MPO), the first image counts, of a HEIC
   file the primary one.
 
-What was converted is said. HEIC needs the package pillow-heif (the extra ``heic``).
+What was converted is a remark, which the caller gathers or logs. HEIC needs the package pillow-heif (the extra
+``heic``).
 
 Floating-point images, more than 16 bits a channel, TIFF files of 16 bits with white as 0 or with each channel by itself
 and not compressed, files of several pages and images of more than about 179 megapixels (Pillow's bound against files
@@ -20,7 +20,7 @@ that claim a size they do not have) are refused.
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from io import BytesIO
@@ -30,10 +30,11 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from multiblock.data import colour, depth, png_chunks
-from multiblock.data.remarks import Remark, at_once
+from multiblock.data import colour
 from multiblock.errors import UserError, listed
 from multiblock.files import atomic_write, digest_of, digest_of_bytes
+
+log = logging.getLogger(__name__)
 
 HEIC = (".heic", ".heif")
 """What phones write; read where pillow-heif is installed."""
@@ -45,6 +46,44 @@ _EXIF_ORIENTATION = 0x0112
 _TIFF_PHOTOMETRIC, _TIFF_PLANAR, _APART = 262, 284, 2
 _STRIP = 2**22
 """Pixels that are converted at a time: copies of a whole large image would take gigabytes."""
+
+
+Remark = Callable[[int, str, Path], None]
+"""Takes the level of a remark (as :mod:`logging` counts), what it says, and the file that it is about."""
+
+
+def at_once(level: int, what: str, file: Path) -> None:
+    """Log the remark about this file alone."""
+    log.log(level, "%s%s: %s", _WORDS.get(level, ""), file, what)
+
+
+class Remarks:
+    """Remarks that are gathered: one line a kind, as ``photos/a.jpg and 199 more: what``."""
+
+    def __init__(self) -> None:
+        self._files: dict[tuple[int, str], dict[Path, None]] = {}
+
+    def __call__(self, level: int, what: str, file: Path) -> None:
+        """Keep a remark; the same one of the same file counts once."""
+        self._files.setdefault((level, what), {})[file] = None
+
+    def lines(self) -> list[tuple[int, str]]:
+        """All remarks with their levels, warnings first."""
+        kinds = sorted(self._files.items(), key=lambda kind: -kind[0][0])
+        return [(level, f"{_WORDS.get(level, '')}{_counted(list(files))}: {what}") for (level, what), files in kinds]
+
+    def log(self) -> None:
+        """Log all remarks, and forget them."""
+        for level, line in self.lines():
+            log.log(level, "%s", line)
+        self._files.clear()
+
+
+_WORDS = {logging.WARNING: "warning: "}
+
+
+def _counted(files: list[Path]) -> str:
+    return f"{files[0]} and {len(files) - 1} more" if len(files) > 1 else str(files[0])
 
 
 _LARGE = 2**26
@@ -116,7 +155,7 @@ def _is_tiff(file: Path) -> bool:
 def check_regular(file: Path) -> None:
     """Refuse what is there but is no regular file: a pipe would be waited for, a device never ends."""
     if file.exists() and not file.is_file():
-        raise UserError(f"{file}: cannot be read as an image: it is no regular file")
+        raise UserError(f"{file}: cannot be read as an image: it is not a regular file")
 
 
 def _formats(file: Path) -> tuple[str, ...]:
@@ -137,7 +176,7 @@ def _refused(image: Image.Image) -> str:
     if image.mode.startswith("I;16") and tags.get(_TIFF_PHOTOMETRIC) == 0:  # Pillow gives the negative
         return "16 bits a channel with white as 0; allowed is black as 0"
     raw = any(tile.codec_name == "raw" for tile in getattr(image, "tile", ()))
-    if raw and tags.get(_TIFF_PLANAR) == _APART and max(tags.get(depth.BITS, (8,))) > 8:  # Pillow would read bytes
+    if raw and tags.get(_TIFF_PLANAR) == _APART and max(tags.get(colour.BITS, (8,))) > 8:  # Pillow would read bytes
         return "16 bits, each channel by itself, not compressed; allowed are channels pixel by pixel, or compressed"
     return f"{kind}; allowed are 8 or 16 bits a channel" if kind else ""
 
@@ -151,11 +190,43 @@ def size(file: Path) -> tuple[int, int]:
     with opened(file) as image:
         width, height = image.size
         # Of a PNG file Pillow looks for more behind the pixels, for which it decodes them.
-        more = image.format != "PNG" or not png_chunks.ends_with_pixels(file)
+        more = image.format != "PNG" or not _png_ends_with_pixels(file)
         exif = image.getexif() if more else Image.Image.getexif(image)
         # Of TIFF files Pillow gives the size as turned; numbers other than 1 to 8 are nothing.
         turned = image.format != "TIFF" and exif.get(_EXIF_ORIENTATION) in range(5, 9)
     return (width, height) if turned else (height, width)
+
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_SAYS_MORE = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
+"""Chunks that may hold EXIF, and so an orientation."""
+
+
+def _png_ends_with_pixels(file: Path) -> bool:
+    """Whether a PNG file is whole and has no chunk behind its pixels that may say how it is turned.
+
+    Where it has, a reader has to go through the pixels to get there. Of a file that is damaged nothing is known.
+    """
+    with file.open("rb", buffering=0) as content:
+        size, pixels = content.seek(0, 2), False
+        content.seek(0)
+        if content.read(8) != _PNG_SIGNATURE:
+            return False
+        while len(head := content.read(8)) == 8:
+            length, kind = int.from_bytes(head[:4], "big"), head[4:]
+            if kind == b"IEND":
+                return content.tell() + 4 <= size
+            if pixels and kind in _SAYS_MORE:
+                return False
+            pixels |= kind == b"IDAT"
+            content.seek(length + 4, 1)
+    return False
+
+
+def is_turned(file: Path) -> bool:
+    """Whether a camera noted that it was held otherwise."""
+    with opened(file) as image:
+        return image.getexif().get(_EXIF_ORIENTATION) in range(2, 9)
 
 
 def read(file: Path, remark: Remark = at_once, content: bytes | None = None) -> np.ndarray:
@@ -163,23 +234,23 @@ def read(file: Path, remark: Remark = at_once, content: bytes | None = None) -> 
 
     Args:
         content: the bytes of the file, where they have been read already.
-        remark: is told what was converted on the way, and what is doubtful.
+        remark: takes what was converted on the way, and what is doubtful.
 
     Raises:
         UserError: the file cannot be read, or is of a kind that is refused.
     """
     with opened(file, content) as image:
-        deep, told = depth.is_deep(image), None
-        if deep:
-            told = depth.told_bits(image, file, content)
+        deep = colour.is_deep(image)
+        stated = colour.stated_bits(image) if deep else None
         image.load()
         ImageOps.exif_transpose(image, in_place=True)
-        eight = _eight_bits(image, told, file, content, remark) if deep else image
+        eight, notes = _eight_bits(image, stated, file, content) if deep else (image, [])
         eight.info.setdefault("icc_profile", image.info.get("icc_profile"))
-        to_rgb, said = colour.to_srgb(eight)
+        to_rgb, more = colour.to_srgb(eight)
+        notes += more
         if eight.has_transparency_data:
-            said.append((logging.INFO, "transparency dropped; the colours stay as they are stored"))
-        for level, what in said:
+            notes.append((logging.INFO, "transparency dropped; the colours stay as they are stored"))
+        for level, what in notes:
             remark(level, what, file)
         pixels = np.empty((eight.height, eight.width, 3), np.uint8)
         rows = max(1, _STRIP // eight.width)
@@ -189,21 +260,23 @@ def read(file: Path, remark: Remark = at_once, content: bytes | None = None) -> 
     return pixels
 
 
-def _eight_bits(image: Image.Image, told: int | None, file: Path, content: bytes | None, remark: Remark) -> Image.Image:
-    """A decoded image of 16 bits a channel, of which Pillow may have kept the upper bytes, with 8 bits."""
+def _eight_bits(
+    image: Image.Image, stated: int | None, file: Path, content: bytes | None
+) -> tuple[Image.Image, list[colour.Note]]:
+    """A decoded image of 16 bits a channel, of which Pillow may have kept the upper bytes, with 8 bits; and notes."""
     gray, pixels, whole = image.mode.startswith("I"), np.asarray(image), None
     if gray:
         whole = pixels[..., None]
-    elif image.mode != "CMYK" and (told or depth.may_be_fewer(pixels[..., :3])):
+    elif image.mode != "CMYK" and (stated or colour.may_be_fewer(pixels[..., :3])):
         whole = values(file, content)
-    bits = 16 if whole is None else depth.white(colours(whole), told, file, remark)
+    bits, notes = (16, []) if whole is None else colour.bits_of_white(colours(whole), stated)
     if bits == 16:
-        remark(logging.INFO, "16 bits a channel reduced to their upper eight", file)
+        notes.append((logging.INFO, "16 bits a channel reduced to their upper eight"))
         if not gray:
-            return image
+            return image, notes
     assert whole is not None
     reduced = (whole >> (bits - 8)).astype(np.uint8)
-    return Image.fromarray(reduced[..., 0] if gray else reduced)
+    return Image.fromarray(reduced[..., 0] if gray else reduced), notes
 
 
 def colours(pixels: np.ndarray) -> np.ndarray:
@@ -221,8 +294,8 @@ def values(file: Path, content: bytes | None = None) -> np.ndarray:
         with opened(file, content) as image:
             gray = image.mode.startswith("I")
             if not gray:
-                raw = depth.raw_mode(image)
-                depth.take_bytes(image, lower)
+                raw = colour.raw_mode(image)
+                colour.take_bytes(image, lower)
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
             pixels = np.asarray(image)
@@ -230,7 +303,7 @@ def values(file: Path, content: bytes | None = None) -> np.ndarray:
                 return pixels.astype(np.uint16)[..., None]
             if not lower:
                 upper = pixels
-    return depth.joined(upper, pixels, raw)
+    return colour.joined(upper, pixels, raw)
 
 
 def write(file: Path, pixels: np.ndarray) -> None:
@@ -238,20 +311,3 @@ def write(file: Path, pixels: np.ndarray) -> None:
     options: dict[str, Any] = {"compress_level": 1} if file.suffix == ".png" else {}
     with atomic_write(file) as part:
         Image.fromarray(pixels).save(part, **options)
-
-
-KERNELS = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)
-"""Pillow's kernels for :func:`shrink`; each is widened by the scale, so that it does not alias."""
-
-
-def shrink(pixels: np.ndarray, scale: int, kernel: Image.Resampling) -> np.ndarray:
-    """Pixels (H, W, 3), uint8, ``scale`` times as small."""
-    size = (pixels.shape[1] // scale, pixels.shape[0] // scale)
-    return np.asarray(Image.fromarray(pixels).resize(size, kernel))
-
-
-def as_jpeg(pixels: np.ndarray, quality: int) -> np.ndarray:
-    """What a JPEG of that quality (1 to 95) keeps of pixels (H, W, 3), uint8."""
-    file = BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=quality)
-    return np.asarray(Image.open(file))

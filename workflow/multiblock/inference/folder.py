@@ -1,4 +1,7 @@
-"""All pictures of a folder through a network, with a table of what was made; what is up to date is not made again."""
+"""Pictures in files through a network: one by one, or a folder with a table of what was made.
+
+In a folder, what is up to date is not made again.
+"""
 
 import csv
 import io
@@ -6,23 +9,131 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from multiblock.errors import printable
+import numpy as np
+
+from multiblock.data import picture as pictures
+from multiblock.data.images import size as size_of_image
+from multiblock.data.picture import Picture, write
+from multiblock.data.walk import Progress
+from multiblock.errors import UserError, listed, one_line, printable
 from multiblock.files import digest_of, removed_on_failure, settle, write_text
-from multiblock.inference import places, upscale
-from multiblock.inference.places import Job
-from multiblock.inference.progress import PictureBar
-from multiblock.inference.upscale import Made, Upscaler
+from multiblock.inference import targets, tiles
+from multiblock.inference.targets import Job
+from multiblock.inference.tiles import Step
+from multiblock.inference.upscaling import Upscaler
 
 log = logging.getLogger(__name__)
 
 COLUMNS = ("picture", "result", "width", "height", "kept", "not_kept")
 NOTES = ".pictures.jsonl"
 """Name of the file in the folder of results that notes which result was made of what."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """A result that was written: its size in pixels, what of the picture went with it, and what did not."""
+
+    job: Job
+    width: int
+    height: int
+    kept: tuple[str, ...]
+    lost: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """One line: ``out/a.png: 200 x 100; with its EXIF; not kept: text``."""
+        kept = f"; with its {listed(self.kept)}" if self.kept else ""
+        lost = f"; not kept: {listed(self.lost)}" if self.lost else ""
+        return printable(f"{self.job.target}: {self.width} x {self.height}{kept}{lost}")
+
+
+def run(
+    upscaler: Upscaler,
+    jobs: Sequence[Job],
+    *,
+    done: Callable[[Made], None],
+    complain: Callable[[str], None],
+    progress: Callable[[float], None] = lambda _: None,
+) -> list[Made]:
+    """Upscale each picture; one that fails does not stop the others.
+
+    Args:
+        done: takes each result.
+        complain: takes a line for each picture that failed, which names it.
+        progress: takes, again and again, how many more megapixels of the pictures are done.
+
+    Raises:
+        UserError: pictures failed; it counts them.
+    """
+    made: list[Made] = []
+    for job in jobs:
+        left = whole = megapixels(job.source)
+
+        def step(share: float, whole: float = whole) -> None:
+            nonlocal left
+            left -= share * whole
+            progress(share * whole)
+
+        try:
+            made.append(_one(upscaler, job, step))
+            done(made[-1])
+        except (UserError, OSError, MemoryError) as error:
+            complain(_error_line(job.source, error))
+        progress(left)
+    if failed := len(jobs) - len(made):
+        others = "; the others are done" if made else ""
+        raise UserError(f"{failed} of {len(jobs)} picture{'s' if len(jobs) > 1 else ''} failed{others}")
+    return made
+
+
+def megapixels(file: Path) -> float:
+    """Megapixels of a picture, by its header; 0 where it cannot be read, which is reported when its turn comes."""
+    try:
+        height, width = size_of_image(file)
+    except (UserError, OSError):
+        return 0.0
+    return height * width / 1e6
+
+
+def in_megapixels(jobs: Sequence[Job]) -> Progress:
+    """Progress to be told to :func:`run`."""
+    return Progress(lambda: sum(megapixels(job.source) for job in jobs), "upscaling", megapixels=True)
+
+
+def _one(upscaler: Upscaler, job: Job, step: Step) -> Made:
+    picture = pictures.read(job.source)
+    result, tiling = upscaler.picture(picture, step)
+    tiles.warn_of_tiles(str(job.source), tiling)
+    lost = picture.not_kept + picture.converted + write(result, job.target)
+    height, width = result.pixels.shape[:2]
+    return Made(job=job, width=width, height=height, kept=_kept(result, lost), lost=tuple(lost))
+
+
+def _error_line(file: Path, error: Exception) -> str:
+    """What went wrong with a picture, in one line that names it."""
+    if isinstance(error, MemoryError):
+        return f"{file}: out of memory: {error or 'the picture is too large for this machine'}"
+    line = one_line(error)
+    return line if line.startswith(printable(str(file))) else f"{printable(str(file))}: {line}"
+
+
+def _kept(result: Picture, lost: Sequence[str]) -> tuple[str, ...]:
+    """What of the picture went with the result."""
+    return tuple(
+        word
+        for word, value in (
+            ("16 bits", result.pixels.dtype == np.uint16),
+            ("colour profile", result.profile),
+            ("EXIF", result.exif),
+            ("transparency", result.alpha is not None),
+        )
+        if value and not any(word in lack for lack in lost)
+    )
 
 
 def upscale_folder(
@@ -43,7 +154,7 @@ def upscale_folder(
     else. Files of other origin stay.
 
     Args:
-        form: one of :data:`multiblock.inference.places.CHOICES`.
+        form: one of :data:`multiblock.inference.targets.CHOICES`.
         results: a folder whose files are no pictures, should it be in ``images``.
         about: what is logged first.
         made_of: what all results depend on beside their pictures, as JSON has it; ``form`` is part of it.
@@ -55,7 +166,7 @@ def upscale_folder(
         UserError: there are no pictures, or some failed; the others are done then, and the table is not written.
     """
     log.info("%s", about)
-    jobs = places.plan([images], table.parent, form, overwrite=True, but=results).jobs
+    jobs = targets.plan([images], table.parent, form, overwrite=True, but=results).jobs
     known = _Results(table.parent, images, made_of)
     rows = {job.target: row for job in jobs if (row := known.row(job))}
     known.remove_all_but(set(rows))
@@ -68,14 +179,9 @@ def upscale_folder(
         rows[made.job.target] = known.add(made)
         log.info("%s", made)
 
-    with PictureBar((job.source for job in missing), "upscaling") as bar:
-        upscale.run(
-            upscaler,
-            missing,
-            done=done,
-            complain=lambda line: log.error("multiblock: error: %s", line),
-            progress=bar.step,
-        )
+    complain = lambda line: log.error("multiblock: error: %s", line)  # noqa: E731
+    with in_megapixels(missing) as bar:
+        run(upscaler, missing, done=done, complain=complain, progress=bar.step)
     write_text(table, _as_csv([rows[job.target] for job in jobs]))
 
 

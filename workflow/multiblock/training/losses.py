@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from multiblock.errors import UserError
-from multiblock.inference.ssim import WINDOW, ssim
+from multiblock.inference.metrics import WINDOW, ssim
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,7 +25,7 @@ class LossTerm:
     Args:
         what: what it is, for the reference: the end of a sentence that begins with its name.
         of: from the output and the target to one value. Both are images (N, 3, H, W); with ``on_features`` the four
-            maps of :class:`multiblock.training.vgg16.VGG16Features`.
+            maps of :class:`multiblock.training.objective.VGG16Features`.
         on_features: whether it looks through VGG-16.
         alone: whether training can follow it with no other term.
     """

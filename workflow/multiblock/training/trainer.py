@@ -25,17 +25,12 @@ from multiblock.plan import Stage, Task
 from multiblock.runtime import compilation, memory
 from multiblock.runtime.device import Device, make_deterministic, random_states, set_random_states
 from multiblock.training import checkpoint, schedules, work
-from multiblock.training.averaging import Average
-from multiblock.training.below import REMEDIES, against_jumps
-from multiblock.training.clock import Clock, total
-from multiblock.training.freezing import Trained
-from multiblock.training.history import History
-from multiblock.training.progress import Progress
+from multiblock.training.progress import REMEDIES, Clock, Progress, against_jumps, seconds_by_part
 from multiblock.training.ranks import ALONE, Ranks
-from multiblock.training.record import below_input, record, versions
+from multiblock.training.record import History, below_input, record, versions
 from multiblock.training.signals import Stopped, StopRequest
-from multiblock.training.start import starting_chain
-from multiblock.training.step import Step
+from multiblock.training.starts import starting_chain
+from multiblock.training.step import Average, Step, Trained
 from multiblock.training.validation import Validation
 
 log = logging.getLogger(__name__)
@@ -45,7 +40,7 @@ _PENDING = {"cpu": 1, "cuda": 50}
 what follows a loss that is not finite is computed, but not kept."""
 
 _LOCK_SECONDS = 15
-"""Time that is waited for another training in the folder: one whose Snakemake was killed is about to end."""
+"""Seconds to wait for another training in the folder: one whose Snakemake was killed is about to end."""
 
 _SAVING_SHARE = 0.02
 """The most of the time that writing checkpoints may take, however slow the disk is."""
@@ -53,7 +48,7 @@ _SAVING_SHARE = 0.02
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What a training depends on beside its task: see the config keys of the same names."""
+    """The settings that a training depends on beside its task: see the config keys of the same names."""
 
     device: str
     precision: str
@@ -182,7 +177,7 @@ class Trainer:
         self._note_segment()
 
     def run(self, checkpoint_seconds: float) -> None:
-        """What is due after the iterations so far, then one more, to the end.
+        """Do what is due after the iterations so far, then one more, to the end.
 
         Raises:
             SystemExit: a signal asked for a stop; a checkpoint was written before.
@@ -227,7 +222,7 @@ class Trainer:
         return self.state.step % self.settings.validate_every == 0 or inside + 1 == self.task.stages[number].iterations
 
     def _iterate(self) -> None:
-        """One iteration."""
+        """Do one iteration."""
         task, state = self.task, self.state
         number, inside = task.place(state.step)
         stage = task.stages[number]
@@ -255,14 +250,14 @@ class Trainer:
         state.step += 1
 
     def _freeze(self, stage: Stage, inside: int) -> list[str]:
-        """Set clamps and frozen parts as they are at an iteration of a stage; the frozen parts."""
+        """Set clamps and frozen parts as they are at an iteration of a stage, and return the frozen parts."""
         self.span.clamped = stage.clamps(len(self.span.clamped))
         frozen = work.frozen(stage, inside)
         self.trained.apart_from(frozen)
         return frozen
 
     def _begin_stage(self, number: int, stage: Stage, inside: int) -> None:
-        """A new optimiser for the stage, or the one of the checkpoint."""
+        """Make a new optimiser for the stage, or go on with the one of the checkpoint."""
         self.trained.all()
         self.step = self.gradients = None  # the memory of the stage before
         goes_on = self.state.stage == number
@@ -284,7 +279,7 @@ class Trainer:
         own = replace(stage, batch=ranks.share(stage.batch))
         step.forward = self.execution.forward(self.span, self.device, own)
 
-        # What processes say to one another is not recorded: of several each records the gradients of its own rows.
+        # What processes send one another is not recorded: of several each records the gradients of its own rows.
         compute = step.gradients if ranks.count == 1 else step.backward
 
         def computed(low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
@@ -298,7 +293,7 @@ class Trainer:
         self.state.segments[-1].update(self.execution.fields())
 
     def _bookkeeping(self, stop: StopRequest, progress: Progress) -> bool:
-        """A row of the history, and a look at the validation images if one is due; whether no stop came between."""
+        """Write a row of the history, after a look at the validation images if one is due; false if a stop came."""
         state, task = self.state, self.task
         number, inside = task.place(state.step - 1)
         stage = task.stages[number]
@@ -367,7 +362,7 @@ class Trainer:
         checkpoint.save(self.working, state)
 
     def _note_segment(self) -> None:
-        """Note how the training goes on from here, and say where it does not go on as it began."""
+        """Note how the training goes on from here, and log where it does not go on as it began."""
         state = self.state
         segment = {
             "from": state.step,
@@ -435,11 +430,11 @@ class Trainer:
                 plain,
                 REMEDIES,
             )
-        log.info("done in %s", duration(sum(total(state.segments).values())))
+        log.info("done in %s", duration(sum(seconds_by_part(state.segments).values())))
 
 
 def _as_begun(device: Device, about: Mapping[str, Any]) -> Device:
-    """The device with the number format that an interrupted training began with, so that it ends alike."""
+    """The device with the number format that an interrupted training began with, so that it ends the same."""
     if not about or about["precision"] == device.precision:
         return device
     return device.with_precision(about["precision"], "as it was begun")

@@ -127,7 +127,7 @@ def enlarge(job: Job) -> None:
 
 def train(job: Job) -> None:
     """The training of a phase."""
-    from multiblock.training.clock import process_start
+    from multiblock.training.progress import process_start
     from multiblock.training.record import check_phases
     from multiblock.training.trainer import Settings
     from multiblock.workflow import ranks
@@ -200,7 +200,7 @@ def evaluate(job: Job) -> None:
 
 def take_apart(job: Job) -> None:
     """The same block by block, before a joint phase and after it."""
-    from multiblock.inference.apart import take_apart
+    from multiblock.inference.evaluation import take_apart
 
     take_apart(
         networks=dict(zip(("before", "after")[-len(job.weights) :], job.weights.values(), strict=True)),

@@ -11,10 +11,10 @@ name in :mod:`multiblock.workflow.making`.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from functools import cached_property, wraps
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from multiblock.config import Run, Study
 from multiblock.page.plan_picture import describe
@@ -94,12 +94,30 @@ class Result:
         return f"{self.rule}-{digest_of_text(text)[:20]}"
 
 
+_Given = ParamSpec("_Given")
+_Found = TypeVar("_Found")
+
+
+def _once(find: Callable[Concatenate["Results", _Given], _Found]) -> Callable[Concatenate["Results", _Given], _Found]:
+    """Find something of a study once: what a phase reads leads through all phases before it."""
+
+    @wraps(find)
+    def found(self: "Results", *given: _Given.args, **named: _Given.kwargs) -> _Found:
+        key = (find.__name__, given, tuple(named.items()))
+        if key not in self.found:
+            self.found[key] = find(self, *given, **named)
+        known: _Found = self.found[key]
+        return known
+
+    return found
+
+
 class Results:
     """All results of a study; each method gives one, by what it is of."""
 
     def __init__(self, study: Study, outside: "Outside") -> None:
         self.study, self.outside = study, outside
-        self._found: dict[tuple[str, Of], Result] = {}
+        self.found: dict[tuple[Any, ...], Any] = {}
         self._by_address: dict[str, Result] = {}
 
     def of(self, kind: str, of: Of) -> Result:
@@ -119,26 +137,26 @@ class Results:
         files: tuple[str, ...] = (),
     ) -> Result:
         """One result; of those with one address the first one that was asked for."""
-        if (kind, of) not in self._found:
-            names = [*(f"network {name}" for name in dict.fromkeys(networks)), *(f"file {name}" for name in files)]
-            made = Result(
-                kind=kind,
-                rule=rule or kind,
-                of=of,
-                settings=settings,
-                reads=reads,
-                makes=makes,
-                outside={name: self.outside[name] for name in names},
-            )
-            self._found[kind, of] = self._by_address.setdefault(made.address, made)
-        return self._found[kind, of]
+        names = [*(f"network {name}" for name in dict.fromkeys(networks)), *(f"file {name}" for name in files)]
+        made = Result(
+            kind=kind,
+            rule=rule or kind,
+            of=of,
+            settings=settings,
+            reads=reads,
+            makes=makes,
+            outside={name: self.outside[name] for name in names},
+        )
+        return self._by_address.setdefault(made.address, made)
 
     # Data
 
+    @_once
     def convert(self, data: str) -> Result:
         """HR and LR of a data set as arrays."""
         return self._result("convert", Of(data=data), {"images": self.outside[f"images {data}"]}, {}, ("HR", "LR"))
 
+    @_once
     def enlarge(self, data: str) -> Result:
         """LR at the size of HR."""
         reads = {"LR": Read(self.convert(data), "LR")}
@@ -173,6 +191,7 @@ class Results:
             for phase in dict.fromkeys(phases)
         }
 
+    @_once
     def train(self, run: str, seed: int, phase: int) -> Result:
         """Weights, history and record of a phase."""
         task, study, planned = self.task(run, seed, phase), self.study, self.study.runs[run]
@@ -187,6 +206,7 @@ class Results:
         of, networks = Of(run=run, seed=seed, phase=phase), _networks(task)
         return self._result("train", of, settings, reads, TRAINED, f"phase{phase}_1", networks, task.files)
 
+    @_once
     def generate(self, run: str, seed: int, phase: int, block: int) -> Result:
         """The cached set LR_k that is made after a phase."""
         task, inference = self.task(run, seed, phase), self.study.inference
@@ -198,6 +218,7 @@ class Results:
         makes = (f"LR_{block}", f"LR_{block}.json")
         return self._result("generate", of, settings, reads, makes, f"phase{phase}_2", _networks(task))
 
+    @_once
     def evaluate(self, run: str, seed: int, phase: int) -> Result:
         """Measurements and pictures of the test images after a phase."""
         planned, of = self.study.runs[run], Of(run=run, seed=seed, phase=phase)
@@ -208,6 +229,7 @@ class Results:
         networks = _networks(self.task(run, seed, phase))
         return self._result("evaluate", of, settings, reads, ("psnr.csv", "images"), networks=networks)
 
+    @_once
     def take_apart(self, run: str, seed: int, phase: int) -> Result:
         """The same block by block, before a joint phase, if anything was trained then, and after it."""
         planned, of = self.study.runs[run], Of(run=run, seed=seed, phase=phase)
@@ -247,6 +269,7 @@ class Results:
         others = {phase: [other for other in equal if other != run] for phase, equal in found.items()}
         return {phase: runs for phase, runs in others.items() if runs}
 
+    @_once
     def _phases(self, run: str, *names: str, prefix: str = "") -> dict[str, Read]:
         """Files and folders of all phases of a run, called as a person finds them."""
         found = {}
@@ -273,6 +296,7 @@ class Results:
             for phase in plan.numbers
         }
 
+    @_once
     def table(self, run: str) -> Result:
         """PSNR by phase, means over the test images."""
         planned = self.study.runs[run]
@@ -294,6 +318,7 @@ class Results:
         made = self.table(run)
         return {f"{prefix}{name}": Read(made, name) for name in ("psnr_by_phase.csv", "times.csv")}
 
+    @_once
     def figures(self, run: str) -> Result:
         """PSNR by phase, learning curves, and strips of pictures."""
         report = self.study.report
@@ -302,6 +327,7 @@ class Results:
         makes = ("psnr_by_phase.png", "learning_curves.png", "strips")
         return self._result("figures", Of(run=run), settings, reads | self._sets(run), makes)
 
+    @_once
     def page(self, run: str) -> Result:
         """The page of a run, and a small one for Snakemake's report."""
         planned = self.study.runs[run]
@@ -316,6 +342,7 @@ class Results:
         makes = ("report.html", "report_small.html")
         return self._result("page", Of(run=run), settings, reads | self._sets(run), makes)
 
+    @_once
     def by_block(self, run: str) -> Result:
         """What each block does of networks that a phase has trained over several blocks."""
         report, border = self.study.report, self.study.border(self.study.runs[run])
@@ -327,16 +354,19 @@ class Results:
         makes = ("psnr_by_block.csv", "psnr_by_block.md", "blocks")
         return self._result("by_block", Of(run=run), settings, reads, makes)
 
+    @_once
     def residuals(self, run: str) -> Result:
         """Where what HR has and a picture lacks changes from pixel to pixel."""
         settings = {"images": self.study.report.images, "zoom": self.study.report.zoom}
         reads = self._phases(run, "images") | self._sets(run)
         return self._result("residuals", Of(run=run), settings, reads, ("residuals.csv", "residuals"))
 
+    @_once
     def tensorboard(self, run: str) -> Result:
         """The histories of a run as TensorBoard reads them."""
         return self._result("tensorboard", Of(run=run), {}, self._phases(run, "history.csv"), ("tensorboard",))
 
+    @_once
     def upscale(self, run: str) -> Result:
         """A user's own pictures, through the network that a run ends with."""
         study, plan, asked = self.study, self.study.runs[run].plan, self.study.upscale
@@ -360,6 +390,7 @@ class Results:
             found |= self._tables(run, f"{run}/") | self._phases(run, *names, prefix=f"{run}/")
         return found
 
+    @_once
     def compare(self) -> Result:
         """The runs of a study side by side."""
         name = self.study.name
@@ -373,6 +404,7 @@ class Results:
         """The runs with their seeds and phases."""
         return {"runs": {run: self.seeds_and_phases(run) for run in self.study.runs}}
 
+    @_once
     def study_page(self) -> Result:
         """The page of a study, and a small one for Snakemake's report."""
         study, name = self.study, self.study.name
@@ -393,6 +425,7 @@ class Results:
         makes = (f"{name}_report.html", f"{name}_report_small.html")
         return self._result("study_page", Of(), settings, reads, makes)
 
+    @_once
     def losses(self) -> Result:
         """The training losses of all runs as one table, and figures of some of them side by side."""
         study, reference = self.study, self.study.report.reference_losses
@@ -403,6 +436,7 @@ class Results:
         makes, files = (f"{study.name}_losses.csv", f"{study.name}_losses"), (reference,) if reference else ()
         return self._result("losses", Of(), settings, reads, makes, files=files)
 
+    @_once
     def budget(self) -> Result:
         """Parameters, GFLOPs, PSNR an image and ranking score, as the lightweight x3 study reports them."""
         study = self.study
@@ -448,6 +482,7 @@ class Results:
         several = [self.compare(), self.losses(), self.study_page()] if len(self.study.runs) > 1 else []
         return several + ([self.budget()] if self.study.report.budget_gflops is not None else [])
 
+    @_once
     def shown(self) -> dict[str, Read]:
         """Where a person finds each result: paths below the results folder, each with what it shows there."""
         found: dict[str, Read] = {}
@@ -475,6 +510,7 @@ class Results:
             show("", made, f"data/logs/{self.study.name}_{end}.log")
         return found
 
+    @_once
     def all(self) -> list[Result]:
         """Every result once, each after what it reads."""
         return list({read.of.address: read.of for read in self.shown().values()}.values())

@@ -8,7 +8,7 @@ from multiblock.config import Study
 from multiblock.data.inspection import Inspection, inspect
 from multiblock.errors import UserError, one_line
 from multiblock.files import Digests
-from multiblock.inference.places import in_folder
+from multiblock.inference.targets import in_folder
 from multiblock.networks import registry
 from multiblock.workflow.store import Store
 

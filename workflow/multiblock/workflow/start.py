@@ -18,7 +18,7 @@ from multiblock.data.dataset import left_out
 from multiblock.data.inspection import Inspection, digests, inspect
 from multiblock.errors import UserError, stop_in_one_line
 from multiblock.files import Digests, write_text
-from multiblock.inference.places import in_folder
+from multiblock.inference.targets import in_folder
 from multiblock.model.metadata import digest_of_result
 from multiblock.workflow import job
 from multiblock.workflow.call import Call, called_for
@@ -267,14 +267,14 @@ def _settle(
 ) -> tuple[dict[str, Verdict], dict[str, dict[str, Any]]]:
     """Judge what there is, and let the paths of the study show it; the verdicts, and what the paths showed before."""
     shown = results.shown()
-    before = {path: store.made(address) for path, (address, _) in store.shown().items() if path in shown}
+    before = {path: store.noted(address) for path, (address, _) in store.shown().items() if path in shown}
     for path in call.forced:
         read = shown.get(os.path.relpath(path, store.results))
         if read and call.works:
             store.ask_again(read.of.address)
         elif read:
             say(f"{path} will be made again")
-    verdicts = store.settle(results.all(), say)
+    verdicts = store.settle(results.all(), say, plans=call.plans)
     _compare_versions(store, results)
     if call.works:
         store.show(shown, study.runs)

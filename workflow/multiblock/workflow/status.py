@@ -154,12 +154,12 @@ class Status:
 
     def _trained(self, others: list[Result], folder: str) -> tuple[str, str]:
         """State of a phase whose training is up to date, and what else there is to say."""
-        sets = [one for one in others if one.kind == "generate" and not self.store.made(one.address)]
+        sets = [one for one in others if one.kind == "generate" and not self.store.verdict(one).made]
         words = [f"the next run makes {one.makes[0]}" for one in sets]
         measurements = next(one for one in others if one.kind == "evaluate")
         if found := self._reasons(measurements, f"{folder}/psnr.csv"):
             return "stale", why.in_words([f"measurements: {reason}" for reason in found])
-        return "done" if self.store.made(measurements.address) else "trained", why.in_words(words)
+        return "done" if self.store.verdict(measurements).made else "trained", why.in_words(words)
 
     def _reasons(self, made: Result, path: str) -> list[str]:
         """Why a result is to be made again, where there is one to be replaced; of itself, or of what it reads."""
@@ -167,7 +167,7 @@ class Status:
         if verdict.made:
             waits = (read.of for read in made.reads.values() if read.of.kind not in ARRAYS)
             return [f"it depends on {why.called(one.of)}" for one in waits if not self.store.verdict(one).made]
-        before = self.store.made(self._shown.get(path, [made.address])[0])
+        before = self.store.noted(self._shown.get(path, [made.address])[0])
         found = why.reasons(before, made) if before else []
         return found or [verdict.why] * bool(verdict.why)
 
@@ -236,13 +236,13 @@ class Status:
             address = waiting.pop()
             if address not in named:
                 named.add(address)
-                waiting += [read["address"] for read in self.store.made(address).get("reads", {}).values()]
+                waiting += [read["address"] for read in self.store.noted(address).get("reads", {}).values()]
         return named
 
     def _what(self, address: str) -> str:
         if ".damaged" in address:
             return "set apart, as it was changed after it was made"
-        if self.store.made(address):
+        if self.store.noted(address):
             return "of no config here"
         at = self.store.step(address)
         return "begun by no config here" + (f", at iteration {at}" if at is not None else "")

@@ -24,8 +24,11 @@ from multiblock.files import digest_of, is_held, lock, part_of, read_json, write
 from multiblock.model.metadata import digest_of_result
 from multiblock.workflow.results import LOG, Read, Result
 
-MADE, AGAIN, WORKING, SHOWN = "made.json", "again", "working", "shown.json"
-"""The mark of a whole result; that of one to be made again in any case; the folder of checkpoints; the paths shown."""
+MADE, DOUBTED, AGAIN = "made.json", "doubted.json", "again"
+"""The mark of a whole result; the same where a start found that it does not count; that of one to be made again."""
+
+WORKING, SHOWN = "working", "shown.json"
+"""The folder of checkpoints; the file of the paths shown."""
 
 _OF_SNAKEMAKE = ".snakemake_timestamp"
 
@@ -74,6 +77,10 @@ class Store:
             self._known[address] = found
         return self._known[address]
 
+    def noted(self, address: str) -> dict[str, Any]:
+        """The same, where the result does not count at present too."""
+        return self.made(address) or read_json(self.folder(address) / DOUBTED)
+
     def addresses(self) -> list[str]:
         """All folders in the store: results that are whole, begun, or set apart."""
         return sorted(one.name for one in self.root.glob("*-*") if one.is_dir())
@@ -82,7 +89,7 @@ class Store:
 
     def verdict(self, result: Result) -> Verdict:
         """Whether a result is up to date."""
-        made = self.made(result.address)
+        made = self.noted(result.address)
         if not made:
             return Verdict(False)
         if wrong := self._wrong(result.address, made):
@@ -121,25 +128,39 @@ class Store:
         made = self.made(read.of.address)
         return (made and _digest_of_part(made["files"], read.name)) or None
 
-    def settle(self, results: Iterable[Result], say: Callable[[str], None]) -> dict[str, Verdict]:
+    def settle(self, results: Iterable[Result], say: Callable[[str], None], plans: bool = False) -> dict[str, Verdict]:
         """Judge all results, in the order in which they are made, before Snakemake looks at their marks.
 
-        A result that does not count loses its mark; one whose files were changed is renamed and kept. Times are put in
-        the order in which results are made, as Snakemake goes by them and copies may have any.
+        The mark of a result that does not count is renamed, until it does; a result whose files were changed by others
+        is renamed and kept. Times are put in the order in which results are made, as Snakemake goes by them and copies
+        may have any. What a process makes at present is left to it.
+
+        Args:
+            plans: only to say what would run, so that files stay where they are.
         """
         found: dict[str, Verdict] = {}
         for result in results:
-            verdict = found[result.address] = self.verdict(result)
+            address, verdict = result.address, self.verdict(result)
+            found[address] = verdict
             with suppress(OSError):  # results that are for reading only
-                if verdict.damaged:
-                    say(
-                        f"{self.folder(result.address)}: {verdict.why}; it is kept as {self._set_apart(result.address)}"
-                    )
-                elif not verdict.made:
-                    self.unmake(result.address)
-                else:
+                if is_held(self.folder(address)):
+                    continue
+                if verdict.made:
+                    self._move_mark(address, DOUBTED, MADE)
                     self._order(result)
+                    continue
+                if verdict.damaged:
+                    apart = self._apart(address)
+                    say(f"{self.folder(address)}: {verdict.why}; it is {'to be ' * plans}kept as {apart}")
+                    if not plans:
+                        self.folder(address).rename(apart)
+                self._known.pop(address, None)
+                self._move_mark(address, MADE, DOUBTED)
         return found
+
+    def _move_mark(self, address: str, old: str, new: str) -> None:
+        with suppress(FileNotFoundError):
+            (self.folder(address) / old).rename(self.folder(address) / new)
 
     def _order(self, result: Result) -> None:
         made = self.made(result.address)
@@ -152,24 +173,23 @@ class Store:
                 if os.path.exists(path) and path.stat().st_mtime_ns != made["time"]:
                     _set_time(path, made["time"])
 
-    def _set_apart(self, address: str) -> Path:
+    def _apart(self, address: str) -> Path:
+        """Where a result is kept that was changed after it was made."""
         number = 1
         while (apart := self.root / f"{address}.damaged{number}").exists():
             number += 1
-        self.folder(address).rename(apart)
-        self._known.pop(address, None)
         return apart
 
     def unmake(self, address: str) -> None:
-        """The result is to be made again; its files stay until the new ones are there."""
+        """The result is made from now on; its files stay until the new ones are there."""
         self._known.pop(address, None)
-        self.mark(address).unlink(missing_ok=True)
+        for mark in (MADE, DOUBTED):
+            (self.folder(address) / mark).unlink(missing_ok=True)
 
     def ask_again(self, address: str) -> None:
         """The result is to be made again whatever it was made of; that holds until it is."""
         self.folder(address).mkdir(parents=True, exist_ok=True)
         (self.folder(address) / AGAIN).touch()
-        self.unmake(address)
 
     def note(self, result: Result, by: Mapping[str, Any]) -> None:
         """The result is made: write its mark.
@@ -192,7 +212,7 @@ class Store:
 
     def refresh(self, address: str) -> None:
         """The result is up to date and is to look newer than all that it was made of."""
-        made, now = self.made(address), time.time_ns()
+        made, now = self.noted(address), time.time_ns()
         for name, noted in made["files"].items():
             _set_time(self.folder(address) / name, now)
             noted["time"] = (self.folder(address) / name).stat().st_mtime_ns
@@ -202,6 +222,7 @@ class Store:
         made["time"] = time.time_ns() // 1000 * 1000  # as fine as any file system keeps it
         write_text(self.mark(address), json.dumps(made, indent=1, sort_keys=True) + "\n")
         _set_time(self.mark(address), made["time"])
+        (self.folder(address) / DOUBTED).unlink(missing_ok=True)
         self._known[address] = made
 
     @contextmanager

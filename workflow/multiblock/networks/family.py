@@ -1,4 +1,4 @@
-"""How authors name the weights that they publish, and how those names become ours, and ours theirs.
+"""What a family's folder says of itself: its entries in the zoo, and how authors name the weights that they publish.
 
 A *form* is a way in which weights of one family are published. Its rules pair the authors' name of a layer with ours,
 a rule a kind of layer, and are read both ways. Every name of the authors must be met by a rule or be known to be
@@ -10,6 +10,32 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
+
+STUDY_002 = "SR-ResUNet study (Dhruv-Sabharwal/Nvidia-Internship)"
+STUDY_003 = "SRResNet and PAN study"
+STUDY_004 = "lightweight x3 study (yating52997/SuperResolution)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A network of the zoo.
+
+    Args:
+        name: its name in a config.
+        family: its folder in ``networks/``.
+        what: what it is, in a few words.
+        source: where it was published.
+        scales: the scales that it is offered at.
+        options: the options that differ from the family's defaults.
+    """
+
+    name: str
+    family: str
+    what: str
+    source: str
+    scales: tuple[int, ...] = (2, 3, 4)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
 
 Rule = tuple[str, str]
 """The authors' name of a layer, and ours. ``{k}`` is a whole number, the same in both; ``{k+1}`` is one more than it,
@@ -48,7 +74,7 @@ MEAN: tuple[Rule, ...] = (("sub_mean", "subtract_mean"), ("add_mean", "add_mean"
 """The mean shift before and after a network."""
 
 SHIFTER: tuple[Rule, ...] = tuple((f"{authors}.shifter", ours) for authors, ours in MEAN)
-"""The same, as a layer within a layer."""
+"""The mean shift as a layer within a layer."""
 
 LAPLACIAN: tuple[Rule, ...] = (
     ("b{k+1}.ca.c4.body.0", "body.{k}.attention.excite"),
@@ -63,7 +89,7 @@ PARTS = {
     "weight_v": "parametrizations.weight.0._v",
     "sigma": "gamma",
 }
-"""What is kept of a layer, the authors' name and ours: PyTorch's older spectral norm beside its newer one, and the
+"""Parameters of a layer, the authors' name and ours: PyTorch's older spectral norm beside its newer one, and the
 scalar of a self-attention."""
 
 _FIELD = re.compile(r"\{(\d*)([a-z])(?:\+(\d+))?\}")

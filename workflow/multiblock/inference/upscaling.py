@@ -1,5 +1,9 @@
-"""Pictures in memory through a network: NumPy arrays, Pillow images and PyTorch tensors, each back as what it was."""
+"""Pictures in memory through a network: each result has its picture's colours, and what goes with it.
 
+NumPy arrays, Pillow images and PyTorch tensors come back as what they were.
+"""
+
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -8,13 +12,54 @@ from PIL import Image
 from torch import Tensor
 
 from multiblock.data.picture import Picture, in_memory
+from multiblock.data.resize import enlarge as enlarged_by_bicubic
 from multiblock.errors import UserError
 from multiblock.inference import tiles
-from multiblock.inference.tiles import Tiling
-from multiblock.inference.upscale import Upscaler
+from multiblock.inference.tiles import Step, Tiling
+from multiblock.model.chain import Chain
 
 Kind = TypeVar("Kind", np.ndarray, Image.Image, Tensor)
 """What a picture can be; a result is of the same kind."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upscaler:
+    """A chain, and how pictures go through it.
+
+    Args:
+        enlarge: how many times pictures are enlarged by bicubic interpolation before the chain sees them.
+        memory_gib: see :func:`multiblock.inference.tiles.run_by_region`.
+        ensemble: whether results are means over the eight turns of a picture.
+    """
+
+    chain: Chain
+    device: torch.device
+    enlarge: int = 1
+    memory_gib: float = 2.5
+    ensemble: bool = False
+
+    @property
+    def scale(self) -> int:
+        """How many times a result is as large as its picture."""
+        return self.chain.scale * self.enlarge
+
+    def values(self, pixels: np.ndarray, step: Step = lambda _: None) -> tuple[np.ndarray, Tiling]:
+        """What becomes of pixels (H, W, 1 or 3); see :func:`multiblock.inference.tiles.run_by_region`."""
+        given = self.chain, pixels, self.device, self.memory_gib
+        return tiles.run_by_region(*given, enlarge=self.enlarge, ensemble=self.ensemble, step=step)
+
+    def picture(self, picture: Picture, step: Step = lambda _: None) -> tuple[Picture, Tiling]:
+        """What becomes of a picture; alpha is enlarged by bicubic interpolation.
+
+        Raises:
+            UserError: the network gives values that are no numbers.
+        """
+        made, tiling = self.values(picture.pixels, step)
+        alpha = picture.alpha
+        if alpha is not None and self.scale > 1:
+            alpha = enlarged_by_bicubic(alpha, self.scale)
+        return replace(picture, pixels=made, alpha=alpha), tiling
+
 
 _ALLOWED = "allowed are a NumPy array, a Pillow image or a PyTorch tensor"
 _ARRAYS = "allowed are (H, W, 3), or (H, W) for gray"
@@ -51,7 +96,7 @@ def _array(upscaler: Upscaler, image: np.ndarray) -> np.ndarray:
         _check_range(float(pixels.min()), float(pixels.max()))
         pixels = pixels.clip(0, 1)
     made, tiling = upscaler.values(pixels)
-    _say(tiling)
+    tiles.warn_of_tiles("an image", tiling)
     return (made if image.ndim == 3 else made[..., 0]).astype(image.dtype, copy=False)
 
 
@@ -79,7 +124,7 @@ def _tensor(upscaler: Upscaler, images: Tensor) -> Tensor:
     made = []
     for image in plain:
         values, tiling = upscaler.values(image.clamp(0, 1).permute(1, 2, 0).cpu().numpy())
-        _say(tiling)
+        tiles.warn_of_tiles("an image", tiling)
         made.append(torch.from_numpy(values).permute(2, 0, 1))
     return torch.stack(made).to(images.device, images.dtype)
 
@@ -87,7 +132,7 @@ def _tensor(upscaler: Upscaler, images: Tensor) -> Tensor:
 def _pillow(upscaler: Upscaler, image: Image.Image) -> Image.Image:
     _check_size((image.height, image.width))
     picture, tiling = upscaler.picture(in_memory(image))
-    _say(tiling)
+    tiles.warn_of_tiles("an image", tiling)
     return _as_pillow(picture, image)
 
 
@@ -117,8 +162,3 @@ def _check_range(least: float, most: float) -> None:
 
 def _shape(shape: tuple[int, ...]) -> str:
     return f"({', '.join(map(str, shape))})"
-
-
-def _say(tiling: Tiling) -> None:
-    if line := tiles.said({"an image": tiling}):
-        tiles.log.warning("%s", line)

@@ -1,9 +1,15 @@
-"""The finished weights that a path stands for: a file, or the folder of a phase, a seed, a run or a study."""
+"""The finished weights that a path stands for: a file, or the folder of a phase, a seed, a run or a study.
 
+A run's folder has the weights of phase p under seed k in ``seed<k>/phase<p>/weights.safetensors``.
+"""
+
+import csv
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 from multiblock.errors import UserError, listed
 from multiblock.files import read_json
@@ -12,7 +18,7 @@ from multiblock.model import metadata
 WEIGHTS = "weights.safetensors"
 
 TEST_PSNR = "RGB, floats in [0, 1], no border cut, mean of the test images, the whole chain on LR"
-"""The convention of the PSNR that a phase's measurements give."""
+"""The convention of the PSNR in a phase's measurements, ``psnr.csv``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +27,8 @@ class About:
 
     Args:
         file: the weights.
-        run: the run's folder, where the file lies in one.
-        phase, seed: of the run; the network is as it stood after that phase.
+        run: the run's folder, where the file is in one.
+        phase, seed: phase and seed of the run; the network is as it was after that phase.
         blocks: the networks of the chain, in order.
         plan: the spans of all phases up to that one.
         data: name of the data set.
@@ -57,11 +63,8 @@ class About:
             f"as {self.origin}" if self.origin else "",
             f"trained on {self.data}" + (f" x{self.scale}" if self.scale else "") if self.data else "",
         ]
-        said = (
-            ", ".join(filter(None, words)).replace(", (plan", " (plan").replace(", of ", " of ")
-            or "phase and run not recorded"
-        )
-        return f"{self.file}: {said}; {self.psnr_in_words}"
+        which = ", ".join(filter(None, words)).replace(", (plan", " (plan").replace(", of ", " of ")
+        return f"{self.file}: {which or 'phase and run not recorded'}; {self.psnr_in_words}"
 
     @property
     def psnr_in_words(self) -> str:
@@ -91,7 +94,7 @@ def find(path: Path) -> Path:
         return _of_seed(path, phases, _planned(path.parent)[0])
     if seeds := _numbered(path, "seed"):
         return _of_run(path, seeds)
-    runs = [folder for folder in _folders(path) if _numbered(folder, "seed")]
+    runs = [folder for folder in _folders(path) if _numbered(folder, "seed") and ".before" not in folder.name]
     if len(runs) > 1:
         raise UserError(f"{path}: holds several runs; name one of them: {listed(runs)}")
     if not runs:
@@ -100,7 +103,7 @@ def find(path: Path) -> Path:
 
 
 def phases_of(file: Path) -> dict[int, Path]:
-    """The weights of all finished phases of the seed that a file of weights lies in, by number; none of other files."""
+    """The weights of all finished phases of the seed that a file of weights is in, by number; none for other files."""
     if not re.fullmatch(r"phase\d+", file.parent.name):
         return {}
     found = _numbered(file.parent.parent, "phase")
@@ -133,14 +136,14 @@ def _of_phase(folder: Path) -> Path:
 
 
 def _planned(run: Path) -> tuple[int | None, list[int]]:
-    """How many phases and which seeds the plan of a run has; not known of folders of older versions."""
+    """How many phases and which seeds the plan of a run has, as ``run.json`` beside them says; else not known."""
     noted = read_json(run / "run.json")
     phases, seeds = noted.get("phases"), noted.get("seeds")
     return phases if isinstance(phases, int) else None, seeds if isinstance(seeds, list) else []
 
 
 def _numbered(folder: Path, name: str) -> dict[int, Path]:
-    """The folders ``NAME1``, ``NAME2``, ... in a folder by number; not those that were set aside."""
+    """The folders ``NAME1``, ``NAME2``, ... in a folder by number."""
     return {
         int(one.name.removeprefix(name)): one for one in _folders(folder) if re.fullmatch(rf"{name}\d{{1,9}}", one.name)
     }
@@ -151,7 +154,7 @@ def _folders(folder: Path) -> Iterable[Path]:
 
 
 def about(file: Path) -> About:
-    """What a file of weights says of itself, with the measurements beside it where it lies in a run's folder.
+    """What a file of weights says of itself, with the measurements beside it where it is in a run's folder.
 
     Raises:
         UserError: the file cannot be read, or is no chain of this program.
@@ -178,13 +181,22 @@ def about(file: Path) -> About:
 
 
 def _measured(file: Path, phase: int | None) -> tuple[float | None, float | None]:
-    """PSNR of the test images after a phase, and without a network; nothing where it is of other weights."""
-    from multiblock.report.phases import composed
+    """PSNR RGB in dB of the test images after a phase, and without a network, from the table beside the weights.
 
+    As in the tables of a run, images of which a figure is infinite are left out of both means, unless all are.
+    """
     table = file.with_name("psnr.csv")
     if phase is None or file.name != WEIGHTS or not table.is_file():
         return None, None
     try:
-        return composed(table, phase)
-    except (UserError, OSError, ValueError, AttributeError):
+        with table.open(newline="", encoding="utf-8") as opened:
+            figures: dict[str, dict[str, float]] = {str(phase): {}, "input": {}}
+            for row in csv.DictReader(opened):
+                if row["phase"] in figures:
+                    figures[row["phase"]][row["image"]] = float(row["psnr_rgb_composed"])
+        made, plain = figures[str(phase)], figures["input"]
+        counted = [image for image in made if not math.isinf(made[image] + plain[image])] or list(made)
+        means = [fmean(column[image] for image in counted) for column in (made, plain)]
+        return (None, None) if any(map(math.isnan, means)) else (round(means[0], 4), round(means[1], 4))
+    except (OSError, ValueError, KeyError, TypeError):
         return None, None

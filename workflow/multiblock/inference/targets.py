@@ -7,9 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from multiblock.data import images
-from multiblock.data.dataset import allowed_endings, not_read
-from multiblock.data.names import key, order
-from multiblock.data.picture_writer import FORMATS
+from multiblock.data.dataset import allowed_endings, key, not_read, order
+from multiblock.data.picture import FORMATS
 from multiblock.errors import UserError
 
 CHOICES = ("lossless", "same", "png")
@@ -60,7 +59,7 @@ def plan(
             what is there.
     """
     if out.exists() and not out.is_dir():
-        raise UserError(f"{out}: is no folder; results need one")
+        raise UserError(f"{out}: is not a folder; results need one")
     jobs, notes = [], []
     for path in given:
         if path.is_dir():
