@@ -14,6 +14,7 @@ PACKAGE = ROOT / "workflow" / "multiblock"
 
 HOUSE = (
     ("errors", "what a user is told"),
+    ("pace", "how fast work goes, what is left of it, whether a bar may be drawn"),
     ("files", "files that are whole or not there, locks, digests"),
     ("plan", "what follows from a plan of spans"),
     ("source", "digests of what Python code computes"),
@@ -56,7 +57,8 @@ QUICK = (
     "page.pages",
     "page.viewer",
     "config",
-    "config.reference",
+    "config.explain",
+    "config.minutes",
     "align.run",
     "workflow.status",
     "workflow.clean",

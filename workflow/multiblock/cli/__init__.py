@@ -19,7 +19,7 @@ from multiblock.cli import (
     upscale,
     weights,
 )
-from multiblock.errors import UserError, one_line
+from multiblock.errors import UserError, in_full
 from multiblock.networks.own import no_exit
 
 _COMMANDS = (init, align, check, plan, status, clean, models, weights, evaluate, upscale, reference)
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (UserError, OSError) as error:
-        print(f"multiblock: error: {one_line(error)}", file=sys.stderr)
+        print(f"multiblock: error: {in_full(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("multiblock: stopped", file=sys.stderr)
