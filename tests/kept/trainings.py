@@ -137,6 +137,8 @@ def tasks(folder: Path) -> Iterator[tuple[str, Task, dict[str, Any]]]:
         yield f"schedule {name}", task(stage(schedule=schedule, iterations=6, lr=0.05)), every
         schedule = {"kind": name, **({"every": 2} if name == "step" else {})}
         yield f"schedule {name} by its defaults", task(stage(schedule=schedule, iterations=4)), every
+    alike = stage(schedule={"kind": "plateau", "patience": 0}, lr=1e-30, parts={"middle": {"freeze": 3}})
+    yield "plateau of equal looks", task(alike), {"validate_every": 1, "history_every": 1}
     yield "warm-up", task(stage(iterations=4, warmup=3, schedule={"kind": "cosine"})), {"history_every": 1}
 
     for name in STARTS:
