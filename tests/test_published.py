@@ -77,7 +77,7 @@ def test_what_does_not_fit_is_named(change, says, tmp_path):
 
 def test_another_scale_does_not_fit(tmp_path):
     torch.save(values("imdn_x3"), tmp_path / "w.pth")
-    with pytest.raises(UserError, match=r"is no imdn x2 as Zheng222/IMDN, IMDN publishes it: upsampler.0.weight is"):
+    with pytest.raises(UserError, match=r"is not imdn x2 as Zheng222/IMDN, IMDN publishes it: upsampler.0.weight is"):
         authors.import_weights(tmp_path / "w.pth", "imdn", {"scale": 2})
 
 

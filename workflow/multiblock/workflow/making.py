@@ -127,7 +127,7 @@ def enlarge(job: Job) -> None:
 
 def train(job: Job) -> None:
     """The training of a phase."""
-    from multiblock.training.clock import process_start
+    from multiblock.training.progress import process_start
     from multiblock.training.record import check_phases
     from multiblock.training.trainer import Settings
     from multiblock.workflow import ranks
