@@ -99,7 +99,7 @@ class RunFiles:
 
     @property
     def last(self) -> dict[int, PhaseFiles]:
-        """What the last phase of each seed left."""
+        """The files of the last phase of each seed."""
         return {seed: files[-1] for seed, files in by_seed(self.phases).items()}
 
 

@@ -1,4 +1,5 @@
-"""What each block does of a network that a phase has trained over several blocks: before that phase, and after it."""
+"""Networks that a phase has trained over several blocks, taken apart: after each block, before that phase and after
+it."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -127,7 +128,7 @@ def strips(
     zoom: int,
     out: Path,
 ) -> None:
-    """For each phase and each of the first ``count`` test images, of the first seed: the network before and after it.
+    """Draw the network before and after each phase, for the first ``count`` test images of the first seed.
 
     Args:
         table: what :func:`by_block` gives.

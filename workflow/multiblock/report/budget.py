@@ -1,4 +1,5 @@
-"""What the lightweight x3 study reports of a network: size, work, and a score that weighs them against PSNR."""
+"""The budget of a network, as the lightweight x3 study reports it: size, work, and a score that weighs them against
+PSNR."""
 
 import json
 import math

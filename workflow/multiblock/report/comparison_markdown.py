@@ -93,7 +93,7 @@ def means(found: Comparison) -> Cells:
 
 
 def _compute(found: Comparison, run: str) -> str:
-    """What a run spent in relation to the baseline, in a cell."""
+    """The cell of what a run spent in relation to the baseline."""
     own, base = found.spent[run], found.spent[found.baseline]
     warned = warning(own, base, found.baseline)
     return "baseline" if run == found.baseline else f"**{warned}**" if warned else alike(own, base)
@@ -126,7 +126,7 @@ def _interval(row: object, name: str, digits: int = 3) -> str:
 
 
 def spent(found: Comparison) -> Cells:
-    """What each run took, and in what it is equal to the baseline."""
+    """The amounts that each run took, and those in which it is equal to the baseline."""
     columns = ["run", "parameters of the whole network", "iterations", "block-pixels of training"]
     columns += ["block-pixels of LR_k", "training FLOPs", "seconds", "relative time of an iteration"]
     relations = [f"equal to {found.baseline}", f"not equal to {found.baseline}"] if len(found.runs) > 1 else []
@@ -154,7 +154,7 @@ def _parts_of_time(found: Comparison) -> dict[str, str]:
 
 
 def reach(found: Comparison) -> Cells:
-    """What each run took to come to the baseline's last PSNR of the validation images."""
+    """The compute that each run took to come to the baseline's last PSNR of the validation images."""
     if found.reach.empty or len(found.runs) == 1:
         return NOTHING
     base = found.baseline

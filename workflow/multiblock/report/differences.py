@@ -13,7 +13,7 @@ Three questions have three intervals:
 The last is Banerjee's interval for a sum of means with variances of their own (Sankhya 22, 1960). With normal effects
 it covers the truth in at least 95 % of all studies, whatever the share of seeds and images in the scatter, and it is
 never narrower than either of the others. It is too wide where the rest rules, which both half-widths hold. A bootstrap
-that draws seeds and images again is not used: with three seeds it covers less than it says (docs/comparison.md).
+that draws seeds and images again is not used: with three seeds it covers less than it promises (docs/comparison.md).
 """
 
 import json
@@ -27,10 +27,10 @@ import pandas as pd
 CONFIDENCE = 0.95
 
 COMPARED = ("psnr_rgb", "psnr_y", "ssim_y")
-"""What is compared, composed; the first rules."""
+"""Metrics that are compared, composed; the first decides."""
 
 BOTH, SEEDS_ALONE, ONE_SEED, NONE = "over seeds and images", "over seeds, on one image", "one seed", "none"
-"""What the 95 % interval is taken over, or why there is none."""
+"""Methods: what the 95 % interval is taken over, or why there is none."""
 
 COLUMNS = (
     *("run", "baseline", "metric", "difference", "sd_over_seeds", "ci95_low", "ci95_high", "method"),
@@ -51,7 +51,7 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Paired:
-    """What paired differences say.
+    """Mean and intervals of paired differences.
 
     Args:
         mean: over seeds and images.

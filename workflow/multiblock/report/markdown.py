@@ -57,7 +57,7 @@ def metric(name: str, value: float) -> str:
 
 
 def gain(value: float, before: float, digits: int = 3) -> str:
-    """What was gained over ``before``, where both are finite."""
+    """The gain over ``before``, where both are finite."""
     difference = value - before if abs(value) < float("inf") and abs(before) < float("inf") else float("nan")
     return "" if pd.isna(difference) else f"{difference:+.{digits}f}"
 
@@ -94,5 +94,5 @@ def heads_of(metrics: Iterable[str]) -> list[str]:
 
 def about_measures(measures: Iterable[str]) -> str:
     """The note on the measures of perceived quality in a table; nothing where there are none."""
-    said = "; ".join(f"{MEASURES[name].title} {MEASURES[name].what}" for name in measures)
-    return f"Measures of perceived quality, 8 bits, the same border cut: {said}." if said else ""
+    about = "; ".join(f"{MEASURES[name].title} {MEASURES[name].what}" for name in measures)
+    return f"Measures of perceived quality, 8 bits, the same border cut: {about}." if about else ""

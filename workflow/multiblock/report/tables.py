@@ -14,7 +14,7 @@ from multiblock.report import markdown, phases
 from multiblock.report.phases import INPUT, Key, measures_in, of_phase
 
 PARTS_OF_TIME = ("seconds_iterations", "seconds_validation", "seconds_generation", "seconds_start")
-"""Where the time went; empty in results that have no record of it."""
+"""Columns of where the time went; empty in results that have no record of it."""
 
 TIMES = ("seconds", "seconds_spent", *PARTS_OF_TIME, "iteration_seconds", "relative_time")
 """Columns that are not the same when the same is done again. They are written into a CSV of their own."""
@@ -38,7 +38,7 @@ COMPUTE = (
 ONE_SEED = "One seed: no interval can be given, and differences under about 0.1 dB are not distinguishable."
 
 BELOW = "BELOW NO NETWORK"
-"""How a phase is marked whose network makes images worse than they were."""
+"""The mark of a phase whose network makes images worse than they were."""
 
 REMEDY = (
     "Training went wrong or has hardly begun: look at learning_curves.png, and try a smaller lr, more iterations, "
@@ -122,7 +122,7 @@ def _of_generation(records: Sequence[Path]) -> float | None:
 
 
 def _below(row: Mapping[str, Any], before: Mapping[str, float]) -> str:
-    """On which images the phase's network is worse than none: validation, test, both, or nothing."""
+    """The images on which the phase's network is worse than none: validation, test, both, or nothing."""
     validation, plain = row["psnr_rgb_validation"], row["psnr_rgb_validation_input"]
     known = validation is not None and plain is not None
     places = ["validation"] if known and validation < plain else []
@@ -239,7 +239,7 @@ _SPENT = {
     "seconds_start": "of start",
     "seconds_generation": "of LR_k",
 }
-"""The columns of what was spent, as words say them."""
+"""The columns of what was spent, and their heads."""
 
 
 def spent(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
