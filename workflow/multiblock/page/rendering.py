@@ -96,7 +96,7 @@ def write(out: Path, text: str, limit: int = LIMIT) -> None:
 
 
 def write_small(out: Path, text: str, title: str, elsewhere: str) -> None:
-    """Write the form of a page for Snakemake's report; where it is too large for that, a page that only names the full one.
+    """Write the form of a page for Snakemake's report; where it is too large, a page that names the full one alone.
 
     Args:
         elsewhere: where the full page is.
