@@ -154,9 +154,7 @@ def test_a_cell_is_recomputed_from_the_tables_of_the_images(tmp_path):
 
 
 SURE = ", 3 seeds x 5 images, at equal block-pixels."
-ONE_SEED = (
-    "with one seed no interval over seeds can be given, and differences under about 0.1 dB are not distinguishable"
-)
+NOISE = "differences under about 0.1 dB are not distinguishable"
 
 
 @pytest.mark.parametrize(
