@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -114,12 +114,6 @@ def within(template: str, limit: int, fill: Any, **values: Any) -> str:
     """
     bare = len(render(template, viewer=fill(0), **values).encode())
     return render(template, viewer=fill(max(0, limit - bare - limit // 100)), **values)
-
-
-def table(cells: tuple[list[str], list[list[Any]]]) -> Mapping[str, Any]:
-    """Heads and rows for the template."""
-    heads, rows = cells
-    return {"heads": heads, "rows": rows}
 
 
 # -- Charts ------------------------------------------------------------------------------------------------------------

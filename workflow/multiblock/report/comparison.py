@@ -1,6 +1,5 @@
 """The runs of a study side by side: what each reached and spent, and how sure it is that it differs."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ import pandas as pd
 
 from multiblock.inference.measures import MEASURES
 from multiblock.plan import EQUAL
-from multiblock.report import phases
+from multiblock.report import markdown, phases
 from multiblock.report.curves import reach
 from multiblock.report.differences import COMPARED, differences
 from multiblock.report.phases import INPUT
@@ -96,7 +95,7 @@ def comparison(
         row |= _spent(spent[run], spent[baseline], baseline) | _times(spent[run], table, tables[baseline])
         row |= _spent_once(table)
         row["below_no_network"] = _below(table)
-        row["left_out"] = json.dumps(left_out, ensure_ascii=False) if left_out else ""
+        row["left_out"] = markdown.as_json(left_out)
         rows.append(row)
     whole = ("parameters", "iterations", "block_pixels", "generation_block_pixels")
     same = looks[looks.run.isin(_same_validation(tables, baseline))]

@@ -19,10 +19,11 @@ that draws seeds and images again is not used: with three seeds it covers less t
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+
+from multiblock.report.markdown import as_json
 
 CONFIDENCE = 0.95
 
@@ -38,15 +39,11 @@ COLUMNS = (
     *("seeds_left_out", "images_left_out", "by_seed", "by_image", "why_not"),
 )
 
+Interval = tuple[float, float]
+"""Both ends of a confidence interval."""
+
 Figures = Mapping[str, Mapping[int, pd.DataFrame]]
 """The figures by image of each run and seed, as :func:`multiblock.report.phases.of_phase` gives them."""
-
-
-class Interval(NamedTuple):
-    """Both ends of a confidence interval."""
-
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +73,7 @@ def paired(differences: np.ndarray) -> Paired:
     mean, seeds = float(differences.mean()), differences.mean(axis=1)
 
     def around(half: np.ndarray | None) -> Interval | None:
-        return None if half is None else Interval(mean - float(half), mean + float(half))
+        return None if half is None else (mean - float(half), mean + float(half))
 
     of_seeds, of_images, both = half_widths(differences)
     return Paired(
@@ -137,7 +134,7 @@ def _row(
     apart = sorted(run.keys() ^ base.keys())
     row: dict[str, object] = {
         "seeds": len(seeds),
-        "seeds_left_out": json.dumps(apart) if apart else "",
+        "seeds_left_out": as_json(apart),
         "images": 0,
         "images_left_out": "",
         "method": NONE,
@@ -155,7 +152,7 @@ def _row(
     kept = np.isfinite(one).all(axis=0) & np.isfinite(other).all(axis=0) & ~np.isin(names, list(left_out))
     row["images"] = int(kept.sum())
     gone = [image for image, stays in zip(names, kept, strict=True) if not stays]
-    row["images_left_out"] = json.dumps(gone, ensure_ascii=False) if gone else ""
+    row["images_left_out"] = as_json(gone)
     if not kept.any():
         return {**row, "why_not": "no test image that does not equal HR in one of them"}
     return row | _statistics((one - other)[:, kept], seeds, [image for image in names if image not in gone])

@@ -194,8 +194,8 @@ def _sure(gains: np.ndarray) -> str:
     return f"95 % interval over seeds, on this one image, {_ends(sure.over_seeds)}, {many}" if sure.over_seeds else many
 
 
-def _ends(interval: Any) -> str:
-    return f"{interval.low:+.3f} to {interval.high:+.3f}"
+def _ends(interval: differences.Interval) -> str:
+    return "{:+.3f} to {:+.3f}".format(*interval)
 
 
 _WORDS = {
