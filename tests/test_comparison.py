@@ -10,14 +10,12 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from conftest import ROOT
+from made_up import INF, caption, cells, psnr_csv, training
 from multiblock.data import images
 from multiblock.report import curves, differences, figures, sentences, tables
 from multiblock.report.comparison import comparison, spent_on
 from multiblock.report.comparison_markdown import as_markdown
 from multiblock.report.differences import half_widths, paired
-from multiblock.report.phases import TrainingFiles
-from test_report import INF, cells, psnr_csv, record
 
 BASE = {"i0": 20.0, "i1": 24.0, "i2": 22.0, "i3": 26.0, "i4": 21.0}
 BATCH, PATCH = 4, 10
@@ -32,7 +30,7 @@ def run(folder, psnr, spans=((1, 2),), iterations=(10,), looks=None, *, plain=19
         looks: of each phase, (iteration, validation PSNR); the same for all seeds, or a list a seed.
         extra: columns of the table, one figure for every phase.
     """
-    csvs, records, phases = {}, {}, {}
+    csvs, phases = {}, {}
     for seed, of_images in psnr.items():
         for phase, (span, many) in enumerate(zip(spans, iterations, strict=True), 1):
             made = folder / f"seed{seed}" / f"phase{phase}"
@@ -40,16 +38,13 @@ def run(folder, psnr, spans=((1, 2),), iterations=(10,), looks=None, *, plain=19
             csvs[seed, phase] = psnr_csv(made / "psnr.csv", dict.fromkeys(of_images, 19.0), of_images, phase)
             seen = looks[seed] if isinstance(looks, dict) else looks
             rows = [(i, 1, 1e-3, 0.1, value) for i, value in (seen[phase - 1] if seen else [(many, 20.0)])]
-            columns = ["iteration", "stage", "lr", "loss", "psnr_rgb_validation"]
-            pd.DataFrame(rows, columns=columns).to_csv(made / "history.csv", index=False)
             stages = [{"loss": {"l1": 1}, "iterations": many, "batch": BATCH, "patch": PATCH}]
             pixels = many * BATCH * PATCH**2 * (span[1] - span[0] + 1)
             fields = {"iterations": many, "block_pixels": pixels, "parameters_chain": 1000, "stages": stages}
             fields |= {"blocks": max(last for _, last in spans[:phase]), "seconds": seconds}
             fields |= {"psnr_rgb_validation": rows[-1][-1], "psnr_rgb_validation_input": plain}
-            records[seed, phase] = record(made / "training.json", span, **fields)
-            phases[seed, phase] = TrainingFiles(history=made / "history.csv", training=records[seed, phase])
-    table = tables.psnr_by_phase(csvs, records, {}, 0).assign(**extra)
+            phases[seed, phase] = training(made, rows, span, **fields)
+    table = tables.psnr_by_phase(csvs, {key: of.training for key, of in phases.items()}, {}, 0).assign(**extra)
     return SimpleNamespace(table=table, last={seed: csvs[seed, len(spans)] for seed in psnr}, phases=phases)
 
 
@@ -450,18 +445,11 @@ def test_curves_of_nothing_are_drawn_too(tmp_path):
 
 
 def test_captions_say_it_too(tmp_path, monkeypatch):
-    """Snakemake fills a caption in and reads it as reStructuredText, in the folder of the run."""
-    jinja2, docutils = pytest.importorskip("jinja2"), pytest.importorskip("docutils.core")  # it brings both
     monkeypatch.chdir(tmp_path)
     more = run(tmp_path / "more", shifted(lambda k, i: 0.1 * k + 0.2), iterations=(137,))
     found, _ = compared("plain", plain=plain(tmp_path, iterations=(100,)), more=more)
     (tmp_path / "comparison.md").write_text(as_markdown(found))
-    given = {"output": {"markdown": "comparison.md"}}
-    pages = {}
-    for name in ("comparison", "comparison_curves"):
-        caption = (ROOT / "workflow" / "report" / f"{name}.rst").read_text()
-        pages[name] = docutils.publish_parts(jinja2.Template(caption).render(snakemake=given), writer="html")["body"]
-        assert "system-message" not in pages[name]
-    items = re.findall(r"<li>(?:<p>)?(.*?)(?:</p>)?\s*</li>", pages["comparison"], re.S)
+    page = caption("comparison", output={"markdown": "comparison.md"})
+    items = re.findall(r"<li>(?:<p>)?(.*?)(?:</p>)?\s*</li>", page, re.S)
     assert items[0].replace("\n", " ") == said(found)[0] and len(items) == 3
-    assert "<strong>Compute is not equal" in pages["comparison"] and "staged" in pages["comparison_curves"]
+    assert "<strong>Compute is not equal" in page and "staged" in caption("comparison_curves")

@@ -2,15 +2,16 @@
 
 import copy
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import yaml
 
 from conftest import ROOT, STUDIES
-from multiblock import config
-from multiblock.config.reference import reference
-from multiblock.config.schema import schema
+from multiblock import cli, config
+from multiblock.config.explain import reference
+from multiblock.config.keys import ConfigKeys
 from multiblock.errors import UserError
 from multiblock.networks import zoo
 from multiblock.plan import INPUT
@@ -39,7 +40,7 @@ def changed(path: str, value) -> dict:
 def test_config_yaml_spells_out_the_defaults():
     spelt = yaml.safe_load((ROOT / "config.yaml").read_text())
     assert config.checked(spelt) == config.checked({})
-    assert set(spelt) == set(schema()["properties"]) - {"shrink"}
+    assert set(spelt) == {key.name for key in fields(ConfigKeys)} - {"shrink"}
 
 
 def test_the_stages_of_one_phase_as_config_yaml_shows_them():
@@ -309,6 +310,67 @@ def test_mistakes_are_one_clear_line(path, value, says):
     with pytest.raises(UserError, match=re.escape(says)) as error:
         config.load(changed(path, value))
     assert "\n" not in str(error.value)
+
+
+def test_all_mistakes_are_listed_at_once(tmp_path, capsys):
+    """Also those of parts that can be checked only where their own keys are right; none of what follows from others."""
+    mine = {
+        "sedes": [1],
+        "training": {"keep": "bets", "kep": "best"},
+        "data": {**FIVE_LINES["data"], "scale": 5},
+        "blocks": {"a": {"network": "mcan", "chanels": 3}, "b": {"netwrk": "mcan"}},
+        "recipes": {"few": [{"iterations": 1, "loss": {"tv": 1}}, {"iterations": 1, "intermediate": 1}]},
+        "runs": {
+            "first": {"chain": ["a"], "plan": [{"span": 1, "stages": "fwe"}]},
+            "second": {
+                "data": {**FIVE_LINES["data"], "name": "other"},
+                "chain": ["toy", "c"],
+                "plan": [{"span": 1, "stages": "few"}, {"span": 2, "start": "inherti", "stages": "few"}],
+            },
+        },
+        "report": {"baseline": "frist"},
+        "results": "default",
+    }
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(mine))
+    assert cli.main(["plan", str(tmp_path / "mine.yaml")]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "multiblock: error: found 15 problems:"
+    begins = """
+        blocks.b: key 'network' is missing; found 'netwrk'; did you mean 'network'?
+        data.scale: found 5; allowed are 1, 2, 3, 4
+        sedes: unknown key; did you mean 'seeds'?
+        training.kep: unknown key; did you mean 'keep'?
+        training.keep: found 'bets'; did you mean 'best'?
+        blocks.a.chanels: mcan has no such option; did you mean 'channels'?
+        runs.first.plan, phase 1, stages: unknown recipe 'fwe'; did you mean 'few'?
+        runs.second.chain: unknown block 'toy'; known are a, b
+        runs.second.chain: unknown block 'c'; known are a, b
+        recipes.few, stage 1, loss: found tv: 1
+        recipes.few, stage 2, intermediate: found 1 for span 1
+        runs.second.plan, phase 2, start: found 'inherti'; did you mean 'inherit'?
+        recipes.few, stage 2, intermediate: found 1 for span 2
+        report.baseline: unknown run 'frist'; did you mean 'first'?
+        results: found 'default'
+    """
+    found = [line.partition(". ")[2] for line in said[1:]]
+    for begin in map(str.strip, begins.strip().splitlines()):
+        assert sum(line.startswith(begin) for line in found) == 1, begin
+    assert [line.partition(". ")[0] for line in said[1:]] == [f"  {number}" for number in range(1, 16)]
+
+
+def test_one_mistake_is_one_line_even_where_more_follows_from_it():
+    for broken in (
+        changed("recipes.single", [{"itertions": 5}]),
+        changed("runs.default.plan.0.span", 2),
+        changed("runs.default.plan.0.span", "1-4"),
+        changed("blocks.small.network", "mcna"),
+        changed("blocks.small.network", 5),
+        changed("data", {"scale": 1, "train": {"hr": "a"}, "test": {"hr": "b"}}),
+        changed("seeds", [float("nan")]),
+    ):
+        with pytest.raises(UserError) as error:
+            config.load(broken)
+        assert len(error.value.problems) == 1, error.value
 
 
 def test_a_missing_key_is_named():

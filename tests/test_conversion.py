@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from multiblock.workflow.clean import removable
 from PIL import Image
 
 from conftest import icc_profile, picture
@@ -22,7 +23,6 @@ from multiblock.data.imageset import SPLITS, ImageSet
 from multiblock.data.inspection import Inspection, inspect
 from multiblock.errors import UserError
 from multiblock.files import Digests
-from multiblock.workflow.clean import removable
 from test_sources import data
 
 COUNT = 12

@@ -3,10 +3,10 @@
 from types import SimpleNamespace
 
 import pytest
-
-from multiblock.config import load
 from multiblock.workflow.dependencies import Dependencies
 from multiblock.workflow.layout import Layout
+
+from multiblock.config import load
 
 STAGES = [{"iterations": 3, "batch": 2, "patch": 16}]
 SPANS = (1, 2, "1-2")

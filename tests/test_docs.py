@@ -56,7 +56,7 @@ ONLY_PARSED = {
     ". .venv/bin/activate": "changes the shell that it is typed in",
     "pre-commit install": "a tool of the user's own; .pre-commit-config.yaml is read below",
     "pytest -n 0 tests/test_plan.py": "is this program; that the file is there is checked",
-    "pytest -n 0 tests/test_config.py -k schema": "the same",
+    "pytest -n 0 tests/test_config.py -k data_root": "the same",
     "python benchmarks steps feeding": "measures for minutes; tests/test_benchmarks.py runs the parts",
     "python benchmarks/gold.py BASE --keep results/gold --data-root DIR": "runs every study twice",
 }

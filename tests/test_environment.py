@@ -156,7 +156,6 @@ def test_the_wheel_holds_all_of_the_package(installed):
     files = {file for file in files if "__pycache__" not in file.parts}
     assert {
         Path("py.typed"),
-        Path("config/schema.yaml"),
         Path("align/page.html.j2"),
         Path("networks/carn/network.py"),
     } <= files

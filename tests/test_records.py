@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 
 import numpy as np
+from multiblock.workflow.records import Record, Records
 
 from multiblock.data.imageset import write_set
 from multiblock.files import Digests, read_json
-from multiblock.workflow.records import Record, Records
 
 
 def test_a_folder_of_pictures_belongs_to_the_table_that_lists_them(tmp_path):

@@ -5,8 +5,7 @@ import re
 import pytest
 
 from multiblock import config
-from multiblock.config import schema
-from multiblock.config.reference import reference
+from multiblock.config.explain import reference
 from multiblock.data.resize import DEGRADATIONS, Degradation
 from multiblock.errors import UserError
 from multiblock.inference.measures import MEASURES, Measure
@@ -52,20 +51,12 @@ PLACES = {
 }
 
 
-def forget() -> None:
-    for cached in (schema.schema, schema._validator):
-        cached.cache_clear()
-
-
 @pytest.fixture(params=ADDED)
 def added(request, monkeypatch):
     """The kind of which there is one more, called ``madeup``."""
     entries, entry = ADDED[request.param]
     monkeypatch.setitem(entries, "madeup", entry)
-    forget()
-    yield request.param
-    monkeypatch.undo()
-    forget()
+    return request.param
 
 
 def test_one_entry_is_enough(added):
@@ -82,7 +73,6 @@ def test_one_entry_is_enough(added):
 def test_an_entry_brings_its_options(monkeypatch, kind):
     entries, entry = ADDED[kind]
     monkeypatch.setitem(entries, "madeup", entry)
-    forget()
     path, _ = PLACES[kind]
     option, place = ("alpha", "options") if kind == "optimiser" else ("share", "schedule")
     assert f"{option} (0.25), a number from 0 to 1" in reference()
@@ -92,8 +82,6 @@ def test_an_entry_brings_its_options(monkeypatch, kind):
     wrong = {**left_out, "options": {"alpha": 2}} if kind == "optimiser" else {**left_out, "share": 2}
     with pytest.raises(UserError, match=rf"recipes\.single, stage 1, {place}\.{option}: found 2; allowed is at most 1"):
         config.load(changed(path, wrong))
-    monkeypatch.undo()
-    forget()
 
 
 def test_an_added_optimiser_and_schedule_work(monkeypatch):

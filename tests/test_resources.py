@@ -8,13 +8,13 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
+from multiblock.workflow.dependencies import Dependencies
+from multiblock.workflow.layout import Layout
+from multiblock.workflow.resources import Resources
 
 from conftest import ROOT
 from multiblock import config
 from multiblock.data import dataset
-from multiblock.workflow.dependencies import Dependencies
-from multiblock.workflow.layout import Layout
-from multiblock.workflow.resources import Resources
 
 PHASE = SimpleNamespace(run="one", seed=1, phase=1)
 JOINT = SimpleNamespace(run="one", seed=1, phase=2)

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import yaml
+from multiblock.workflow.records import differences, made_file
 
 from conftest import picture
 from multiblock import config
@@ -24,7 +25,6 @@ from multiblock.plan import Task
 from multiblock.runtime.device import choose
 from multiblock.training import trainer
 from multiblock.workflow import status as looking
-from multiblock.workflow.records import differences, made_file
 from test_workflow import finished_study, jobs, snakemake
 
 PHASES = [("one_go", 1), ("phased", 1), ("phased", 2), ("phased", 3)]

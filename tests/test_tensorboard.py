@@ -5,13 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from multiblock.workflow.layout import Layout
 from tensorboardX.proto.event_pb2 import Event
 
 from multiblock import config
 from multiblock.errors import UserError
 from multiblock.report.curves import tensorboard
 from multiblock.workflow import check
-from multiblock.workflow.layout import Layout
 
 HISTORY = (
     "iteration,stage,lr,loss,psnr_rgb_validation,gradient_norm\n50,1,0.002,0.25,,1.5\n100,1,0.001,0.125,28.5,0.75\n"

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from multiblock.workflow.layout import Layout
 
 from conftest import ROOT
 from multiblock import config
@@ -20,7 +21,6 @@ from multiblock.plan import Block, Stage, Task
 from multiblock.report import markdown
 from multiblock.workflow import outcome, tells
 from multiblock.workflow.at_work import AtWork
-from multiblock.workflow.layout import Layout
 from multiblock.workflow.outlook import Job, Outlook
 from multiblock.workflow.terminal import Terminal
 

@@ -1,4 +1,4 @@
-"""The ``multiblock`` command, a file a subcommand: what is useful outside the workflow."""
+"""The ``multiblock`` command, whose subcommands are what is useful outside the workflow."""
 
 import argparse
 import os
@@ -11,19 +11,18 @@ from multiblock.cli import (
     check,
     clean,
     evaluate,
-    export,
-    importing,
     init,
     models,
     plan,
     reference,
     status,
     upscale,
+    weights,
 )
-from multiblock.errors import UserError, one_line
+from multiblock.errors import UserError, in_full
 from multiblock.networks.own import no_exit
 
-_COMMANDS = (init, align, check, plan, status, clean, models, importing, export, evaluate, upscale, reference)
+_COMMANDS = (init, align, check, plan, status, clean, models, weights, evaluate, upscale, reference)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (UserError, OSError) as error:
-        print(f"multiblock: error: {one_line(error)}", file=sys.stderr)
+        print(f"multiblock: error: {in_full(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("multiblock: stopped", file=sys.stderr)

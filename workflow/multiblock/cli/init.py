@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from multiblock.cli.printing import whole
-from multiblock.config.bounds import argument
+from multiblock.config.reading import argument
 from multiblock.errors import UserError
 
 

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from multiblock.cli.printing import add_device_arguments
-from multiblock.cli.weights import add_weights_arguments
+from multiblock.cli.printing import add_device_arguments, add_weights_arguments
 from multiblock.errors import UserError
 
 if TYPE_CHECKING:
@@ -84,7 +83,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _check_page(page: Path, overwrite: bool) -> None:
-    """See that the page takes no place."""
+    """Refuse a page that would take the place of another file."""
     if page.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"--compare: found {page}; allowed is a file ending in .html")
     if os.path.lexists(page) and not (overwrite and page.is_file()):

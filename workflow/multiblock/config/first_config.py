@@ -57,9 +57,9 @@ def _lines(written: Written) -> Iterator[str]:
     pairs, scale, splits = written.splits["train"].folders.lr is not None, written.scale, written.splits
     yield f"# {written.name}: written by `multiblock init`; change what you like. All keys: docs/config.md."
     yield "# What is left out has its default: three small blocks, trained in four phases, as in config.yaml."
-    yield f"study: {_flow(written.name)}"
+    yield f"study: {flow(written.name)}"
     yield "data:"
-    yield f"  name: {_flow(written.name)}"
+    yield f"  name: {flow(written.name)}"
     why = "found from the sizes of LR and HR" if pairs else "LR is made from HR by MATLAB's bicubic"
     yield f"  scale: {scale}  # {'LR and HR are of equal size' if scale == 1 else why}"
     if written.skip:
@@ -119,7 +119,7 @@ def _name(file: Path) -> str:
 
 def _mapping(name: str, keys: Mapping[str, Any], bare: bool = False) -> Iterator[str]:
     """A key with a mapping, in one line where it fits; ``bare`` for a list alone."""
-    one = f"  {name}: {_flow(keys[name] if bare else dict(keys))}"
+    one = f"  {name}: {flow(keys[name] if bare else dict(keys))}"
     if len(one) <= _WIDTH:
         yield one
         return
@@ -128,11 +128,11 @@ def _mapping(name: str, keys: Mapping[str, Any], bare: bool = False) -> Iterator
         yield f"  {name}:"
     for key, value in keys.items():
         start = f"  {key}: " if bare else f"{indent}{key}: "
-        if not isinstance(value, list) or len(start + _flow(value)) <= _WIDTH:
-            yield start + _flow(value)
+        if not isinstance(value, list) or len(start + flow(value)) <= _WIDTH:
+            yield start + flow(value)
             continue
         yield f"{start}["
-        yield from _wrapped([_flow(item) for item in value], " " * (len(start) - len(start.lstrip()) + 2))
+        yield from _wrapped([flow(item) for item in value], " " * (len(start) - len(start.lstrip()) + 2))
         yield " " * (len(start) - len(start.lstrip())) + "]"
 
 
@@ -146,7 +146,7 @@ def _wrapped(items: Sequence[str], indent: str) -> Iterator[str]:
     yield line.rstrip()
 
 
-def _flow(value: Any) -> str:
+def flow(value: Any) -> str:
     """A value as YAML in one line; text is quoted where it has to be, and where it begins like a number."""
     text = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**9)
     return text.removesuffix("\n").removesuffix("\n...")

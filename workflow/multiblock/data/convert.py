@@ -1,6 +1,5 @@
 """Turn image files into image sets: every file is read once, several at a time."""
 
-import hashlib
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,7 @@ from multiblock.data.pair_checks import PairCheck, of_all
 from multiblock.data.partial import CONVERTING, ENLARGING, PartialSets, Piece
 from multiblock.data.walk import Progress, in_order
 from multiblock.errors import UserError
-from multiblock.files import lock
+from multiblock.files import digest_of_bytes, lock
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +145,7 @@ class _Conversion:
         data, items = self._data, photograph.items
         settings = [self._code, data.scale, data.degradation, data.max_side, photograph.split]
         settings += [leaks.is_wanted(data, photograph.split, items[0]), [(item.name, item.side) for item in items]]
-        return hashlib.blake2b(repr((settings, digests)).encode(), digest_size=16).hexdigest()
+        return digest_of_bytes(repr((settings, digests)).encode())
 
     def _gather(self, photograph: Photograph, work: _Work) -> dict[ImagePair, PairCheck]:
         """Gather what was learnt of a photograph; the checks of its pairs."""

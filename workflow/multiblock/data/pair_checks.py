@@ -18,7 +18,7 @@ WINDOW = 512
 
 NO_CORRELATION, LEAST_CORRELATION = 0.2, 0.6
 MOST_SHIFT = 1.0
-"""In HR pixels."""
+"""Shift in HR pixels beyond which a pair is doubtful; the limits that follow are of this kind."""
 MOST_ZOOM = 0.006
 MOST_TURN = 0.3
 """In degrees."""
@@ -26,11 +26,11 @@ MOST_STOPS = 0.2
 MOST_DETAIL = 1.1
 """Detail of LR, as a multiple of HR's."""
 FLAT = 3.0
-"""Least standard deviation, of 255, of what has something to correlate."""
+"""The least standard deviation, of 255, of what has something to correlate."""
 LEAST_COLOUR = 4.0
-"""Root mean square, of 255, of what makes colours other than gray, for the order of channels to be told."""
+"""Root mean square, of 255, of what makes colours other than gray, for the order of channels to be known."""
 ORDER_MARGIN = 0.4
-"""By how much the colours must agree better in another order."""
+"""How much better the colours must agree in another order for the channels to be swapped."""
 MOST_MEDIAN_ZOOM, MOST_MEDIAN_STOPS = 0.003, 0.1
 """What single pairs scatter by, the median of many does not."""
 LEAST_MANY = 5
@@ -47,7 +47,7 @@ class PairCheck:
 
     Args:
         correlation: of LR and of HR brought to LR's size, both gray.
-        down, right: how far LR lies below and to the right of HR, in HR pixels.
+        down, right: how far LR is below and to the right of HR, in HR pixels.
         zoom: how many times LR shows things larger than HR does, the scale taken off; 1 where they agree.
         turn: by how many degrees LR is turned against HR, clockwise.
         stops: how much brighter LR is, in powers of two of the light.
@@ -203,12 +203,12 @@ def _detail(image: np.ndarray) -> float:
 WORK = 256
 """Images are brought to at most so many pixels a side: finer than that nothing is needed."""
 SMALLEST = 96
-"""Of images whose sides are shorter only the shift is found."""
+"""Sides in pixels below which only the shift of an image is found."""
 _SMOOTH = 1.5
 """Standard deviation in working pixels of the smoothing."""
 _STEPS = 6
 _MOST = 0.2
-"""Zoom less 1, and turn in radians, beyond which what was found is no sense."""
+"""Zoom less 1, and turn in radians, beyond which what was found makes no sense."""
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,7 @@ def megapixels(file: Path) -> float:
 
 
 def in_megapixels(jobs: Sequence[Job]) -> Progress:
-    """Progress to be told to :func:`run`."""
+    """Progress in megapixels, whose :meth:`step` :func:`run` calls."""
     return Progress(lambda: sum(megapixels(job.source) for job in jobs), "upscaling", megapixels=True)
 
 

@@ -85,9 +85,9 @@ def as_markdown(table: pd.DataFrame, run: str, border: int) -> str:
 def _means(found: pd.DataFrame, clamped: pd.Series, measures: Sequence[str]) -> str:
     """One phase's means: a row a block, before and after side by side."""
     states = _states(found.index.get_level_values("when"))
-    others = {"psnr_y": "PSNR-Y", "ssim_y": "SSIM-Y", **dict(zip(measures, markdown.heads_of(measures), strict=True))}
+    others = ("psnr_y", "ssim_y", *measures)
     heads = ["network", *(f"PSNR RGB {when}" for when in states), *(["change"] if len(states) > 1 else [])]
-    heads += [f"{title} {when}" for title in (*others.values(), "clamped") for when in states]
+    heads += [f"{title} {when}" for title in (*markdown.heads_of(others), "clamped") for when in states]
     rows = []
     for block in sorted({block for _, block in found.index}):
         keys = [(when, block) if block else (INPUT, 0) for when in states]
@@ -97,7 +97,7 @@ def _means(found: pd.DataFrame, clamped: pd.Series, measures: Sequence[str]) -> 
         if len(states) > 1:
             cells.append(markdown.gain(psnr[1], psnr[0]) if block else "")
         for name in others:
-            cells += map(markdown.psnr if name == "psnr_y" else _plain, figures[name])
+            cells += [markdown.metric(name, value) for value in figures[name]]
         cells += [clamped.get(key, "") for key in keys]
         rows.append([through(block) if block else "no network", *cells])
     return markdown.table(heads, rows)
@@ -106,10 +106,6 @@ def _means(found: pd.DataFrame, clamped: pd.Series, measures: Sequence[str]) -> 
 def _states(found: Iterable[str]) -> list[str]:
     """Whether there is something before the phase, or only after it."""
     return [when for when in STATES if when in set(found)]
-
-
-def _plain(value: float) -> str:
-    return "" if pd.isna(value) else f"{value:.4f}"
 
 
 def _images(rows: pd.DataFrame) -> str:

@@ -214,6 +214,11 @@ def unequal(run: Spent, base: Spent) -> list[str]:
     ]
 
 
+def alike(run: Spent, base: Spent) -> str:
+    """What a run of which nothing is to be warned has in common with the baseline, in words."""
+    return f"equal block-pixels{' and training FLOPs' if is_equal(ratio(run, base, 'training_flops')) else ''}"
+
+
 def warning(run: Spent, base: Spent, baseline: str) -> str:
     """A warning that a run spent more or less than the baseline; nothing where both spent the same.
 

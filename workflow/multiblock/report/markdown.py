@@ -12,10 +12,10 @@ NOTES = "<!-- notes -->"
 """Separates a table from the notes under it, which Snakemake's report shows as the caption; it reads this Markdown as
 reStructuredText, which bold and code have in common."""
 
-_NAMES = {
-    **{"psnr_rgb": "PSNR RGB", "psnr_y": "PSNR-Y", "ssim_y": "SSIM-Y", "psnr_rgb8": "PSNR RGB8"},
-    **{name: measure.title for name, measure in MEASURES.items()},
-}
+NOT_RECORDED = "not recorded"
+"""The cell of what results of older versions do not hold."""
+
+_PLAIN = {"psnr_rgb": "PSNR RGB", "psnr_y": "PSNR-Y", "ssim_y": "SSIM-Y", "psnr_rgb8": "PSNR RGB8"}
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -39,11 +39,21 @@ def document(parts: Iterable[str]) -> str:
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
+def number(value: float | None, form: str, missing: str = "") -> str:
+    """A number in a form such as ``.3g``, or ``missing`` where there is none."""
+    return missing if pd.isna(value) else format(value, form)
+
+
 def psnr(value: float, digits: int = 3, unit: str = "") -> str:
     """A PSNR in dB; an infinite one is that of identical images, one that is missing is left empty."""
     if pd.isna(value):
         return ""
     return "identical" if value == float("inf") else f"{value:.{digits}f}{unit}"
+
+
+def metric(name: str, value: float) -> str:
+    """A figure of a metric: PSNR with three digits, SSIM and measures of perceived quality with four."""
+    return psnr(value) if name.startswith("psnr") else number(value, ".4f")
 
 
 def gain(value: float, before: float, digits: int = 3) -> str:
@@ -67,7 +77,7 @@ def left_out(texts: Iterable[str]) -> str:
     for text in filter(None, texts):
         for metric, names in json.loads(text).items():
             for name in names:
-                found.setdefault(name, {})[_NAMES[metric]] = None
+                found.setdefault(name, {})[_PLAIN.get(metric) or MEASURES[metric].title] = None
     if not found:
         return ""
     images = "; ".join(f"`{name}` (of {listed(metrics)})" for name, metrics in found.items())
@@ -77,9 +87,9 @@ def left_out(texts: Iterable[str]) -> str:
     )
 
 
-def heads_of(measures: Iterable[str]) -> list[str]:
-    """Measures of perceived quality as the heads of a table name them."""
-    return [MEASURES[name].headed for name in measures]
+def heads_of(metrics: Iterable[str]) -> list[str]:
+    """Metrics as the heads of a table name them."""
+    return [_PLAIN.get(name) or MEASURES[name].headed for name in metrics]
 
 
 def about_measures(measures: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from multiblock.errors import listed
 from multiblock.report import differences, markdown
-from multiblock.report.comparison import Comparison, Spent, is_equal, ratio, times, warning
+from multiblock.report.comparison import Comparison, Spent, alike, times, warning
 from multiblock.report.markdown import count
 from multiblock.report.phases import INPUT, of_phase, read
 from multiblock.report.tables import BELOW, mean_over_seeds
@@ -118,10 +118,8 @@ def _digits(row: Any) -> int:
 
 
 def _spent(run: Spent, base: Spent, baseline: str) -> str:
-    if warned := warning(run, base, baseline):
-        return f"but it {warned}"
-    flops = is_equal(ratio(run, base, "training_flops"))
-    return f"at equal block-pixels{' and training FLOPs' if flops else ''}"
+    warned = warning(run, base, baseline)
+    return f"but it {warned}" if warned else f"at {alike(run, base)}"
 
 
 def size(row: Any) -> str:

@@ -35,9 +35,6 @@ COMPUTE = (
     "was interrupted is summed up; what a kill lost counts once."
 )
 
-NOT_RECORDED = "not recorded"
-"""The cell of what results of older versions do not hold."""
-
 ONE_SEED = "One seed: no interval can be given, and differences under about 0.1 dB are not distinguishable."
 
 BELOW = "BELOW NO NETWORK"
@@ -183,16 +180,14 @@ def by_phase(table: pd.DataFrame, titles: Mapping[int, str]) -> tuple[list[str],
         "over the input",
         "over the phase before",
         "PSNR RGB staged",
-        "PSNR-Y composed",
-        "SSIM-Y composed",
-        *(f"{title} composed" for title in markdown.heads_of(measures)),
+        *(f"{title} composed" for title in markdown.heads_of(("psnr_y", "ssim_y", *measures))),
         "network measured",
     ]
     rows = []
     for i, row in means.iterrows():
         first = row.phase == INPUT
-        figures = [markdown.psnr(row.psnr_rgb_staged), markdown.psnr(row.psnr_y_composed), f"{row.ssim_y_composed:.4f}"]
-        figures += [f"{row[f'{name}_composed']:.4f}" for name in measures]
+        composed = [markdown.metric(name, row[f"{name}_composed"]) for name in ("psnr_y", "ssim_y", *measures)]
+        figures = [markdown.psnr(row.psnr_rgb_staged), *composed]
         if first:
             rows.append(["no network", "", markdown.psnr(psnr[i]), "", "", *figures, ""])
             continue
@@ -257,11 +252,9 @@ def spent(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
 
 
 def _amount(value: Any, name: str) -> str:
-    if pd.isna(value):
-        return NOT_RECORDED
-    if "pixels" in name or "flops" in name:
-        return f"{value:.3g}"
-    return f"{value:.1f}" if "seconds" in name and value < 100 else f"{value:,.0f}"
+    large = "pixels" in name or "flops" in name
+    form = ".3g" if large else ".1f" if "seconds" in name and value < 100 else ",.0f"
+    return markdown.number(value, form, markdown.NOT_RECORDED)
 
 
 def warning(table: pd.DataFrame) -> str:

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from multiblock.config.reading import check_whole, merge, overrides, read
-from multiblock.config.schema import checked
-from multiblock.errors import UserError, one_line
+from multiblock.config.reading import check_whole, checked, merge, overrides, read
+from multiblock.config.study import load
+from multiblock.errors import UserError, in_full
 from multiblock.files import read_json, write_text
 
 DEFAULT = Path("config.yaml")
@@ -62,7 +62,11 @@ def configuration(files: Sequence[Path], settings: Mapping[str, Any], arguments:
     names = [_short(file) for file in files] or [DEFAULT]
     merged = read(names)
     merge(merged, overrides(settings))
-    full = checked(merged)
+    try:
+        full = checked(merged)
+    except UserError:
+        load(merged)  # knows of more that is wrong
+        raise
     if files:
         check_whole(merged, names)
     return full
@@ -95,7 +99,7 @@ def check(arguments: Sequence[str]) -> None:
             if not read([file]):
                 raise UserError(f"{file}: holds no keys; allowed is a mapping of keys, as in config.yaml")
     except UserError as error:
-        sys.exit(f"multiblock: error: {one_line(error)}")
+        sys.exit(f"multiblock: error: {in_full(error)}")
 
 
 def _is_news(record: logging.LogRecord) -> bool:
