@@ -16,7 +16,7 @@ HOUSE = (
     ("errors", "what a user is told"),
     ("files", "files that are whole or not there, locks, digests"),
     ("plan", "what follows from a plan of spans"),
-    ("source", "digests of what Python code computes"),
+    ("versions", "a version number for the arithmetic of each kind of result"),
     ("networks", "families of networks, the zoo, descriptions of networks, parts they share"),
     ("data", "image files, pairing, checks, arrays, the sampler"),
     ("align", "pairs from two photographs"),
@@ -36,7 +36,6 @@ HOUSE = (
 
 APART = (
     ("plan", "files"),
-    ("source", "plan"),
     ("data", "networks"),
     ("report", "training"),
     ("page", "training"),
@@ -47,7 +46,7 @@ QUICK = (
     "errors",
     "files",
     "plan",
-    "source",
+    "versions",
     "networks.registry",
     "networks.zoo",
     "data.dataset",
@@ -58,9 +57,8 @@ QUICK = (
     "config",
     "config.explain",
     "config.minutes",
-    "align.run",
+    "align.pairs",
     "workflow.status",
-    "workflow.clean",
     "workflow.start",
     "cli",
 )
