@@ -21,11 +21,13 @@ rule all:
         started.marks(started.results.all()),
 
 
+onstart:
+    started.begin()
+
+
 onsuccess:
-    if started.terminal:
-        started.terminal.succeeded()
+    started.end(logger, log, succeeded=True)
 
 
 onerror:
-    if started.terminal:
-        started.terminal.failed()
+    started.end(logger, log, succeeded=False)

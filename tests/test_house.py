@@ -14,6 +14,7 @@ PACKAGE = ROOT / "workflow" / "multiblock"
 
 HOUSE = (
     ("errors", "what a user is told"),
+    ("pace", "how fast work goes, what is left of it, whether a bar may be drawn"),
     ("files", "files that are whole or not there, locks, digests"),
     ("plan", "what follows from a plan of spans"),
     ("versions", "a version number for the arithmetic of each kind of result"),

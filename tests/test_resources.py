@@ -135,7 +135,7 @@ def test_nothing_of_it_imports_pytorch():
 
 def test_the_profile_for_slurm_sets_all_that_the_default_one_sets():
     default, slurm = (
-        yaml.safe_load((ROOT / "profiles" / name / "profile.yaml").read_text()) for name in ("default", "slurm")
+        yaml.safe_load((ROOT / "profiles" / name / "config.yaml").read_text()) for name in ("default", "slurm")
     )
     assert default.keys() <= slurm.keys()
     assert {key: slurm[key] for key in default if key != "cores"} == {

@@ -10,7 +10,7 @@ for name in [name for name in sys.modules if name.partition(".")[0] == "multiblo
 
 from multiblock.config import load
 from multiblock.errors import UserError, in_full
-from multiblock.workflow.given import configuration
+from multiblock.workflow.call import configuration
 from multiblock.workflow.job import orders
 
 # Given with --configfile, a study stands alone: what it leaves out is the schema's default, not config.yaml's. The

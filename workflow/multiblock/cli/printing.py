@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from multiblock.config.reading import LARGEST_NUMBER
+from multiblock.errors import aligned
 
 
 def print_table(rows: Sequence[Sequence[str]], indent: str = "") -> None:
     """Print rows as columns of equal width."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        print((indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip())
+    for line in aligned(rows, indent):
+        print(line)
 
 
 def in_bytes(size: int) -> str:

@@ -54,8 +54,8 @@ def run(options: argparse.Namespace) -> None:
 
 def _row(phase: Any, span: str) -> tuple[str, ...]:
     """A row of the table of phases."""
+    from multiblock.pace import duration
     from multiblock.report import markdown
-    from multiblock.training.progress import duration
 
     at = f" at iteration {phase.at} of {phase.iterations}" if phase.at is not None else ""
     left = f", about {duration(phase.seconds_left)} left" if phase.seconds_left is not None else ""

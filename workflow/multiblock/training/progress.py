@@ -2,10 +2,7 @@
 
 import logging
 import os
-import statistics
-import sys
 import time
-from collections import deque
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +11,7 @@ from typing import Any
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from multiblock.pace import Pace, can_draw, duration
 from multiblock.plan import Stage, Task
 
 log = logging.getLogger(__name__)
@@ -28,7 +26,7 @@ _REPORTED_SECONDS = 0.2
 """Time between two reports of how far it is, to whoever started this job."""
 
 _RECENT = 50
-"""Iterations whose times the expected time follows."""
+"""Iterations after which it is seen whether they have become slow."""
 
 _WORTH_SECONDS = 20
 """A warning halfway is for those who would wait at least so long for the other half; the end warns all the same."""
@@ -60,15 +58,14 @@ class Progress:
         self._step = self._first = step
         self._note, self._warned = "", False
         self._at = self._logged = self._reported = time.monotonic()
-        self._rates: deque[float] = deque(maxlen=_RECENT)  # seconds a pixel, of the last iterations
+        self._pace = Pace()  # of pixels
         self._usual: float | None = None
         self._stack = ExitStack()
 
     def __enter__(self) -> "Progress":
         loggers = [logging.getLogger("multiblock")]
-        # Bars of several jobs would overwrite one another; lines do not.
-        terminal = sys.stderr.isatty() and not os.environ.get("MULTIBLOCK_PARALLEL")
-        if terminal:
+        drawn = can_draw()
+        if drawn:
             self._stack.enter_context(logging_redirect_tqdm(loggers))
         self._bar = self._stack.enter_context(
             tqdm(
@@ -77,7 +74,7 @@ class Progress:
                 desc=f"phase {self._task.phase}",
                 unit="it",
                 smoothing=0.05,
-                disable=not terminal,
+                disable=not drawn,
             )
         )
         return self
@@ -89,7 +86,7 @@ class Progress:
         """Count one more iteration."""
         now = time.monotonic()
         if self._step > self._first:  # the first one prepares much
-            self._rates.append((now - self._at) / max(self._task.pixels(self._step, self._step + 1), 1))
+            self._pace.note(now - self._at, max(self._task.pixels(self._step, self._step + 1), 1))
         self._step += 1
         self._at = now
         self._bar.update()
@@ -135,11 +132,11 @@ class Progress:
         )
 
     def _rate(self) -> float:
-        """Seconds a pixel, as the last iterations took; one that was held up does not count for much."""
-        return statistics.median(self._rates)
+        """Seconds a pixel, as the last iterations took."""
+        return self._pace.seconds or 0.0
 
     def _seconds_left(self) -> float:
-        return self._rate() * self._task.pixels(self._step, self._task.iterations) if self._rates else 0
+        return self._rate() * self._task.pixels(self._step, self._task.iterations)
 
     def leave_out(self, seconds: float) -> None:
         """Leave out so many seconds between two iterations, which something else took."""
@@ -196,13 +193,6 @@ class Progress:
             self._task.phase,
             extra={"progress": {"ended": "stop"}},
         )
-
-
-def duration(seconds: float) -> str:
-    """Time as a person writes it: ``3 h 05 min``, ``2 min 01 s``, ``7 s``."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 def is_below(made: float | None, plain: float | None) -> bool:

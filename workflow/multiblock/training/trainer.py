@@ -20,11 +20,12 @@ from multiblock.errors import UserError
 from multiblock.files import lock, write_text
 from multiblock.model.metadata import VALIDATION_PSNR, Provenance
 from multiblock.model.state_dict import check_finite
+from multiblock.pace import duration
 from multiblock.plan import Stage, Task
 from multiblock.runtime import compilation, memory
 from multiblock.runtime.device import Device, make_deterministic, random_states, set_random_states
 from multiblock.training import checkpoint, schedules, work
-from multiblock.training.progress import REMEDIES, Clock, Progress, against_jumps, duration, seconds_by_part
+from multiblock.training.progress import REMEDIES, Clock, Progress, against_jumps, seconds_by_part
 from multiblock.training.ranks import ALONE, Ranks
 from multiblock.training.record import History, below_input, record, versions
 from multiblock.training.signals import Stopped, StopRequest

@@ -20,9 +20,11 @@ from multiblock.files import digest_of, read_json, write_text
 from multiblock.model.metadata import digest_of_result
 from multiblock.networks import registry
 from multiblock.networks.own import no_exit
+from multiblock.pace import PARALLEL
 from multiblock.training.signals import end_with
-from multiblock.workflow import making, tells
+from multiblock.workflow import making
 from multiblock.workflow.results import Of, Result, Results, digest_of_text
+from multiblock.workflow.running import Reports, reports
 from multiblock.workflow.seen import Outside
 from multiblock.workflow.store import Store
 
@@ -30,7 +32,6 @@ log = logging.getLogger(__name__)
 
 _WORKFLOW = "MULTIBLOCK_WORKFLOW"
 _FORCED = "MULTIBLOCK_FORCED"
-_PARALLEL = "MULTIBLOCK_PARALLEL"
 _ORDERS = "MULTIBLOCK_ORDERS"
 """Environment variables by which a workflow tells its jobs who started them and what they are to make of what."""
 
@@ -63,7 +64,7 @@ def give_orders(
     hand_on()
     os.environ[_ORDERS] = str(file.resolve())
     os.environ[_FORCED] = json.dumps([*forced])
-    os.environ[_PARALLEL] = "yes" if parallel else ""
+    os.environ[PARALLEL] = "yes" if parallel else ""
 
 
 def orders() -> dict[str, Any]:
@@ -172,12 +173,12 @@ def leave() -> None:
     os._exit(0)
 
 
-# What a job says
+# What a job logs
 
 
 def label(of: Of) -> str:
     """What lines on the terminal begin with where several jobs write there: run, seed, phase, and which LR_k."""
-    return f"[{of}] " if os.environ.get(_PARALLEL) and str(of) else ""
+    return f"[{of}] " if os.environ.get(PARALLEL) and str(of) else ""
 
 
 @contextmanager
@@ -189,40 +190,33 @@ def logged(file: Path, label: str = "") -> Iterator[None]:
     Args:
         label: what each line on the terminal begins with.
     """
-    logger, told = logging.getLogger("multiblock"), tells.listener(file)
+    log, listener = logging.getLogger("multiblock"), reports(file, label)
     try:
-        open_log(file, label, told)
+        open_log(file, label, listener)
         _end_with_workflow()
         with no_exit():
             yield
     except (UserError, OSError) as error:
-        logger.error("multiblock: error: %s", one_line(error))
-        if told:
-            told.ended("error")
+        log.error("multiblock: error: %s", one_line(error))
+        if listener:
+            listener.ended("error")
         sys.exit(1)
     except KeyboardInterrupt:
-        logger.warning("stopped; the same command goes on")
-        if told:
-            told.ended("stop")
+        log.warning("stopped; the same command goes on")
+        if listener:
+            listener.ended("stop")
         sys.exit(130)
 
 
-def open_log(file: Path, label: str, told: tells.Tells | None) -> None:
-    """Log to the terminal and to ``file`` from now on; and to who listens."""
+def open_log(file: Path, label: str, listener: Reports | None) -> None:
+    """Log to ``file`` from now on, and to the workflow, which shows what a person should see; without it, to stderr."""
     logging.raiseExceptions = False  # a log file on a full disk is not worth a traceback
-    logger = logging.getLogger("multiblock")
-    terminal = logging.StreamHandler()
-    logger.setLevel(logging.INFO)
-    logger.handlers = [terminal]
-    logger.addHandler(logging.FileHandler(file, encoding="utf-8"))
-    for handler in logger.handlers:
-        handler.setLevel(logging.INFO)
-        handler.setFormatter(logging.Formatter("%(message)s"))
-    terminal.setFormatter(logging.Formatter(f"{label.replace('%', '%%')}%(message)s"))
-    if told:
-        terminal.addFilter(tells.is_for_a_person)
-        logger.setLevel(logging.DEBUG)
-        logger.addHandler(told)
+    log = logging.getLogger("multiblock")
+    log.setLevel(logging.DEBUG if listener else logging.INFO)
+    to_file = logging.FileHandler(file, encoding="utf-8")
+    to_file.setLevel(logging.INFO)
+    log.handlers = [listener or logging.StreamHandler(), to_file]
+    log.handlers[0].setFormatter(logging.Formatter(f"{label.replace('%', '%%')}%(message)s"))
 
 
 def _numbers() -> str:

@@ -23,7 +23,7 @@ from multiblock.networks.own import no_exit
 from multiblock.plan import Task
 from multiblock.training.signals import end_with
 from multiblock.workflow import job as jobs
-from multiblock.workflow import tells
+from multiblock.workflow.running import reports
 
 if TYPE_CHECKING:
     from multiblock.runtime.device import Device
@@ -200,7 +200,7 @@ def main() -> None:
         end_with(parent)  # by its number: where it is gone already, another process is above this one
         order: Order = pickle.loads((folder / "order").read_bytes())
         if rank == 0:
-            jobs.open_log(order.log, order.label, tells.listener(order.log))
+            jobs.open_log(order.log, order.label, reports(order.log, order.label))
         from multiblock.training import trainer
         from multiblock.training.ranks import Ranks
 

@@ -3,38 +3,32 @@ result, look into the store, and open the terminal."""
 
 import json
 import os
-import re
-import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from logging import LogRecord
+from logging import Logger
 from pathlib import Path
-from types import FrameType
 from typing import Any, NamedTuple
 
 from multiblock import config as configuration
 from multiblock.config import Study
 from multiblock.data.dataset import left_out
 from multiblock.data.inspection import Inspection, digests, inspect
-from multiblock.errors import UserError
+from multiblock.errors import UserError, stop_in_one_line
 from multiblock.files import Digests, write_text
 from multiblock.inference.targets import in_folder
 from multiblock.model.metadata import digest_of_result
-from multiblock.workflow import job, stops
+from multiblock.workflow import job
 from multiblock.workflow.call import Call, called_for
 from multiblock.workflow.check import check_installed
-from multiblock.workflow.overview import Overview
+from multiblock.workflow.overview import Known, asked_for, makes_nothing, upto
 from multiblock.workflow.results import Read, Result, Results
 from multiblock.workflow.seen import outside
 from multiblock.workflow.store import Store, Verdict
-from multiblock.workflow.terminal import Terminal, install, is_brief, jobs_are_elsewhere
+from multiblock.workflow.terminal import FAILED, SUCCEEDED, Terminal
 from multiblock.workflow.threads import threads_of_a_conversion, threads_of_a_job
-
-_ASKING = re.compile(r"all|upscale|phase\d+|shown")
-"""The rules that make nothing themselves."""
 
 
 class Given(NamedTuple):
@@ -81,15 +75,7 @@ class Started:
 
     def upto(self, phase: int) -> list[str]:
         """The marks of every run's results up to a phase."""
-        runs = self.study.runs.values()
-        keys = [
-            (run.name, seed, n)
-            for n in range(1, phase + 1)
-            for run in runs
-            if n <= len(run.plan.phases)
-            for seed in self.study.seeds
-        ]
-        return self.marks([made for key in keys for made in (self.results.train(*key), self.results.evaluate(*key))])
+        return self.marks(upto(self.results, phase))
 
     def gpus(self, address: str = "") -> int:
         """GPUs that a job asks for: one; a training one a process, capped at what Snakemake was given."""
@@ -114,6 +100,17 @@ class Started:
         """The run that a result is of."""
         return str(self.by_address[address].of.run)
 
+    def begin(self) -> None:
+        """To be called when Snakemake has set up all that it runs jobs with."""
+        if self.terminal:
+            self.terminal.watch_for_stops()
+
+    def end(self, logger: Logger, logs: Sequence[str], succeeded: bool) -> None:
+        """To be called at the end, with Snakemake's log and its files: the terminal says what came out."""
+        if self.terminal:
+            how = SUCCEEDED if succeeded else FAILED
+            logger.info(f"The workflow has {how}.", extra={"multiblock": how, "logs": list(logs)})
+
 
 def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> Started:
     """Look at everything that the rules are made of.
@@ -136,22 +133,31 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
     given = _given(study, workflow)
     if not main:
         return Started(study, results, store, given)
-    terminal = None
-    if not call.looks:
-        verdicts, before = _settle(study, results, store, call)
-        with suppress(OSError):  # what was learnt; a plan of results that are for reading only does without
-            remembered.save()
-        several = len(study.runs) * len(study.seeds) > 1
-        cores = workflow.cores or 1
-        parallel = several and (is_brief(workflow) or (given.threads < cores and given.gpus != 1))
-        if call.works:
-            job.give_orders(config, results, store, call.forced, parallel, given)
-        overview = Overview(study=study, results=results, store=store, images=images, verdicts=verdicts, before=before)
-        terminal = install(workflow, overview)
+    if call.looks:
+        terminal = _open_terminal(workflow, None)
+        return Started(study, results, store, given, terminal)
+    verdicts, before = _settle(study, results, store, call)
+    with suppress(OSError):  # what was learnt; a plan of results that are for reading only does without
+        remembered.save()
+    rules = [made for target in call.targets or ("all",) for made in asked_for(results, target)]
+    known = Known(
+        study=study,
+        results=results,
+        store=store,
+        images=images,
+        verdicts=verdicts,
+        before=before,
+        asked=[*rules, *_asked(call.targets, store.results, results).values()],
+        forced=call.forced,
+    )
+    terminal = _open_terminal(workflow, known)
     if call.works:
-        _one_line_for_a_stop([terminal.stop] if terminal else [])
-    asked = _asked((*call.targets, *call.forced), store.results, results)
-    return Started(study, results, store, given, terminal, asked)
+        several, cores = len(study.runs) * len(study.seeds) > 1, workflow.cores or 1
+        parallel = several and (terminal is not None or (given.threads < cores and given.gpus != 1))
+        job.give_orders(config, results, store, call.forced, parallel, given)
+    return Started(
+        study, results, store, given, terminal, _asked((*call.targets, *call.forced), store.results, results)
+    )
 
 
 # 1. The config
@@ -162,7 +168,7 @@ def _read(config: dict[str, Any], call: Call, workflow: Any) -> Study:
     study = configuration.load(config)
     check_installed(study)
     if workflow.is_main_process:
-        stops.in_one_line()
+        stop_in_one_line()
         if call.works and workflow.cores == 0:  # Snakemake would wait for ever
             raise UserError("--cores: found 0; allowed are 1 or more, or all")
         _check_paths(workflow)
@@ -191,7 +197,7 @@ def _check_forced(call: Call) -> None:
         UserError: it is a rule that only asks for what others make.
     """
     for name in call.forced:
-        if _ASKING.fullmatch(name):
+        if makes_nothing(name):
             raise UserError(
                 f"{name}: is forced, but makes nothing itself, it only asks for what other rules make; name those, as "
                 "phase2_1, which trains phase 2, or give --forceall"
@@ -208,7 +214,7 @@ def _given(study: Study, workflow: Any) -> Given:
     value = getattr(named, "value", named)  # Snakemake has an empty one for a resource that was not named
     cores, gpus = workflow.cores or 1, None if value is None else int(value)
     # On a cluster cores are those of a job, and GPUs are counted by the cluster.
-    threads = threads_of_a_job(study.threads, cores, None if jobs_are_elsewhere(workflow) else gpus)
+    threads = threads_of_a_job(study.threads, cores, None if _jobs_are_elsewhere(workflow) else gpus)
     return Given(threads, threads_of_a_conversion(study.convert_threads, cores), gpus)
 
 
@@ -304,40 +310,28 @@ def _compare_versions(store: Store, results: Results) -> None:
 # 5. The terminal
 
 
-def _one_line_for_a_stop(on_stop: Sequence[Callable[[bool], None]]) -> None:
-    """After Ctrl-C or SIGTERM let Snakemake's log be silent on failed jobs: a stop is no failure, and jobs say what
-    they did.
+def _open_terminal(workflow: Any, known: Known | None) -> Terminal | None:
+    """Take over what Snakemake logs, where the project's profile has chosen our handler (and --verbose has not).
 
     Args:
-        on_stop: what is to be called then, with whether it is Ctrl-C, which all jobs get too.
+        known: what there is to say of a run; None where Snakemake only looks at what is there, and says so itself.
     """
-    from snakemake.logging import logger
-
-    stopped = False
-
-    def stop(at_once: bool) -> None:
-        nonlocal stopped
-        stopped = True
-        for call in on_stop:
-            call(at_once)
-
-    def note(number: int, frame: FrameType | None) -> None:
-        stop(at_once=True)
-        signal.default_int_handler(number, frame)
-
-    def is_wanted(record: LogRecord) -> bool:
-        if stopped:
-            return False
-        if _ASKED_TO_STOP in record.getMessage():
-            stop(at_once=False)
-        return True
-
-    signal.signal(signal.SIGINT, note)
-    logger.addFilter(is_wanted)
+    plugin = sys.modules.get("snakemake_logger_plugin_multiblock")
+    handler = plugin.LogHandler.current if plugin else None
+    if handler is None or handler.common_settings.verbose:
+        return None
+    if known is None:
+        handler.hand_to(None)
+        return None
+    terminal = Terminal(handler, known, _jobs_are_elsewhere(workflow))
+    handler.hand_to(terminal.emit)
+    terminal.watch_for_stops()
+    return terminal
 
 
-_ASKED_TO_STOP = "Will exit after finishing currently running jobs"
-"""What Snakemake says on SIGTERM, for which it sets a handler of its own later on."""
+def _jobs_are_elsewhere(workflow: Any) -> bool:
+    """Whether Snakemake hands its jobs to others, as to a cluster, and limits their number in place of cores."""
+    return workflow.resource_settings.nodes is not None
 
 
 def say(text: str) -> None:
