@@ -80,25 +80,6 @@ def test_held_out_images_are_not_trained_on(pairs, share, held):
     assert len(names["validation"] | names["train"]) == 4
 
 
-@pytest.mark.parametrize(
-    ("spoil", "says"),
-    [
-        (lambda f: (f / "train/LR/image2.png").unlink(), "train/HR/image2.png: has no partner; an image called image2"),
-        (lambda f: (f / "train/HR/image2.png").unlink(), "train/LR/image2.png: has no partner in"),
-        (lambda f: images.write(f / "train/LR/image2.png", picture(40, 56)), "image2.png: found 56 x 40 pixels; with"),
-        (lambda f: (f / "test/HR/image1.png").write_text("x"), "test/HR/image1.png: cannot be read as an image"),
-        (lambda f: images.write(f / "train/HR/image3.jpg", picture()), "image3.png: has the same name as "),
-        (lambda f: [x.unlink() for x in (f / "test/HR").iterdir()], "test/HR: holds no images; found 0 files"),
-        (lambda f: (f / "test").rename(f / "tset"), "test/HR: cannot be listed: No such file or directory"),
-    ],
-)
-def test_what_is_wrong_is_named(pairs, spoil, says):
-    spoil(pairs)
-    with pytest.raises(UserError, match=re.escape(says)) as error:
-        look(pairs)
-    assert "\n" not in str(error.value)
-
-
 def test_images_in_folders_within_are_not_counted_as_files(pairs):
     (pairs / "test/HR").rename(pairs / "2024")
     (pairs / "test/HR").mkdir()
