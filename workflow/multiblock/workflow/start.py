@@ -326,7 +326,7 @@ def _open_terminal(workflow: Any, known: Known | None) -> Terminal | None:
         handler.hand_to(None)
         return None
     terminal = Terminal(handler, known, _jobs_are_elsewhere(workflow))
-    handler.hand_to(terminal.emit)
+    handler.hand_to(terminal.emit, terminal.close)
     terminal.watch_for_stops()
     return terminal
 

@@ -231,7 +231,7 @@ class Terminal:
 
     def _on_succeeded(self, _: Any) -> None:
         """Say what came out, and where to look."""
-        self._close()
+        self._rest()
         if "all" in self._quiet:
             return
         study = self._known.study
@@ -246,7 +246,7 @@ class Terminal:
 
     def _on_failed(self, record: Any) -> None:
         """Say which jobs failed, and what becomes of the rest."""
-        self._close()
+        self._rest()
         self._ended = True
         for one in self._held:
             self._plain(one)
@@ -264,11 +264,6 @@ class Terminal:
             return ""
         seed = f", seed {job.made.of.seed}" if job.made.of.seed is not None else ""
         return f" of run {job.made.of.run}{seed}"
-
-    def _nothing_to_do(self) -> None:
-        files = (line for line in overview.where(self._known.study) if not line.startswith("multiblock "))
-        look = "".join(f"; look at {line.partition(' ')[0]}" for line in [*files][:1])
-        self._screen.say(f"Nothing to be done: all that was asked for is up to date{look}")
 
     # What moves
 
@@ -350,21 +345,29 @@ class Terminal:
             note.notes_a_stop = True  # type: ignore[attr-defined]
             signal.signal(number, note)
 
-    def _close(self) -> None:
+    def _rest(self) -> None:
+        """Let nothing move any more."""
         self._leaves.set()
         if self._thread.is_alive():
             self._thread.join(timeout=5)
         self._screen.show([])
 
+    def close(self) -> None:
+        """Say, where Snakemake has ended without a job or an error, that there was nothing to do."""
+        self._rest()
+        if self._started and not (self._overview or self._error or self._stopped):
+            self._started = False
+            files = [line for line in overview.where(self._known.study) if not line.startswith("multiblock ")]
+            look = f"; look at {files[0].partition(' ')[0]}" if files else ""
+            self._screen.say(f"Nothing to be done: all that was asked for is up to date{look}")
+
     def _leave(self) -> None:
-        """The last of all: the terminal as it was, and a line on a stop if no job has said one."""
-        self._close()
+        """The last of all, when no job is at work: what they have said since, and a line on a stop if none has one."""
+        self.close()
         jobs = [*self._jobs.values(), *(job for job, _, _ in self._failed.values())]
         for job in jobs:
             self._hear(job)
         if self._stopped and not any(job.state().get("ended") == "stop" for job in jobs):
             report_stop()
-        elif self._started and not (self._overview or self._error or self._stopped):
-            self._nothing_to_do()
         if not self._dry:
             shutil.rmtree(self._folder, ignore_errors=True)
