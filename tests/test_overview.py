@@ -65,8 +65,8 @@ def test_what_we_know_will_run_is_what_snakemake_runs(study, monkeypatch):
 
     def agree(*targets: str, forced: tuple[str, ...] = ()) -> dict[str, int]:
         force = ["--forceall"] if forced == ("*",) else ["--forcerun", *forced] if forced else []
-        said = {rule: n for rule, n in jobs(study, *force, *(["--", *targets] if targets else [])).items()}
-        said = {rule: n for rule, n in said.items() if not makes_nothing(rule)}
+        found = jobs(study, *force, *(["--", *targets] if targets else []))
+        said = {rule: count for rule, count in found.items() if not makes_nothing(rule)}
         assert said == ours(*targets, forced=forced), (targets, forced)
         return said
 
