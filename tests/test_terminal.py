@@ -20,8 +20,8 @@ from multiblock.data.walk import Progress
 from multiblock.pace import REPORTS
 from multiblock.report import markdown
 from multiblock.workflow import overview, running
-from multiblock.workflow.overview import Known
-from multiblock.workflow.results import Results
+from multiblock.workflow.overview import Overview
+from multiblock.workflow.results import Of, Results
 from multiblock.workflow.running import Job, Outlook, Reports
 from multiblock.workflow.seen import Outside
 from multiblock.workflow.store import Store
@@ -92,7 +92,7 @@ from torch import nn
 
 
 class Mine(nn.Module):
-    count = 0
+    receptive_field, output_layer, count = 3, "layer", 0
 
     def __init__(self, *, width: int = 4):
         super().__init__()
@@ -117,7 +117,7 @@ def study(folder: Path, iterations: int) -> Path:
 
 
 def watch(folder: Path, *arguments: str) -> Watched:
-    return Watched(command(folder, "--configfile", str(folder / "config.yaml"), *arguments))
+    return Watched(command(folder, "--configfile", str(folder / "config.yaml"), "--keep-going", *arguments))
 
 
 @pytest.fixture(scope="module")
@@ -188,11 +188,11 @@ def test_a_job_that_is_killed_is_named_with_what_became_of_it(long):
 @pytest.mark.slow
 def test_after_sigterm_the_job_at_work_goes_on_to_its_end(finished):
     folder, _ = finished
-    watched = watch(folder, "--forcerun", "phase1_1", "--", "phase1").until(r"phase 1  \d")
+    watched = watch(folder, "phase1", "--forcerun", "phase1_1").until(r"phase 1  \d")
     os.kill(watched.process.pid, signal.SIGTERM)
     code, written = watched.end()
     assert code != 0 and last_seen(written)[-1] == "multiblock: stopped; the same command goes on"
-    assert jobs(folder, "phase1").keys() <= {"evaluate", "phase1"}, "the training was finished"
+    assert "phase1_1" not in jobs(folder), "the training was finished"
 
 
 @pytest.mark.slow
@@ -248,7 +248,7 @@ def test_lines_that_stay_come_above_those_that_move_and_tracebacks_of_others_are
 
 
 @pytest.fixture
-def known(tmp_path) -> Known:
+def known(tmp_path) -> Overview:
     """Of a study with two phases, of which nothing was made yet."""
     stages = [{"iterations": 2, "batch": 2, "patch": 16}]
     plan = [{"span": 1, "stages": stages}, {"span": 2, "start": "inherit_zeroed", "stages": stages}]
@@ -256,19 +256,19 @@ def known(tmp_path) -> Known:
     loaded = config.load({"runs": runs, "results": str(tmp_path / "results")})
     results = Results(loaded, Outside({}, lambda name: f"digest of {name}"))
     nothing = {"images": {}, "verdicts": {}, "before": {}, "asked": (), "forced": ()}
-    return Known(study=loaded, results=results, store=Store(tmp_path / "results"), **nothing)
+    return Overview(study=loaded, results=results, store=Store(tmp_path / "results"), **nothing)
 
 
-def brought(known: Known, phase: int, before: dict[str, float], after: dict[str, float]) -> str:
+def brought(known: Overview, phase: int, before: dict[str, float], after: dict[str, float]) -> str:
     """What is said of a phase with these measurements."""
     rows = [f"input,{name},{value}" for name, value in before.items()]
     rows += [f"{phase},{name},{value}" for name, value in after.items()]
     written(known, phase, "psnr.csv", "\n".join(["phase,image,psnr_rgb_composed", *rows]) + "\n")
     written(known, phase, "training.json", json.dumps({"seconds": 83.4}))
-    return overview.of_phase(known.results, known.store, "one", 1, phase)
+    return overview.of_phase(known.results, known.store, Of(run="one", seed=1, phase=phase))
 
 
-def written(known: Known, phase: int, name: str, text: str) -> None:
+def written(known: Overview, phase: int, name: str, text: str) -> None:
     kind = known.results.evaluate if name == "psnr.csv" else known.results.train
     folder = known.store.folder(kind("one", 1, phase).address)
     folder.mkdir(parents=True, exist_ok=True)
@@ -298,7 +298,7 @@ def test_a_phase_is_said_by_the_means_of_its_images(known):
 )
 def test_measurements_that_cannot_be_read_are_pointed_to(known, text):
     written(known, 1, "psnr.csv", text)
-    found = overview.of_phase(known.results, known.store, "one", 1, 1)
+    found = overview.of_phase(known.results, known.store, Of(run="one", seed=1, phase=1))
     assert found == f"phase 1: measured, see {known.store.results}/one/seed1/phase1/psnr.csv"
 
 
@@ -409,7 +409,7 @@ def event(terminal: Terminal, name: str | None, text: str = "", level: int = log
 
 
 def begin(terminal: Terminal) -> None:
-    digest = terminal._known.results.train("one", 1, 1).address.rpartition("-")[2]
+    digest = terminal._plan.results.train("one", 1, 1).address.rpartition("-")[2]
     job = {"rule_name": "phase1_1", "wildcards": {"digest": digest}, "log": ["train.log"]}
     event(terminal, "job_info", jobid=3, **job)
 
