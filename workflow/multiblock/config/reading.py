@@ -316,3 +316,31 @@ def overrides(given: Mapping[str, Any]) -> dict[str, Any]:
         return plain_values(typed(given))
     except UserError as error:
         raise UserError(*(f"--config: {problem}" for problem in error.problems)) from None
+
+
+def flow(value: Any) -> str:
+    """A value as YAML in one line; text is quoted where it has to be, and where it begins like a number."""
+    return _dumped(value, True, 10**9).removesuffix("\n").removesuffix("\n...")
+
+
+def block(value: Any, width: int) -> str:
+    """A value as YAML, a line a key, lists wrapped at a width."""
+    return _dumped(value, None, width)
+
+
+def _dumped(value: Any, flow: bool | None, width: int) -> str:
+    text: str = yaml.dump(
+        value, Dumper=_Dumper, default_flow_style=flow, sort_keys=False, allow_unicode=True, width=width
+    )
+    return text
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes 009 too, which is text in one version of YAML and a number in another."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="'" if re.match(r"[\d.+-]", text) else None)
+
+
+_Dumper.add_representer(str, _text)
