@@ -14,8 +14,7 @@ from feeding import make_images
 from PIL import Image
 from whole_images import MEMORY_GIB
 
-from multiblock.data.imageset import ImageSet
-from multiblock.data.pixels import as_float
+from multiblock.data.imageset import ImageSet, as_float
 from multiblock.data.sampler import Sampler
 from multiblock.inference import tiles
 from multiblock.inference.metrics import psnr_rgb

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from training import trained_chain
 from whole_images import converted
 
-from multiblock.data.tensors import to_tensor
-from multiblock.inference.tiles import Grid
+from multiblock.data.sampler import to_tensor
+from multiblock.inference.tiles import Cut, in_tiles
 from multiblock.model import chain as chains
 from multiblock.model.chain import Chain
 from multiblock.networks import zoo
-from multiblock.networks.spec import describe
+from multiblock.networks.registry import describe
 
 OVERLAPS = (0, 8, 16, 32, 48)
 SIZE, CORE = (160, 208), 64
@@ -67,10 +67,16 @@ def _rows(name: str, weights: str, block: nn.Module, image: Tensor, core: int) -
     with torch.inference_mode():
         whole = block(image).clamp(0, 1)
         for overlap in dict.fromkeys(min(overlap, -(-reach // spec.grid) * spec.grid) for overlap in OVERLAPS):
-            grid = Grid(*image.shape[2:], core, core, overlap, spec.scale)
-            plain = _apart(grid.run(block, image), whole)
+            cut = Cut(*image.shape[2:], core, core, overlap, spec.grid)
+            plain = _apart(in_tiles(block, image, cut, spec.scale), whole)
             with _held(block, image) as can:
-                held = _apart(grid.run(block, image), whole) if can else plain if not spec.pools_over_image else None
+                held = (
+                    _apart(in_tiles(block, image, cut, spec.scale), whole)
+                    if can
+                    else plain
+                    if not spec.pools_over_image
+                    else None
+                )
             rows.append(
                 {
                     "network": name,

@@ -11,8 +11,7 @@ from default_run import trained
 
 from multiblock import config
 from multiblock.data.convert import convert
-from multiblock.data.imageset import SPLITS, ImageSet, write_set
-from multiblock.data.pixels import as_float
+from multiblock.data.imageset import SPLITS, ImageSet, as_float, write_set
 from multiblock.inference import tiles
 from multiblock.inference.cache import generate
 from multiblock.inference.evaluation import evaluate

@@ -231,7 +231,7 @@ SCENE = resize.enlarge(picture(100, 100, seed=5), 4)
 GRAINY = (PIXELS * 0.7 + np.random.default_rng(0).uniform(0, 70, PIXELS.shape)).astype(np.uint8)
 CANNOT = "cannot be read as an image: "
 UNKNOWN = CANNOT + "its content is of no kind that is read; allowed are PNG, JPEG, TIFF, BMP, WEBP"
-BAD_NAME = "has a name with control characters, or one that is no UTF-8; rename it"
+BAD_NAME = "has a name with control characters, or one that is not UTF-8; rename it"
 BOTH = r"train/LR/image2\.png and .*train/HR/image2\.png: "
 
 CASES = [
@@ -331,9 +331,9 @@ CASES = [
     reads("a link", lambda file: (file.with_name(".real").write_bytes(PNG), file.symlink_to(".real"))),
     refuses("a link to itself", link("image2.png"), "cannot be read: Too many levels of symbolic links"),
     refuses("a link to nothing", link("nothing.png"), "cannot be read: No such file or directory"),
-    refuses("a link to what never ends", link("/dev/zero"), CANNOT + "it is no regular file"),
-    refuses("a folder", Path.mkdir, CANNOT + "it is no regular file"),
-    refuses("a pipe", os.mkfifo, CANNOT + "it is no regular file"),
+    refuses("a link to what never ends", link("/dev/zero"), CANNOT + "it is not a regular file"),
+    refuses("a folder", Path.mkdir, CANNOT + "it is not a regular file"),
+    refuses("a pipe", os.mkfifo, CANNOT + "it is not a regular file"),
     refuses("a file that may not be read", forbidden, CANNOT + "Permission denied", as_user=True),
     # Names.
     *(

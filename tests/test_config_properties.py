@@ -467,9 +467,9 @@ CLASS = "class Own:\n    def __init__(self, *, scale={scale}, own_weights='rando
         (CLASS.format(scale="1 << 1"), {}, "network: own.py: an option's default is computed; plain values are needed"),
         (CLASS.format(scale=None), {}, "scale: found None; own.py allows 1, 2,"),
         ("", {}, "network: own.py: found no class; a class named like the file is needed"),
-        ("class", {}, "network: own.py: is no Python file: "),
-        ("\0", {}, "network: own.py: is no Python file: "),
-        ("x = " + "-" * 100_000 + "1", {}, "network: own.py: is no Python file: "),
+        ("class", {}, "network: own.py: is not a Python file: "),
+        ("\0", {}, "network: own.py: is not a Python file: "),
+        ("x = " + "-" * 100_000 + "1", {}, "network: own.py: is not a Python file: "),
     ],
 )
 def test_files_of_networks(monkeypatch, tmp_path, code, options, says):

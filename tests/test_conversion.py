@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,9 +18,9 @@ from multiblock.data import images, partial
 from multiblock.data.convert import convert, enlarge
 from multiblock.data.dataset import DatasetConfig
 from multiblock.data.imageset import SPLITS, ImageSet
+from multiblock.data.inspection import Inspection, inspect
 from multiblock.errors import UserError
-from multiblock.files import digest_of
-from multiblock.workflow.clean import removable
+from multiblock.files import Digests
 from test_sources import data
 
 COUNT = 12
@@ -191,6 +190,89 @@ def journal_lines(folder: Path) -> int:
     return sum(file.read_bytes().count(b"\n") for file in folder.rglob("journal"))
 
 
+def inspected(config: DatasetConfig, folder: Path) -> str:
+    return inspect(config, Inspection(Digests(folder / "digests.json")), patch=16)
+
+
+class TestWhatWasRead:
+    """The digest that a conversion returns is of the bytes that were decoded."""
+
+    @pytest.mark.parametrize("threads", [1, 3])
+    def test_it_is_the_digest_of_an_inspection(self, photos, doubtful, tmp_path, threads):
+        windows = {**HR_ALONE, "train": {"hr": "train", "crops": 3, "crop_side": 48}, "validation": 2}
+        for number, config in enumerate((data(photos, **windows), data(doubtful, validation=1))):
+            out, parts = tmp_path / str(number), tmp_path / "parts"
+            digest = convert(config, out / "HR", out / "LR", threads, parts=parts)
+            assert digest == inspected(config, out) and not parts.exists()
+            assert sorted(path.name for path in out.iterdir() if path.is_dir()) == ["HR", "LR"]
+
+    def test_it_is_the_same_where_pieces_are_taken_over(self, photos, tmp_path, decoded):
+        config, bad = data(photos, **HR_ALONE), photos / "test/image2.png"
+        whole = bad.read_bytes()
+        bad.write_bytes(spoilt(whole))
+        with pytest.raises(UserError, match="image2"):
+            convert(config, tmp_path / "HR", tmp_path / "LR")
+        bad.write_bytes(whole)
+        decoded.clear()
+        assert convert(config, tmp_path / "HR", tmp_path / "LR") == inspected(config, tmp_path)
+        assert {file.name for file in decoded} == {"image2.png"}
+
+    @pytest.mark.parametrize("kind", ["HR", "LR"])
+    def test_an_image_that_was_another_for_a_moment(self, pairs, tmp_path, monkeypatch, kind):
+        """The image is replaced after the inspection, and put back before the conversion ends."""
+        config = data(pairs, validation=1)
+        before, file, content_of = inspected(config, tmp_path), pairs / f"train/{kind}/image2.png", images.content_of
+        whole = file.read_bytes()
+
+        def replacing(one: Path) -> tuple[bytes | None, str]:
+            if one == file:
+                images.write(file, images.read(file) ^ 1)
+            content = content_of(one)
+            if one == file:
+                file.write_bytes(whole)
+            return content
+
+        with monkeypatch.context() as patched:
+            patched.setattr(images, "content_of", replacing)
+            assert convert(config, tmp_path / "HR", tmp_path / "LR") != before
+        assert convert(config, tmp_path / "HR", tmp_path / "LR") == before == inspected(config, tmp_path)
+
+    def test_a_file_too_large_for_memory_that_changes(self, photos, tmp_path, monkeypatch, decoded):
+        config, file = data(photos, **HR_ALONE), photos / "train/image5.png"
+        monkeypatch.setattr(images, "_LARGE", file.stat().st_size - 1)
+        assert convert(config, tmp_path / "HR", tmp_path / "LR") == inspected(config, tmp_path)
+        counting = images.read
+
+        def replacing(one, *more):
+            pixels = counting(one, *more)
+            if one == file:
+                images.write(file, pixels ^ 1)
+            return pixels
+
+        monkeypatch.setattr(images, "read", replacing)
+        with pytest.raises(UserError, match=r"image5\.png: changed while it was read"):
+            convert(config, tmp_path / "HR", tmp_path / "LR")
+
+    def test_what_is_decoded_is_what_the_digest_is_of(self, photos, tmp_path, monkeypatch):
+        """The file is replaced right after its bytes were read."""
+        config, file, content_of = data(photos, **HR_ALONE), photos / "train/image5.png", images.content_of
+        expected = images.read(file)
+
+        def replacing(one: Path) -> tuple[bytes | None, str]:
+            content = content_of(one)
+            if one == file:
+                images.write(file, expected[::-1])
+            return content
+
+        before = inspected(config, tmp_path)
+        with monkeypatch.context() as patched:
+            patched.setattr(images, "content_of", replacing)
+            assert convert(config, tmp_path / "HR", tmp_path / "LR") == before
+        found = ImageSet(tmp_path / "HR/train.npy")
+        height, width = found[5].shape[:2]
+        assert np.array_equal(found[5], expected[:height, :width])
+
+
 class TestGoesOn:
     """One start and several."""
 
@@ -237,26 +319,6 @@ class TestGoesOn:
         images.write(photos / "train/image5.png", images.read(photos / "train/image5.png")[::-1])
         decoded.clear()
         assert self.goes_on(photos, half, decoded) == {"train/image5", "test/image2"}
-
-    def test_an_image_that_was_another_for_a_moment(self, photos, tmp_path, decoded, monkeypatch):
-        """It is replaced right after its digest was taken, and put back."""
-        file, bad = photos / "train/image5.png", photos / "test/image2.png"
-        whole, mended = file.read_bytes(), bad.read_bytes()
-        bad.write_bytes(spoilt(mended))
-
-        def replacing(one: Path) -> str:
-            digest = digest_of(one)
-            if one == file:
-                images.write(file, picture(*images.size(file), seed=99))
-            return digest
-
-        with monkeypatch.context() as patched, pytest.raises(UserError):
-            patched.setattr("multiblock.data.convert.digest_of", replacing)
-            convert(data(photos, **HR_ALONE), tmp_path / "half/HR", tmp_path / "half/LR")
-        file.write_bytes(whole)
-        bad.write_bytes(mended)
-        decoded.clear()
-        assert self.goes_on(photos, tmp_path / "half", decoded) == {"train/image5", "test/image2"}
 
     def test_an_image_that_became_larger_and_one_more(self, photos, half, decoded):
         images.write(photos / "train/image5.png", picture(90, 90, seed=5))
@@ -333,12 +395,12 @@ class TestGoesOn:
 
         with monkeypatch.context() as patched, pytest.raises(UserError, match="stopped"):
             patched.setattr(resize, "enlarge", failing)
-            enlarge(tmp_path / "LR", tmp_path / "up", 2)
-        assert not (tmp_path / "up").exists()
+            enlarge(tmp_path / "LR", tmp_path / "up", 2, parts=tmp_path / "parts")
+        assert not (tmp_path / "up").exists() and not (tmp_path / partial.ENLARGING).exists()
         with monkeypatch.context() as patched:
             patched.setattr(resize, "enlarge", failing)
-            enlarge(tmp_path / "LR", tmp_path / "up", 2)
-        assert len(calls) == 8 + ALL - 7
+            enlarge(tmp_path / "LR", tmp_path / "up", 2, parts=tmp_path / "parts")
+        assert not (tmp_path / "parts").exists() and len(calls) == 8 + ALL - 7
         enlarge(tmp_path / "LR", tmp_path / "fresh", 2)
         assert made(tmp_path / "up") == made(tmp_path / "fresh")
 
@@ -354,14 +416,6 @@ class TestGoesOn:
         with pytest.raises(UserError, match="image2"):
             convert(config, out / "HR", out / "LR")
         assert made(out) == before and len(ImageSet(out / "HR/train.npy")) == COUNT
-
-
-def test_what_an_abandoned_conversion_leaves_can_be_cleaned(tmp_path):
-    (tmp_path / partial.CONVERTING / "train").mkdir(parents=True)
-    of_data = SimpleNamespace(folder=tmp_path, unseen="")
-    found = SimpleNamespace(data=[of_data], phases={}, left=[], before=[], aside=[])
-    assert removable(found) == []
-    assert [item.paths for item in removable(found, arrays=True)] == [(tmp_path / partial.CONVERTING,)]
 
 
 BIG = """

@@ -17,10 +17,9 @@ from safetensors.torch import save_file
 from conftest import picture
 from multiblock.cli import main
 from multiblock.data import images
-from multiblock.data.imageset import ImageSet
-from multiblock.data.pixels import as_float
+from multiblock.data.imageset import ImageSet, as_float
 from multiblock.errors import UserError
-from multiblock.inference import scoring
+from multiblock.inference import evaluation
 from multiblock.inference.evaluation import evaluate
 from multiblock.inference.measures import gmsd, haarpsi
 from multiblock.inference.metrics import psnr_rgb
@@ -234,7 +233,7 @@ def test_measures_of_perceived_quality_are_taken_where_asked(folders, capsys):
 
 @pytest.mark.parametrize(("out", "says"), [("hr/a.png", "names that end in .csv"), ("w.safetensors/x.csv", "exists")])
 def test_a_table_that_cannot_be_written_is_found_out_first(folders, capsys, monkeypatch, out, says):
-    monkeypatch.setattr(scoring, "score", lambda *_: pytest.fail("it has begun"))
+    monkeypatch.setattr(evaluation, "score", lambda *_: pytest.fail("it has begun"))
     before = (folders / "hr" / "a.png").read_bytes()
     assert score(folders, "-o", str(folders / out)) == 1
     assert says in capsys.readouterr().err
@@ -259,7 +258,7 @@ def test_what_is_done_is_kept_when_it_is_stopped(folders, monkeypatch, capsys):
         return image / np.float32(255)
 
     stopped.calls = 0
-    monkeypatch.setattr(scoring.tiles, "run", stopped)
+    monkeypatch.setattr(evaluation.tiles, "run", stopped)
     with contextlib.suppress(KeyboardInterrupt):
         score(folders, "-o", str(folders / "scores.csv"))
     assert "mean of 1 image " in capsys.readouterr().out

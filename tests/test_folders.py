@@ -13,8 +13,8 @@ from conftest import picture
 from multiblock.cli import main
 from multiblock.data import images
 from multiblock.errors import UserError
-from multiblock.inference import places
-from multiblock.inference.progress import PictureBar
+from multiblock.inference import targets
+from multiblock.inference.folder import in_megapixels
 from test_upscale import run, save, weights  # noqa: F401
 
 
@@ -150,13 +150,13 @@ class TestNames:
         for name in ("X.png", "x.png"):
             save(tmp_path / "a" / name, picture(16, 20))
         with pytest.raises(UserError, match="would both become"):
-            places.plan([tmp_path / "a"], tmp_path / "out")
+            targets.plan([tmp_path / "a"], tmp_path / "out")
 
     def test_a_thousand_pictures_are_planned_at_once(self, tmp_path):
         first = save(tmp_path / "in/0.png", picture(8, 8))
         for number in range(1, 1500):
             os.link(first, tmp_path / f"in/{number}.png")
-        jobs = places.plan([tmp_path / "in"], tmp_path / "out").jobs
+        jobs, _ = targets.plan([tmp_path / "in"], tmp_path / "out")
         assert [job.target.name for job in jobs[:3]] == ["0.png", "1.png", "2.png"] and len(jobs) == 1500
 
 
@@ -192,7 +192,7 @@ class TestProgress:
             save(tmp_path / "b.jpg", np.zeros((500, 1000), np.uint8)),
         ]
         monkeypatch.setattr(sys, "stderr", stream)
-        with PictureBar([*files, tmp_path / "missing.png"], "upscaling") as bar:
+        with in_megapixels([targets.Job(file, file) for file in (*files, tmp_path / "missing.png")]) as bar:
             bar.step(2.0)
             bar.say("a line")
             bar.complain("another")

@@ -13,10 +13,10 @@ from multiblock import cli, config
 from multiblock.config import first_config
 from multiblock.config.first_config import Asked, begin
 from multiblock.data import images
+from multiblock.data.arrangement import common_scale, lr_name
 from multiblock.data.dataset import find
-from multiblock.data.division import divide
 from multiblock.data.leaks import groups, look
-from multiblock.data.pairing import common_scale, lr_name
+from multiblock.data.survey import divide
 from multiblock.errors import UserError
 from multiblock.files import digest_of
 from test_workflow import snakemake

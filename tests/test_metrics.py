@@ -11,7 +11,7 @@ import pytest
 from skimage.metrics import structural_similarity
 
 from conftest import picture
-from multiblock.data import images, pixels
+from multiblock.data import images, imageset
 from multiblock.errors import UserError
 from multiblock.inference import metrics
 
@@ -104,7 +104,7 @@ def test_large_images_are_measured_in_strips_to_the_same_figures(monkeypatch):
     noisy = (reference + 0.1 * rng.standard_normal(reference.shape)).astype(np.float32)
     whole = metrics.measure(noisy, reference, 2)
     for rows in (1, 7, 33):
-        monkeypatch.setattr(pixels, "_ROWS", rows)
+        monkeypatch.setattr(imageset, "_ROWS", rows)
         assert metrics.measure(noisy, reference, 2) == pytest.approx(whole, rel=1e-12)
 
 

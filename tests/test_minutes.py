@@ -18,7 +18,7 @@ from multiblock.errors import UserError
 from multiblock.runtime.device import choose
 from multiblock.training import speed
 from multiblock.training.speed import Speedometer
-from multiblock.training.speed_record import Speeds
+from multiblock.training.work import Speeds
 from test_plan import PAPER, plan, stage
 from test_training import SETTINGS, task
 from test_training import run as trained

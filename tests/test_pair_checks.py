@@ -11,9 +11,8 @@ from PIL import Image
 from conftest import picture
 from multiblock.cli import main
 from multiblock.data import images, resize
-from multiblock.data.alignment import align
 from multiblock.data.convert import convert
-from multiblock.data.pair_checks import PairCheck, of_all, pair_checks
+from multiblock.data.pair_checks import PairCheck, align, of_all, pair_checks
 from multiblock.errors import UserError
 from test_sources import data
 

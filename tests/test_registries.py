@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from multiblock import config, source
+from multiblock import config
 from multiblock.config.explain import reference
-from multiblock.data.degradations import DEGRADATIONS, Degradation
+from multiblock.data.resize import DEGRADATIONS, Degradation
 from multiblock.errors import UserError
 from multiblock.inference.measures import MEASURES, Measure
 from multiblock.training import schedules
@@ -14,7 +14,6 @@ from multiblock.training.losses import LOSSES, LossTerm
 from multiblock.training.optimisers import OPTIMISERS, Optimiser, build
 from multiblock.training.schedules import SCHEDULES, Plateau, Schedule
 from multiblock.training.starts import STARTS, Start
-from multiblock.workflow import code_digest
 from test_config import changed
 from test_plan import stage
 
@@ -104,60 +103,3 @@ def test_the_same_in_other_words_is_the_same_stage():
     assert first(schedule={"to": 0, "kind": "cosine"}) == first(schedule={"kind": "cosine", "restarts": 0})
     assert first(loss={"l2": 1, "l1": 2}) == first(loss={"l1": 2, "l2": 1})
     assert first(schedule={"kind": "cosine", "to": 1e-5}) != first(schedule={"kind": "cosine"})
-
-
-TABLE = """
-LOSSES = {"l1": LossTerm(what="is a", of=_l1), "style": LossTerm(what="is b", of=_style)}
-
-def _l1(output, target):
-    return (output - target).abs().mean()
-
-def _style(output, target):
-    return _l1(_gram(output), _gram(target))
-
-def _gram(features):
-    return features @ features.T
-
-class LossTerm:
-    _unused: int = 0
-
-def _unused(features):
-    return features + features
-"""
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "changed"),
-    [
-        ("is a", "is the mean of", ()),
-        ("features @ features.T", "features.T @ features", ("style",)),
-        ("features + features", "features - features", ()),
-        ("_unused: int = 0", "_unused: int = 1", ("l1", "style")),
-        (".abs().mean()", ".square().mean()", ("l1", "style")),
-        ('"style": ', '"l2": LossTerm(what="is c", of=_l2), "style": ', ()),
-        ("of=_style", "of=_style, on_features=True", ("style",)),
-    ],
-)
-def test_entries_of_a_table_count_one_by_one(old, new, changed):
-    def digest(text: str, name: str) -> str:
-        return source.digest_of_code(text, f"LOSSES[{name}]", frozenset({"what"}))
-
-    assert old in TABLE
-    for name in ("l1", "style"):
-        same = digest(TABLE, name) == digest(TABLE.replace(old, new), name)
-        assert same == (name not in changed), name
-
-
-def test_every_entry_of_every_table_has_a_digest():
-    tables = {
-        "loss": LOSSES,
-        "optimiser": OPTIMISERS,
-        "schedule": SCHEDULES,
-        "start": STARTS,
-        "degradation": DEGRADATIONS,
-        "measure": MEASURES,
-    }
-    assert tables.keys() == code_digest.TABLES.keys()
-    for kind, entries in tables.items():
-        digests = {code_digest.of("training", entries=frozenset({(kind, name)})) for name in entries}
-        assert len(digests) == len(entries)

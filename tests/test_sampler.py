@@ -6,8 +6,7 @@ import torch
 
 from conftest import picture
 from multiblock.data.imageset import ImageSet
-from multiblock.data.sampler import Sampler
-from multiblock.data.tensors import to_tensor
+from multiblock.data.sampler import Sampler, to_tensor
 from multiblock.errors import UserError
 from test_imageset import write
 

@@ -12,15 +12,15 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from multiblock.workflow.layout import Layout
 
 from conftest import ROOT
 from multiblock import config
-from multiblock.data import counter
+from multiblock.data import walk
 from multiblock.plan import Block, Stage, Task
 from multiblock.report import markdown
 from multiblock.workflow import outcome, tells
 from multiblock.workflow.at_work import AtWork
-from multiblock.workflow.layout import Layout
 from multiblock.workflow.outlook import Job, Outlook
 from multiblock.workflow.terminal import Terminal
 
@@ -201,9 +201,9 @@ def test_the_line_of_a_conversion_says_the_time_left(layout, tmp_path, monkeypat
 
 def test_a_conversion_tells_the_time_left(monkeypatch, caplog):
     now = iter(range(0, 1000, 10))
-    monkeypatch.setattr(counter.time, "monotonic", lambda: float(next(now)))
+    monkeypatch.setattr(walk.time, "monotonic", lambda: float(next(now)))
     caplog.set_level(logging.DEBUG, "multiblock")
-    with counter.ImageCounter(10, "images converted") as shown:
+    with walk.Progress(10, "images converted") as shown:
         shown.step(4, kept=True)
         shown.step()
     kept, told = (record.progress for record in caplog.records)

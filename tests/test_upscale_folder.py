@@ -13,7 +13,7 @@ from conftest import picture
 from multiblock.data import images
 from multiblock.errors import UserError
 from multiblock.inference.folder import upscale_folder
-from multiblock.inference.upscale import Upscaler
+from multiblock.inference.upscaling import Upscaler
 from multiblock.model.chain import Chain
 from multiblock.plan import Block
 
@@ -35,8 +35,8 @@ def made():
     for parameter in chain.parameters():
         parameter.data.zero_()  # it copies its input
 
-    def upscale(made_of: str = "w", form: str = "lossless", fails: str = "") -> list[str]:
-        keys = {"images": Path("photos"), "table": TABLE, "form": form, "results": Path("results"), "about": ""}
+    def upscale(made_of: str = "w", form: str = "lossless", fails: str = "", **more) -> list[str]:
+        keys = {"images": Path("photos"), "table": TABLE, "form": form, "results": Path("results"), "about": "", **more}
         before = times()
         upscaler = Upscaler(chain=chain, device=torch.device("cpu"))
         with pytest.raises(UserError, match=fails) if fails else nullcontext():
@@ -93,9 +93,62 @@ def test_a_picture_that_was_changed_added_or_removed(photos, made):
 def test_other_weights_or_another_format_make_all_again(photos, made):
     made()
     assert made("other weights") == ALL
-    (OUT / "stranger.txt").touch()
     assert made("other weights", form="same") == ALL
-    assert not (OUT / "stranger.txt").exists()
+
+
+def test_only_results_that_the_notes_name_are_removed(photos, made):
+    made()
+    (OUT / "stranger.txt").touch()
+    images.write(OUT / "a.png", picture(8, 8, seed=1))  # somebody put another picture there
+    for name in ("a.png", "b.png"):
+        (photos / name).unlink()
+    made("other weights")
+    assert sorted(times()) == ["a.png", "stranger.txt", "sub/c.png"]
+
+
+class TestEarlierFolders:
+    """Results in folders of earlier starts are taken over."""
+
+    @pytest.fixture
+    def earlier(self, photos, made) -> Path:
+        made()
+        return OUT.rename("results/earlier")
+
+    def test_what_was_made_of_the_same_is_taken_over(self, photos, made, earlier, caplog):
+        (photos / "b.png").rename(photos / "sub/renamed.png")
+        images.write(photos / "a.png", picture(30, 20, seed=7))
+        caplog.set_level("INFO")
+        made(earlier=[Path("results/gone"), earlier])
+        assert (OUT / "sub/renamed.png").samefile(earlier / "b.png") and (OUT / "sub/c.png").samefile(
+            earlier / "sub/c.png"
+        )
+        assert not (OUT / "a.png").samefile(earlier / "a.png")
+        table, before = pd.read_csv(TABLE), pd.read_csv(earlier / "pictures.csv")
+        assert table.picture.tolist() == table.result.tolist() == ["a.png", "sub/c.png", "sub/renamed.png"]
+        assert table.width.tolist() == before.width.tolist() and table.columns.equals(before.columns)
+        assert "2 of 3 pictures are done already" in caplog.text
+        assert made() == []
+
+    def test_a_disk_without_links(self, photos, made, earlier, monkeypatch):
+        def refusing(*_: object) -> None:
+            raise OSError(1, "Operation not permitted")
+
+        monkeypatch.setattr(os, "link", refusing)
+        made(earlier=[earlier])
+        assert (OUT / "a.png").read_bytes() == (earlier / "a.png").read_bytes()
+        assert not (OUT / "a.png").samefile(earlier / "a.png") and made() == []
+
+    @pytest.mark.parametrize("change", ["weights", "format", "result", "notes"])
+    def test_what_is_not_the_same_is_made_again(self, photos, made, earlier, change):
+        keys = {"weights": {"made_of": "other"}, "format": {"form": "same"}}.get(change, {})
+        if change == "result":
+            images.write(earlier / "a.png", picture(30, 20, seed=9))
+        if change == "notes":
+            (earlier / ".pictures.jsonl").unlink()
+        made(**keys, earlier=[earlier])
+        assert not (OUT / "a.png").samefile(earlier / "a.png")
+        assert np.array_equal(images.read(OUT / "a.png"), images.read(photos / "a.png"))
+        assert (OUT / "b.png").samefile(earlier / "b.png") == (change == "result")
 
 
 def test_a_result_that_was_touched_is_made_again(photos, made):

@@ -1,9 +1,11 @@
 """The one kind of error that is the user's to mend: how it is put in words, and names what was probably meant."""
 
 import difflib
+import sys
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from types import TracebackType
 
 
 class UserError(Exception):
@@ -93,3 +95,35 @@ def nearest(word: str, allowed: Iterable[str]) -> str:
 def listed(words: Iterable[object]) -> str:
     """Allowed values as an error message has them: ``a, b, c``."""
     return ", ".join(str(word) for word in words)
+
+
+def aligned(rows: Sequence[Sequence[str]], indent: str = "") -> Iterator[str]:
+    """Rows as lines with columns of equal width."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
+    for row in rows:
+        yield (indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip()
+
+
+_stop = {"reported": False, "hook": False}
+
+
+def stop_in_one_line() -> None:
+    """From now on an end of this process by Ctrl-C shows no traceback."""
+    if _stop["hook"]:
+        return
+    _stop["hook"], before = True, sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            report_stop()
+        else:
+            before(kind, error, trace)
+
+    sys.excepthook = hook
+
+
+def report_stop() -> None:
+    """Say, once, that a person has asked for this end."""
+    if not _stop["reported"]:
+        _stop["reported"] = True
+        print("multiblock: stopped; the same command goes on", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""The ``multiblock`` command, a file a subcommand: what is useful outside the workflow."""
+"""The ``multiblock`` command, whose subcommands are what is useful outside the workflow."""
 
 import argparse
 import os
@@ -12,20 +12,19 @@ from multiblock.cli import (
     check,
     clean,
     evaluate,
-    export,
-    importing,
     init,
     models,
     plan,
     reference,
     status,
     upscale,
+    weights,
 )
 from multiblock.config.rules import expanded
 from multiblock.errors import UserError, in_full
 from multiblock.networks.own import no_exit
 
-_COMMANDS = (init, align, check, plan, status, clean, models, importing, export, evaluate, upscale, reference)
+_COMMANDS = (init, align, check, plan, status, clean, models, weights, evaluate, upscale, reference)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

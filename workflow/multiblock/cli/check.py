@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print what is found in each data set, then the verdict."""
-    from multiblock.data.check import check
+    from multiblock.data.inspection import check
 
     study, _ = study_of(options)
     threads = threads_of_a_conversion(study.convert_threads, cores_here())
@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _fine(found: Any) -> bool:
-    """Print what was found in a data set; whether it can be trained on."""
+    """Print what was found in a data set, and return whether it can be trained on."""
     from multiblock.data.pair_checks import of_all
 
     print(f"data {found.name}")

@@ -4,8 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from multiblock.cli.printing import add_device_arguments, print_table, template, whole
-from multiblock.cli.weights import add_weights_arguments
+from multiblock.cli.printing import add_device_arguments, add_weights_arguments, print_table, template, whole
 from multiblock.errors import UserError
 from multiblock.files import write_text
 from multiblock.inference.measures import MEASURES
@@ -39,13 +38,12 @@ def run(options: argparse.Namespace) -> None:
     import torch
 
     from multiblock.data.dataset import items_of
-    from multiblock.inference import scoring
-    from multiblock.model import chain
+    from multiblock.inference import evaluation
+    from multiblock.model import chain, finished
     from multiblock.runtime.device import choose
-    from multiblock.workflow import finished
 
     if options.out:
-        scoring.check_out(options.out)
+        evaluation.check_out(options.out)
     file = finished.find(options.weights)
     device = choose(options.device, "auto", gpus=1, threads=torch.get_num_threads()).device
     network = chain.load(file, options.trust_code).to(device)
@@ -60,19 +58,19 @@ def run(options: argparse.Namespace) -> None:
         raise UserError(f"--scale: found {options.scale}; {file} makes x{scale} of LR; allowed is {scale}")
     border = scale if options.border is None else options.border
     items = items_of(_source(options, scale))
-    rows: list[scoring.Row] = []
+    rows: list[evaluation.Row] = []
     problems: list[str] = []
     try:
         measures = list(dict.fromkeys(options.measures))
-        for row in scoring.score(network, items, scale, border, device, options.memory_gib, problems, measures):
+        for row in evaluation.score(network, items, scale, border, device, options.memory_gib, problems, measures):
             rows.append(row)
     finally:  # what is done is kept, however it ends
         if rows:
-            table, notes = scoring.summary(rows, border)
+            table, notes = evaluation.summary(rows, border)
             print_table(table)
             print(*notes, sep="\n", end="\n" if notes else "")
             if options.out:
-                write_text(options.out, scoring.as_csv(rows))
+                write_text(options.out, evaluation.scores_as_csv(rows))
     if problems:
         kept = "the others are scored above" if rows else "nothing is scored"
         raise UserError(f"{len(problems)} of {len(items)} images cannot be scored; {kept}: {'; '.join(problems)}")

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from multiblock.cli.printing import add_device_arguments
-from multiblock.cli.weights import add_weights_arguments
+from multiblock.cli.printing import add_device_arguments, add_weights_arguments
 from multiblock.errors import UserError
 
 if TYPE_CHECKING:
-    from multiblock.inference.upscale import Made
+    from multiblock.inference.folder import Made
 
 
 def add(commands: Any) -> None:
@@ -56,18 +55,17 @@ def run(options: argparse.Namespace) -> None:
     """Upscale each picture."""
     from multiblock import network
     from multiblock.files import check_writable
-    from multiblock.inference import places, upscale
-    from multiblock.inference.progress import PictureBar
+    from multiblock.inference import folder, targets
 
     if options.compare:
         _check_page(options.compare, options.overwrite)
-    plan = places.plan(options.images, options.out, options.format, options.overwrite, options.skip_existing)
-    for note in plan.notes:
+    jobs, notes = targets.plan(options.images, options.out, options.format, options.overwrite, options.skip_existing)
+    for note in notes:
         print(f"multiblock: {note}", file=sys.stderr)
     loaded = network.load(options.weights, options.device, options.trust_code, options.enlarge)
     print(loaded.about, flush=True)
     # Before any work, which may take hours.
-    for file in [job.target for job in plan.jobs[:1]] + ([options.compare] if options.compare else []):
+    for file in [job.target for job in jobs[:1]] + ([options.compare] if options.compare else []):
         check_writable(file)
     upscaler = loaded.upscaler(ensemble=options.ensemble, memory_gib=options.memory_gib)
     made: list[Made] = []
@@ -77,15 +75,15 @@ def run(options: argparse.Namespace) -> None:
         bar.say(str(one))
 
     try:
-        with PictureBar((job.source for job in plan.jobs), "upscaling") as bar:
-            upscale.run(upscaler, plan.jobs, done=done, complain=bar.complain, progress=bar.step)
+        with folder.in_megapixels(jobs) as bar:
+            folder.run(upscaler, jobs, done=done, complain=bar.complain, progress=bar.step)
     finally:
         if options.compare and made:
             _compare(made, options.compare)
 
 
 def _check_page(page: Path, overwrite: bool) -> None:
-    """See that the page takes no place."""
+    """Refuse a page that would take the place of another file."""
     if page.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"--compare: found {page}; allowed is a file ending in .html")
     if os.path.lexists(page) and not (overwrite and page.is_file()):
@@ -93,8 +91,8 @@ def _check_page(page: Path, overwrite: bool) -> None:
 
 
 def _compare(made: Sequence["Made"], page: Path) -> None:
-    from multiblock.page import before_after
+    from multiblock.page.viewer import before_after
 
-    left_out = before_after.page("Before and after", [(one.job.source, one.job.target) for one in made], page)
+    left_out = before_after("Before and after", [(one.job.source, one.job.target) for one in made], page)
     count = f"{len(made)} picture{'s' if len(made) > 1 else ''} before and after"
     print(f"{page}: {count}{f'. {left_out}' if left_out else ''}", flush=True)

@@ -16,14 +16,11 @@ import yaml
 from multiblock.config.reading import block, flow
 from multiblock.config.study import load
 from multiblock.data.arrangement import Folders, arrange
-from multiblock.data.dataset import left_out
-from multiblock.data.division import divide
+from multiblock.data.dataset import is_named, left_out
 from multiblock.data.imageset import SPLITS
 from multiblock.data.inspection import Inspection, inspect
 from multiblock.data.leaks import groups
-from multiblock.data.selection import is_named
-from multiblock.data.survey import Survey, Surveyed, same_in_both
-from multiblock.data.survey_words import about, about_reading, pictures
+from multiblock.data.survey import Survey, Surveyed, about, about_reading, divide, pictures, same_in_both
 from multiblock.errors import UserError, printable
 from multiblock.files import Digests
 

@@ -30,7 +30,7 @@ from multiblock.config.rules import (
     whole,
     words,
 )
-from multiblock.data.degradations import DEGRADATIONS
+from multiblock.data.resize import DEGRADATIONS
 from multiblock.inference.measures import MEASURES
 from multiblock.training.losses import LOSSES
 from multiblock.training.optimisers import OPTIMISERS

@@ -21,7 +21,7 @@ from multiblock.data.dataset import DatasetConfig, ImagePair, find
 from multiblock.data.imageset import SPLITS
 from multiblock.errors import UserError, one_line
 from multiblock.plan import CachedSet, Plan, Stage
-from multiblock.training.speed_record import Speeds
+from multiblock.training.work import Speeds
 
 if TYPE_CHECKING:
     from multiblock.training.speed import Speedometer

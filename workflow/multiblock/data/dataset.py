@@ -1,7 +1,13 @@
-"""Find the images of a data set, pair them by name, and check all that can be checked without decoding them."""
+"""The images of a data set: which files they are, how they pair by name, and what is left out.
+
+Nothing is decoded here. Names have an order and must differ by more than some disk or person sees.
+"""
 
 import hashlib
 import math
+import os
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +19,10 @@ import numpy as np
 
 from multiblock.data import images
 from multiblock.data.imageset import SPLITS
-from multiblock.data.names import alike, check_name, key, order
-from multiblock.data.selection import beside, is_named, named
-from multiblock.errors import UserError, listed
+from multiblock.errors import UserError, listed, nearest
 
 SMALLEST_MEASURED = 32
-"""Least side in pixels of a validation or test image: the SSIM window and the widest border must fit."""
+"""The least side in pixels of a validation or test image: the SSIM window and the widest border must fit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +90,7 @@ def find(data: DatasetConfig, size: Callable[[Path], tuple[int, int]] = images.s
 
 
 def _evenly(items: list[ImagePair], count: int | None) -> list[ImagePair]:
-    """At most ``count`` of the items, evenly spaced."""
+    """The items, or ``count`` of them, evenly spaced, where there are more."""
     if count is None or count >= len(items):
         return items
     return [items[number * len(items) // count] for number in range(count)]
@@ -117,9 +121,9 @@ def items_of(
     least, each = source.get("min_side", 1), source.get("crops")
     items = _whole(source, skip)
     if "only" in source:
-        items = named(items, source["only"], listed(_folders(source["hr"])))
+        items = _named(items, source["only"], listed(_folders(source["hr"])))
     if others:
-        items = beside(items, others)
+        items = _not_among(items, others)
     items = [item for item in items if least == 1 or min(size(item.hr)) >= least]
     items = _evenly(items, source.get("take"))
     if not items:
@@ -128,6 +132,44 @@ def items_of(
         return items
     side = source["crop_side"]
     return [ImagePair(name=f"{item.name}_{n:03d}", hr=item.hr, side=side) for item in items for n in range(1, each + 1)]
+
+
+def is_named(file: Path, names: Collection[str]) -> bool:
+    """Whether a file is among names, with its ending or without."""
+    return bool(names) and (file.name in names or file.stem in names)
+
+
+def _named(items: Sequence[ImagePair], only: Sequence[str], folders: str) -> list[ImagePair]:
+    """The items that ``only`` names, in their own order.
+
+    Args:
+        folders: where they are, for errors.
+
+    Raises:
+        UserError: a name that is none of an image there.
+    """
+    known = {item.hr.name: item for item in items} | {item.name: item for item in items}
+    for name in only:
+        if name not in known:
+            raise UserError(f"{folders}: holds no image called {name}, which `only` names{alike(name, known)}")
+    chosen = {known[name].name for name in only}
+    return [item for item in items if item.name in chosen]
+
+
+def _not_among(items: Sequence[ImagePair], others: Collection[Path]) -> list[ImagePair]:
+    """The items whose HR file is none of ``others``.
+
+    Raises:
+        UserError: none is left.
+    """
+    taken = {os.path.realpath(file) for file in others}
+    left = [item for item in items if os.path.realpath(item.hr) not in taken]
+    if items and not left:
+        raise UserError(
+            f"{items[0].hr.parent}: all {len(items)} images are those of splits that data.train.without names; "
+            "at least one to train on is needed"
+        )
+    return left
 
 
 def _whole(source: Mapping[str, Any], skip: Collection[str]) -> list[ImagePair]:
@@ -158,7 +200,7 @@ def _folders(value: str | Sequence[str]) -> list[Path]:
 
 
 def left_out(data: DatasetConfig) -> list[str]:
-    """What is said of the files in the folders of ``data`` that are not read for their endings: a line an ending."""
+    """A line for each ending of files in the folders of ``data`` that are not read for it, and one for ``skip``."""
     sources = (source for split in SPLITS if isinstance(source := getattr(data, split), Mapping))
     keys = ("hr", "lr")
     folders = dict.fromkeys(f for source in sources for key in keys if key in source for f in _folders(source[key]))
@@ -170,7 +212,7 @@ def left_out(data: DatasetConfig) -> list[str]:
 
 
 def left_out_of(folders: Iterable[Path]) -> list[str]:
-    """What is said of the files in folders that are not read for their endings: a line an ending."""
+    """A line for each ending of files in folders that are not read for it."""
     return not_read(_files(folders, lambda file: not _is_image(file)))
 
 
@@ -183,7 +225,7 @@ def _is_image(file: Path) -> bool:
 
 
 def not_read(files: Iterable[Path]) -> list[str]:
-    """What is said of those files that are not read for their endings, a line an ending, and of folders among them."""
+    """A line for each ending of those files that are not read for it, and one for folders among them."""
     others: dict[str, list[Path]] = {}
     folders = []
     for file in files:
@@ -216,13 +258,13 @@ def counted(files: Sequence[Path]) -> str:
 
 
 def allowed_endings(endings: Iterable[str]) -> str:
-    """The endings that are read, and how more are where those that were found can be."""
+    """The endings that are read, and how HEIC becomes one of them where it was found."""
     way = "; for HEIC install pillow-heif (the extra heic)" if set(endings) & set(images.HEIC) else ""
     return f"allowed are {listed(images.SUFFIXES)}{way}"
 
 
 def visible(folder: Path) -> list[Path]:
-    """What lies in a folder, but for what is hidden.
+    """The files and folders in a folder, but for hidden ones.
 
     Raises:
         UserError: it cannot be listed.
@@ -230,8 +272,8 @@ def visible(folder: Path) -> list[Path]:
     try:
         return [file for file in folder.iterdir() if not file.name.startswith(".")]
     except OSError as error:
-        beside = folder.parent.iterdir() if folder.parent.is_dir() and not folder.exists() else ()
-        hint = alike(folder.name, (other.name for other in beside if other.is_dir()))
+        others = folder.parent.iterdir() if folder.parent.is_dir() and not folder.exists() else ()
+        hint = alike(folder.name, (other.name for other in others if other.is_dir()))
         raise UserError(f"{folder}: cannot be listed: {error.strerror}{hint}") from None
 
 
@@ -278,3 +320,51 @@ def check_partner(item: ImagePair, low: Sequence[int], full: Sequence[int], scal
             f"{item.lr}: found {low[1]} x {low[0]} pixels; with data.scale {scale} "
             f"its partner {item.hr} allows {width} x {height}"
         )
+
+
+# -- Names -------------------------------------------------------------------------------------------------------------
+
+LONGEST_NAME = 240
+"""Bytes of a name without ending: what is made of an image is named after it, with a little more, in at most 255."""
+
+
+def order(file: Path) -> tuple[list[int | str], str]:
+    """Numbers count as numbers; names of equal numbers, as 1 and 01, have an order too."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", file.name)], file.name
+
+
+def check_name(file: Path) -> None:
+    """What is made of an image is named after it, in CSV files too."""
+    if file.name.isascii() and file.name.isprintable() and len(file.name) <= LONGEST_NAME:  # nearly all, quickly
+        return
+    # Control characters, surrogates (bytes that are no UTF-8), line and paragraph separators.
+    if any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in file.name):
+        raise UserError(f"{file}: has a name with control characters, or one that is not UTF-8; rename it")
+    if (length := len(os.fsencode(file.stem))) > LONGEST_NAME:
+        raise UserError(f"{file}: has a name of {length} bytes without its ending; allowed are {LONGEST_NAME}")
+
+
+def alike(name: str, names: Iterable[str]) -> str:
+    """A hint at the one of ``names`` that was probably meant, with what sets it apart where that is hard to see."""
+    names = list(names)
+    for other in names:
+        if _composed(name) == _composed(other):
+            return f"; '{other}' there is written with its accents {_form(other)}, here {_form(name)}"
+    for other in names:
+        if key(name) == key(other):
+            return f"; '{other}' there differs in capitals"
+    return nearest(name, names)
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _form(name: str) -> str:
+    """How the accents of a name are written, which no terminal shows: as macOS does, or as most others do."""
+    return "composed (NFC)" if name == _composed(name) else "as letters of their own (NFD)"
+
+
+def key(name: str) -> str:
+    """What names have in common that some disk takes for the same."""
+    return name.lower() if name.isascii() else _composed(_composed(name).casefold())

@@ -1,12 +1,11 @@
 """Sets of images as memory-mapped arrays.
 
 A set is one ``SPLIT.npy`` with the pixels of all images one after another, rows first, RGB, and one ``SPLIT.csv``
-that names each image with its height, width and a digest of its pixels. 8-bit pixels stand for 0..255, float16
-ones for [0, 1].
+that names each image with its height, width and a digest of its pixels. Pixels are 0..255 as uint8, or [0, 1] as
+float16.
 """
 
 import csv
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,7 +16,7 @@ from typing import BinaryIO
 import numpy as np
 
 from multiblock.errors import UserError
-from multiblock.files import atomic_write
+from multiblock.files import atomic_write, digest_of, digest_of_bytes
 
 SPLITS = ("train", "validation", "test")
 COLUMNS = ("name", "height", "width", "digest")
@@ -85,7 +84,7 @@ class ImageSet:
     @property
     def digest(self) -> str:
         """A digest of all names, sizes and pixels."""
-        return hashlib.blake2b(index_of(self.array).read_bytes(), digest_size=16).hexdigest()
+        return digest_of(index_of(self.array))
 
 
 def index_of(array: Path) -> Path:
@@ -94,7 +93,7 @@ def index_of(array: Path) -> Path:
 
 
 def was_changed(index: Path) -> bool:
-    """Whether the array beside an index was written to after it and holds other pixels than the index says.
+    """Whether the array beside an index was written to after it and holds other pixels than the index names.
 
     One that only has a later time, as a copy may, is read once; the index then gets the array's time.
     """
@@ -108,7 +107,9 @@ def was_changed(index: Path) -> bool:
         return False
     except UserError:
         return True
-    if any(_digest(_content(pixels)) != entry.digest for pixels, entry in zip(images, images.entries, strict=True)):
+    if any(
+        digest_of_bytes(_content(pixels)) != entry.digest for pixels, entry in zip(images, images.entries, strict=True)
+    ):
         return True
     with suppress(OSError):
         os.utime(index, ns=(written.st_atime_ns, written.st_mtime_ns))
@@ -119,15 +120,11 @@ def _content(pixels: np.ndarray) -> memoryview:
     return np.ascontiguousarray(pixels).reshape(-1).view(np.uint8).data
 
 
-def _digest(content: memoryview) -> str:
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
-
-
 @contextmanager
 def write_set(array: Path, sizes: Sequence[tuple[int, int]], dtype: str = "uint8") -> Iterator["Writer"]:
     """Write a set image by image; memory does not grow with it.
 
-    Array and index stand under their names once all images are added, not before.
+    Array and index get their names once all images are added, not before.
 
     Args:
         array: the ``.npy`` file; its index is written beside it.
@@ -174,4 +171,40 @@ class Writer:
         content = _content(pixels)
         # Written, not mapped: a full disk is an error here, where it would end the process there.
         self._file.write(content)
-        self.rows.append((name, height, width, _digest(content)))
+        self.rows.append((name, height, width, digest_of_bytes(content)))
+
+
+# -- Stored pixels and floats ----------------------------------------------------------------------------------------
+
+_ROWS = 512
+"""Images are measured so many rows at a time: what is computed with in between takes many times their memory."""
+
+
+def strips(height: int) -> Iterator[slice]:
+    """Slices of the rows of an image, so many at a time."""
+    return (slice(top, min(top + _ROWS, height)) for top in range(0, height, _ROWS))
+
+
+def to_bytes(image: np.ndarray) -> np.ndarray:
+    """Floats cut to [0, 1] and rounded to 8 bits, half up; see :func:`to_whole`."""
+    return to_whole(image, np.dtype(np.uint8))
+
+
+def to_whole(image: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Floats cut to [0, 1] and rounded, half up, to whole numbers, with the greatest of ``dtype`` for 1.
+
+    Raises:
+        UserError: a value is NaN or infinite, which would be black or white.
+    """
+    result = np.empty(image.shape, dtype)
+    white = np.iinfo(dtype).max
+    for rows in strips(len(image)):
+        if not np.isfinite(image[rows]).all():
+            raise UserError("an image holds pixels that are not finite (NaN or infinite), which no file can show")
+        result[rows] = np.floor(np.clip(image[rows].astype(np.float64), 0, 1) * white + 0.5)
+    return result
+
+
+def as_float(pixels: np.ndarray) -> np.ndarray:
+    """Stored pixels, uint8 or float16, as float32 with 1.0 as peak."""
+    return pixels / np.float32(255) if pixels.dtype == np.uint8 else pixels.astype(np.float32)

@@ -1,25 +1,32 @@
 """Pictures as their owners keep them: pixels as they are stored, with colour profile, EXIF, dots per inch and alpha.
 
+They are written so that nothing is lost that the format of the file can hold, and what it cannot hold is named.
+
 Training reads pixels through :mod:`multiblock.data.images`, where all become sRGB of 8 bits. Here nothing is converted
 that need not be: pixels stay in the picture's own profile, which goes with them, and 16 bits stay 16.
 """
 
 import math
+import zlib
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import png
 from PIL import Image, ImageOps
 
-from multiblock.data import colour, depth, images
-from multiblock.data.remarks import Remark, at_once
+from multiblock.data import colour, images
+from multiblock.data.images import Remark, at_once
 from multiblock.errors import UserError, listed
+from multiblock.files import atomic_write
 
 EXIF_FOLDER, GPS_FOLDER = _FOLDERS = 0x8769, 0x8825
 _ORIENTATION = 0x0112
 DESCRIBING = (270, 271, 272, 305, 306, 315, 33432)
 """Tags of a TIFF file that speak of the photograph: description, make, model, software, date, artist, copyright. The
-others say how its pixels lie in the file."""
+others state how its pixels are stored."""
 _BECOME_SRGB = {"CMYK": "CMYK", "LAB": "L*a*b*"}
 """Kinds of pixels that no network is for, by their names."""
 _EXTRA_SAMPLES = 338
@@ -53,14 +60,14 @@ def read(file: Path, remark: Remark = at_once) -> Picture:
     """Read a picture with all that goes with it.
 
     Args:
-        remark: is told what was converted, and what is doubtful.
+        remark: takes what was converted, and what is doubtful.
 
     Raises:
         UserError: the file cannot be read, or is of a kind that is refused.
     """
     with images.opened(file) as image:
-        deep, becomes_srgb = depth.is_deep(image), _BECOME_SRGB.get(image.mode)
-        told = depth.told_bits(image, file) if deep else None
+        deep, becomes_srgb = colour.is_deep(image), _BECOME_SRGB.get(image.mode)
+        stated = colour.stated_bits(image) if deep else None
         lost, converted = _besides(image), list[str]()
         if deep and becomes_srgb:  # the conversion gives 8
             converted.append("16 bits a channel (8 were read)")
@@ -71,11 +78,11 @@ def read(file: Path, remark: Remark = at_once) -> Picture:
         exif = _exif(image, lost)
         if not deep:
             pixels, alpha = _plain(image)
-        if becomes_srgb or not profile:  # then the result cannot be told to have other colours
+        if becomes_srgb or not profile:  # then nothing can tell that the result has other colours
             for level, what in colour.to_srgb(image)[1]:
                 remark(level, what, file)
     if deep:
-        pixels, alpha = _deep(file, told, remark)
+        pixels, alpha = _deep(file, stated, remark)
     if becomes_srgb:
         converted.append(f"{becomes_srgb} (it became sRGB)")
         profile = None
@@ -87,7 +94,7 @@ _IN_MEMORY = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "I;16", "I;16L",
 
 
 def in_memory(image: Image.Image) -> Picture:
-    """An image that Pillow has opened or made, as it lies: an orientation that its EXIF data notes is not applied.
+    """An image that Pillow has opened or made, as it is: an orientation that its EXIF data notes is not applied.
 
     Raises:
         UserError: it cannot be decoded, or its mode is refused.
@@ -120,11 +127,13 @@ def _plain(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
     return (pixels[..., :1] if colour.plain_mode(image) == "L" else pixels), alpha
 
 
-def _deep(file: Path, told: int | None, remark: Remark) -> tuple[np.ndarray, np.ndarray | None]:
+def _deep(file: Path, stated: int | None, remark: Remark) -> tuple[np.ndarray, np.ndarray | None]:
     """Pixels and alpha of a file with 16 bits a channel; fewer bits, where it names them, are made to fill 16."""
     whole = images.values(file)
     pixels = images.colours(whole)
-    bits = depth.white(pixels, told, file, remark)
+    bits, notes = colour.bits_of_white(pixels, stated)
+    for level, what in notes:
+        remark(level, what, file)
     alpha = whole[..., -1:] if whole.shape[2] in (2, 4) else None
     if bits < 16:
         pixels = _filled(pixels, bits)
@@ -143,7 +152,7 @@ def _besides(image: Image.Image) -> list[str]:
     found = []
     if any(key in image.info for key in _XMP):
         found.append("XMP")
-    if depth.is_deep(image) and "transparency" in image.info:
+    if colour.is_deep(image) and "transparency" in image.info:
         found.append("its transparent colour")
     if getattr(image, "n_frames", 1) > 1:
         found.append("its further pictures")
@@ -159,7 +168,7 @@ _MOST_DPI = 65535
 
 
 def _dpi(image: Image.Image, lost: list[str]) -> tuple[float, float] | None:
-    """Dots per inch; where they are damaged ``lost`` is told. Pillow has 1 for TIFF files that name none."""
+    """Dots per inch; a note is added to ``lost`` where they are damaged. Pillow has 1 for TIFF files without them."""
     found = image.info.get("dpi", (1, 1))
     try:
         across, down = map(float, found)
@@ -173,7 +182,7 @@ def _dpi(image: Image.Image, lost: list[str]) -> tuple[float, float] | None:
 
 
 def _exif(image: Image.Image, lost: list[str]) -> Image.Exif | None:
-    """What a turned image's EXIF data says of the photograph; ``lost`` is told of what is damaged."""
+    """The EXIF data of a turned image that is about the photograph; a note on damage is added to ``lost``."""
     found, kept = image.getexif(), Image.Exif()
     tags = DESCRIBING if image.format == "TIFF" else tuple(found)
     for tag in tags:
@@ -206,3 +215,154 @@ def _remove_damaged(exif: Image.Exif) -> list[int]:
                 del place[tag]
                 damaged.append(tag)
     return damaged
+
+
+# -- Writing -----------------------------------------------------------------------------------------------------------
+
+_WIDTH, _HEIGHT = 0xA002, 0xA003
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """What a kind of file can hold, and how it is written so that nothing is lost that need not be."""
+
+    name: str
+    deep: bool = False
+    alpha: bool = False
+    gray: bool = True
+    profile: bool = True
+    exif: bool = True
+    dpi: bool = True
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+_TIFF = Format(name="TIFF", deep=True, alpha=True)  # not compressed: Pillow would not write EXIF's folders then
+_JPEG = Format(name="JPEG", options={"quality": 95, "subsampling": 0})
+FORMATS = {
+    ".png": Format(name="PNG", deep=True, alpha=True),
+    ".tif": _TIFF,
+    ".tiff": _TIFF,
+    ".jpg": _JPEG,
+    ".jpeg": _JPEG,
+    ".webp": Format(name="WEBP", alpha=True, gray=False, dpi=False, options={"lossless": True, "exact": True}),
+    ".bmp": Format(name="BMP", profile=False, exif=False),
+}
+"""All formats by the ending of the file's name."""
+
+
+def write(picture: Picture, file: Path) -> list[str]:
+    """Write a picture whole, in the format of the file's ending.
+
+    Returns:
+        What of it the format could not hold.
+
+    Raises:
+        UserError: it cannot be written in that format.
+    """
+    kind = FORMATS[file.suffix.lower()]
+    pixels, lost = picture.pixels, []
+    deep = pixels.dtype == np.uint16
+    if deep and not kind.deep:
+        lost.append("16 bits a channel (8 were written)")
+        deep = False
+    if picture.alpha is not None and kind.alpha:
+        pixels = np.concatenate([pixels, picture.alpha], axis=2)
+    elif picture.alpha is not None:
+        lost.append("transparency")
+    lost += [
+        word
+        for word, value, holds in (
+            ("colour profile", picture.profile, kind.profile),
+            ("EXIF", picture.exif, kind.exif),
+            ("dots per inch", picture.dpi, kind.dpi),
+        )
+        if value and not holds
+    ]
+    if picture.exif:
+        _resized(picture.exif, picture.pixels)
+    with atomic_write(file) as part:
+        try:
+            if deep and kind.name == "PNG":
+                _write_deep_png(picture, pixels, part)
+            elif deep:
+                lost += _write_deep_tiff(picture, pixels, part)
+            else:
+                _write_plain(picture, _eight(pixels), kind, part)
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:  # encoders raise whatever odd metadata leads them to
+            raise UserError(f"{file}: cannot be written as {kind.name}: {error}") from None
+    return lost
+
+
+def _eight(pixels: np.ndarray) -> np.ndarray:
+    return pixels if pixels.dtype == np.uint8 else np.rint(pixels / 257).astype(np.uint8)
+
+
+def _resized(exif: Image.Exif, pixels: np.ndarray) -> None:
+    """Let EXIF name the size of ``pixels``, where it names one."""
+    folder = exif.get_ifd(EXIF_FOLDER)
+    for tag, length in ((_WIDTH, pixels.shape[1]), (_HEIGHT, pixels.shape[0])):
+        if tag in folder:
+            folder[tag] = length
+
+
+def _write_plain(picture: Picture, pixels: np.ndarray, kind: Format, part: Path) -> None:
+    options = dict(kind.options)
+    if picture.profile and kind.profile:
+        options["icc_profile"] = picture.profile
+    if picture.exif and kind.exif:
+        options["exif"] = picture.exif.tobytes()  # of the object itself TIFF would write no folders
+    if picture.dpi and kind.dpi:
+        options["dpi"] = picture.dpi
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    if image.mode in ("L", "LA") and not kind.gray:
+        image = image.convert("RGBA" if image.mode == "LA" else "RGB")
+    image.save(part, kind.name, **options)
+
+
+def _write_deep_png(picture: Picture, pixels: np.ndarray, part: Path) -> None:
+    """Write with pypng, as Pillow writes no 16-bit colours; chunks that it does not know are put behind the header."""
+    height, width, channels = pixels.shape
+    content = BytesIO()
+    writer = png.Writer(width, height, bitdepth=16, greyscale=channels < 3, alpha=channels in (2, 4), compression=6)
+    writer.write(content, pixels.reshape(height, -1))
+    content.seek(0)
+    header, *rest = png.Reader(file=content).chunks()
+    extra = []
+    if picture.profile:
+        extra.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(picture.profile)))
+    if picture.dpi:
+        per_metre = [round(float(value) / 0.0254) for value in picture.dpi]
+        extra.append((b"pHYs", b"".join(value.to_bytes(4, "big") for value in per_metre) + b"\1"))
+    if picture.exif:
+        extra.append((b"eXIf", picture.exif.tobytes().removeprefix(b"Exif\0\0")))
+    with part.open("wb") as file:
+        png.write_chunks(file, [header, *extra, *rest])
+
+
+def _write_deep_tiff(picture: Picture, pixels: np.ndarray, part: Path) -> list[str]:
+    """Write with tifffile, as Pillow writes no 16-bit colours; what EXIF holds beyond the plain tags is lost."""
+    import tifffile
+
+    channels = pixels.shape[2]
+    exif = picture.exif or Image.Exif()
+    tags = [(tag, "s", 0, str(exif[tag]), True) for tag in DESCRIBING if tag in exif]
+    options: dict[str, Any] = {}
+    if channels in (2, 4):
+        options["extrasamples"] = ["unassalpha"]
+    if picture.dpi:
+        options |= {"resolution": tuple(map(float, picture.dpi)), "resolutionunit": "INCH"}
+    tifffile.imwrite(
+        part,
+        pixels[..., 0] if channels == 1 else pixels,
+        photometric="rgb" if channels > 2 else "minisblack",
+        planarconfig=None if channels == 1 else "contig",
+        iccprofile=picture.profile,
+        software=False,
+        metadata=None,
+        extratags=tags,
+        **options,
+    )
+    more = [name for name, folder in (("settings", EXIF_FOLDER), ("place", GPS_FOLDER)) if exif.get_ifd(folder)]
+    return [f"EXIF beyond make, model, date and names ({listed(more)})"] if more else []

@@ -1,4 +1,4 @@
-"""Training batches as a pure function of (seed, phase, iteration)."""
+"""Stored pixels as tensors, and training batches as a pure function of (seed, phase, iteration)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,13 +8,24 @@ import torch
 from torch import Tensor
 
 from multiblock.data.imageset import ImageSet
-from multiblock.data.tensors import floats
 from multiblock.errors import UserError
 
 _CPU = torch.device("cpu")
 
 Drawn = tuple[Tensor, Tensor]
 """What a batch is made from, in the host's memory: of the inputs, and of the targets."""
+
+
+def to_tensor(pixels: np.ndarray) -> Tensor:
+    """Stored pixels (N, H, W, 3), uint8 or floats with 1.0 as peak, as a float32 tensor (N, 3, H, W)."""
+    return floats(torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2))
+
+
+def floats(pixels: Tensor) -> Tensor:
+    """Stored pixels in any order as float32 in [0, 1], in the same order, on their device."""
+    tensor = pixels.float()
+    # By a tensor: a GPU multiplies by the rounded 1/255 where it is given a number, and differs in the last bit.
+    return tensor.div_(tensor.new_full((), 255)) if pixels.dtype == torch.uint8 else tensor
 
 
 class Sampler:
@@ -111,7 +122,7 @@ class Sampler:
 
 
 _SHARE = 0.5
-"""Of a GPU's free memory, what pixels may take."""
+"""Share of a GPU's free memory that pixels may take."""
 
 _TURNS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "all": lambda draws: (draws * 4).astype(np.int64),
@@ -130,7 +141,7 @@ def _places(
     turns: np.ndarray,
     mirrored: np.ndarray,
 ) -> np.ndarray:
-    """Where patches lie in the pixels of a set, turned as ``np.rot90`` does, then mirrored: (3, N), int64.
+    """The places of patches in the pixels of a set, turned as ``np.rot90`` does, then mirrored: (3, N), int64.
 
     Rows: the place of a patch's first value, and how many values further its next row and its next column begin.
     """
@@ -159,12 +170,12 @@ class Mapped:
         return _pinned(torch.from_numpy(planes), self.device)
 
     def patches(self, taken: Tensor, side: int) -> Tensor:
-        """They as a batch on the device."""
+        """The patches as a batch on the device."""
         return floats(taken.to(self.device, non_blocking=True))
 
 
 class Resident:
-    """Pixels that lie on the device as they are stored; patches are gathered there."""
+    """Pixels that are on the device as they are stored; patches are gathered there."""
 
     where = "on the device"
 
@@ -190,5 +201,5 @@ _CHUNK = 2**26
 
 
 def _pinned(tensor: Tensor, device: torch.device) -> Tensor:
-    """In memory that a GPU reads by itself."""
+    """The tensor in memory that a GPU reads by itself."""
     return tensor.pin_memory() if device.type == "cuda" else tensor

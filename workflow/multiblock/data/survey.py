@@ -1,21 +1,21 @@
-"""Look at the pictures of a user for the first time: which can be read, what they are, and what is to be left out."""
+"""Look at the pictures of a user for the first time, describe them, and divide them into splits.
 
-from collections.abc import Mapping, Sequence
+The look finds which pictures can be read, what they are, and what is to be left out.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from multiblock.data import images, leaks, pairing
+from multiblock.data import arrangement, images, leaks
 from multiblock.data.arrangement import Folders
-from multiblock.data.counter import ImageCounter
-from multiblock.data.dataset import SMALLEST_MEASURED, visible
+from multiblock.data.dataset import SMALLEST_MEASURED, check_name, key, order, visible
+from multiblock.data.images import Remarks
 from multiblock.data.inspection import Inspection
-from multiblock.data.names import check_name, key, order
-from multiblock.data.pair_checks import PairCheck, pair_checks
-from multiblock.data.remarks import Remarks
+from multiblock.data.pair_checks import PairCheck, of_all, pair_checks
+from multiblock.data.walk import Progress
 from multiblock.errors import UserError, one_line
-
-_EXIF_ORIENTATION = 0x0112
-_TURNED = range(2, 9)
+from multiblock.files import digest_of_bytes
 
 
 @dataclass(kw_only=True)
@@ -34,8 +34,8 @@ class Surveyed:
 
     files: dict[str, Path]
     partners: dict[Path, Path] = field(default_factory=dict)
-    sizes: dict[Path, pairing.Size] = field(default_factory=dict)
-    lr_name: str = pairing.PLAIN
+    sizes: dict[Path, arrangement.Size] = field(default_factory=dict)
+    lr_name: str = arrangement.PLAIN
     scale: int | None = None
     looks: list[leaks.Look] = field(default_factory=list)
     checks: dict[Path, PairCheck] = field(default_factory=dict)
@@ -116,7 +116,7 @@ class Survey:
             return False
         return True
 
-    def size(self, file: Path) -> pairing.Size:
+    def size(self, file: Path) -> arrangement.Size:
         """Height and width of an image, as they will be read."""
         return self._inspection.look(file)[1:]
 
@@ -125,7 +125,7 @@ class Survey:
         low = self._listing([folder])
         if not low or not found.files:
             raise UserError(f"{folder if found.files else 'HR'}: holds no image that can be read")
-        found.lr_name = pairing.lr_name(list(found.files), list(low))
+        found.lr_name = arrangement.lr_name(list(found.files), list(low))
         partners = {name: low.pop(found.lr_name.format(name=name), None) for name in found.files}
         for name in low:
             self.skip[name] = "LR without HR"
@@ -135,10 +135,10 @@ class Survey:
             else:
                 found.partners[found.files[name]] = partner
         sizes = {file: (self.size(partner), self.size(file)) for file, partner in found.partners.items()}
-        found.scale = pairing.common_scale(sizes, wanted)
+        found.scale = arrangement.common_scale(sizes, wanted)
         for file, pair in sizes.items():
-            if pairing.scale_that_fits(*pair) != found.scale:
-                self._leave_out(found, file.stem, pairing.misfit(file, *pair, found.scale).partition(": ")[2])
+            if arrangement.scale_that_fits(*pair) != found.scale:
+                self._leave_out(found, file.stem, arrangement.misfit(file, *pair, found.scale).partition(": ")[2])
 
     def _leave_out(self, found: Surveyed, name: str, reason: str) -> None:
         """Leave an image out, with its partner."""
@@ -150,12 +150,12 @@ class Survey:
 
     def _read(self, found: Surveyed) -> None:
         """Read all pixels: what is broken shows only then."""
-        with ImageCounter(len(found.files), "pictures looked at") as counter:
+        with Progress(len(found.files), "pictures looked at") as counter:
             for name, file in list(found.files.items()):
                 counter.step()
                 try:
                     pixels = images.read(file, self.remarks)
-                    turned = _is_turned(file)
+                    turned = images.is_turned(file)
                     partner = found.partners.get(file)
                     low = images.read(partner, self.remarks) if partner else None
                 except UserError as error:
@@ -175,12 +175,6 @@ class Survey:
                 found.sizes[file] = pixels.shape[0], pixels.shape[1]
 
 
-def _is_turned(file: Path) -> bool:
-    """Whether a camera noted that it was held otherwise."""
-    with images.opened(file) as image:
-        return image.getexif().get(_EXIF_ORIENTATION) in _TURNED
-
-
 def _reason(error: UserError, file: Path) -> str:
     return one_line(error).removeprefix(f"{file}: ")
 
@@ -189,3 +183,94 @@ def same_in_both(train: Surveyed, test: Surveyed) -> Mapping[Path, Path]:
     """Training images that have the pixels of a test image, with that one."""
     known = {look.digest: look.file for look in test.looks}
     return {look.file: known[look.digest] for look in train.looks if look.digest in known}
+
+
+# -- In words ----------------------------------------------------------------------------------------------------------
+
+
+def about(found: Surveyed, folders: Folders, scale: int) -> Iterator[str]:
+    """What the folders of a split hold, and how LR is displaced against HR."""
+    sizes = sorted(found.sizes.values(), key=lambda size: size[0] * size[1])
+    shown = " to ".join(f"{width} x {height}" for height, width in dict.fromkeys((sizes[0], sizes[-1])))
+    where = ", ".join(map(str, folders.hr))
+    if folders.lr is None:
+        yield f"{where}: {pictures(len(found.files))}, {shown} pixels; LR is made from them at scale {scale}"
+        return
+    size = "of equal size" if scale == 1 else f"LR {scale} times as small"
+    yield f"{where} and {folders.lr}: {len(found.files)} pairs, HR {shown} pixels, {size}"
+    if found.lr_name != "{name}":
+        yield f"LR files are called {found.lr_name}, where {{name}} is the HR file's name"
+    yield from _about_pairs(list(found.checks.values()))
+
+
+def pictures(count: int) -> str:
+    """``1 picture``, ``2 pictures``."""
+    return "1 picture" if count == 1 else f"{count} pictures"
+
+
+def _about_pairs(checks: Sequence[PairCheck]) -> Iterator[str]:
+    """How LR is displaced against HR."""
+    shifts = [max(abs(check.down), abs(check.right)) for check in checks if check.down == check.down]
+    correlations = [check.correlation for check in checks if check.correlation == check.correlation]
+    if shifts:
+        yield (
+            f"pairs measured: correlation {min(correlations):.2f} to {max(correlations):.2f}, "
+            f"shifted by up to {max(shifts):.1f} pixels"
+        )
+    doubtful = [check for check in checks if check.verdict == "doubtful"]
+    if doubtful:
+        yield f"{len(doubtful)} of {len(checks)} pairs are doubtful, as: {'; '.join(doubtful[0].reasons)}"
+        if any(
+            "shifted" in reason or "turned" in reason or "times as large" in reason for reason in doubtful[0].reasons
+        ):
+            yield "`multiblock align` brings pairs that are displaced onto one grid"
+    yield from of_all(checks)
+
+
+def about_reading(survey: Survey) -> Iterator[str]:
+    """What is converted when files are read, and what is left out for its ending."""
+    if survey.turned:
+        yield f"{pictures(survey.turned)} to be turned as the camera noted (EXIF)"
+    for _, line in survey.remarks.lines():
+        yield line
+
+
+# -- Division ----------------------------------------------------------------------------------------------------------
+
+_SHARE = 10
+"""One of so many pictures is for the test, and one for validation."""
+_MOST = {"test": 50, "validation": 10}
+"""Counts beyond which more images tell little more, and measuring them takes long."""
+
+
+def wanted(split: str, count: int) -> int:
+    """How many of ``count`` pictures a split should have, ``test`` or ``validation``."""
+    return min(_MOST[split], max(1, round(count / _SHARE)))
+
+
+def divide(together: Sequence[Sequence[leaks.Look]], seed: int, splits: Sequence[str]) -> dict[str, list[Path]]:
+    """The files of each of ``splits``; all others are to train on.
+
+    The order in which pictures are drawn follows from the seed and from each one's own name. What is one picture in
+    several sizes or encodings stays together; such pictures are drawn last, as they would count several times.
+
+    Args:
+        together: looks at the pictures, those at one picture in one list: see :func:`multiblock.data.leaks.groups`.
+
+    Raises:
+        ValueError: there are too few different pictures for that many splits.
+    """
+    count = sum(map(len, together))
+    if len(together) <= len(splits):
+        raise ValueError(f"{len(together)} different pictures for {len(splits)} splits beside train")
+    drawn = sorted(together, key=lambda group: (len(group) > 1, _draw(seed, min(look.file.name for look in group))))
+    found: dict[str, list[Path]] = {split: [] for split in splits}
+    for left, split in enumerate(reversed(splits), 1):
+        needed = len(splits) - left + 1  # groups that the splits after this one, and train, still need
+        while len(found[split]) < wanted(split, count) and len(drawn) > needed:
+            found[split] += [look.file for look in drawn.pop(0)]
+    return found
+
+
+def _draw(seed: int, name: str) -> str:
+    return digest_of_bytes(f"{seed} {name}".encode(), 8)

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from multiblock.data.imageset import SPLITS, ImageSet, write_set
-from multiblock.data.pixels import to_bytes
+from multiblock.data.imageset import SPLITS, ImageSet, to_bytes, write_set
 from multiblock.inference import tiles
 from multiblock.model import chain as chains
 
@@ -43,11 +42,8 @@ def generate(
             for name, image in zip(source.names, source, strict=True):
                 result, tilings[name] = tiles.infer(network, image, device, memory_gib)
                 target.add(name, to_bytes(result) if cache == "uint8" else result.astype(np.float16))
-                log.debug(
-                    "%s",
-                    name,
-                    extra={"progress": {"done": len(tilings), "of": len(source), "note": f"{split} images"}},
-                )
+                progress = {"done": len(tilings), "of": len(source), "note": f"{split} images"}
+                log.debug("%s", name, extra={"progress": progress})
         log.info("%s: %d images", out / split, len(source))
-        if line := tiles.said(tilings):
+        if line := tiles.summary(tilings):
             log.info("%s: %s", out / split, line)

@@ -17,17 +17,20 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
 from statistics import fmean
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from multiblock.data.pixels import strips, to_bytes
+from multiblock.data.imageset import strips, to_bytes
 from multiblock.errors import UserError
 from multiblock.inference.measures import MEASURES
-from multiblock.inference.ssim import WINDOW, ssim
+
+if TYPE_CHECKING:  # PyTorch is imported where SSIM is computed, not before
+    from torch import Tensor
 
 METRICS = ("psnr_rgb", "psnr_y", "ssim_y", "psnr_rgb8")
 HOW = ("composed", "staged")
-"""By the network on LR; by the phase on its cached images."""
+"""Composed: by the network on LR. Staged: by the phase on its cached images."""
 
 
 def columns(metrics: Iterable[str]) -> tuple[str, ...]:
@@ -38,6 +41,9 @@ def columns(metrics: Iterable[str]) -> tuple[str, ...]:
 VALUES = columns(METRICS)
 """The columns that all measurements have; those of measures that were asked for come after them."""
 
+WINDOW = 11
+"""Side in pixels of SSIM's window."""
+_SIGMA, _K1, _K2 = 1.5, 0.01, 0.03
 _SSIM_SIDE = 64
 """SSIM is computed for so many places a side at a time: what it makes in between fits a processor's cache, and is too
 little for PyTorch to wait for several threads, which takes seconds where others keep the cores busy."""
@@ -91,8 +97,44 @@ def psnr_y(image: np.ndarray, reference: np.ndarray, border: int, what: str = "t
     return _psnr(_cut(image, border), _cut(reference, border), 255, luma, what)
 
 
+def ssim(image: "Tensor", reference: "Tensor", peak: float) -> "Tensor":
+    """The SSIM of each place where the window fits (Wang et al. 2004, "Image Quality Assessment: From Error Visibility
+    to Structural Similarity": Gaussian window 11 x 11 with sigma 1.5, whose weights are those of mean and variance).
+
+    There is no convolution in it, which a GPU may round to TF32 and autocast to bfloat16: variances as differences of
+    squares would be lost.
+
+    Args:
+        image, reference: planes (..., H, W), at least 11 x 11, in float32 or float64.
+        peak: the greatest value that a pixel can have.
+
+    Returns:
+        (..., H - 10, W - 10), in the format of the planes.
+    """
+    import torch
+
+    products = [image * image, reference * reference, image * reference]
+    means = _blurred(_blurred(torch.stack([image, reference, *products]), -2), -1)
+    x, y, xx, yy, xy = means.unbind()
+    c1, c2 = (_K1 * peak) ** 2, (_K2 * peak) ** 2
+    alike = (2 * x * y + c1) * (2 * (xy - x * y) + c2)
+    return alike / ((x * x + y * y + c1) * ((xx - x * x) + (yy - y * y) + c2))
+
+
+def _blurred(planes: "Tensor", dim: int) -> "Tensor":
+    """Means along one dimension with Gaussian weights, where the window fits."""
+    reach, size = WINDOW // 2, planes.shape[dim] - WINDOW + 1
+    taps = [math.exp(-(((place - reach) / _SIGMA) ** 2) / 2) for place in range(WINDOW)]
+    taps = [tap / sum(taps) for tap in taps]
+    mean = planes.narrow(dim, reach, size) * taps[reach]
+    for place, tap in enumerate(taps):
+        if place != reach:
+            mean.add_(planes.narrow(dim, place, size), alpha=tap)
+    return mean
+
+
 def ssim_y(image: np.ndarray, reference: np.ndarray, border: int) -> float:
-    """SSIM of Y (see :func:`multiblock.inference.ssim.ssim`) in float64; both images are uint8.
+    """SSIM of Y (see :func:`ssim`) in float64; both images are uint8.
 
     The window fits into what the border leaves, which :func:`measure` sees to.
     """
