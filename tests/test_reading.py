@@ -11,7 +11,7 @@ from multiblock import config
 from multiblock.cli import main
 from multiblock.config.reading import argument, overrides
 from multiblock.errors import UserError, nearest
-from multiblock.workflow.given import check, configuration, hand_on, handed_on
+from multiblock.workflow.call import check, configuration
 from test_workflow import command, jobs, snakemake, write_config
 
 WRONG = {
@@ -191,19 +191,6 @@ def test_settings_of_the_command_line_reach_every_job(pairs):
     done = snakemake(pairs, "--dry-run", "--config", "device=cpu", "phase1")
     assert "multiblock: error: --config: found 'phase1'; allowed are settings such as seeds=[2]; what" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_jobs_elsewhere_are_handed_what_was_read_at_the_start(tmp_path, monkeypatch):
-    monkeypatch.setenv("MULTIBLOCK_STARTED_WITH", "")
-    assert handed_on() == {}
-    full = config.checked({"runs": {"b": RUN, "a": RUN}})
-    hand_on(full, tmp_path / "data" / "started_with.json")
-    assert handed_on() == full and list(handed_on()["runs"]) == ["b", "a"]
-    (tmp_path / "data" / "started_with.json").unlink()
-    assert handed_on() == {}  # then the files count
-
-
-RUN = {"chain": ["small"], "plan": [{"span": 1, "stages": "single"}]}
 
 
 # -- Bounds for the command line -------------------------------------------------------------------------------
