@@ -18,15 +18,16 @@ report: "workflow/report/workflow.rst"
 rule all:
     default_target: True
     input:
-        [layout.promised(run) for run in study.runs],
-        layout.study_reports(),
+        started.marks(started.results.all()),
+
+
+onstart:
+    started.begin()
 
 
 onsuccess:
-    if started.terminal:
-        started.terminal.succeeded()
+    started.end(logger, log, succeeded=True)
 
 
 onerror:
-    if started.terminal:
-        started.terminal.failed()
+    started.end(logger, log, succeeded=False)

@@ -149,7 +149,7 @@ def _killed_after(iterations: int, options: Options, name: str, keywords: Mappin
     """Kill a training once it has a checkpoint of so many iterations; how many were killed, 0 or 1."""
     process = _start(options, name, keywords)
     while process.is_alive():
-        steps = [int(file.stem.split("-")[0]) for file in _out(options, name).glob("working-*/[0-9]*-*.pt")]
+        steps = [int(file.stem.split("-")[0]) for file in _out(options, name).glob("working/[0-9]*-*.pt")]
         if max(steps, default=0) >= iterations:
             process.kill()
             break

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from bench import How, Table
 
-from multiblock.report.statistics import half_widths
+from multiblock.report.differences import half_widths
 
 SIZES = ((2, 5), (3, 5), (5, 5), (3, 20))
 """Seeds and images of a study."""

@@ -18,7 +18,7 @@ from multiblock.inference.tiles import Cut, in_tiles
 from multiblock.model import chain as chains
 from multiblock.model.chain import Chain
 from multiblock.networks import zoo
-from multiblock.networks.spec import describe
+from multiblock.networks.registry import describe
 
 OVERLAPS = (0, 8, 16, 32, 48)
 SIZE, CORE = (160, 208), 64

@@ -21,8 +21,9 @@ from multiblock.model import chain as chains
 from multiblock.model.chain import Chain
 from multiblock.plan import Task
 from multiblock.runtime.device import choose
-from multiblock.training import checkpoint, optimisers
-from multiblock.training.state import State
+from multiblock.training import checkpoint
+from multiblock.training.checkpoint import State
+from multiblock.training.step import make_optimiser
 from multiblock.training.trainer import Settings, train
 from multiblock.workflow.ranks import Order, together
 
@@ -74,7 +75,6 @@ def train_task(
         keep="last",
         history_every=history_every,
         validate_every=10**9,
-        source="",
     )
     out.mkdir(parents=True, exist_ok=True)
     training: dict[str, Any] = {
@@ -184,7 +184,7 @@ def measure_checkpoints(how: How) -> Table:
     for name, block, spans in (("default", SMALL, 1), ("MCAN", MCAN, 1), ("MCAN, joint phase of three", MCAN, 3)):
         task = _task(block, 10, seed=1, batch=2, patch=16)
         span = Chain.build(task.blocks * spans, [True] * spans).to(how.device)
-        optimiser = optimisers.make(task.stages[0], span)
+        optimiser = make_optimiser(task.stages[0], span)
         span(torch.rand(1, 3, 16, 16, device=how.device)).sum().backward()
         optimiser.step()
         folder = how.work / "checkpoints" / name

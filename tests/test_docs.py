@@ -37,7 +37,7 @@ from multiblock.data import images, resize
 from multiblock.model.chain import Chain
 from multiblock.model.metadata import Provenance
 from multiblock.networks import registry, zoo
-from multiblock.networks.spec import NetworkSpec, describe
+from multiblock.networks.registry import NetworkSpec, describe
 from multiblock.plan import Block
 
 DOCUMENTS = [
@@ -56,9 +56,9 @@ ONLY_PARSED = {
     ". .venv/bin/activate": "changes the shell that it is typed in",
     "pre-commit install": "a tool of the user's own; .pre-commit-config.yaml is read below",
     "pytest -n 0 tests/test_plan.py": "is this program; that the file is there is checked",
-    "pytest -n 0 tests/test_config.py -k schema": "the same",
+    "pytest -n 0 tests/test_config.py -k data_root": "the same",
     "python benchmarks steps feeding": "measures for minutes; tests/test_benchmarks.py runs the parts",
-    "diff results/before/default/psnr_by_phase.csv results/after/default/psnr_by_phase.csv": "of two default runs",
+    "python benchmarks/gold.py BASE --keep results/gold --data-root DIR": "runs every study twice",
 }
 """Commands that are not run, each with the reason."""
 
@@ -85,6 +85,7 @@ def inline(text: str) -> list[str]:
 def parse(command: str) -> None:
     """Check a command's words without running it: known program, options, files, parts."""
     program, *words = shlex.split(command)
+    words = words[: words.index(">")] if ">" in words else words
     if program == "multiblock":
         commands_of_ours(words)
     elif program == "snakemake":
@@ -92,6 +93,8 @@ def parse(command: str) -> None:
     elif program == "make":
         done = subprocess.run(["make", "--dry-run", *words], cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
+    elif words[0] == "benchmarks/gold.py":
+        runpy.run_path(str(ROOT / words[0]))["_parser"]().parse_args(words[1:])
     elif program == "python":
         parts = set(words[1:]) - {"PART"}
         assert words[0] == "benchmarks" and parts <= set(benchmark_parts()), f"{command}: no such part"
@@ -160,7 +163,9 @@ def dry_runs() -> set[str]:
 
 def run_multiblock(command: str, capsys) -> str:
     """Run it here, in the folder where we are."""
-    words = shlex.split(command)[1:]
+    words, file = shlex.split(command)[1:], None
+    if ">" in words:
+        *words, _, file = words
     for word in words:  # the run at full length, which the short one stands in for
         if word.startswith("results/my_block/") and not Path(word).exists():
             shutil.copytree("results/short/my_block", "results/my_block", dirs_exist_ok=True)
@@ -171,6 +176,8 @@ def run_multiblock(command: str, capsys) -> str:
         status = cli.main(words)
     printed = capsys.readouterr()
     assert status == 0, f"{command}: {printed.err}"
+    if file:
+        Path(file).write_text(printed.out)
     return printed.out
 
 

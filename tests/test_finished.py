@@ -5,17 +5,15 @@ import shutil
 from pathlib import Path
 
 import pytest
-import yaml
 
 from conftest import picture
 from multiblock.cli import main
-from multiblock.config import load, read
 from multiblock.data import images
 from multiblock.errors import UserError
+from multiblock.model import finished
 from multiblock.model.chain import Chain
 from multiblock.model.metadata import VALIDATION_PSNR, Provenance
 from multiblock.plan import Block
-from multiblock.workflow import experiments, finished
 
 TINY = Block(network="mcan", options={"channels": 4, "residual_blocks": 1})
 SPANS = ("1", "2", "1-2")
@@ -63,11 +61,6 @@ class TestFind:
         shutil.rmtree(run / "seed2")
         assert finished.find(run) == run / "seed10/phase10/weights.safetensors"
 
-    def test_what_was_set_aside_is_not_it(self, run):
-        shutil.copytree(run / "seed1/phase3", run / "seed1/phase4.before1")
-        shutil.copytree(run, run.with_name("mine.before1"))
-        assert finished.find(run.parent) == run / "seed1/phase3/weights.safetensors"
-
     def test_a_phase_that_is_a_link_to_another_run_s(self, run):
         shutil.move(run / "seed1/phase3", run.parent / "phase3")
         (run / "seed1/phase3").symlink_to("../../phase3")
@@ -86,31 +79,20 @@ class TestFind:
         assert finished.find(run / "seed1/phase2").is_file()
 
     def test_the_plan_says_which_phase_is_the_last(self, run):
-        (run / "experiment.json").write_text(json.dumps({"phases": 4, "seeds": [2, 1]}))
+        (run / "run.json").write_text(json.dumps({"phases": 4, "seeds": [2, 1]}))
         with pytest.raises(UserError, match="seed2: its last phase, phase 4, has no weights yet"):
             finished.find(run)
-        (run / "experiment.json").write_text(json.dumps({"phases": 2, "seeds": [2, 1]}))  # phase 3 is a former plan's
+        (run / "run.json").write_text(json.dumps({"phases": 2, "seeds": [2, 1]}))  # phase 3 is a former plan's
         assert finished.find(run) == run / "seed2/phase2/weights.safetensors"
         assert finished.find(run / "seed1") == run / "seed1/phase2/weights.safetensors"
-        (run / "experiment.json").write_text(json.dumps({"phases": 2, "seeds": [3, 1]}))
+        (run / "run.json").write_text(json.dumps({"phases": 2, "seeds": [3, 1]}))
         with pytest.raises(UserError, match="its first seed, seed 3, is not trained yet"):
             finished.find(run)
 
     @pytest.mark.parametrize("damaged", ['{"phases": "two", "seeds": 7}', "[1]", "no json"])
     def test_a_plan_that_cannot_be_read_does_not_count(self, run, damaged):
-        (run / "experiment.json").write_text(damaged)
+        (run / "run.json").write_text(damaged)
         assert finished.find(run) == run / "seed1/phase3/weights.safetensors"
-
-    def test_the_workflow_notes_the_plan(self, tmp_path):
-        config = yaml.safe_load((Path(__file__).parent / "tiny.yaml").read_text())
-        (tmp_path / "c.yaml").write_text(yaml.safe_dump({**config, "seeds": [3, 1], "results": str(tmp_path / "r")}))
-        study = load(read([tmp_path / "c.yaml"]))
-        experiments.note_experiments(study, {"tiny": ["a"]})
-        noted = json.loads((tmp_path / "r/phased/experiment.json").read_text())
-        assert (noted["phases"], noted["seeds"]) == (3, [3, 1])
-        phase(tmp_path / "r/phased", 3, 3)
-        assert experiments.other_experiments(study, {"tiny": ["a"]}) == []
-        assert experiments.other_experiments(study, {"tiny": ["b"]}) == [tmp_path / "r/phased"]
 
     def test_several_runs_are_named(self, run):
         shutil.copytree(run, run.with_name("yours"))
@@ -124,11 +106,13 @@ class TestFind:
             finished.find(tmp_path / name)
 
 
-def measure(file: Path) -> None:
-    """What a phase's measurements hold of two images."""
+TWO = [("input", "a", 30), ("input", "b", 32), ("3", "a", 31), ("3", "b", 34)]
+
+
+def measure(file: Path, rows: list[tuple] = TWO) -> None:
+    """Write the measurements of a phase: phase, image and figure."""
     metrics = ("psnr_rgb", "psnr_y", "ssim_y", "psnr_rgb8")
     columns = [f"{metric}_{how}" for metric in metrics for how in ("composed", "staged")]
-    rows = [("input", "a", 30), ("input", "b", 32), ("3", "a", 31), ("3", "b", 34)]
     lines = [",".join(["phase", "image", *columns])]
     lines += [",".join([name, image, *[str(value)] * len(columns)]) for name, image, value in rows]
     file.with_name("psnr.csv").write_text("\n".join(lines) + "\n")
@@ -145,16 +129,14 @@ class TestAbout:
             "network (RGB, floats in [0, 1], no border cut, mean of the test images, the whole chain on LR)"
         )
 
-    def test_measurements_of_other_weights_do_not_count(self, run):
+    def test_an_image_whose_psnr_is_infinite_counts_in_neither_mean(self, run):
         file = finished.find(run)
-        measure(file)
-        (file.parent / ".made").mkdir()
-        noted = {"inputs": {"weights.safetensors": "0" * 32}}
-        (file.parent / ".made/evaluate.json").write_text(json.dumps(noted))
-        assert str(finished.about(file)).endswith("trained on mine x2; PSNR not recorded")
-        noted = {"inputs": {"weights.safetensors": finished.digest_of_result(file)}}
-        (file.parent / ".made/evaluate.json").write_text(json.dumps(noted))
-        assert finished.about(file).psnr == 32.5
+        measure(file, [("input", "a", "inf"), ("input", "b", 32), ("3", "a", 31), ("3", "b", 34), ("2", "b", 9)])
+        assert (finished.about(file).psnr, finished.about(file).psnr_input) == (34, 32)
+        measure(file, [("input", "a", "inf"), ("3", "a", 31)])
+        assert (finished.about(file).psnr, finished.about(file).psnr_input) == (31, float("inf"))
+        measure(file, [("input", "a", 30), ("3", "a", "nan")])
+        assert finished.about(file).psnr is None
 
     def test_else_what_the_file_says(self, tmp_path):
         file = phase(tmp_path / "mine", 1, 3, psnr=29.876, psnr_convention=VALIDATION_PSNR)

@@ -18,10 +18,10 @@ from multiblock.inference import tiles
 from multiblock.inference.cache import generate
 from multiblock.inference.evaluation import evaluate
 from multiblock.model.chain import Chain
-from multiblock.networks.spec import NetworkSpec, describe
+from multiblock.networks.registry import NetworkSpec, describe
 from multiblock.plan import Block
 from multiblock.runtime import memory
-from multiblock.training.start import _initialise
+from multiblock.training.starts import _draw_weights
 from test_imageset import write
 
 CPU = torch.device("cpu")
@@ -32,7 +32,7 @@ def chain(*specs: Block, clamp: bool = True) -> Chain:
     torch.manual_seed(0)
     made = Chain.build(specs, [clamp] * len(specs))
     for block in made.blocks.values():
-        _initialise(block, lambda weight: torch.nn.init.normal_(weight, std=0.1))
+        _draw_weights(block, lambda weight: torch.nn.init.normal_(weight, std=0.1))
     return made
 
 

@@ -14,19 +14,20 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from made_up import cells, psnr_csv
+from made_up import record as write_record
 from multiblock.data.sampler import Sampler
 from multiblock.inference import timing
-from multiblock.model.flops import forward_and_backward
+from multiblock.model.complexity import forward_and_backward
 from multiblock.networks import zoo
 from multiblock.plan import Block, Plan
 from multiblock.report import tables
 from multiblock.runtime.compilation import Execution
-from multiblock.training import clock, trainer, work
+from multiblock.training import progress, trainer, work
 from multiblock.training.validation import Validation
 from test_checkpoint import interrupted
 from test_plan import phase, stage
-from test_report import TITLES, cells, compare, psnr_csv
-from test_report import record as write_record
+from test_report import TITLES, compare
 from test_training import run, task
 from test_zoo import NAMES, SMALL, small
 
@@ -180,13 +181,13 @@ def test_a_phase_that_only_takes_weights_costs_nothing(arrays, tmp_path):
 
 
 def seconds(made: dict) -> dict[str, float]:
-    return {part: made[f"seconds_{part}"] for part in clock.PARTS}
+    return {part: made[f"seconds_{part}"] for part in progress.PARTS}
 
 
 def test_each_moment_counts_once(monkeypatch):
     now = iter([10.0, 12.0, 15.0, 15.5, 19.0])
-    monkeypatch.setattr(clock.time, "monotonic", lambda: next(now))
-    counted = clock.Clock(begun=7.5)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(now))
+    counted = progress.Clock(begun=7.5)
     assert [counted.lap(part) for part in ("start", "iterations", "validation", "checkpoints", "iterations")]
     assert counted.spent == {"start": 2.5, "iterations": 5.5, "validation": 3.0, "checkpoints": 0.5}
 
@@ -241,7 +242,7 @@ def test_the_start_is_all_before_the_first_iteration_and_what_is_compiled(arrays
 
 def test_the_process_began_before_now():
     program = (
-        "import time; from multiblock.training.clock import process_start\n"
+        "import time; from multiblock.training.progress import process_start\n"
         "time.sleep(0.5); print(time.monotonic() - process_start())"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
@@ -270,7 +271,8 @@ def two_phases(folder: Path, **spent):
         (folder / f"{number}" / f"LR_{number}").mkdir(parents=True, exist_ok=True)
         csvs[1, number] = psnr_csv(folder / f"{number}.csv", {"a": 20.0}, {"a": 20.0 + number}, number)
         records[1, number] = write_record(folder / f"{number}" / "training.json", (1, number), **spent)
-    made = tables.psnr_by_phase(csvs, records, {}, 0, sets={1: (1,), 2: (2,)})
+    timed = {key: [record.parent / f"LR_{key[1]}" / timing.GENERATION] for key, record in records.items()}
+    made = tables.psnr_by_phase(csvs, records, {}, 0, generation=timed)
     tables.write(made, ["seed", "phase"], folder / "table.csv", folder / "times.csv")
     return made, tables.read(folder / "table.csv", folder / "times.csv"), csvs
 

@@ -12,8 +12,7 @@ from skimage.metrics import structural_similarity
 from multiblock.errors import UserError
 from multiblock.training.feasibility import Feasibility
 from multiblock.training.losses import LOSSES
-from multiblock.training.objective import Loss
-from multiblock.training.vgg16 import VGG16Features
+from multiblock.training.objective import Loss, VGG16Features
 from test_plan import stage
 from test_training import history, run, task
 

@@ -12,7 +12,7 @@ from multiblock.data import images, leaks
 from multiblock.data.arrangement import lr_name
 from multiblock.data.inspection import Inspection, digests, inspect
 from multiblock.files import Digests
-from multiblock.page import pictures
+from multiblock.page import pictures, viewer
 from test_conversion import journal_lines, photographs
 from test_sources import data
 
@@ -121,7 +121,7 @@ def test_a_page_chooses_among_thousands_of_images_in_seconds():
         for number in range(3000)
     ]
     begun = time.process_time()
-    cuts = pictures.cuts(some, 500_000)
+    cuts = viewer.cuts(some, 500_000)
     assert time.process_time() - begun < 5  # 0.1; a minute where one image after another is left out
     kept = {cut.image.name for cut in cuts}
     least = min(cut.image.change for cut in cuts)

@@ -13,12 +13,12 @@ import pandas as pd
 import pytest
 
 from conftest import picture
+from made_up import INF, PLAN, STAGES, psnr_csv, record, results, run_page, study_page
 from multiblock.errors import UserError
-from multiblock.page import charts, description, facts, found, plan_picture, rendering, run, viewer
+from multiblock.page import pages, pictures, plan_picture, rendering, viewer
 from multiblock.plan import Block, Phase, Plan
-from multiblock.report import tables
-from pages import PLAN, STAGES, results, run_page, study_page
-from test_report import psnr_csv, record
+from multiblock.report import curves, sentences, tables
+from multiblock.report.curves import Chart, Line
 
 
 @pytest.fixture(scope="module")
@@ -134,12 +134,14 @@ def test_curves_are_those_of_the_histories(page):
 
 
 def test_long_histories_are_thinned_to_their_last_row():
-    lines = [{"points": [{"n": n} for n in range(count)], "dash": ""} for count in (1001, 10, 1)]
-    chart = {"title": "t", "series": [{"name": "a", "lines": lines}]}
-    (thin,), left_out = charts.thinned([chart], 100)
-    found = [line["points"] for line in thin["series"][0]["lines"]]
-    assert left_out and sum(map(len, found)) <= 110 and [points[-1]["n"] for points in found] == [1000, 9, 0]
-    assert charts.thinned([chart], 1012) == ([chart], False)
+    points = [pd.DataFrame({"iteration": range(n), "y": 1.0, "note": ""}) for n in (1001, 10, 1)]
+    lines = [Line(name="a", colour=0, points=of) for of in points]
+    chart = Chart(title="t", xs={"iteration": "iterations"}, y=("loss", "l1"), lines=lines)
+    for most, thinned in ((100, True), (1012, False)):
+        drawn = rendering.charts([chart], most)
+        found = [[point["x"][0] for point in line["points"]] for line in drawn["compute"]["series"][0]["lines"]]
+        assert drawn["thinned"] == thinned and [line[-1] for line in found] == [1000, 9, 0]
+        assert sum(map(len, found)) <= (110 if thinned else 1012)
 
 
 def test_what_is_too_large_for_a_single_file_is_said(tmp_path):
@@ -147,33 +149,22 @@ def test_what_is_too_large_for_a_single_file_is_said(tmp_path):
     assert "demo/report.html" in text_of(tmp_path / "s.html")
 
 
-def test_a_run_without_looks_has_no_curve(tmp_path):
+@pytest.mark.parametrize("iterations", [True, False])
+def test_a_run_without_looks_or_iterations_has_a_page_too(tmp_path, iterations):
+    """Published weights are a phase without iterations: its history is a head without rows."""
     made = results(tmp_path)
-    for place in made["phases"].values():
-        rows = pd.read_csv(place / "history.csv").assign(psnr_rgb_validation=None)
-        rows.to_csv(place / "history.csv", index=False)
-    run.page(**made, out=tmp_path / "r.html", small=tmp_path / "s.html")
-    assert "Nothing was recorded." in text_of(tmp_path / "r.html") and "Training loss: l1" in text_of(
-        tmp_path / "r.html"
-    )
-
-
-def test_a_phase_without_iterations_has_a_page_too(tmp_path):
-    """Published weights are such a phase: its history is a head without rows."""
-    made = results(tmp_path)
-    for place in made["phases"].values():
-        pd.read_csv(place / "history.csv").iloc[:0].to_csv(place / "history.csv", index=False)
-    run.page(**made, out=tmp_path / "r.html", small=tmp_path / "s.html")
-    assert "Nothing was recorded." in text_of(tmp_path / "r.html")
+    for of in made["phases"].values():
+        rows = pd.read_csv(of.history).assign(psnr_rgb_validation=None)
+        rows.iloc[: None if iterations else 0].to_csv(of.history, index=False)
+    text = text_of(run_page(tmp_path, made))
+    assert "Nothing was recorded." in text and ("Training loss: l1" in text) == iterations
 
 
 def test_losses_of_another_kind_leave_a_gap():
     kinds = ["l1", "l1", "l2", "l2", "l1"]
     table = pd.DataFrame({"iteration": range(1, 6), "loss_a": [0.5, 0.4, 0.3, 0.0, 0.1], "kind_a": kinds})
-    first, second = charts.losses(table, ["a"])
-    seen = [
-        [[point["x"][0] for point in line["points"]] for line in of["series"][0]["lines"]] for of in (first, second)
-    ]
+    charts = map(rendering.chart_data, curves.side_by_side(table, ["a"]))
+    seen = [[[point["x"][0] for point in line["points"]] for line in of["series"][0]["lines"]] for of in charts]
     assert seen == [[[1, 2], [5]], [[3]]]  # a loss of 0 has no logarithm
 
 
@@ -209,23 +200,23 @@ def test_pictures_of_any_kind_are_shown_at_one_size(tmp_path):
     small = picture(10, 12)
     deep = (picture(20, 24, seed=2).astype(np.uint16)) * 257
     gray = picture(20, 24, seed=3)[..., 0]
-    shown = viewer.of_one_size("i", [("input", small), ("deep", deep), ("gray", gray), ("float", deep / 65535)])
+    shown = pictures.of_one_size("i", [("input", small), ("deep", deep), ("gray", gray), ("float", deep / 65535)])
     assert [label for label, _ in shown] == ["input, bicubic x2", "deep", "gray", "float"]
     assert all(pixels.shape == (20, 24, 3) and pixels.dtype == np.uint8 for _, pixels in shown)
     assert np.array_equal(shown[1][1], picture(20, 24, seed=2)) and np.array_equal(shown[3][1], shown[1][1])
 
 
 @pytest.mark.parametrize(
-    ("pictures", "says"),
+    ("shown", "says"),
     [
         ([("a", picture(20, 20))], "i: found 1 picture; a comparison needs two or more"),
         ([("a", picture(20, 20)), ("b", picture(30, 20))], "i: a has 20 x 20 pixels, the largest picture 20 x 30"),
         ([("a", picture(20, 20)), ("b", np.zeros((5, 5, 4)))], r"i: b has the shape \(5, 5, 4\)"),
     ],
 )
-def test_pictures_that_do_not_go_together_are_named(tmp_path, pictures, says):
+def test_pictures_that_do_not_go_together_are_named(tmp_path, shown, says):
     with pytest.raises(UserError, match=says):
-        viewer.page("t", [("i", pictures)], tmp_path / "c.html")
+        viewer.page("t", [("i", shown)], tmp_path / "c.html")
     assert not list(tmp_path.iterdir())
 
 
@@ -244,57 +235,43 @@ def test_a_page_keeps_its_limit_and_says_what_it_leaves_out(tmp_path):
 # -- What was found ----------------------------------------------------------------------------------------------------
 
 
-def sentence(folder, **changes):
-    made = results(folder, **changes)
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"seeds": (1, 2)}, r"95 % interval \+\d+\.\d+ to \+\d+\.\d+, 2 seeds x 2 images"),
+        ({"count": 1}, r"1 seed x 1 image: with one seed differences under about 0.1 dB"),
+    ],
+)
+def test_a_run_says_how_sure_it_is_and_is_loud_below_no_network(tmp_path, changes, expected):
+    made = results(tmp_path, **changes)
     table = tables.read(made["table"], made["times"])
-    last = {seed: place / "psnr.csv" for (seed, phase), place in made["phases"].items() if phase == 3}
-    return table, last
-
-
-def test_several_seeds_have_an_interval(tmp_path):
-    table, last = sentence(tmp_path, seeds=(1, 2))
-    said = found.of_run(table, last, 2)
-    assert re.search(r"95 % interval \+\d+\.\d+ to \+\d+\.\d+, 2 seeds x 2 images", said)
+    last = {seed: of.measured for (seed, phase), of in made["phases"].items() if phase == 3}
+    assert re.search(expected, sentences.of_run(table, last, 2)) and "BELOW" not in sentences.of_run(table, last, 2)
+    assert "**BELOW NO NETWORK after a phase" in sentences.of_run(table.assign(below_no_network="test"), last, 2)
+    assert "cannot be compared" in sentences.of_run(table.assign(psnr_rgb_composed=INF), last, 2)
 
 
 def test_an_interval_is_of_the_images_that_the_gain_is_of(tmp_path):
     """An image that equals HR after one phase counts in no mean of the table, so it counts in no interval either."""
     csvs, records = {}, {}
     for seed in (1, 2):
-        for phase, first in ((1, float("inf")), (2, 40.0)):
+        for phase, first in ((1, INF), (2, 40.0)):
             made = tmp_path / f"{seed}{phase}"
             made.mkdir()
             after = {"a": first, "b": 22.0, "c": 23.0}
             csvs[seed, phase] = psnr_csv(made / "psnr.csv", dict.fromkeys(after, 20.0), after, phase)
             records[seed, phase] = record(made / "training.json")
     table = tables.psnr_by_phase(csvs, records, {}, 0)
-    said = found.of_run(table, {seed: csvs[seed, 2] for seed in (1, 2)}, 1)
+    said = sentences.of_run(table, {seed: csvs[seed, 2] for seed in (1, 2)}, 1)
     assert "**+2.500 dB over the input**" in said and "2 seeds x 2 images" in said
     low, high = map(float, re.search(r"95 % interval (\S+) to (\S+),", said).groups())
     assert (low + high) / 2 == pytest.approx(2.5, abs=1e-3)
 
 
-def test_one_seed_says_that_it_has_none(tmp_path):
-    table, last = sentence(tmp_path, count=1)
-    assert "1 seed x 1 image: with one seed differences under about 0.1 dB" in found.of_run(table, last, 2)
-
-
-def test_below_no_network_is_loud(tmp_path):
-    table, last = sentence(tmp_path)
-    assert "BELOW" not in found.of_run(table, last, 2)
-    assert "**BELOW NO NETWORK after a phase" in found.of_run(table.assign(below_no_network="test"), last, 2)
-    assert "cannot be compared" in found.of_run(table.assign(psnr_rgb_composed=float("inf")), last, 2)
-
-
 def test_a_study_of_several_runs_is_summed_up(tmp_path):
-    file = study_page(tmp_path, ("plain", "some", "more"))
-    text = text_of(file)
-    assert "PSNR RGB): some (+0.100 dB), more (+0.200 dB) above it (95 % intervals, 2 seeds x 2 images)." in text
-
-
-def test_a_study_s_sentence_names_the_pairs_made_equal_and_the_sizes_of_what_can_be_compared(tmp_path):
     text = text_of(study_page(tmp_path, ("plain", "some", "more"), also=[("more", "some")]))
-    assert "2 seeds x 2 images). Made equal in compute: more (+0.100 dB) above some." in text
+    assert "PSNR RGB): some (+0.100 dB), more (+0.200 dB) above it (95 % intervals, 2 seeds x 2 images)." in text
+    assert "Made equal in compute: more (+0.100 dB) above some." in text
     assert "more over some" in text and "more is 0.10 dB above some, 95 % interval" in text
     of = {"metric": "psnr_rgb", "baseline": "plain", "difference": 0.1, "seeds": 3, "images": 5, "why_not": ""}
     rows = [
@@ -304,11 +281,10 @@ def test_a_study_s_sentence_names_the_pairs_made_equal_and_the_sizes_of_what_can
     ]
     runs = pd.DataFrame({"run": ["plain"], "psnr_rgb": [30.0]})
     compared = SimpleNamespace(differences=pd.DataFrame(rows), runs=runs, baseline="plain")
-    assert found.of_study(compared, []) == (
+    assert sentences.of_study(compared) == (
         "Against **plain** (30.000 dB PSNR RGB): some (+0.100 dB) above it; fewer (+0.100 dB) cannot be told apart "
         "from it; of elsewhere against it nothing sure can be said (95 % intervals, 3 seeds x 5 images or 3 seeds x 4 "
-        "images).",
-        [],
+        "images)."
     )
 
 
@@ -316,7 +292,7 @@ def test_a_study_s_sentence_names_the_pairs_made_equal_and_the_sizes_of_what_can
 
 
 def test_the_plan_in_words():
-    lines = list(plan_picture.in_words(description.describe(PLAN)))
+    lines = list(plan_picture.in_words(plan_picture.describe(PLAN)))
     assert lines == [
         "Phase 1 trains block 1 on LR_0, the input: N_1 orthogonal.",
         "Phase 2 trains block 2 on LR_1 of phase 1: N_2 as N_1, zeroed.",
@@ -328,14 +304,14 @@ def test_the_picture_of_a_plan_shows_every_span_and_set():
     phases = [Phase(first=n, last=n, start="orthogonal", stages=STAGES * 3) for n in range(1, 10)]
     whole = Phase(first=1, last=9, start="orthogonal", stages=STAGES)
     plan = Plan(blocks=(Block(network="folder/<b>.py"),) * 9, phases=(*phases, whole))
-    svg = str(plan_picture.picture(description.describe(plan)))
+    svg = str(plan_picture.picture(plan_picture.describe(plan)))
     assert svg.count('class="trained"') == 18 and svg.count('class="set"') == 8 and svg.count('class="way"') == 9
     assert "and 4 stages more" in svg and "<b>" not in svg and "LR_8" in svg
 
 
 def test_records_of_older_versions_are_no_obstacle():
-    assert facts.machine([{"stages": [], "versions": None}]) == []
-    assert facts.machine([{"segments": [{"name": "GPU", "stages": [{"compiled": True}]}]}])[:2] == [
+    assert pages.machine([{"stages": [], "versions": None}]) == []
+    assert pages.machine([{"segments": [{"name": "GPU", "stages": [{"compiled": True}]}]}])[:2] == [
         ("device", "GPU"),
         ("compiled", "yes"),
     ]
@@ -343,7 +319,7 @@ def test_records_of_older_versions_are_no_obstacle():
 
 def test_pages_are_made_without_pytorch_and_matplotlib():
     program = (
-        "import sys\nimport multiblock.page.run, multiblock.page.study\n"
+        "import sys\nimport multiblock.page.pages\n"
         "found = {'torch', 'matplotlib', 'scipy.stats'} & set(sys.modules)\nassert not found, found\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from conftest import picture
-from multiblock.page import rendering, run, viewer
-from pages import noisy, pictures, psnr, results, run_page, study_page
+from made_up import noisy, pictures, psnr, results, run_page, study_page
+from multiblock.page import pages, rendering, viewer
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -340,10 +340,9 @@ def test_charts_tell_of_points_under_the_pointer_and_by_keys(look, report):
 def test_no_word_of_a_chart_lies_on_another(look, tmp_path, width):
     """Nor on a curve, of the names of phases; below no network its name is at the top too."""
     made = results(tmp_path)
-    for place in made["phases"].values():
-        record = json.loads((place / "training.json").read_text())
-        (place / "training.json").write_text(json.dumps(record | {"psnr_rgb_validation_input": 30.0}))
-    run.page(**made, out=tmp_path / "report.html", small=tmp_path / "small.html")
+    for of in made["phases"].values():
+        of.training.write_text(json.dumps(of.record() | {"psnr_rgb_validation_input": 30.0}))
+    pages.run_page(**made, out=tmp_path / "report.html", small=tmp_path / "small.html")
     page = look(tmp_path / "report.html", width)
     plots = page.locator(".plot svg").all()
     assert len(plots) == 4
@@ -367,7 +366,7 @@ def test_charts_change_their_axis_and_hide_series(look, study):
     chart = page.locator("[data-chart=compute-data]")
     assert "block-pixels of training" in chart.inner_text()
     chart.get_by_text("seconds").first.click()
-    assert "seconds of iterations" in chart.inner_text()
+    assert "seconds of training iterations" in chart.inner_text()
     curves = chart.locator("path.curve")
     count = curves.count()
     chart.get_by_role("button", name="other").click()
@@ -426,7 +425,7 @@ def test_help_is_a_key_away(look, report):
 def test_a_run_with_five_large_images_is_one_quick_page(look, tmp_path):
     made = results(tmp_path, count=5, size=(600, 840))
     out, small = tmp_path / "report.html", tmp_path / "small.html"
-    run.page(**made, out=out, small=small)
+    pages.run_page(**made, out=out, small=small)
     assert out.stat().st_size < rendering.LIMIT and small.stat().st_size < rendering.SMALL
     begin = time.monotonic()
     look(out)

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from conftest import picture
-from multiblock.page import maps, pictures, places
-from pages import noisy, psnr
-from pages import pictures as made_pictures
+from made_up import noisy, psnr
+from made_up import pictures as made_pictures
+from multiblock.page import hot_spots, pictures, viewer
 
 
 def pixels_of(uri: str) -> np.ndarray:
@@ -41,7 +41,7 @@ def test_windows_of_the_largest_gain_and_loss_are_those_of_all_windows():
         for y in range(14)
         for x in range(20)
     }
-    gain, loss = places.gain_and_loss(before, after, target, 7)
+    gain, loss = hot_spots.gain_and_loss(before, after, target, 7)
     assert (gain.x, gain.y) == max(fallen, key=fallen.get) and gain.what == "largest gain"
     assert (loss.x, loss.y) == min(fallen, key=fallen.get) and loss.what == "largest loss"
     crop = (slice(gain.y, gain.y + 7), slice(gain.x, gain.x + 7))
@@ -50,20 +50,20 @@ def test_windows_of_the_largest_gain_and_loss_are_those_of_all_windows():
 
 def test_where_nothing_is_lost_it_is_said():
     target = picture(40, 40)
-    gain, least = places.gain_and_loss(noisy(target, 20, 1), noisy(target, 2, 2), target, 16)
+    gain, least = hot_spots.gain_and_loss(noisy(target, 20, 1), noisy(target, 2, 2), target, 16)
     assert gain.what == "largest gain" and least.what == "error fell least" and least.change > 0
-    rose, loss = places.gain_and_loss(noisy(target, 2, 2), noisy(target, 20, 1), target, 16)
+    rose, loss = hot_spots.gain_and_loss(noisy(target, 2, 2), noisy(target, 20, 1), target, 16)
     assert rose.what == "error rose least" and rose.change < 0 and loss.what == "largest loss"
 
 
 def test_equal_pictures_have_no_gain_in_decibels():
     target = picture(30, 30)
-    gain, loss = places.gain_and_loss(target, target, target, 64)
+    gain, loss = hot_spots.gain_and_loss(target, target, target, 64)
     assert gain.change is None and loss.change is None and (gain.width, gain.height) == (30, 30)
 
 
 def test_what_fits_is_shown_whole_and_the_made_up_loss_is_found():
-    (cut,) = pictures.written(look(), 10_000_000)
+    (cut,) = viewer.written(look(), 10_000_000)
     assert (cut["width"], cut["height"], cut["title"]) == (128, 96, "i0")
     for shown, pixels in zip(cut["pictures"], made_pictures(96, 128, 0), strict=True):
         assert np.array_equal(pixels_of(shown["src"]), pixels) and shown["sum"] == pixels.sum()
@@ -76,7 +76,7 @@ def test_what_fits_is_shown_whole_and_the_made_up_loss_is_found():
 @pytest.mark.parametrize("budget", [2_600_000, 3_400_000])
 def test_windows_are_cut_so_that_they_fit(budget):
     images = look(2, (300, 360))
-    parts = pictures.written(images, budget)
+    parts = viewer.written(images, budget)
     taken = sum(len(shown["src"]) for part in parts for shown in part["pictures"])
     assert 0.75 * budget < taken <= budget
     for part in parts:
@@ -95,7 +95,7 @@ def test_windows_are_cut_so_that_they_fit(budget):
 
 def test_of_too_many_images_those_are_left_that_changed_most():
     images = look(6, (200, 240))
-    parts = pictures.written(images, 900_000)
+    parts = viewer.written(images, 900_000)
     names = {part["name"] for part in parts}
     assert 0 < len(names) < 6
     most = sorted(images, key=lambda image: -max(abs(place.change) for place in image.places))
@@ -104,7 +104,7 @@ def test_of_too_many_images_those_are_left_that_changed_most():
 
 def test_at_most_two_windows_are_those_of_the_largest_gain_and_loss_of_all():
     images = look(3, (300, 300))
-    parts = pictures.written(images, 500_000, most=2)
+    parts = viewer.written(images, 500_000, most=2)
     gains = {image.name: image.places[0].change for image in images}
     losses = {image.name: image.places[1].change for image in images}
     assert [part["name"] for part in parts] == [max(gains, key=gains.get), min(losses, key=losses.get)]
@@ -114,31 +114,31 @@ def test_at_most_two_windows_are_those_of_the_largest_gain_and_loss_of_all():
 def test_a_side_that_the_format_cannot_have_is_cut():
     long = (np.zeros((170, 16_500, 3), np.uint8), np.zeros((170, 16_500, 3), np.uint8))
     image = pictures.look("long", ["a", "b"], lambda: long, False, 32)
-    (cut,) = pictures.written([image], 10_000_000)
+    (cut,) = viewer.written([image], 10_000_000)
     assert 16_000 < cut["width"] <= 16_383
 
 
 def test_no_image_and_no_room():
-    assert pictures.written([], 1000) == [] and pictures.written([], 1000, most=2) == []
+    assert viewer.written([], 1000) == [] and viewer.written([], 1000, most=2) == []
 
 
 def test_cells_are_means_to_the_last_row(monkeypatch):
     plane = np.arange(7 * 10, dtype=float).reshape(7, 10)
-    found = places.cells(plane, 3)
+    found = hot_spots.cells(plane, 3)
     assert found.shape == (3, 4)
     assert found[0, 0] == plane[:3, :3].mean() and found[2, 3] == plane[6:, 9:].mean()
     one, other = picture(70, 40), picture(70, 40, seed=1)
-    whole = places.squared_error(one, other)
-    monkeypatch.setattr(places, "_STRIP", 16)
+    whole = hot_spots.squared_error(one, other)
+    monkeypatch.setattr(hot_spots, "_STRIP", 16)
     for step in (1, 3, 20):
-        assert places.error_in_cells(one, other, step) == pytest.approx(places.cells(whole, step))
+        assert hot_spots.error_in_cells(one, other, step) == pytest.approx(hot_spots.cells(whole, step))
 
 
 def test_places_of_very_large_images_are_found_nearly_as_well(monkeypatch):
     before, *_, after, target = made_pictures(200, 260, 1)
-    exact = places.gain_and_loss(before, after, target, 32)
-    monkeypatch.setattr(places, "FINE", 5_000)
-    for rough, fine in zip(places.gain_and_loss(before, after, target, 32), exact, strict=True):
+    exact = hot_spots.gain_and_loss(before, after, target, 32)
+    monkeypatch.setattr(hot_spots, "FINE", 5_000)
+    for rough, fine in zip(hot_spots.gain_and_loss(before, after, target, 32), exact, strict=True):
         crop = (slice(rough.y, rough.y + 32), slice(rough.x, rough.x + 32))
         assert target[crop].shape == (32, 32, 3)
         change = psnr(after[crop], target[crop]) - psnr(before[crop], target[crop])
@@ -147,13 +147,13 @@ def test_places_of_very_large_images_are_found_nearly_as_well(monkeypatch):
 
 def test_of_many_images_those_with_the_largest_changes_have_maps(monkeypatch):
     images = look(4)
-    monkeypatch.setattr(maps, "MOST", 2)
+    monkeypatch.setattr(pictures, "MOST", 2)
     chosen = sorted(images, key=lambda image: -max(abs(place.change) for place in image.places))[:2]
-    assert {found["name"] for found in maps.maps(images)} == {image.name for image in chosen}
+    assert {found["name"] for found in pictures.maps(images)} == {image.name for image in chosen}
 
 
 def test_error_maps_are_of_the_errors():
-    (found,) = maps.maps(look())
+    (found,) = pictures.maps(look())
     before, after, change = (pixels_of(shown["src"]).astype(int) for shown in found["maps"])
     assert before.mean() > 1.5 * after[:72].mean()
     corner, rest = change[-16:, -24:].mean(axis=(0, 1)), change[:60, :80].mean(axis=(0, 1))

@@ -404,8 +404,8 @@ import json, os, sys, time
 
 def choose(*_):
     from dataclasses import replace
-    from multiblock.runtime import device, lease
-    number, others = lease.take(["A", "B", "C", "D"])
+    from multiblock.runtime import device, gpus
+    number, others = gpus.take(["A", "B", "C", "D"])
     with open(os.environ["TAKEN"], "a") as file:
         file.write(json.dumps({"gpu": number, "others": others, "process": os.getpid(), "at": time.time()}) + chr(10))
     time.sleep(2)  # so that jobs that may run at once do

@@ -12,7 +12,7 @@ from multiblock.networks.attention import SelfAttention
 from multiblock.networks.layers import ChannelAttention
 from multiblock.networks.sr_resunet.network import SRResUNet
 from multiblock.plan import Task
-from multiblock.training.start import starting_chain
+from multiblock.training.starts import starting_chain
 
 # Number, encoder, decoder, attention, parameters at x2 (of the study's code) and at x4 (of our design).
 NINE = [

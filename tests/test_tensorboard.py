@@ -9,9 +9,10 @@ from tensorboardX.proto.event_pb2 import Event
 
 from multiblock import config
 from multiblock.errors import UserError
-from multiblock.report import tensorboard
+from multiblock.report.curves import tensorboard
 from multiblock.workflow import check
-from multiblock.workflow.layout import Layout
+from multiblock.workflow.results import Results
+from multiblock.workflow.seen import Outside
 
 HISTORY = (
     "iteration,stage,lr,loss,psnr_rgb_validation,gradient_norm\n50,1,0.002,0.25,,1.5\n100,1,0.001,0.125,28.5,0.75\n"
@@ -36,7 +37,7 @@ def test_each_phase_has_a_folder_with_its_history(tmp_path):
     for phase in (1, 2):
         histories[3, phase] = tmp_path / f"history{phase}.csv"
         histories[3, phase].write_text(HISTORY.replace("28.5", f"28.{phase}"))
-    tensorboard.write(histories, tmp_path / "out")
+    tensorboard(histories, tmp_path / "out")
     found = events(tmp_path / "out/seed3/phase2")
     assert found["training/loss"] == [(50, 0.25), (100, 0.125)]
     assert found["training/gradient_norm"] == [(50, 1.5), (100, 0.75)]
@@ -47,15 +48,15 @@ def test_each_phase_has_a_folder_with_its_history(tmp_path):
 
 def test_a_history_of_no_iterations_is_empty(tmp_path):
     (tmp_path / "history.csv").write_text(HISTORY.splitlines()[0] + "\n")
-    tensorboard.write({(1, 1): tmp_path / "history.csv"}, tmp_path / "out")
+    tensorboard({(1, 1): tmp_path / "history.csv"}, tmp_path / "out")
     assert events(tmp_path / "out/seed1/phase1") == {}
 
 
 def test_it_is_made_only_where_it_is_asked_for():
     study = config.load({})
-    assert not [file for file in Layout(study).promised("default") if "tensorboard" in file]
     asked = replace(study, report=replace(study.report, tensorboard=True))
-    assert "results/default/tensorboard" in Layout(asked).promised("default")
+    for of, there in ((study, False), (asked, True)):
+        assert ("default/tensorboard" in Results(of, Outside({}, str)).shown()) == there
 
 
 def test_without_the_package_it_is_refused_before_anything_runs(monkeypatch):

@@ -20,7 +20,7 @@ from multiblock.model import chain, metadata
 from multiblock.model.chain import Chain
 from multiblock.model.metadata import BICUBIC, VALIDATION_PSNR, Provenance
 from multiblock.plan import Block
-from multiblock.training.start import starting_chain
+from multiblock.training.starts import starting_chain
 from test_plan import plan
 
 TOY = Block(network="toy", options={"depth": 2, "channels": 4})
@@ -257,7 +257,7 @@ class TestCode:
     def test_it_loads_from_another_folder(self, weights, tmp_path):
         made = Chain.build([Block(network=str(own(tmp_path / "one")), options={"slope": 0.5})], [True])
         made.save(weights)
-        moved = own(tmp_path / "two", "# moved\n" + OWN)
+        moved = own(tmp_path / "two")
         again = chain.load(weights, [moved])
         image = torch.rand(1, 3, 6, 7)
         assert torch.equal(made(image), again(image)) and again.specs[0].network == str(moved)

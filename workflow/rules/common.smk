@@ -1,37 +1,62 @@
-from multiblock.data.imageset import SPLITS
-from multiblock.workflow.layout import TRAINED, image_set
 from multiblock.workflow.start import start
 
 try:
     started = start(config, sys.argv[1:], workflow)
 except (UserError, OSError) as error:
-    sys.exit(f"multiblock: error: {one_line(error)}")
-except KeyboardInterrupt:  # while images are looked at, or speed is measured
+    sys.exit(f"multiblock: error: {in_full(error)}")
+except KeyboardInterrupt:  # while images are looked at
     sys.exit("multiblock: stopped")
 
-study, layout, on = started.study, started.layout, started.on
-RESULTS, DATA, PHASE = layout.results, layout.data, layout.phase
+study = started.study
+RESULTS, STORE = study.results, f"{study.results}/store"
 PHASES = range(1, max(len(run.plan.phases) for run in study.runs.values()) + 1)
 ENVIRONMENT = "../../envs/conda.yaml"
 
 
 wildcard_constraints:
-    data="|".join(study.data),
-    run="|".join(study.runs),
-    seed=r"\d+",
-    phase=r"\d+",
-    block=r"\d+",
+    digest="[0-9a-f]{20}",
 
 
-def depends(folder, name, on):
-    """The record of what a result depends on, as an input of its job; ``on`` gives that for the job's wildcards."""
+# The folder of a result is called by the rule that makes it and by a digest of all that it is made of, which is known
+# before anything runs (docs/trust.md). Snakemake orders jobs by one file of each: made.json, which is written last.
+def made(rule):
+    """The mark of a result that a rule makes. It is kept where another workflow makes the same result meanwhile."""
+    return update(f"{STORE}/{rule}-{{digest}}/made.json")
 
-    def record(wildcards):
-        filled = {key: str(value) for key, value in wildcards.items()}
-        place = layout.real(folder.format(**filled))
-        try:
-            return started.records.depends(place, name.format(**filled), lambda: on(wildcards))
-        except (UserError, OSError) as error:  # a folder that is none, or cannot be written
-            sys.exit(f"multiblock: error: {one_line(error)}")
 
-    return record
+def log_of(rule):
+    return f"{STORE}/{rule}-{{digest}}/job.log"
+
+
+def reads(rule):
+    """The marks of what a job of a rule reads."""
+    return lambda wildcards: started.reads(f"{rule}-{wildcards.digest}")
+
+
+def reported(rule, name, **about):
+    """A file or folder that Snakemake's report shows."""
+    path = f"{STORE}/{rule}-{{digest}}/{name}"
+    return report(directory(path) if "patterns" in about else path, **about)
+
+
+def of(rule):
+    """The run that a result of a rule is of."""
+    return lambda wildcards: started.run_of(f"{rule}-{wildcards.digest}")
+
+
+def labels(rule, **named):
+    """The labels of a file in Snakemake's report: its run, and others."""
+    return lambda wildcards: {"run": of(rule)(wildcards), **named}
+
+
+def gpus_of(rule):
+    return lambda wildcards: started.gpus(f"{rule}-{wildcards.digest}")
+
+
+def threads_of(rule):
+    return lambda wildcards: started.threads(f"{rule}-{wildcards.digest}")
+
+
+def table_of(rule):
+    """The table of the run that a result of a rule is of, as Markdown."""
+    return lambda wildcards: started.table_of(f"{rule}-{wildcards.digest}")

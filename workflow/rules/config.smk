@@ -1,5 +1,4 @@
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 # The package is found without being installed; the jobs find it through the link beside the scripts.
@@ -10,16 +9,17 @@ for name in [name for name in sys.modules if name.partition(".")[0] == "multiblo
         del sys.modules[name]
 
 from multiblock.config import load
-from multiblock.errors import UserError, one_line
-from multiblock.workflow.given import configuration, handed_on
+from multiblock.errors import UserError, in_full
+from multiblock.workflow.call import configuration
+from multiblock.workflow.job import orders
 
 # Given with --configfile, a study stands alone: what it leaves out is the schema's default, not config.yaml's. The
 # files are read here once more than Snakemake does: it says no line, and takes the last of a key that is given twice.
 try:
-    given = workflow.remote_exec and handed_on()
+    given = workflow.remote_exec and orders().get("config")
     given = given or configuration(workflow.overwrite_configfiles, workflow.config_settings.config, sys.argv)
 except (UserError, OSError) as error:
-    sys.exit(f"multiblock: error: {one_line(error)}")
+    sys.exit(f"multiblock: error: {in_full(error)}")
 
 if not workflow.overwrite_configfiles:
 

@@ -1,38 +1,29 @@
 rule convert:
     """Images to arrays: HR and LR of all splits, every file read once."""
-    input:
-        depends=depends(DATA, "convert", on.conversion),
     output:
-        hr=image_set(f"{DATA}/HR"),
-        lr=image_set(f"{DATA}/LR"),
+        made("convert"),
     log:
-        f"{DATA}/logs/convert.log",
+        log_of("convert"),
     # All data sets are converted, and thereby checked, before any training.
     priority: 100
     conda:
         ENVIRONMENT
-    threads: started.convert_threads
-    params:
-        code=on.conversion_code,
+    threads: started.given.converting
     script:
-        "../scripts/convert.py"
+        "../scripts/make.py"
 
 
 rule enlarge:
     """LR at the size of HR, for chains that keep the size."""
     input:
-        lr=image_set(f"{DATA}/LR"),
-        depends=depends(DATA, "enlarge", on.enlargement),
+        reads("enlarge"),
     output:
-        image_set(f"{DATA}/LR_enlarged"),
+        made("enlarge"),
     log:
-        f"{DATA}/logs/enlarge.log",
+        log_of("enlarge"),
     priority: 100
     conda:
         ENVIRONMENT
-    threads: started.convert_threads
-    params:
-        code=lambda wildcards: on.enlargement(wildcards)["code"],
-        scale=lambda wildcards: study.data[wildcards.data].scale,
+    threads: started.given.converting
     script:
-        "../scripts/enlarge.py"
+        "../scripts/make.py"

@@ -1,28 +1,20 @@
 rule upscale_pictures:
     """The pictures of upscale.images, through the network that a run ends with."""
     input:
-        weights=lambda wildcards: layout.final_weights(wildcards.run),
-        depends=depends(f"{RESULTS}/{{run}}", "upscaled", on.upscaling),
+        reads("upscale_pictures"),
     output:
-        f"{RESULTS}/{{run}}/upscaled/pictures.csv",
+        made("upscale_pictures"),
     log:
-        f"{RESULTS}/{{run}}/logs/upscale.log",
+        log_of("upscale_pictures"),
     conda:
         ENVIRONMENT
-    threads: started.threads
+    threads: started.given.threads
     resources:
-        gpu=started.needs.gpu,
-        mem_mb=started.needs.image_mb,
-        runtime=started.needs.image_minutes,
-    params:
-        folder=f"{RESULTS}/{{run}}/upscaled",
-        images=str(study.upscale.images),
-        ensemble=study.upscale.ensemble,
-        form=study.upscale.format,
+        gpu=started.gpus(),
     script:
-        "../scripts/upscale.py"
+        "../scripts/make.py"
 
 
 rule upscale:
     input:
-        layout.upscaled(),
+        started.marks([started.results.upscale(run) for run in study.runs] if study.upscale.images else []),

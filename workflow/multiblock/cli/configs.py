@@ -7,7 +7,7 @@ from typing import Any
 from multiblock import config
 from multiblock.config import Study
 from multiblock.config.reading import check_whole
-from multiblock.workflow.given import DEFAULT
+from multiblock.workflow.call import DEFAULT
 
 
 def add_config_argument(command: argparse.ArgumentParser) -> None:

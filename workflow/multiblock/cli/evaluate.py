@@ -39,9 +39,8 @@ def run(options: argparse.Namespace) -> None:
 
     from multiblock.data.dataset import items_of
     from multiblock.inference import evaluation
-    from multiblock.model import chain
+    from multiblock.model import chain, finished
     from multiblock.runtime.device import choose
-    from multiblock.workflow import finished
 
     if options.out:
         evaluation.check_out(options.out)

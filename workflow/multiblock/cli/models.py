@@ -11,10 +11,9 @@ from typing import Any
 
 from multiblock.cli.printing import print_table
 from multiblock.errors import UserError, listed
-from multiblock.model import metadata
+from multiblock.model import finished, metadata
 from multiblock.networks import registry, zoo
 from multiblock.plan import Block
-from multiblock.workflow import finished
 
 
 def add(commands: Any) -> None:

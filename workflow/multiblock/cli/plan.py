@@ -7,11 +7,12 @@ from typing import Any
 from multiblock.cli.configs import add_config_argument, study_of
 from multiblock.cli.printing import minutes, print_table
 from multiblock.config import Run, Study
-from multiblock.config.compute import equals, spending
-from multiblock.config.defaults import defaults
+from multiblock.config.explain import defaults, equals, spending
+from multiblock.config.minutes import plan_for, speedometer
+from multiblock.config.reading import checked
 from multiblock.plan import INPUT, Plan, format_span
-from multiblock.workflow import time_budget
 from multiblock.workflow.check import check
+from multiblock.workflow.threads import cores_here, threads_of_a_job
 
 
 def add(commands: Any) -> None:
@@ -27,17 +28,24 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--minutes",
         type=minutes,
-        help="scale the iterations of each run to what fits into so many minutes a seed here, measured now; to keep "
-        "them, write budget: {minutes: ...} into the run",
+        help="measure how fast this machine trains, and print nothing but YAML: the plans with the iterations that fit "
+        "into so many minutes a seed; `multiblock plan mine.yaml --minutes 60 > hour.yaml` keeps them, and "
+        "`--configfile mine.yaml hour.yaml` trains them",
     )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print a table of phases for each run, and the defaults that the files got; then check all phases."""
+    """Print a table of phases for each run, and the defaults that the files got; then check all phases.
+
+    With ``--minutes``, print the plan that fits into them instead.
+    """
     study, given = study_of(options)
     if options.minutes is not None:
-        study = time_budget.proposed(given, options.minutes)
+        speed = speedometer(study, threads_of_a_job(study.threads, cores_here(), gpus=None))
+        check(study)
+        print(plan_for(study, checked(given), options.minutes, speed), end="")
+        return
     for run in study.runs.values():
         seeds = ", ".join(map(str, study.seeds))
         blocks = "1 block" if len(run.plan.blocks) == 1 else f"{len(run.plan.blocks)} blocks"

@@ -6,14 +6,14 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from multiblock.config.schema import LARGEST_NUMBER
+from multiblock.config.reading import LARGEST_NUMBER
+from multiblock.errors import aligned
 
 
 def print_table(rows: Sequence[Sequence[str]], indent: str = "") -> None:
     """Print rows as columns of equal width."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        print((indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip())
+    for line in aligned(rows, indent):
+        print(line)
 
 
 def in_bytes(size: int) -> str:
@@ -98,7 +98,7 @@ def _checked(fits: Callable[[float], bool], allowed: str) -> Callable[[str], flo
 memory = _checked(lambda value: 0.05 <= value < math.inf, "0.05 or more")
 """A type of argument: GiB of memory, as the key ``inference.memory_gib`` allows."""
 minutes = _checked(lambda value: 0 < value <= LARGEST_NUMBER, "minutes above 0")
-"""A type of argument: a time, as the key ``budget`` of a run allows."""
+"""A type of argument: a time, as ``multiblock plan --minutes`` takes it."""
 
 
 def template(text: str) -> str:

@@ -1,13 +1,10 @@
 """``multiblock status``: how far the runs of a config are, from the files in the results folder."""
 
 import argparse
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from multiblock.cli.configs import add_config_argument, study_of
 from multiblock.cli.printing import in_bytes, print_table
-from multiblock.files import size_of
 from multiblock.plan import format_span
 
 
@@ -17,7 +14,7 @@ def add(commands: Any) -> None:
         "status",
         help="say how far the runs of a config are",
         description="Say of each phase of each run whether it is done, running, interrupted, stale (made of something "
-        "else than the config says now), trained but not measured yet, or waiting; and what else lies in the results "
+        "else than the config says now), trained but not measured yet, or waiting; and what else is in the results "
         "folder. Only looks: nothing is written, and no image is needed.",
     )
     add_config_argument(parser)
@@ -26,36 +23,39 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print a table of data sets, one of phases for each run and seed, then what the plan does not need."""
-    from multiblock.workflow.status import CONVENTION, status
+    from multiblock.workflow.status import CONVENTION, Status
 
     study, _ = study_of(options)
-    found = status(study)
-    rows = [(data.name, data.state, in_bytes(size_of(data.folder)), data.why) for data in found.data]
-    print_table([("data", "arrays", "on disk", ""), *rows])
-    for data in found.data:
-        if data.unseen:
-            print(f"the images of {data.name} are taken to be as they were: {data.unseen}")
-    for (name, seed), phases in found.phases.items():
-        print(f"\nrun {name}, seed {seed}")
-        plan = study.runs[name].plan
-        spans = [format_span(phase.first, phase.last) for phase in plan.phases]
-        header = ("phase", "trains", "state", "PSNR RGB", "no network", "time", "on disk", "")
-        print_table([header, *(_row(*pair) for pair in zip(phases, spans, strict=True))], indent="  ")
+    found = Status(study)
+    data = found.data()
+    print_table(
+        [("data", "arrays", "on disk", ""), *((one.name, one.state, in_bytes(one.size), one.why) for one in data)]
+    )
+    for one in data:
+        if one.unseen:
+            print(f"the images of {one.name} are taken to be as they were: {one.unseen}")
+    for name, run in study.runs.items():
+        for seed in study.seeds:
+            print(f"\nrun {name}, seed {seed}")
+            spans = [format_span(phase.first, phase.last) for phase in run.plan.phases]
+            header = ("phase", "trains", "state", "PSNR RGB", "no network", "time", "on disk", "")
+            phases = found.phases(name, seed)
+            print_table([header, *(_row(*pair) for pair in zip(phases, spans, strict=True))], indent="  ")
     print(f"\n{CONVENTION}")
-    _print_folders("holds weights of another chain or data set; the next run renames it and keeps it", found.aside)
-    _print_folders("is of a phase that the plan no longer has", found.left)
-    _print_folders("was set aside", found.before)
-    _print_folders("is not named by the config", found.others)
-    unneeded = [folder for phases in found.phases.values() for phase in phases for folder in phase.unneeded]
-    _print_folders("holds checkpoints that the plan does not go on from", unneeded)
-    if found.left or found.before or unneeded:
-        print("`multiblock clean` lists what can be removed")
+    for folder in found.others():
+        print(f"{folder} is not named by the config")
+    if unnamed := found.unnamed():
+        results = f"{len(unnamed)} results" if len(unnamed) > 1 else "1 result"
+        print(
+            f"{results} in {found.store.root} ({in_bytes(sum(one.size for one in unnamed))}) of earlier configs; "
+            "changing a config back finds them again; `multiblock clean` lists and removes them"
+        )
 
 
 def _row(phase: Any, span: str) -> tuple[str, ...]:
     """A row of the table of phases."""
+    from multiblock.pace import duration
     from multiblock.report import markdown
-    from multiblock.training.progress import duration
 
     at = f" at iteration {phase.at} of {phase.iterations}" if phase.at is not None else ""
     left = f", about {duration(phase.seconds_left)} left" if phase.seconds_left is not None else ""
@@ -65,11 +65,6 @@ def _row(phase: Any, span: str) -> tuple[str, ...]:
         f"{phase.state}{at}{left}",
         *("-" if value is None else markdown.psnr(value) for value in (phase.psnr, phase.psnr_input)),
         "-" if phase.seconds is None else duration(phase.seconds),
-        in_bytes(size_of(phase.folder)) if phase.folder.is_dir() and not phase.owner else "-",
-        "; ".join(filter(None, [phase.owner and f"as in run {phase.owner}", phase.why])),
+        in_bytes(phase.size) if phase.size else "-",
+        "; ".join(filter(None, [phase.shared and f"as in run {phase.shared}", phase.why])),
     )
-
-
-def _print_folders(what: str, folders: Sequence[Path]) -> None:
-    for folder in folders:
-        print(f"{folder} ({in_bytes(size_of(folder))}) {what}")

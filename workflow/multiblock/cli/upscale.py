@@ -91,8 +91,8 @@ def _check_page(page: Path, overwrite: bool) -> None:
 
 
 def _compare(made: Sequence["Made"], page: Path) -> None:
-    from multiblock.page import before_after
+    from multiblock.page.viewer import before_after
 
-    left_out = before_after.page("Before and after", [(one.job.source, one.job.target) for one in made], page)
+    left_out = before_after("Before and after", [(one.job.source, one.job.target) for one in made], page)
     count = f"{len(made)} picture{'s' if len(made) > 1 else ''} before and after"
     print(f"{page}: {count}{f'. {left_out}' if left_out else ''}", flush=True)

@@ -36,7 +36,7 @@ def _add_export(commands: Any) -> None:
         help="write trained weights for other programs",
         description="Write trained weights for other programs: as an ONNX file that onnxruntime, chaiNNer and others "
         "run on pictures of any size, compared with PyTorch before it is kept; or under the parameter names of a "
-        "network's authors. A model card (.md) and a record for OpenModelDB (.json) go beside the file.",
+        "network's authors. A model card (.md) goes beside the file.",
     )
     add_weights_arguments(parser)
     parser.add_argument("-o", "--out", type=Path, required=True, help="file to write: .onnx, or .pth or .safetensors")
@@ -53,7 +53,7 @@ def _add_export(commands: Any) -> None:
 
 def run_import(options: argparse.Namespace) -> None:
     """Read the authors' weights, rename them, and write them."""
-    from multiblock.model.published import import_weights
+    from multiblock.export.authors import import_weights
 
     if options.out.suffix != ".safetensors":
         raise UserError(f"{options.out}: found '{options.out.suffix}'; allowed is a file that ends in .safetensors")
@@ -67,13 +67,12 @@ def run_import(options: argparse.Namespace) -> None:
 def run_export(options: argparse.Namespace) -> None:
     """Read weights, convert them, compare the results, and write them."""
     from multiblock.export import command, onnx_file
-    from multiblock.model import chain
-    from multiblock.workflow import finished
+    from multiblock.model import chain, finished
 
     if options.block is not None and options.form != "authors":
         raise UserError("--block: is for --form authors; an ONNX file holds the whole chain")
     file = finished.find(options.weights)
-    command.plan(file, options.out, options.form, options.overwrite)
+    command.check_out(file, options.out, options.form, options.overwrite)
     if options.form == "onnx":
         onnx_file.check_packages()
     network = chain.load(file, options.trust_code)
@@ -84,4 +83,4 @@ def run_export(options: argparse.Namespace) -> None:
         command.to_authors(network, file, options.out, options.block, stated, say)
     else:
         enlarge = network.enlargement(file, options.enlarge)
-        command.to_onnx(network, file, options.out, enlarge, stated, say)
+        command.to_onnx(network, options.out, enlarge, stated, say)

@@ -34,7 +34,7 @@ from multiblock.data import colour
 from multiblock.errors import UserError, listed
 from multiblock.files import atomic_write, digest_of, digest_of_bytes
 
-log = logging.getLogger(__name__)
+log = logging.getLogger(f"{__name__}.remarks")  # lines of this name are for a person, see workflow/running.py
 
 HEIC = (".heic", ".heif")
 """What phones write; read where pillow-heif is installed."""

@@ -1,7 +1,6 @@
 """Walks over many images: on several threads in their order, and with progress that a person sees."""
 
 import logging
-import os
 import sys
 import time
 from collections import deque
@@ -12,6 +11,8 @@ from typing import Any, TextIO, TypeVar
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
+
+from multiblock.pace import can_draw
 
 log = logging.getLogger(__name__)
 
@@ -71,8 +72,7 @@ class Progress:
         self._what, self._megapixels, self._done, self._kept = what, megapixels, 0.0, 0.0
         self._begun = time.monotonic()
         self._due = self._begun + _DELAY
-        # Bars of several jobs would overwrite one another.
-        self._shown = sys.stderr.isatty() and not os.environ.get("MULTIBLOCK_PARALLEL")
+        self._shown = can_draw()
         self._total = (total() if self._shown else None) if callable(total) else total
         # The mean of all so far tells the time left: pictures follow one another in no order of their sizes.
         form: dict[str, Any] = {"bar_format": _MEGAPIXELS, "smoothing": 0} if megapixels else {"delay": _DELAY}

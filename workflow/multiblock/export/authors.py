@@ -1,4 +1,4 @@
-"""Weights of ours under the names that the authors gave them: the inverse of :mod:`multiblock.model.published`."""
+"""Weights under the names that their authors gave them: theirs become ours, and ours theirs, name by name."""
 
 import re
 from collections.abc import Mapping
@@ -14,12 +14,74 @@ from multiblock.errors import UserError, listed
 from multiblock.files import atomic_write
 from multiblock.model import metadata
 from multiblock.model.chain import Chain
-from multiblock.model.published import load_as
+from multiblock.model.metadata import Provenance
+from multiblock.model.state_dict import read
 from multiblock.networks import zoo
-from multiblock.networks.forms import Form, rename_back
+from multiblock.networks.family import Form, rename, rename_back
 from multiblock.plan import Block
 
 ENDINGS = (".pth", ".pt", ".safetensors")
+
+
+def import_weights(file: Path, network: str, options: Mapping[str, Any]) -> tuple[Chain, Form]:
+    """The network called ``network`` in the zoo, with the published weights in ``file``, and their form.
+
+    Args:
+        options: options of the network beside those that its name stands for, such as ``scale``.
+
+    Raises:
+        UserError: no form of the network is known, the file cannot be read, or names or shapes are left over on
+            either side.
+    """
+    family = zoo.find(network).family
+    if family not in zoo.FORMS:
+        raise UserError(f"{network}: no published form is known; known are those of {listed(zoo.FORMS)}")
+    published = read(file)
+    problems = []
+    for form in zoo.FORMS[family]:
+        spec = zoo.block(network, {**form.options, **options}, network)
+        chain = Chain.build([spec], [True])
+        problem = load_as(chain, published, form, spec.scale)
+        if problem is None:
+            taken = 1 if spec.scale > 1 else None
+            chain.about = Provenance(enlarge=taken, scale=taken and spec.scale, origin=f"{form.source}, {file.name}")
+            return chain.eval(), form
+        problems.append((problem, form))
+    # The error is about the form that comes closest.
+    (_, text), form = min(problems, key=lambda item: item[0][0])
+    raise UserError(f"{file}: is not {network} x{spec.scale} as {form.source} publishes it: {text}")
+
+
+def load_as(chain: Chain, published: Mapping[str, Tensor], form: Form, scale: int) -> tuple[int, str] | None:
+    """Load weights of a form into a chain of one block, strictly.
+
+    Returns:
+        None; or, where they do not fit, how many names are wrong and what is wrong with the first of them.
+    """
+    block = next(iter(chain.blocks.values()))
+    wanted = block.state_dict()
+    given: dict[str, Tensor] = {}
+    strange = []
+    for name, value in published.items():
+        ours = rename(name, form, scale)
+        if ours is None or (ours and (ours not in wanted or ours in given)):
+            strange.append(name)
+        elif ours:
+            given[ours] = value
+    for name, value in wanted.items():
+        if name not in given and form.absent and re.fullmatch(form.absent, name):
+            given[name] = torch.zeros_like(value)
+    missing = [name for name in wanted if name not in given]
+    if strange or missing:
+        text = [f"it has {listed(strange[:3])}, which has no place here"] if strange else []
+        text += [f"it has nothing for {listed(missing[:3])}"] if missing else []
+        return len(strange + missing), f"{'; '.join(text)} ({len(strange)} and {len(missing)} in all)"
+    shapes = [name for name in wanted if wanted[name].shape != given[name].shape]
+    if shapes:
+        first = shapes[0]
+        return len(shapes), f"{first} is {tuple(given[first].shape)} there, and {tuple(wanted[first].shape)} here"
+    block.load_state_dict(given)
+    return None
 
 
 @dataclass(frozen=True)
@@ -38,7 +100,7 @@ class Authors:
 
 
 def only_block(chain: Chain, number: int | None, file: Path) -> Chain:
-    """The one block that is meant: the chain's only one, or block ``number``.
+    """The chain's only block, or its block ``number``.
 
     Raises:
         UserError: the chain has several and none is named, or not the one that is.
@@ -55,7 +117,7 @@ def only_block(chain: Chain, number: int | None, file: Path) -> Chain:
 def to_authors(chain: Chain, file: Path) -> Authors:
     """A chain of one block under the names of the network's authors.
 
-    It is read back before it is given out: what ``import`` makes of it is equal to the last bit.
+    It is read back before it is returned: what ``import`` makes of it is equal to the last bit.
 
     Args:
         file: where the chain is from, for errors.
@@ -104,7 +166,7 @@ def _nothing(_: Mapping[str, Any]) -> Mapping[str, tuple[int, ...]]:
 
 
 def _read_back(chain: Chain, tensors: Mapping[str, Tensor], form: Form, spec: Block) -> str | None:
-    """What is wrong with the names that were found, if ``import`` does not make the same block of them."""
+    """The error in the names that were found, if ``import`` does not make the same block of them; else None."""
     again = Chain.build([spec], [True])
     if problem := load_as(again, tensors, form, spec.scale):
         return f"read again, {problem[1]}"

@@ -22,10 +22,9 @@ from multiblock.data.resize import enlarge as enlarged_by_bicubic
 from multiblock.data.sampler import to_tensor
 from multiblock.errors import UserError, listed
 from multiblock.model.chain import Chain
-from multiblock.networks.spec import NetworkSpec, describe
+from multiblock.networks.registry import NetworkSpec, describe
 from multiblock.runtime import memory
-from multiblock.runtime.device import memory_format
-from multiblock.runtime.precision import full_precision
+from multiblock.runtime.device import full_precision, memory_format
 
 log = logging.getLogger(__name__)
 

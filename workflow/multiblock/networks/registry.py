@@ -1,4 +1,4 @@
-"""Find networks by name, read their options without running them, and build them.
+"""Find networks by name, read their options without running them, build them, and read what they say of themselves.
 
 A family is a folder beside this file: ``carn/network.py`` holds ``CARN``, a class named like the folder (case and
 underscores do not count). A network of a user's own is one file, ``network: my_blocks/dense.py``, with a class named
@@ -8,7 +8,7 @@ like the file. Such a class
   ``tuple[int, ...]`` or ``Literal[...]``,
 - maps a batch (N, 3, H, W) in [0, 1] to (N, 3, s*H, s*W), where s is its option ``scale`` (1 without one), and
   does not clamp,
-- describes itself by the attributes of :class:`multiblock.networks.spec.NetworkSpec`.
+- describes itself by the attributes of :class:`NetworkSpec`.
 
 Nothing here imports PyTorch until a network is built, so that a config is checked at once.
 """
@@ -20,14 +20,14 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from reprlib import repr as shown
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from multiblock.errors import UserError, listed, nearest
 from multiblock.networks import own
-from multiblock.source import digest_of_files, read, with_neighbours
 
 if TYPE_CHECKING:
     from torch import nn
@@ -62,33 +62,15 @@ def source(network: str) -> Path:
     return _HERE / network / "network.py"
 
 
-def files(network: str) -> list[Path]:
-    """The files whose code a network is made of: its own, and what that imports from its folder or from this one.
+def digest(network: str) -> str:
+    """The digest of a network's code, byte by byte, as :func:`multiblock.networks.own.code_files` finds its files.
 
     Raises:
-        UserError: there is no such network, or a file is no Python.
+        UserError: there is no such network, or a file is not Python.
     """
     file = source(network)
     with _readable(file):
-        if network.endswith(".py"):
-            return with_neighbours(file.resolve())
-        return with_neighbours(file, _HERE.parent.parent, _is_of_networks)
-
-
-def _is_of_networks(file: Path) -> bool:
-    # An __init__ holds entries and forms of published names, by which no network computes.
-    return file.is_relative_to(_HERE) and file.name != "__init__.py"
-
-
-def digest(network: str) -> str:
-    """The digest of a network's code, as :func:`files` finds it.
-
-    Raises:
-        UserError: there is no such network, or a file is no Python.
-    """
-    file, code = source(network), files(network)
-    with _readable(file):
-        return digest_of_files(code, code[0].parent if network.endswith(".py") else _HERE)
+        return own.digest_of_code(file)
 
 
 @contextmanager
@@ -102,13 +84,13 @@ def _readable(file: Path) -> Iterator[None]:
             other = "" if where in ("<unknown>", file.name) else f"{where}, "
             line = f"line {error.lineno}: " if error.lineno else ""  # not of what is wrong with the whole file
             reason = f"{other}{line}{error.msg}"
-        raise UserError(f"{file}: is no Python file: {reason}; one with a class named like it is needed") from None
+        raise UserError(f"{file}: is not a Python file: {reason}; one with a class named like it is needed") from None
 
 
 def _class(network: str) -> ast.ClassDef:
     file = source(network)
     with _readable(file):
-        return _class_in(read(file), Path(network).stem.replace("_", "").lower(), file)
+        return _class_in(own.read(file), Path(network).stem.replace("_", "").lower(), file)
 
 
 @cache
@@ -153,13 +135,13 @@ def _options_of(node: ast.ClassDef) -> Mapping[str, tuple[str, Any]] | None:
 
 
 def summary(network: str) -> str:
-    """What the network is: the first sentence of its docstring, or the name of its class."""
+    """The first paragraph of a network's docstring, or the name of its class."""
     node = _class(network)
     return " ".join((ast.get_docstring(node) or node.name).partition("\n\n")[0].split())
 
 
 def explanations(network: str) -> dict[str, str]:
-    """What the network's docstring says of its options."""
+    """The explanations of a network's options in its docstring, by name."""
     text = inspect.cleandoc(ast.get_docstring(_class(network)) or "").partition("Args:\n")[2]
     text = re.split(r"\n(?=\S)", text)[0]
     entries = re.findall(r"^ {4}(\w[\w, ]*): (.*(?:\n {5,}.*)*)", text, re.MULTILINE)
@@ -231,3 +213,60 @@ def build(network: str, given: Mapping[str, Any]) -> "nn.Module":
     built.scale = given.get("scale", options(network).get("scale", ("int", 1))[1])
     built.code_digest = made_of
     return built
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkSpec:
+    """A network described by the attributes that its class has; those with a default here may be missing there.
+
+    Args:
+        scale: how many times the network enlarges; its option ``scale``, or 1.
+        receptive_field: side in input pixels of what one output pixel sees, layers that pool over the image not
+            counted.
+        output_layer: name of the last convolution, which starts called ``..._zeroed`` zero.
+        grid: tiles of an image begin at multiples of so many pixels.
+        layout: memory layout of feature maps in which the network is faster.
+        pretrained: parts that start from published weights, each with their file.
+        pools_over_image: kinds of layers that see the whole image, such as channel attention (a layer says so by
+            ``sees_whole_image``) and instance norm: in a tile they see the tile instead.
+    """
+
+    scale: int
+    receptive_field: int
+    output_layer: str
+    grid: int = 1
+    layout: Literal["channels_last", "contiguous"] = "channels_last"
+    pretrained: Mapping[str, str] = field(default_factory=dict)
+    pools_over_image: tuple[str, ...] = ()
+
+
+def describe(network: "nn.Module") -> NetworkSpec:
+    """The description of a network that :func:`build` has built.
+
+    Raises:
+        UserError: the class lacks an attribute, or has one of the wrong kind.
+    """
+    from torch.nn.modules.instancenorm import _InstanceNorm
+
+    pooling = (
+        type(layer).__name__
+        for layer in network.modules()
+        if getattr(layer, "sees_whole_image", False) or isinstance(layer, _InstanceNorm)
+    )
+    return NetworkSpec(
+        scale=_attribute(network, "scale", int),
+        receptive_field=_attribute(network, "receptive_field", int),
+        output_layer=_attribute(network, "output_layer", str),
+        grid=getattr(network, "grid", 1),
+        layout=getattr(network, "layout", "channels_last"),
+        pretrained=getattr(network, "pretrained", {}),
+        pools_over_image=tuple(dict.fromkeys(pooling)),
+    )
+
+
+def _attribute(network: "nn.Module", name: str, kind: type) -> Any:
+    value = getattr(network, name, None)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        words = {int: "a whole number", str: "text"}
+        raise UserError(f"{type(network).__name__}.{name}: found {value!r}; a network needs {words[kind]} there")
+    return value

@@ -12,8 +12,7 @@ from typing import Any
 
 from multiblock.errors import UserError, listed, nearest
 from multiblock.networks import registry
-from multiblock.networks.entry import Entry
-from multiblock.networks.forms import Form
+from multiblock.networks.family import Entry, Form
 from multiblock.plan import RANDOM, Block
 
 _FAMILIES = [importlib.import_module(f"{__package__}.{family}") for family in registry.names()]

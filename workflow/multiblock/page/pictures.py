@@ -1,29 +1,45 @@
-"""Pictures inside a page: without loss, as data URIs, and cut to windows where they would take more than is left."""
+"""Test images in all their forms: read, made small enough for a page, with maps of their errors."""
 
 import base64
 import math
-from bisect import bisect_left
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from multiblock.page.places import Place, gain_and_loss, most_changed, squared_error
+from multiblock.data.images import read
+from multiblock.data.imageset import ImageSet
+from multiblock.data.resize import enlarge
+from multiblock.errors import UserError
+from multiblock.page.hot_spots import Place, error_in_cells, gain_and_loss, most_changed
 
-SMALLEST = 160
-"""Side in pixels below which no window is cut: rather are images left out."""
+INPUT, TARGET = "input", "target (HR)"
+
+KEPT = 300_000_000
+"""Bytes up to which pictures stay in memory; more are read again where they are needed again."""
 
 _SAMPLE = 128
+"""Side in pixels of the part by which the size of pictures in a page is estimated."""
 
-_LONGEST = 16_383
-"""Pixels a side that WebP can have."""
+MAP = 320
+"""Most pixels of a map's side."""
 
+MOST = 20
+"""Images that have maps."""
+
+GAIN, LOSS = (64, 156, 255), (255, 138, 36)
+"""Colours of places that came nearer to the target, and of those that went farther from it."""
 
 Pixels = tuple[np.ndarray, ...]
 """The pictures of an image, all (H, W, 3), uint8."""
+
+Pictures = Sequence[tuple[str, np.ndarray]]
+"""Pictures of one image, each with what it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +52,8 @@ class Shown:
         load: gives the pictures; of many large images one at a time is in memory.
         target: whether the last picture is what the others should be.
         size: height and width in pixels.
-        places: windows worth a look, the largest gain first; see :func:`places_of`.
+        places: windows worth a look: those of the largest gain and loss of the last picture over the first, both
+            against the target; without a target the one where the two differ the most.
         rate: bytes that all pictures take in a page, a pixel of the image's area; measured on its middle.
         before: the index of the picture that :attr:`after` is compared with.
     """
@@ -57,12 +74,12 @@ class Shown:
 
     @property
     def change(self) -> float:
-        """How much there is to see in it: the largest gain or loss in dB."""
+        """The largest gain or loss in dB: the more, the more there is to see in the image."""
         return max((abs(place.change or 0) for place in self.places), default=0.0)
 
     @property
     def bytes(self) -> float:
-        """What its pictures take in a page, about."""
+        """The bytes that its pictures take in a page, about."""
         return self.rate * math.prod(self.size)
 
 
@@ -76,50 +93,19 @@ def look(
         before: the index of the picture that the last one before the target is compared with.
     """
     pixels = load()
-    height, width = pixels[0].shape[:2]
+    first, *_, last = pixels[before:]
+    height, width = first.shape[:2]
+    against_target = target and len(pixels) - before > 2
     return Shown(
         name=name,
         labels=tuple(labels),
         load=load,
         target=target,
         size=(height, width),
-        places=places_of(pixels[before:], target, side),
+        places=gain_and_loss(first, pixels[-2], last, side) if against_target else (most_changed(first, last, side),),
         before=before,
         rate=_bytes_a_pixel(pixels),
     )
-
-
-def places_of(pixels: Pixels, target: bool, side: int) -> tuple[Place, ...]:
-    """The windows that are looked at first: gain and loss of the last picture over the first, both against the target;
-    without a target where the two differ the most.
-    """
-    if target and len(pixels) > 2:
-        return gain_and_loss(pixels[0], pixels[-2], pixels[-1], side)
-    return (most_changed(pixels[0], pixels[-1], side),)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cut:
-    """A part of an image that a page shows: the whole of it, or a window."""
-
-    image: Shown
-    window: Place
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether nothing of the image is cut off."""
-        return (self.window.height, self.window.width) == self.image.size
-
-    def crops(self) -> Pixels:
-        """Its pictures."""
-        rows = slice(self.window.y, self.window.y + self.window.height)
-        columns = slice(self.window.x, self.window.x + self.window.width)
-        return tuple(np.ascontiguousarray(picture[rows, columns]) for picture in self.image.load())
-
-    def places(self) -> list[dict[str, Any]]:
-        """Those of the image, as far as they are in it, counted from its corner."""
-        inside = (_within(place, self.window) for place in self.image.places)
-        return [place.plain(self.window.x, self.window.y) for place in inside if place.width > 0 and place.height > 0]
 
 
 def webp(pixels: np.ndarray, quality: int | None = None) -> str:
@@ -134,101 +120,6 @@ def webp(pixels: np.ndarray, quality: int | None = None) -> str:
     return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def cuts(images: Sequence[Shown], budget: int, most: int | None = None) -> list[Cut]:
-    """What of the images a page can show whose pictures may take ``budget`` bytes.
-
-    Whole images if they fit; else the same share of each, in one window that holds its places or in one a place.
-    Where windows would be smaller than :data:`SMALLEST`, the images with the largest gains and losses alone.
-
-    Args:
-        most: show no more than so many windows: of the largest gain and of the largest loss of all images.
-    """
-    if most is not None:
-        chosen = _extremes(images, most)
-        return [
-            Cut(image=image, window=_around((place,), image.size, budget / len(chosen) / image.rate))
-            for image, place in chosen
-        ]
-    order = sorted(range(len(images)), key=lambda number: images[number].change)
-
-    def kept(left_out: int) -> list[Shown]:
-        chosen = set(order[left_out:])
-        return [image for number, image in enumerate(images) if number in chosen]
-
-    # The fewer images, the larger their windows: how many have to go is found by halving.
-    left_out = bisect_left(range(len(images) - 1), True, key=lambda count: bool(_fitted(kept(count), budget)))
-    return _fitted(kept(left_out), budget)
-
-
-def _fitted(images: Sequence[Shown], budget: int) -> list[Cut]:
-    """Whole images or windows of all of them; nothing where windows of several would be smaller than allowed."""
-    if not images:
-        return []
-    longest = max(max(image.size) for image in images)
-    share = min(1.0, budget / max(sum(image.bytes for image in images), 1), (_LONGEST / longest) ** 2)
-    if share == 1:
-        return [_whole(image) for image in images]
-    parts = [cut for image in images for cut in _windows(image, share)]
-    large = all(min(cut.window.width, cut.window.height) >= _least(cut.image) for cut in parts)
-    return parts if large or len(images) == 1 else []
-
-
-def _least(image: Shown) -> int:
-    return min(SMALLEST, *image.size)
-
-
-def _extremes(images: Sequence[Shown], most: int) -> list[tuple[Shown, Place]]:
-    """The largest gain of all images and the largest loss, or, without targets, the first places."""
-    if not images:
-        return []
-    pairs = [(image, image.places[0]) for image in images], [(image, image.places[-1]) for image in images]
-    best = max(pairs[0], key=lambda pair: pair[1].change or 0)
-    worst = min(pairs[1], key=lambda pair: pair[1].change or 0)
-    chosen = [best] if best == worst else [best, worst]
-    return chosen[:most]
-
-
-def _whole(image: Shown) -> Cut:
-    height, width = image.size
-    return Cut(image=image, window=Place(x=0, y=0, width=width, height=height, what="whole image"))
-
-
-def _windows(image: Shown, share: float) -> list[Cut]:
-    """One window that holds all places of the image, where such a share of its area is enough, else one a place."""
-    area = math.prod(image.size) * share
-    together = _around(image.places, image.size, area)
-    if all(_holds(together, place) for place in image.places):
-        return [Cut(image=image, window=together)]
-    return [Cut(image=image, window=_around((place,), image.size, area / len(image.places))) for place in image.places]
-
-
-def _around(places: Sequence[Place], size: tuple[int, int], area: float) -> Place:
-    """The window of so many pixels, in the form of the image, whose middle is as near to that of places as can be."""
-    scale = min(1.0, math.sqrt(area / math.prod(size)))
-    height, width = (max(1, int(length * scale)) for length in size)
-    corners = []
-    for length, whole, begin, end in (
-        (height, size[0], min(p.y for p in places), max(p.y + p.height for p in places)),
-        (width, size[1], min(p.x for p in places), max(p.x + p.width for p in places)),
-    ):
-        corners.append(min(max((begin + end - length) // 2, 0), whole - length))
-    what = places[0].what if len(places) == 1 else "window"
-    return Place(x=corners[1], y=corners[0], width=width, height=height, what=what)
-
-
-def _holds(window: Place, place: Place) -> bool:
-    across = window.x <= place.x and place.x + place.width <= window.x + window.width
-    return across and window.y <= place.y and place.y + place.height <= window.y + window.height
-
-
-def _within(place: Place, window: Place) -> Place:
-    """As much of a place as lies in a window."""
-    left, top = max(place.x, window.x), max(place.y, window.y)
-    right = min(place.x + place.width, window.x + window.width)
-    bottom = min(place.y + place.height, window.y + window.height)
-    return replace(place, x=left, y=top, width=right - left, height=bottom - top)
-
-
 def _bytes_a_pixel(pixels: Pixels) -> float:
     height, width = pixels[0].shape[:2]
     rows, columns = (slice(max(0, (n - _SAMPLE) // 2), max(0, (n - _SAMPLE) // 2) + _SAMPLE) for n in (height, width))
@@ -236,39 +127,119 @@ def _bytes_a_pixel(pixels: Pixels) -> float:
     return sum(len(webp(sample)) for sample in samples) / (samples[0].shape[0] * samples[0].shape[1])
 
 
-def written(images: Sequence[Shown], budget: int, most: int | None = None) -> list[dict[str, Any]]:
-    """The cuts as a page's data, within ``budget`` bytes. What is left out is said by the page."""
-    allowed = float(budget)
-    while True:
-        parts = [_plain(cut) for cut in cuts(images, int(allowed), most)]
-        taken = sum(len(picture["src"]) for part in parts for picture in part["pictures"])
-        if taken <= budget or not parts:
-            return parts
-        allowed *= 0.95 * budget / taken  # the middle of the images told too little
+# -- Pictures of one size ----------------------------------------------------------------------------------------------
 
 
-def _plain(cut: Cut) -> dict[str, Any]:
-    image, window = cut.image, cut.window
-    crops = cut.crops()
-    pictures = [
-        # The sum lets the page notice a browser that does not give pixels back as they are.
-        {"label": label, "src": webp(crop), "sum": int(crop.sum()), "psnr": _psnr(crop, crops[-1], image.target)}
-        for label, crop in zip(image.labels, crops, strict=True)
+def of_one_size(name: str, pictures: Pictures) -> list[tuple[str, np.ndarray]]:
+    """Pictures as (H, W, 3), uint8, all of the largest one's size.
+
+    Raises:
+        UserError: one is not smaller by a whole factor, the same for both sides, or is not a picture.
+    """
+    plain = [(label, eight_bits(name, label, pixels)) for label, pixels in pictures]
+    height, width = max((pixels.shape[:2] for _, pixels in plain), key=lambda size: size[0] * size[1])
+    return [_enlarged(name, label, pixels, (height, width)) for label, pixels in plain]
+
+
+def _enlarged(name: str, label: str, pixels: np.ndarray, size: tuple[int, int]) -> tuple[str, np.ndarray]:
+    scale = size[0] // pixels.shape[0]
+    if (pixels.shape[0] * scale, pixels.shape[1] * scale) != size:
+        found = f"{pixels.shape[1]} x {pixels.shape[0]} pixels"
+        raise UserError(
+            f"{name}: {label} has {found}, the largest picture {size[1]} x {size[0]}; allowed are pictures of one "
+            "size, or smaller by a whole factor"
+        )
+    return (f"{label}, bicubic x{scale}", enlarge(pixels, scale)) if scale > 1 else (label, pixels)
+
+
+def eight_bits(name: str, label: str, pixels: np.ndarray) -> np.ndarray:
+    """A picture as (H, W, 3), uint8."""
+    if pixels.ndim == 2:
+        pixels = np.repeat(pixels[..., None], 3, axis=2)
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+        raise UserError(f"{name}: {label} has the shape {pixels.shape}; allowed are (H, W, 3) and (H, W)")
+    if pixels.dtype == np.uint8:
+        return pixels
+    if pixels.dtype == np.uint16:
+        return np.asarray((pixels.astype(np.uint32) * 255 + 32767) // 65535, np.uint8)
+    return np.asarray(np.rint(np.nan_to_num(pixels.astype(np.float64)).clip(0, 1) * 255), np.uint8)
+
+
+def at_one_size(pictures: Sequence[np.ndarray]) -> Pixels:
+    """Pictures of one image as :func:`of_one_size` gives them, without labels."""
+    return tuple(pixels for _, pixels in of_one_size("", [("", pixels) for pixels in pictures]))
+
+
+# -- Test images -------------------------------------------------------------------------------------------------------
+
+
+def of_test(*, lr: Path, hr: Path, made: Mapping[str, Path], side: int, before: int = 0) -> list[Shown]:
+    """Every test image as input, as each network makes it, and as target.
+
+    Args:
+        lr, hr: test sets of LR_0 and of HR.
+        made: what made them, in words, to the folder of its pictures.
+        side: of the windows that are looked at first, in pixels.
+        before: the index of the picture that the last network's is compared with; 0 is the input.
+    """
+    inputs, references = ImageSet(lr), ImageSet(hr)
+    labels = [INPUT, *made, TARGET]
+
+    @lru_cache(maxsize=None if references.pixels.size * len(labels) <= KEPT else 0)
+    def load(number: int) -> Pixels:
+        pictures = [read(folder / f"{references.names[number]}.png") for folder in made.values()]
+        return at_one_size([np.asarray(inputs[number]), *pictures, np.asarray(references[number])])
+
+    return [
+        look(name, labels, partial(load, number), True, side, before) for number, name in enumerate(references.names)
     ]
+
+
+# -- Error maps --------------------------------------------------------------------------------------------------------
+
+
+def maps(shown: Sequence[Shown]) -> list[dict[str, Any]]:
+    """Three maps an image: the errors of the two pictures that are compared, and what changed between them.
+
+    Errors are roots of the mean squared error of a cell, in levels of 255; white is what 0.5 % of the first map
+    reaches. Of the change, black is none, and the full colour is what 1 % of its cells reach. Images without a target
+    have no maps; of more than :data:`MOST` images those with the largest gains and losses have.
+    """
+    can = [image for image in shown if image.target and len(image.labels) > 2]
+    chosen = sorted(can, key=lambda image: -image.change)[:MOST]
+    return [_maps(image) for image in can if image in chosen]
+
+
+def _maps(image: Shown) -> dict[str, Any]:
+    pixels = image.load()
+    step = -(-max(image.size) // MAP)
+    before, after = (error_in_cells(pixels[at], pixels[-1], step) for at in (image.before, image.after))
+    white = max(float(np.sqrt(np.quantile(before, 0.995))), 1.0)
+    change = np.sqrt(before) - np.sqrt(after)
+    full = max(float(np.quantile(np.abs(change), 0.99)), 0.5)
+    gray = [np.sqrt(error) / white for error in (before, after)]
     return {
         "name": image.name,
-        "title": image.name if cut.is_whole else f"{image.name}, {window.what}",
-        **{"x": window.x, "y": window.y, "width": window.width, "height": window.height},
-        "whole": [image.size[1], image.size[0]],
-        "target": len(pictures) - 1 if image.target else None,
-        "before": image.before,
-        "after": image.after,
-        "places": cut.places(),
-        "pictures": pictures,
+        "white": round(white),
+        "full": round(full, 1),
+        "better": round(100 * float((change > 0).mean())),
+        "maps": [
+            {"title": title, "src": webp(_bytes(values), quality=85)}
+            for title, values in (
+                (f"error: {image.labels[image.before]}", np.repeat(gray[0][..., None], 3, axis=2)),
+                (f"error: {image.labels[image.after]}", np.repeat(gray[1][..., None], 3, axis=2)),
+                ("change: blue nearer, orange farther", _two_colours(change / full)),
+            )
+        ],
     }
 
 
-def _psnr(crop: np.ndarray, target: np.ndarray, known: bool) -> float | None:
-    """PSNR of 8-bit pixels in dB; None without a target and where nothing differs."""
-    error = float(squared_error(crop, target).mean()) if known else 0.0
-    return round(10 * math.log10(255**2 / error), 3) if error else None
+def _two_colours(change: np.ndarray) -> np.ndarray:
+    """A plane from -1 to 1 as colours (H, W, 3) in [0, 1]: black in the middle."""
+    strength = np.abs(change).clip(0, 1)[..., None]
+    colours = np.where(change[..., None] > 0, np.array(GAIN), np.array(LOSS))
+    return np.asarray(strength * colours / 255)
+
+
+def _bytes(values: np.ndarray) -> np.ndarray:
+    return np.asarray((values.clip(0, 1) * 255).round(), np.uint8)

@@ -1,8 +1,9 @@
-"""Templates, styles and programs of the pages, put together into one file that asks for nothing else."""
+"""Templates, styles, programs and charts of the pages, put together into one file that asks for nothing else."""
 
 import json
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from markupsafe import Markup, escape
 
 from multiblock.errors import UserError
 from multiblock.files import write_text
+from multiblock.report.curves import STYLES, Chart, Line
 
 HERE = Path(__file__).parent
 
@@ -26,11 +28,8 @@ SMALL = 1_400_000
 POINTS, POINTS_IN_SMALL = 20_000, 4_000
 """Points of all charts of a page together."""
 
-_STYLES = ("page.css", "controls.css", "viewer.css", "figures.css", "phones.css")
-_PROGRAMS = (
-    *("dom.js", "pictures.js", "view.js", "keys.js", "controls.js", "gestures.js", "viewer.js"),
-    *("charts.js", "main.js"),
-)
+_STYLES = ("page.css", "viewer.css")
+_PROGRAMS = ("page.js", "viewer.js", "controls.js", "charts.js")
 
 
 @cache
@@ -52,20 +51,20 @@ def render(template: str, **values: Any) -> str:
         "\n".join((HERE / "static" / name).read_text(encoding="utf-8") for name in names)
         for names in (_STYLES, _PROGRAMS)
     )
-    # Written by us, not data: as they are.
+    # They are of the package, not data, so nothing in them is escaped.
     return (
         _environment()
         .get_template(template)
         .render(
             style=Markup(styles),
-            program=Markup('"use strict";\n(() => {\n' + programs + "\n})();"),
+            program=Markup('"use strict";\n(() => {\n' + programs + "\nstart();\n})();"),
             **values,
         )
     )
 
 
 def as_data(value: Any) -> Markup:
-    """A value as JSON that can stand inside a script element: nothing in it ends the element or begins another."""
+    """A value as JSON for the inside of a script element: nothing in it ends the element or begins another."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -97,10 +96,10 @@ def write(out: Path, text: str, limit: int = LIMIT) -> None:
 
 
 def write_small(out: Path, text: str, title: str, elsewhere: str) -> None:
-    """Write the form of a page for Snakemake's report; where it is too large for that, a page that only says so.
+    """Write the form of a page for Snakemake's report; where it is too large, a page that names the full one alone.
 
     Args:
-        elsewhere: where the full page lies.
+        elsewhere: where the full page is.
     """
     if len(text.encode()) > SMALL:
         text = render("elsewhere.html.j2", title=title, elsewhere=elsewhere)
@@ -117,7 +116,59 @@ def within(template: str, limit: int, fill: Any, **values: Any) -> str:
     return render(template, viewer=fill(max(0, limit - bare - limit // 100)), **values)
 
 
-def table(cells: tuple[list[str], list[list[Any]]]) -> Mapping[str, Any]:
-    """Heads and rows for the template."""
-    heads, rows = cells
-    return {"heads": heads, "rows": rows}
+# -- Charts ------------------------------------------------------------------------------------------------------------
+
+
+def charts(drawn: Sequence[Chart], most: int) -> dict[str, Any]:
+    """Charts of about ``most`` points together as the templates name them; the first is PSNR against compute.
+
+    Charts of validation PSNR without any look are left out, but for the first.
+    """
+    first, *others = drawn
+    count = sum(len(line.points) for chart in drawn for line in chart.lines)
+    step = max(1, math.ceil(count / most))
+    notes = [style.note for network, style in STYLES.items() if network in {line.network for line in first.lines}]
+    return {
+        "compute": chart_data(first, step),
+        "lines": " ".join(notes),
+        "learning": [chart_data(chart, step) for chart in others if chart.lines],
+        "thinned": step > 1,
+    }
+
+
+def chart_data(chart: Chart, step: int = 1) -> dict[str, Any]:
+    """A chart in plain values, a series a name, with every ``step``-th of its points; the last of a line always."""
+    series: dict[str, dict[str, Any]] = {}
+    for line in chart.lines:
+        points = _points(chart, line, step)
+        if points:
+            of = series.setdefault(line.name, {"name": line.name, "colour": line.colour, "lines": []})
+            of["lines"].append({"points": points, "dash": STYLES[line.network].dash})
+    return {
+        "title": chart.title,
+        "xs": [{"label": label, "most": chart.most} for label in chart.xs.values()],
+        "y": {"label": ", ".join(chart.y) + ("; log scale" if chart.log else ""), "log": chart.log},
+        "series": list(series.values()),
+        "lines": [] if chart.level is None else [{"y": round(chart.level, 4), "label": "no network"}],
+        "marks": [{"x": begin, "label": f"phase {phase}"} for phase, begin in chart.begins.items()],
+    }
+
+
+def _points(chart: Chart, line: Line, step: int) -> list[dict[str, Any]]:
+    # What is not finite, and 0 on a logarithmic axis, has no place.
+    known = line.points[line.points.y.map(lambda y: math.isfinite(y) and (y > 0 or not chart.log))]
+    return [
+        {
+            "x": [_short(round(getattr(row, column), 1), 12) for column in chart.xs],
+            "y": _short(row.y),
+            "band": [_short(row.low), _short(row.high)] if getattr(row, "seeds", 1) > 1 else None,
+            "note": row.note,
+        }
+        for row in known[::-1][::step][::-1].itertuples()
+    ]
+
+
+def _short(value: float, digits: int = 6) -> float:
+    """A number of so many digits that takes as few characters as can be."""
+    short = float(f"{value:.{digits}g}")
+    return int(short) if short.is_integer() else short

@@ -1,49 +1,30 @@
-"""The viewer of pictures: its data, and a page that holds nothing else."""
+"""The viewer of pictures: what of them fits into a page, and pages that hold nothing else."""
 
+import math
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from multiblock.data.resize import enlarge
-from multiblock.errors import UserError
+from multiblock.data.images import read
+from multiblock.errors import UserError, printable
 from multiblock.page import rendering
-from multiblock.page.pictures import Pixels, Shown, look, written
+from multiblock.page.hot_spots import Place
+from multiblock.page.pictures import Pictures, Pixels, Shown, look, of_one_size, webp
 
-Pictures = Sequence[tuple[str, np.ndarray]]
-"""Pictures of one image, each with what it is."""
+SIDE, CHANGED = 64, 128
+"""Sides in pixels of the windows that are looked at first: where nothing is asked for, and before and after."""
 
-SIDE = 64
-"""Of the places that are looked at first, in pixels, where nothing is said."""
+SMALLEST = 160
+"""Side in pixels below which no window is cut: rather are images left out."""
 
-
-def data(images: Sequence[Shown], budget: int, most: int | None = None) -> dict[str, Any]:
-    """What the viewer shows, in at most ``budget`` bytes, and a sentence on what of the images it does not show.
-
-    Args:
-        most: show no more than so many windows, see :func:`multiblock.page.pictures.cuts`.
-    """
-    cuts = written(images, budget, most) if budget else []
-    return {"cuts": cuts, "note": _left_out(images, cuts, budget)}
-
-
-def _left_out(images: Sequence[Shown], cuts: Sequence[dict[str, Any]], budget: int) -> str:
-    whole = sum(cut["whole"] == [cut["width"], cut["height"]] for cut in cuts)
-    shown = len({cut["name"] for cut in cuts})
-    if whole == len(images):
-        return ""
-    room = (
-        f"All pictures without loss take more than the {budget / rendering.MEGABYTE:.1f} MB that the page has for them"
-    )
-    if not cuts:
-        return f"{room}: none is shown."
-    targets = any(image.target for image in images)
-    most, largest = ("gained and lost", "gains and losses") if targets else ("changed", "changes")
-    parts = [f"{room}, so windows are shown, which hold the places where the images {most} the most."]
-    if shown < len(images):
-        parts.append(f"They are of {shown} of {len(images)} images, those with the largest {largest}.")
-    return " ".join(parts)
+_LONGEST = 16_383
+"""Pixels a side that WebP can have."""
 
 
 def page(
@@ -61,15 +42,15 @@ def page(
         title: of the page.
         images: of each image its name and its pictures, or what gives them, so that of many large ones one at a time
             is in memory. Each comes with what it is: (H, W, 3), uint8, float in [0, 1] or uint16; gray ones (H, W) are
-            shown as RGB. One that is smaller by a whole factor is enlarged by bicubic
-            interpolation, which its label then says.
+            shown as RGB. One that is smaller by a whole factor is enlarged by bicubic interpolation, which its label
+            then says.
         out: the HTML file.
-        target: whether the last picture of each image is what the others should be; then the page says PSNR.
-        side: of the places that are looked at first, in pixels.
-        limit: bytes of the page. Where whole pictures would take more, windows are shown, which the page says.
+        target: whether the last picture of each image is what the others should be; then the page gives PSNR.
+        side: of the windows that are looked at first, in pixels.
+        limit: bytes of the page. Where whole pictures would take more, windows are shown, and a sentence about it.
 
     Returns:
-        What the page says of that; empty where it shows all.
+        The sentence of the page on what it leaves out; empty where it shows all.
 
     Raises:
         UserError: an image has fewer than two pictures, or they do not have one size.
@@ -96,41 +77,187 @@ def _look(name: str, given: Pictures | Callable[[], Pictures], target: bool, sid
     return look(name, labels, lambda: tuple(pixels for _, pixels in load()), target, side)
 
 
-def of_one_size(name: str, pictures: Pictures) -> list[tuple[str, np.ndarray]]:
-    """Pictures as (H, W, 3), uint8, all of the largest one's size.
+def before_after(title: str, pairs: Sequence[tuple[Path, Path]], out: Path) -> str:
+    """Write a page that shows each picture beside its result, in sRGB and 8 bits; see :func:`page`.
+
+    Args:
+        pairs: each picture's file, and its result's.
+
+    Returns:
+        The sentence of the page on what it leaves out; empty where it shows all.
 
     Raises:
-        UserError: one is not smaller by a whole factor, the same for both sides, or is no picture.
+        UserError: a file cannot be read any more.
     """
-    plain = [(label, eight_bits(name, label, pixels)) for label, pixels in pictures]
-    height, width = max((pixels.shape[:2] for _, pixels in plain), key=lambda size: size[0] * size[1])
-    return [_enlarged(name, label, pixels, (height, width)) for label, pixels in plain]
+    names = Counter(source.name for source, _ in pairs)  # two folders may have pictures of one name
+    called = [printable(source.name if names[source.name] == 1 else str(source)) for source, _ in pairs]
+    reads = [partial(_read, source, result) for source, result in pairs]
+    return page(title, list(zip(called, reads, strict=True)), out, side=CHANGED)
 
 
-def _enlarged(name: str, label: str, pixels: np.ndarray, size: tuple[int, int]) -> tuple[str, np.ndarray]:
-    scale = size[0] // pixels.shape[0]
-    if (pixels.shape[0] * scale, pixels.shape[1] * scale) != size:
-        found = f"{pixels.shape[1]} x {pixels.shape[0]} pixels"
-        raise UserError(
-            f"{name}: {label} has {found}, the largest picture {size[1]} x {size[0]}; allowed are pictures of one "
-            "size, or smaller by a whole factor"
-        )
-    return (f"{label}, bicubic x{scale}", enlarge(pixels, scale)) if scale > 1 else (label, pixels)
+def _read(source: Path, result: Path) -> Pictures:
+    # A conversion for the page is not reported: it is none of the result.
+    return [(what, read(file, lambda *_: None)) for what, file in (("before", source), ("after", result))]
 
 
-def eight_bits(name: str, label: str, pixels: np.ndarray) -> np.ndarray:
-    """A picture as (H, W, 3), uint8."""
-    if pixels.ndim == 2:
-        pixels = np.repeat(pixels[..., None], 3, axis=2)
-    if pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
-        raise UserError(f"{name}: {label} has the shape {pixels.shape}; allowed are (H, W, 3) and (H, W)")
-    if pixels.dtype == np.uint8:
-        return pixels
-    if pixels.dtype == np.uint16:
-        return np.asarray((pixels.astype(np.uint32) * 255 + 32767) // 65535, np.uint8)
-    return np.asarray(np.rint(np.nan_to_num(pixels.astype(np.float64)).clip(0, 1) * 255), np.uint8)
+def data(images: Sequence[Shown], budget: int, most: int | None = None) -> dict[str, Any]:
+    """The pictures that the viewer shows, in at most ``budget`` bytes, and a sentence on those that it leaves out.
+
+    Args:
+        most: show no more than so many windows, see :func:`cuts`.
+    """
+    cuts = written(images, budget, most) if budget else []
+    return {"cuts": cuts, "note": _left_out(images, cuts, budget)}
 
 
-def of_files(pictures: Pixels) -> Pixels:
-    """Pictures of test images as they lie in results: LR at the size of HR."""
-    return tuple(pixels for _, pixels in of_one_size("", [("", pixels) for pixels in pictures]))
+def _left_out(images: Sequence[Shown], cuts: Sequence[dict[str, Any]], budget: int) -> str:
+    whole = sum(cut["whole"] == [cut["width"], cut["height"]] for cut in cuts)
+    shown = len({cut["name"] for cut in cuts})
+    if whole == len(images):
+        return ""
+    room = (
+        f"All pictures without loss take more than the {budget / rendering.MEGABYTE:.1f} MB that the page has for them"
+    )
+    if not cuts:
+        return f"{room}: none is shown."
+    targets = any(image.target for image in images)
+    most, largest = ("gained and lost", "gains and losses") if targets else ("changed", "changes")
+    parts = [f"{room}, so windows are shown, which hold the places where the images {most} the most."]
+    if shown < len(images):
+        parts.append(f"They are of {shown} of {len(images)} images, those with the largest {largest}.")
+    return " ".join(parts)
+
+
+# -- What fits into a page ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """A part of an image that a page shows: the whole of it, or a window."""
+
+    image: Shown
+    window: Place
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing of the image is cut off."""
+        return (self.window.height, self.window.width) == self.image.size
+
+    def crops(self) -> Pixels:
+        """Its part of each picture."""
+        rows = slice(self.window.y, self.window.y + self.window.height)
+        columns = slice(self.window.x, self.window.x + self.window.width)
+        return tuple(np.ascontiguousarray(picture[rows, columns]) for picture in self.image.load())
+
+    def places(self) -> list[dict[str, Any]]:
+        """The image's places, as far as they are in it, counted from its corner."""
+        inside = (_within(place, self.window) for place in self.image.places)
+        return [place.plain(self.window.x, self.window.y) for place in inside if place.width > 0 and place.height > 0]
+
+
+def cuts(images: Sequence[Shown], budget: int, most: int | None = None) -> list[Cut]:
+    """The parts of images that a page can show whose pictures may take ``budget`` bytes.
+
+    Whole images if they fit; else the same share of each, in one window that holds its places or in one a place.
+    Where windows would be smaller than :data:`SMALLEST`, the images with the largest gains and losses alone.
+
+    Args:
+        most: show no more than so many windows: of the largest gain and of the largest loss of all images.
+    """
+    if most is not None:
+        chosen = _extremes(images, most)
+        return [
+            Cut(image=image, window=_around((place,), image.size, budget / len(chosen) / image.rate))
+            for image, place in chosen
+        ]
+    order = sorted(range(len(images)), key=lambda number: images[number].change)
+
+    def kept(left_out: int) -> list[Shown]:
+        chosen = set(order[left_out:])
+        return [image for number, image in enumerate(images) if number in chosen]
+
+    # The fewer images, the larger their windows: how many have to go is found by halving.
+    left_out = bisect_left(range(len(images) - 1), True, key=lambda count: bool(_fitted(kept(count), budget)))
+    return _fitted(kept(left_out), budget)
+
+
+def _fitted(images: Sequence[Shown], budget: int) -> list[Cut]:
+    """Whole images or windows of all of them; nothing where windows of several would be smaller than allowed."""
+    if not images:
+        return []
+    longest = max(max(image.size) for image in images)
+    share = min(1.0, budget / max(sum(image.bytes for image in images), 1), (_LONGEST / longest) ** 2)
+    parts = [cut for image in images for cut in _windows(image, share)]
+    large = all(min(cut.window.width, cut.window.height) >= min(SMALLEST, *cut.image.size) for cut in parts)
+    return parts if large or len(images) == 1 else []
+
+
+def _extremes(images: Sequence[Shown], most: int) -> list[tuple[Shown, Place]]:
+    """The largest gain of all images and the largest loss, or, without targets, the first places."""
+    if not images:
+        return []
+    best = max(((image, image.places[0]) for image in images), key=lambda pair: pair[1].change or 0)
+    worst = min(((image, image.places[-1]) for image in images), key=lambda pair: pair[1].change or 0)
+    return [best, worst][: 1 if best == worst else most]
+
+
+def _windows(image: Shown, share: float) -> list[Cut]:
+    """One window that holds all places of the image, where such a share of its area is enough, else one a place."""
+    area = math.prod(image.size) * share
+    together = _around(image.places, image.size, area)
+    if all(_within(place, together) == place for place in image.places):
+        return [Cut(image=image, window=together)]
+    return [Cut(image=image, window=_around((place,), image.size, area / len(image.places))) for place in image.places]
+
+
+def _around(places: Sequence[Place], size: tuple[int, int], area: float) -> Place:
+    """The window of so many pixels, in the form of the image, whose middle is as near to that of places as can be."""
+    scale = min(1.0, math.sqrt(area / math.prod(size)))
+    height, width = (max(1, int(length * scale)) for length in size)
+    corners = []
+    for length, whole, begin, end in (
+        (height, size[0], min(p.y for p in places), max(p.y + p.height for p in places)),
+        (width, size[1], min(p.x for p in places), max(p.x + p.width for p in places)),
+    ):
+        corners.append(min(max((begin + end - length) // 2, 0), whole - length))
+    what = places[0].what if len(places) == 1 else "window"
+    return Place(x=corners[1], y=corners[0], width=width, height=height, what=what)
+
+
+def _within(place: Place, window: Place) -> Place:
+    """The part of a place that is in a window."""
+    left, top = max(place.x, window.x), max(place.y, window.y)
+    right = min(place.x + place.width, window.x + window.width)
+    bottom = min(place.y + place.height, window.y + window.height)
+    return replace(place, x=left, y=top, width=right - left, height=bottom - top)
+
+
+def written(images: Sequence[Shown], budget: int, most: int | None = None) -> list[dict[str, Any]]:
+    """The cuts as a page's data, within ``budget`` bytes."""
+    allowed = float(budget)
+    while True:
+        parts = [_plain(cut) for cut in cuts(images, int(allowed), most)]
+        taken = sum(len(picture["src"]) for part in parts for picture in part["pictures"])
+        if taken <= budget or not parts:
+            return parts
+        allowed *= 0.95 * budget / taken  # the middle of an image takes less than the rest
+
+
+def _plain(cut: Cut) -> dict[str, Any]:
+    image, window = cut.image, cut.window
+    pictures = [
+        # The sum lets the page notice a browser that does not give pixels back as they are.
+        {"label": label, "src": webp(crop), "sum": int(crop.sum())}
+        for label, crop in zip(image.labels, cut.crops(), strict=True)
+    ]
+    return {
+        "name": image.name,
+        "title": image.name if cut.is_whole else f"{image.name}, {window.what}",
+        **{"x": window.x, "y": window.y, "width": window.width, "height": window.height},
+        "whole": [image.size[1], image.size[0]],
+        "target": len(pictures) - 1 if image.target else None,
+        "before": image.before,
+        "after": image.after,
+        "places": cut.places(),
+        "pictures": pictures,
+    }

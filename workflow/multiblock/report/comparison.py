@@ -1,6 +1,5 @@
 """The runs of a study side by side: what each reached and spent, and how sure it is that it differs."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,13 +7,28 @@ from pathlib import Path
 import pandas as pd
 
 from multiblock.inference.measures import MEASURES
-from multiblock.report import compute
-from multiblock.report.compute import Spent
+from multiblock.plan import EQUAL
+from multiblock.report import markdown, phases
 from multiblock.report.curves import reach
 from multiblock.report.differences import COMPARED, differences
-from multiblock.report.measured import INPUT, means, of_phase
-from multiblock.report.measured import read as read_measured
-from multiblock.report.tables import PARTS_OF_TIME, portion
+from multiblock.report.phases import INPUT
+from multiblock.report.tables import PARTS_OF_TIME, iteration_seconds, portion
+
+FORWARD = 1 / 3
+"""The work of a block-pixel of making LR_k, forward alone, as a part of one of training, forward and backward."""
+
+AMOUNTS = {
+    "block_pixels": "block-pixels",
+    "training_flops": "training FLOPs",
+    "iterations": "iterations",
+    "parameters": "parameters",
+    "seconds": "seconds",
+}
+"""Amounts that runs can be equal in, and their names. Seconds are those of training with its looks at validation
+images."""
+
+Spent = Mapping[str, float | None]
+"""The amounts of a run; None where its tables do not hold them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +39,7 @@ class Comparison:
         runs: one row a run: means, standard deviations over the seeds, compute and times.
         differences: one row a pair of runs and metric, see :func:`multiblock.report.differences.differences`.
         reach: one row a run, see :func:`multiblock.report.curves.reach`.
-        spent: what each run spent, see :func:`multiblock.report.compute.of_run`.
+        spent: what each run spent, see :func:`spent_on`.
         baseline: the run that all others are held against.
         measures: of perceived quality, that all runs have.
         validation_input: PSNR RGB in dB of its validation images without any network; None where not recorded.
@@ -60,15 +74,15 @@ def comparison(
         pairs: the runs whose differences are given: all with the baseline, and what else is to be compared.
     """
     last = {run: str(table.phase.iloc[-1]) for run, table in tables.items()}
-    images = {run: {seed: read_measured(file) for seed, file in files.items()} for run, files in measured.items()}
+    images = {run: {seed: phases.read(file) for seed, file in files.items()} for run, files in measured.items()}
     figures = {
-        (run, seed, place): of_phase(rows, place)
+        (run, seed, place): phases.of_phase(rows, place)
         for run, seeds in images.items()
         for seed, rows in seeds.items()
         for place in (INPUT, last[run])
     }
-    found, left_out = means(figures)
-    spent = {run: compute.of_run(table) for run, table in tables.items()}
+    found, left_out = phases.means(figures)
+    spent = {run: spent_on(table) for run, table in tables.items()}
     measures = tuple(name for name in MEASURES if f"{name}_composed" in next(iter(found.values())))
     columns = {name: f"{name}_composed" for name in (*COMPARED, *measures)}
     rows = []
@@ -78,10 +92,10 @@ def comparison(
         row = {"run": run, "seeds": len(after), "psnr_rgb_input": round(before.psnr_rgb_composed.mean(), 4)}
         row |= {name: round(after[column].mean(), 4) for name, column in columns.items()}
         row |= {f"{name}_sd": _deviation(after[column]) for name, column in columns.items()}
-        row |= _spent(spent[run], spent[baseline], baseline) | _times(table, tables[baseline])
+        row |= _spent(spent[run], spent[baseline], baseline) | _times(spent[run], table, tables[baseline])
         row |= _spent_once(table)
         row["below_no_network"] = _below(table)
-        row["left_out"] = json.dumps(left_out, ensure_ascii=False) if left_out else ""
+        row["left_out"] = markdown.as_json(left_out)
         rows.append(row)
     whole = ("parameters", "iterations", "block_pixels", "generation_block_pixels")
     same = looks[looks.run.isin(_same_validation(tables, baseline))]
@@ -112,13 +126,13 @@ def _spent(run: Spent, base: Spent, baseline: str) -> dict[str, object]:
     amounts = ("parameters", "iterations", "block_pixels", "generation_block_pixels", "training_flops")
     row: dict[str, object] = {name: None if (amount := run[name]) is None else round(amount) for name in amounts}
     for name in ("block_pixels", "with_generation", "training_flops"):
-        relation = compute.ratio(run, base, name)
+        relation = ratio(run, base, name)
         row[f"{name}_ratio"] = None if relation is None else round(relation, 4)
-    return {**row, "compute_warning": compute.warning(run, base, baseline)}
+    return {**row, "compute_warning": warning(run, base, baseline)}
 
 
 def _spent_once(table: pd.DataFrame) -> dict[str, float]:
-    """What was really spent on a run: a phase that n runs share counts as 1/n, so that sums are the study's."""
+    """The amounts really spent on a run: a phase that n runs share counts as 1/n, so that sums are the study's."""
     seeds, share = table.seed.nunique(), portion(table)
     return {
         "block_pixels_spent": round(float((table.block_pixels * share).sum() / seeds)),
@@ -126,17 +140,16 @@ def _spent_once(table: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def _times(table: pd.DataFrame, base: pd.DataFrame) -> dict[str, float | None]:
-    spent = compute.of_run(table)
+def _times(spent: Spent, table: pd.DataFrame, base: pd.DataFrame) -> dict[str, float | None]:
     parts = {name: spent[name] for name in ("seconds", *PARTS_OF_TIME) if spent[name] is not None}
-    relative = _iteration_seconds(table) / (_iteration_seconds(base) or 1)
+    relative = _an_iteration(table) / (_an_iteration(base) or 1)
     times = {name: round(seconds, 1) for name, seconds in parts.items() if seconds is not None}
-    return {**times, "iteration_seconds": _iteration_seconds(table), "relative_time": round(relative, 2)}
+    return {**times, "iteration_seconds": _an_iteration(table), "relative_time": round(relative, 2)}
 
 
-def _iteration_seconds(table: pd.DataFrame) -> float:
+def _an_iteration(table: pd.DataFrame) -> float:
     """Mean time of a training iteration, without looks at the validation images."""
-    spent = compute.iteration_seconds(table).sum()
+    spent = iteration_seconds(table).sum()
     return round(float(spent / max(table.iterations.sum(), 1)), 5)
 
 
@@ -150,3 +163,80 @@ def _same_validation(tables: Mapping[str, pd.DataFrame], baseline: str) -> list[
     """The runs that look at the baseline's validation images, by the PSNR that these have without any network."""
     plain = {run: set(table.psnr_rgb_validation_input.dropna().round(3)) for run, table in tables.items()}
     return [run for run, seen in plain.items() if seen == plain[baseline]]
+
+
+# -- What was spent ----------------------------------------------------------------------------------------------------
+
+
+def spent_on(table: pd.DataFrame) -> dict[str, float | None]:
+    """The amounts that a run spent: sums over phases, means over seeds; ``parameters`` are those of the whole network.
+
+    ``with_generation`` is training and making LR_k together, in block-pixels of training.
+
+    Args:
+        table: the per-phase table of the run.
+    """
+    seeds, trained = table.seed.nunique(), table[table.phase != INPUT]
+    found: dict[str, float | None] = {}
+    for name in ("block_pixels", "training_flops", "iterations", "seconds", "generation_block_pixels", *PARTS_OF_TIME):
+        known = name in trained and trained[name].notna().all()
+        found[name] = float(trained[name].sum()) / seeds if known else None
+    size = trained.parameters_chain.iloc[-1]
+    found["parameters"] = None if pd.isna(size) else float(size)
+    found["with_generation"] = (found["block_pixels"] or 0) + FORWARD * (found["generation_block_pixels"] or 0)
+    return found
+
+
+def ratio(run: Spent, base: Spent, name: str) -> float | None:
+    """A run's amount in relation to the baseline's; None where one of them is not recorded."""
+    own, other = run.get(name), base.get(name)
+    if own is None or other is None:
+        return None
+    return 1.0 if own == other else own / other if other else float("inf")
+
+
+def is_equal(relation: float | None) -> bool:
+    """Whether a ratio is that of equal amounts."""
+    return relation is not None and abs(relation - 1) <= EQUAL + 1e-9
+
+
+def equal(run: Spent, base: Spent) -> list[str]:
+    """The amounts that a run and the baseline have in common, within :data:`multiblock.plan.EQUAL`."""
+    return [words for name, words in AMOUNTS.items() if is_equal(ratio(run, base, name))]
+
+
+def unequal(run: Spent, base: Spent) -> list[str]:
+    """The amounts that they do not have in common, and by how much: ``iterations 1.61 x``."""
+    found = ((words, ratio(run, base, name)) for name, words in AMOUNTS.items())
+    return [
+        f"{words} {times(relation)} x" for words, relation in found if relation is not None and not is_equal(relation)
+    ]
+
+
+def alike(run: Spent, base: Spent) -> str:
+    """The amounts of training that a run without a warning has in common with the baseline, in words."""
+    return f"equal block-pixels{' and training FLOPs' if is_equal(ratio(run, base, 'training_flops')) else ''}"
+
+
+def warning(run: Spent, base: Spent, baseline: str) -> str:
+    """A warning that a run spent more or less than the baseline; nothing where both spent the same.
+
+    Training is named first, by itself, unless both spent as much of it; then, where that makes a difference, what it
+    is with the making of LR_k.
+    """
+    training, whole, flops = (ratio(run, base, name) for name in ("block_pixels", "with_generation", "training_flops"))
+    if training is None or whole is None or all(is_equal(one) for one in (training, whole, flops or 1.0)):
+        return ""
+    text = f"spent {times(training)} x the block-pixels of {baseline}"
+    if is_equal(training):
+        text = f"spent {times(whole)} x the block-pixels of {baseline} with the making of LR_k, as many without it"
+        if is_equal(whole):
+            return f"spent {times(flops or 1.0)} x the training FLOPs of {baseline}, at equal block-pixels"
+    elif not is_equal(whole / training):
+        text += f" ({times(whole)} x with the making of LR_k)"
+    return text + (f" and {times(flops)} x its training FLOPs" if flops and not is_equal(flops) else "")
+
+
+def times(relation: float) -> str:
+    """A ratio in words: ``1.37``, and small ones with two digits."""
+    return f"{relation:.2f}" if relation >= 0.1 else f"{relation:.2g}"

@@ -1,23 +1,55 @@
-"""What a comparison says in words, a sentence a run."""
+"""The findings of a run and of a comparison of runs, in sentences with their numbers."""
 
 import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from multiblock.report import compute, differences
-from multiblock.report.compute import Spent, times
+from multiblock.errors import listed
+from multiblock.report import differences, markdown
+from multiblock.report.comparison import Comparison, Spent, alike, times, warning
 from multiblock.report.markdown import count
+from multiblock.report.phases import INPUT, of_phase, read
+from multiblock.report.tables import BELOW, mean_over_seeds
 
 DIGITS = (2, 3, 4)
 
 
+def of_comparison(found: Comparison) -> list[str]:
+    """A sentence a pair on the test images, then one a run on the way there; none where there is but one run."""
+    if len(found.runs) == 1:
+        return []
+    pairs = _psnr_rgb(found).itertuples()
+    lines = [of_difference(row, found.spent[row.run], found.spent[row.baseline]) for row in pairs]
+    itself = found.reach[found.reach.run == found.baseline].reach_ratio
+    lines += [of_reach(row, found.baseline, itself.iloc[0]) for row in found.reach.itertuples()]
+    lines += [
+        f"{run} looks at other validation images than {found.baseline}, or at none: what it takes cannot be compared."
+        for run in found.runs.run
+        if len(found.reach) and run not in set(found.reach.run)
+    ]
+    return lines
+
+
+def _psnr_rgb(found: Comparison) -> pd.DataFrame:
+    return found.differences[found.differences.metric == "psnr_rgb"]
+
+
+def unequal(found: Comparison) -> str:
+    """A warning that the runs did not spend the same, as Markdown; nothing where they did."""
+    warned = [f"{run} {text}" for run, text in zip(found.runs.run, found.runs.compute_warning, strict=True) if text]
+    return f"**Compute is not equal: {'; '.join(warned)}.**" if warned else ""
+
+
 def of_difference(row: Any, run: Spent, base: Spent) -> str:
-    """How a run stands to the baseline in PSNR RGB, how sure that is, and whether both spent the same.
+    """The sentence on a difference in PSNR RGB from the baseline, how sure it is, and whether both spent the same.
 
     Args:
-        row: of the table of differences.
-        run, base: what both spent.
+        row: a row of the table of differences.
+        run, base: the amounts that both spent.
     """
     if row.why_not:
         return f"{row.run}: no difference from {row.baseline} can be given: {row.why_not}."
@@ -40,10 +72,10 @@ def of_difference(row: Any, run: Spent, base: Spent) -> str:
 
 
 def of_reach(row: Any, baseline: str, itself: float) -> str:
-    """What a run took to come to the baseline's last PSNR of the validation images.
+    """The sentence on the compute that a run took to come to the baseline's last PSNR of the validation images.
 
     Args:
-        row: of the table that :func:`multiblock.report.curves.reach` gives.
+        row: a row of the table that :func:`multiblock.report.curves.reach` gives.
         itself: ``reach_ratio`` of the baseline, which may waver around its last PSNR for long.
     """
     goal = f"the last validation PSNR of {baseline} ({row.reach_psnr:.3f} dB)"
@@ -63,7 +95,7 @@ def of_reach(row: Any, baseline: str, itself: float) -> str:
 
 
 def _above(row: Any) -> str:
-    """``0.10 dB above plain``."""
+    """The difference in words: ``0.10 dB above plain``."""
     where = "above" if row.difference >= 0 else "below"
     return f"{abs(row.difference):.{_digits(row)}f} dB {where} {row.baseline}"
 
@@ -78,7 +110,7 @@ def _interval(row: Any, name: str) -> str:
 
 
 def _digits(row: Any) -> int:
-    """So many that neither the difference nor an end of an interval is rounded to nothing."""
+    """Decimals, so many that neither the difference nor an end of an interval is rounded to nothing."""
     interval = "over_images" if row.method == differences.ONE_SEED else "ci95"
     shown = (row.difference, *(getattr(row, f"{interval}_{end}") for end in ("low", "high")))
     values = [abs(value) for value in shown if not pd.isna(value) and value]
@@ -86,22 +118,118 @@ def _digits(row: Any) -> int:
 
 
 def _spent(run: Spent, base: Spent, baseline: str) -> str:
-    if said := compute.warning(run, base, baseline):
-        return f"but it {said}"
-    flops = compute.is_equal(compute.ratio(run, base, "training_flops"))
-    return f"at equal block-pixels{' and training FLOPs' if flops else ''}"
+    warned = warning(run, base, baseline)
+    return f"but it {warned}" if warned else f"at {alike(run, base)}"
 
 
 def size(row: Any) -> str:
-    """``3 seeds x 5 images``."""
-    return f"{count(row.seeds, 'seed')} x {count(row.images, 'image')}"
+    """The number of seeds and images compared: ``3 seeds x 5 images``."""
+    return _many(row.seeds, row.images)
+
+
+def _many(seeds: int, images: int) -> str:
+    return f"{count(seeds, 'seed')} x {count(images, 'image')}"
 
 
 def _left_out(row: Any) -> str:
-    """What of seeds and images did not count."""
+    """The seeds and images that did not count."""
     found = []
     if row.seeds_left_out:
         found.append(f"seeds of one of them alone left out: {', '.join(map(str, json.loads(row.seeds_left_out)))}")
     if row.images_left_out:
         found.append(f"{count(len(json.loads(row.images_left_out)), 'image')} left out, equal to HR")
     return f" ({'; '.join(found)})" if found else ""
+
+
+def of_run(table: pd.DataFrame, measured: Mapping[int, Path], blocks: int) -> str:
+    """The sentence on a run's gain over no network, how sure it is, and what its last phase brought; as Markdown.
+
+    Args:
+        table: the per-phase table of the run.
+        measured: the evaluation CSV of the last phase, by seed.
+        blocks: of the chain.
+    """
+    means = mean_over_seeds(table)
+    psnr, names = means.psnr_rgb_composed, list(means.phase)
+    network = f"The chain of {blocks} blocks" if blocks > 1 else "The network"
+    if not np.isfinite(psnr).all():
+        return f"{network} and its input cannot be compared: there is no test image that differs from HR in both."
+    left_out = json.loads(next(filter(None, table.left_out), "{}")).get("psnr_rgb", [])
+    sure = _sure(_gains(measured, names[-1], left_out))
+    gain = psnr.iloc[-1] - psnr.iloc[0]
+    sentence = (
+        f"{network} reaches {psnr.iloc[-1]:.3f} dB PSNR RGB on the test images, **{gain:+.3f} dB over the input**"
+    )
+    sentence += f" of {psnr.iloc[0]:.3f} dB ({sure})"
+    if len(names) > 2:
+        what = "joint phase" if "-" in str(means.span.iloc[-1]) else "last phase"
+        last, before = psnr.iloc[-1] - psnr.iloc[-2], psnr.iloc[-2] - psnr.iloc[0]
+        sentence += f"; the phases before brought {before:+.3f} dB, the {what} {last:+.3f} dB"
+    below = bool((table.below_no_network != "").any())
+    return f"{sentence}{f'. **{BELOW} after a phase: see the table**' if below else ''}."
+
+
+def _gains(measured: Mapping[int, Path], phase: str, left_out: Sequence[str]) -> np.ndarray:
+    """Gains over the input in dB, (seeds, images), of the images that the means of the table count."""
+    rows = []
+    for _, file in sorted(measured.items()):
+        images = read(file)
+        after, before = (of_phase(images, name).psnr_rgb_composed.drop(left_out) for name in (phase, INPUT))
+        rows.append((after - before.reindex(after.index)).to_numpy(float))
+    gains = np.array(rows)
+    return gains[:, np.isfinite(gains).all(axis=0)]
+
+
+def _sure(gains: np.ndarray) -> str:
+    seeds, images = gains.shape
+    many = _many(seeds, images)
+    if not images:
+        return many
+    sure = differences.paired(gains)
+    if sure.over_both:
+        return f"95 % interval {_ends(sure.over_both)}, {many}"
+    if seeds == 1:
+        alone = f"95 % interval over the images alone {_ends(sure.over_images)}; " if sure.over_images else ""
+        return f"{alone}{many}: with one seed differences under about 0.1 dB are not distinguishable"
+    return f"95 % interval over seeds, on this one image, {_ends(sure.over_seeds)}, {many}" if sure.over_seeds else many
+
+
+def _ends(interval: differences.Interval) -> str:
+    return "{:+.3f} to {:+.3f}".format(*interval)
+
+
+_WORDS = {
+    "above": "{} above {}",
+    "below": "{} below {}",
+    "apart": "{} cannot be told apart from {}",
+    "unknown": "of {} against {} nothing sure can be said",
+}
+
+
+def of_study(found: Comparison) -> str:
+    """The one sentence of a study; where there is one pair of runs, that of the pair."""
+    rgb = _psnr_rgb(found)
+    if len(rgb) == 1:
+        return of_comparison(found)[0]
+    groups: dict[str, list[str]] = {name: [] for name in _WORDS}
+    equal = []
+    for row in rgb.itertuples():
+        named = f"{row.run} ({row.difference:+.3f} dB)" if not row.why_not else str(row.run)
+        if row.baseline == found.baseline:
+            groups[_group(row)].append(named)
+        else:
+            equal.append(_WORDS[_group(row)].format(named, row.baseline))
+    parts = [_WORDS[name].format(listed(runs), "it") for name, runs in groups.items() if runs]
+    base = found.runs[found.runs.run == found.baseline].psnr_rgb.iloc[0]
+    start = f"Against **{found.baseline}** ({markdown.psnr(base, unit=' dB')} PSNR RGB)"
+    sizes = dict.fromkeys(size(row) for row in rgb.itertuples() if not row.why_not)
+    how = ["95 % intervals"] if rgb.ci95_low.notna().any() else []
+    how += [" or ".join(sizes)] if sizes else []
+    sentence = f"{start}: {'; '.join(parts)}" + (f" ({', '.join(how)})" if how else "")
+    return sentence + (f". Made equal in compute: {'; '.join(equal)}." if equal else ".")
+
+
+def _group(row: Any) -> str:
+    if row.why_not or pd.isna(row.ci95_low):
+        return "unknown"
+    return "apart" if row.ci95_low <= 0 <= row.ci95_high else "above" if row.difference > 0 else "below"

@@ -1,7 +1,7 @@
 """The table of a run: what each phase brought, from the per-image measurements of each phase."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +10,15 @@ import pandas as pd
 from multiblock.files import write_text
 from multiblock.inference import timing
 from multiblock.inference.metrics import VALUES, columns
-from multiblock.report import markdown
-from multiblock.report.measured import INPUT, about_left_out, about_measures, means, measures_in, of_phase, titles_of
-from multiblock.report.measured import read as read_measured
+from multiblock.report import markdown, phases
+from multiblock.report.markdown import Table
+from multiblock.report.phases import INPUT, Key, measures_in, of_phase
 
 PARTS_OF_TIME = ("seconds_iterations", "seconds_validation", "seconds_generation", "seconds_start")
-"""Where the time went; empty in results that do not say it."""
+"""Columns of where the time went; empty in results that have no record of it."""
 
 TIMES = ("seconds", "seconds_spent", *PARTS_OF_TIME, "iteration_seconds", "relative_time")
-"""Columns that are not the same when the same is done again. They stand in a CSV of their own."""
+"""Columns that are not the same when the same is done again. They are written into a CSV of their own."""
 
 CONVENTION = (
     "Means over the test images. PSNR RGB: floats, no rounding, no border cut. PSNR-Y and SSIM-Y: 8 bits, "
@@ -36,13 +36,8 @@ COMPUTE = (
     "was interrupted is summed up; what a kill lost counts once."
 )
 
-NOT_RECORDED = "not recorded"
-"""Stands for what results of older versions do not say."""
-
-ONE_SEED = "One seed: no interval can be given, and differences under about 0.1 dB are not distinguishable."
-
 BELOW = "BELOW NO NETWORK"
-"""How a phase is marked whose network makes images worse than they were."""
+"""The mark of a phase whose network makes images worse than they were."""
 
 REMEDY = (
     "Training went wrong or has hardly begun: look at learning_curves.png, and try a smaller lr, more iterations, "
@@ -54,18 +49,19 @@ COLUMNS = (
     *("parameters_chain", "generation_block_pixels", "psnr_rgb_validation", "psnr_rgb_validation_input"),
     *("below_no_network", "left_out", "shared_with", "training_flops"),
 )
-"""Of the per-phase table; new ones come at the end, as others read it, and after them measures of perceived quality."""
+"""The columns of the per-phase table; new ones come at the end, as others read it, and after them measures of
+perceived quality."""
 
 _TEXTS = ("phase", "span", "below_no_network", "left_out", "shared_with")
 
 
 def psnr_by_phase(
-    measured: Mapping[tuple[int, int], Path],
-    trained: Mapping[tuple[int, int], Path],
+    measured: Mapping[Key, Path],
+    trained: Mapping[Key, Path],
     generated: Mapping[int, int],
     pixels: int,
     shared: Mapping[int, Sequence[str]] | None = None,
-    sets: Mapping[int, Sequence[int]] | None = None,
+    generation: Mapping[Key, Sequence[Path]] | None = None,
 ) -> pd.DataFrame:
     """One row a seed and phase, means over the test images; the first row of each seed is phase ``input``.
 
@@ -75,26 +71,26 @@ def psnr_by_phase(
         generated: how many blocks were run over all images to make the sets LR_k after each phase.
         pixels: pixels of all images of the data set, at HR's size.
         shared: the other runs of the study that have the same phase, for each phase that others have too.
-        sets: the k of the sets LR_k that are made after each phase, in the folder of its training record.
+        generation: the records of how long it took to make the sets LR_k after each (seed, phase), see
+            :mod:`multiblock.inference.timing`; a phase without any made none.
     """
     figures: dict[tuple[int, str], pd.DataFrame] = {}
     for (seed, phase), file in sorted(measured.items()):
-        images = read_measured(file)
+        images = phases.read(file)
         if phase == 1:
             figures[seed, INPUT] = of_phase(images, INPUT)
         figures[seed, str(phase)] = of_phase(images, phase)
-    found, left_out = means(figures)
+    found, left_out = phases.means(figures)
     rows = []
     for (seed, name), mean in found.items():
         row = {"seed": seed, "phase": name, **mean}
         if name != INPUT:
-            record = trained[seed, int(name)]
-            row |= _of_training(json.loads(record.read_text(encoding="utf-8")))
-            row["seconds_generation"] = _of_generation(record.parent, (sets or {}).get(int(name), ()))
+            row |= _of_training(json.loads(trained[seed, int(name)].read_text(encoding="utf-8")))
+            row["seconds_generation"] = _of_generation((generation or {}).get((seed, int(name)), ()))
             row["generation_block_pixels"] = generated.get(int(name), 0) * pixels
             row["below_no_network"] = _below(row, found[seed, INPUT])
             row["shared_with"] = ", ".join((shared or {}).get(int(name), ()))
-        rows.append({**row, "left_out": json.dumps(left_out, ensure_ascii=False) if left_out else ""})
+        rows.append({**row, "left_out": markdown.as_json(left_out)})
     whole = ("parameters", "iterations", "block_pixels", "parameters_chain", "generation_block_pixels")
     names = (*COLUMNS, *columns(measures_in(pd.DataFrame(rows))))
     kinds = {**dict.fromkeys(whole, "Int64"), **dict.fromkeys(("training_flops", *PARTS_OF_TIME), float)}
@@ -110,22 +106,22 @@ def _of_training(record: Mapping[str, Any]) -> dict[str, Any]:
         **{key: record.get(key) for key in ("training_flops", *PARTS_OF_TIME)},
         # As it was called before.
         "seconds_validation": record.get("seconds_validation", record.get("validation_seconds")),
-        # Records that do not say it: where the span begins at block 1, it was all that the file held.
+        # In records without it: where the span begins at block 1, it was all that the file held.
         "parameters_chain": record.get("parameters_chain", record["parameters"] if first == 1 else None),
         "psnr_rgb_validation": record.get("psnr_rgb_validation"),
         "psnr_rgb_validation_input": record.get("psnr_rgb_validation_input"),
     }
 
 
-def _of_generation(phase: Path, sets: Iterable[int]) -> float | None:
-    """Seconds that making the sets LR_k of a phase took; None where one does not say it."""
-    found = [timing.seconds(phase / f"LR_{block}" / timing.GENERATION) for block in sets]
+def _of_generation(records: Sequence[Path]) -> float | None:
+    """Seconds that making the sets LR_k of a phase took; None where one has no record of it."""
+    found = [timing.seconds(record) for record in records]
     known = [seconds for seconds in found if seconds is not None]
     return sum(known) if len(known) == len(found) else None
 
 
 def _below(row: Mapping[str, Any], before: Mapping[str, float]) -> str:
-    """On which images the phase's network is worse than none: validation, test, both, or nothing."""
+    """The images on which the phase's network is worse than none: validation, test, both, or nothing."""
     validation, plain = row["psnr_rgb_validation"], row["psnr_rgb_validation_input"]
     known = validation is not None and plain is not None
     places = ["validation"] if known and validation < plain else []
@@ -136,6 +132,11 @@ def _below(row: Mapping[str, Any], before: Mapping[str, float]) -> str:
 def portion(table: pd.DataFrame) -> pd.Series:
     """The part of each phase's compute that a run answers for in its study: 1/n of what n runs have."""
     return 1 / (1 + table.shared_with.map(lambda runs: len(runs.split(", ")) if runs else 0))
+
+
+def iteration_seconds(rows: pd.DataFrame) -> pd.Series:
+    """Seconds of the training iterations of phases: as recorded, else all but the looks at the validation images."""
+    return rows.seconds_iterations.fillna(rows.seconds - rows.seconds_validation)
 
 
 def write(table: pd.DataFrame, key: Sequence[str], file: Path, times: Path) -> None:
@@ -161,8 +162,8 @@ def mean_over_seeds(table: pd.DataFrame) -> pd.DataFrame:
     return numbers.groupby("phase").mean().assign(span=spans).loc[order].reset_index()
 
 
-def by_phase(table: pd.DataFrame, titles: Mapping[int, str]) -> tuple[list[str], list[list[str]]]:
-    """Heads and cells of the per-phase table: means over the seeds, what each phase brought over the input and the
+def by_phase(table: pd.DataFrame, titles: Mapping[int, str]) -> Table:
+    """The per-phase table: means over the seeds, what each phase brought over the input and the
     phase before.
 
     Args:
@@ -178,33 +179,29 @@ def by_phase(table: pd.DataFrame, titles: Mapping[int, str]) -> tuple[list[str],
         "over the input",
         "over the phase before",
         "PSNR RGB staged",
-        "PSNR-Y composed",
-        "SSIM-Y composed",
-        *(f"{title} composed" for title in titles_of(measures)),
+        *(f"{title} composed" for title in markdown.heads_of(("psnr_y", "ssim_y", *measures))),
         "network measured",
     ]
     rows = []
     for i, row in means.iterrows():
         first = row.phase == INPUT
-        figures = [markdown.psnr(row.psnr_rgb_staged), markdown.psnr(row.psnr_y_composed), f"{row.ssim_y_composed:.4f}"]
-        figures += [f"{row[f'{name}_composed']:.4f}" for name in measures]
+        composed = [markdown.metric(name, row[f"{name}_composed"]) for name in ("psnr_y", "ssim_y", *measures)]
+        figures = [markdown.psnr(row.psnr_rgb_staged), *composed]
         if first:
             rows.append(["no network", "", markdown.psnr(psnr[i]), "", "", *figures, ""])
             continue
         mark = f" **{BELOW}**" if row.phase in below else ""
         gains = [markdown.gain(psnr[i], psnr[0]) + mark, markdown.gain(psnr[i], psnr[i - 1])]
         rows.append([row.phase, row.span, markdown.psnr(psnr[i]), *gains, *figures, titles[int(row.phase)]])
-    return heads, rows
+    return Table(heads, rows)
 
 
 def notes(table: pd.DataFrame, border: int) -> list[str]:
-    """What is to be said under the tables of a run, as Markdown, a paragraph each; the loudest first."""
-    seeds = list(map(str, table.seed.unique()))
-    about = f"Seeds: {', '.join(seeds)}; figures are means over the seeds." if len(seeds) > 1 else ONE_SEED
-    parts = [warning(table), about_left_out(table.left_out.unique()), _about_shared(table)]
+    """The notes under the tables of a run, as Markdown, a paragraph each; the loudest first."""
+    parts = [warning(table), markdown.left_out(table.left_out.unique()), _about_shared(table)]
     parts += [
-        f"PSNR in dB. {CONVENTION.format(border=markdown.count(border, 'pixel'))} {about}",
-        about_measures(measures_in(table)),
+        f"PSNR in dB. {CONVENTION.format(border=markdown.count(border, 'pixel'))} {markdown.about_seeds(table.seed)}",
+        markdown.about_measures(measures_in(table)),
         COMPUTE,
     ]
     return [part for part in parts if part]
@@ -216,9 +213,10 @@ def as_markdown(table: pd.DataFrame, run: str, border: int, titles: Mapping[int,
     Args:
         titles: the network that is measured after each phase, as the study writes it.
     """
-    tables = [markdown.table(*by_phase(table, titles)), f"What it took:\n\n{markdown.table(*spent(table))}"]
-    parts = [f"# {run}: what each phase brought", *tables, markdown.NOTES, *notes(table, border)]
-    return "\n\n".join(parts) + "\n"
+    brought, took = by_phase(table, titles), f"What it took:\n\n{spent(table)}"
+    return markdown.document(
+        [f"# {run}: what each phase brought", brought, took, markdown.NOTES, *notes(table, border)]
+    )
 
 
 def _about_shared(table: pd.DataFrame) -> str:
@@ -239,24 +237,22 @@ _SPENT = {
     "seconds_start": "of start",
     "seconds_generation": "of LR_k",
 }
-"""The columns of what was spent, as words say them."""
+"""The columns of what was spent, and their heads."""
 
 
-def spent(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
-    """Heads and cells of what each phase took, and all together: means over the seeds."""
+def spent(table: pd.DataFrame) -> Table:
+    """The table of what each phase took, and all together: means over the seeds."""
     means = mean_over_seeds(table)
     phases = means[means.phase != INPUT]
     rows = [[row.phase, *(_amount(getattr(row, name), name) for name in _SPENT)] for row in phases.itertuples()]
     sums = [_amount(phases[name].sum(skipna=False), name) for name in _SPENT]
-    return ["phase", *_SPENT.values()], [*rows, ["all", *sums]]
+    return Table(["phase", *_SPENT.values()], [*rows, ["all", *sums]])
 
 
 def _amount(value: Any, name: str) -> str:
-    if pd.isna(value):
-        return NOT_RECORDED
-    if "pixels" in name or "flops" in name:
-        return f"{value:.3g}"
-    return f"{value:.1f}" if "seconds" in name and value < 100 else f"{value:,.0f}"
+    large = "pixels" in name or "flops" in name
+    form = ".3g" if large else ".1f" if "seconds" in name and value < 100 else ",.0f"
+    return markdown.number(value, form, markdown.NOT_RECORDED)
 
 
 def warning(table: pd.DataFrame) -> str:

@@ -1,33 +1,33 @@
-"""How a span is laid out in memory, whether it is compiled and recorded: derived from the task, with the reason.
+"""How a span is laid out in memory, compiled, and recorded as a CUDA graph: derived from the task, with the reason.
 
 Nothing here is timed while training: the same task on the same kind of device always gets the same kernels, so a
 training that was interrupted ends with the same bytes.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from multiblock.errors import UserError
 from multiblock.model import complexity
 from multiblock.model.chain import Chain
-from multiblock.networks.spec import describe
+from multiblock.networks.registry import describe
 from multiblock.plan import Stage, Task
 from multiblock.runtime import memory
 from multiblock.runtime.device import Device, memory_format
-from multiblock.runtime.recording import Recorded, clear_gradients, untouched
 
 log = logging.getLogger(__name__)
 
 _FLOPS = {"cpu": 1e11, "cuda": 5e13}
-"""What a CPU thread, or a GPU, does in a second, roughly."""
+"""Floating-point operations that a CPU thread, or a GPU, does in a second, roughly."""
 
 _LAUNCH_SECONDS = {"cpu": 2e-3, "cuda": 5e-4}
-"""What an iteration takes however small the span is."""
+"""Seconds that an iteration takes however small the span is."""
 
 _PAYS_SECONDS = {"cpu": 600, "cuda": 120}
 """Expected time of a stage above which compiling pays. It takes 25 s a block; a GPU wins a third, a CPU a tenth."""
@@ -37,7 +37,7 @@ _PASSES = 3
 
 
 Forward = Callable[[Tensor], Tensor | list[Tensor]]
-"""From a batch to what the last block of a span makes of it, or to what each of them does."""
+"""A function from a batch to the output of a span's last block, or to those of all its blocks."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Execution:
         return "channels_last" if self.layout == torch.channels_last else "contiguous"
 
     def fields(self) -> dict[str, Any]:
-        """All there is to know of it, for records."""
+        """The fields of ``training.json`` that say how it ran."""
         return {
             "layout": self._layout,
             "layout_reason": self.layout_reason,
@@ -89,7 +89,7 @@ class Execution:
         return batch.contiguous(memory_format=self.layout)
 
     def plan(self, span: Chain, device: Device, stage: Stage) -> Ran:
-        """Whether a stage is to be compiled. ``auto`` compiles where it takes long enough to win more than it costs."""
+        """Whether a stage is compiled. ``auto`` compiles where it takes long enough to win more than it costs."""
         if self.compile != "auto":
             return Ran(self.compile == "always", "configured")
         least = _PAYS_SECONDS[device.device.type]
@@ -104,7 +104,7 @@ class Execution:
 
         It makes the outputs of all blocks for a stage with intermediate losses, else that of the last.
 
-        To be called with the clamps and the frozen weights of the stage, and anew whenever they change: what is
+        To be called with the clamps and the frozen weights of the stage, and again whenever they change: what is
         compiled is made for them. Weights, buffers and random numbers stay as they are; gradients are cleared.
 
         Raises:
@@ -132,7 +132,7 @@ class Execution:
     def recorded(
         self, function: Callable[..., Tensor], span: Chain, device: Device, example: Sequence[Tensor]
     ) -> Callable[..., Tensor]:
-        """The gradients of an iteration as one CUDA graph; on a CPU, and where compilation is off, as they are.
+        """Record the gradients of an iteration as one CUDA graph; on a CPU, and with ``never``, return ``function``.
 
         To be called after :meth:`forward`, for the same clamps and frozen weights.
 
@@ -157,7 +157,7 @@ class Execution:
 
 
 def choose(span: Chain, task: Task, device: Device, layout: str, compile: str) -> Execution:
-    """Pick the layout of a phase; whether it is compiled is decided for each stage.
+    """Choose the layout of a phase; whether it is compiled is decided for each stage.
 
     Args:
         layout: ``auto``, ``channels_last`` or ``contiguous``. ``auto`` is channels_last, unless a network of the span
@@ -189,7 +189,7 @@ def at_most(span: Chain, stage: Stage, device: Device) -> float:
 
 
 def _seconds(work: float, stage: Stage, device: Device) -> float:
-    """What the iterations of a stage take at so many floating-point operations each."""
+    """Seconds of the iterations of a stage at so many floating-point operations each."""
     kind = device.device.type
     speed = _FLOPS[kind] * (device.threads if kind == "cpu" else 1)
     return stage.iterations * (work / speed + _LAUNCH_SECONDS[kind])
@@ -212,7 +212,7 @@ def _batch(stage: Stage, device: Device) -> Tensor:
 
 
 def _compiled(span: Chain, of: Forward, device: Device, batch: Tensor) -> Forward:
-    """``of``, a method of the span, compiled for batches like ``batch``, and tried."""
+    """Compile ``of``, a method of the span, for batches like ``batch``, and try it."""
     torch.compiler.reset()  # else other stages count towards a limit, beyond which nothing is compiled
     forward: Forward = torch.compile(of, dynamic=False)
     with untouched(span, device.device):
@@ -223,3 +223,71 @@ def _compiled(span: Chain, of: Forward, device: Device, batch: Tensor) -> Forwar
             made = output if isinstance(output, list) else [output]
             torch.stack([one.mean() for one in made]).sum().backward()
     return forward
+
+
+_WARM_UP = 3
+"""Calls before it is recorded, in which libraries choose their kernels and take their memory."""
+
+
+class Recorded:
+    """A function of tensors of fixed sizes as one CUDA graph, recorded at once and replayed at each call.
+
+    Small networks leave a GPU idle while the host launches kernel after kernel; a graph is a single launch in place of
+    the hundreds that an iteration takes. See PyTorch's notes on CUDA graphs, "whole network capture".
+
+    Values of tensors may change from call to call, nothing else. Gradients that the function computes are in the
+    graph's memory and are written again each time: they must not be cleared.
+
+    Args:
+        function: takes tensors and returns one, which is copied for the caller.
+        network: what it trains; its weights, buffers and random numbers stay as they are while it is recorded.
+        example: tensors like those to come; they may be in the host's memory.
+        device: the GPU.
+    """
+
+    def __init__(
+        self, function: Callable[..., Tensor], network: nn.Module, example: Sequence[Tensor], device: torch.device
+    ) -> None:
+        self._inputs = [one.to(device, copy=True) for one in example]
+        here = torch.cuda.current_stream(device)
+        with untouched(network, device):
+            apart = torch.cuda.Stream(device)
+            apart.wait_stream(here)
+            with torch.cuda.stream(apart):
+                for _ in range(_WARM_UP):
+                    function(*self._inputs)
+            here.wait_stream(apart)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self._output = function(*self._inputs)
+
+    def __call__(self, *given: Tensor) -> Tensor:
+        """The output of the function for ``given``."""
+        for mine, one in zip(self._inputs, given, strict=True):
+            mine.copy_(one, non_blocking=True)
+        self._graph.replay()
+        return self._output.clone()
+
+
+@contextmanager
+def untouched(network: nn.Module, device: torch.device) -> Iterator[None]:
+    """Leave a network and the random numbers as they were, but for gradients, however the block ends.
+
+    Gradients are cleared before and after it.
+    """
+    clear_gradients(network)
+    kept = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            yield
+    finally:
+        with torch.no_grad():
+            for name, buffer in network.named_buffers():
+                buffer.copy_(kept[name])
+        clear_gradients(network)
+
+
+def clear_gradients(network: nn.Module) -> None:
+    """Leave no parameter a gradient."""
+    for parameter in network.parameters():
+        parameter.grad = None

@@ -1,16 +1,20 @@
-"""Where and how precisely a phase is trained: derived, with the reason, never guessed silently."""
+"""The device and the number format of a phase: derived, each with the reason, never guessed silently."""
 
+import math
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
 from multiblock.errors import UserError
 from multiblock.runtime import memory
 from multiblock.runtime.gpus import take_gpu
-from multiblock.runtime.precision import bfloat16_pays, has_tf32, set_tf32
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Device:
         return "tf32" if self.tf32 else str(self.dtype).removeprefix("torch.")
 
     def fields(self) -> dict[str, Any]:
-        """All there is to know of it, for records."""
+        """The fields of ``training.json`` that say which device it was."""
         return {
             "device": str(self.device),
             "name": self.name,
@@ -56,7 +60,7 @@ class Device:
         }
 
     def with_precision(self, precision: str, reason: str) -> "Device":
-        """The same device with another precision, which holds from now on; one that it lacks becomes float32."""
+        """Set another precision from now on, and return the device with it; one that it lacks becomes float32."""
         tf32 = precision == "tf32" and has_tf32(self.device)
         if precision == "tf32" and not tf32:
             reason += f", but {self.name} has no TF32"
@@ -65,17 +69,17 @@ class Device:
         return replace(self, dtype=dtype, dtype_reason=reason, tf32=tf32)
 
     def autocast(self) -> torch.autocast:
-        """Convolutions in ``dtype`` within this context; everything else stays float32."""
+        """Compute convolutions in ``dtype`` within this context; everything else stays float32."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
     def synchronise(self) -> None:
-        """Wait for what the device was told to do, so that a clock that is read now counts it."""
+        """Wait for what the device has to do, so that a clock that is read now counts it."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
 
 def choose(device: str, precision: str, gpus: int, threads: int) -> Device:
-    """Pick device and precision.
+    """Choose device and precision.
 
     A GPU is taken until the process ends: the first that no other process has, or else the one that the fewest have.
 
@@ -112,7 +116,7 @@ def memory_format(layout: str) -> torch.memory_format:
 
 
 def make_deterministic(strict: bool) -> None:
-    """The same bytes each time: always so on a CPU with the same threads; ``strict`` also on a GPU."""
+    """Make results the same bytes each time: always so on a CPU with the same threads; ``strict`` also on a GPU."""
     if strict:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it starts
     if strict != torch.are_deterministic_algorithms_enabled():  # the call imports the compiler: 2 s
@@ -126,7 +130,69 @@ def random_states() -> list[torch.Tensor]:
 
 
 def set_random_states(states: Sequence[torch.Tensor]) -> None:
-    """Go on with the random numbers as they were, whatever number the GPU has now; without one it is left out."""
+    """Go on with the random numbers as they were, on whichever GPU is in use now; without one its state is left out."""
     torch.set_rng_state(states[0])
     if len(states) > 1 and torch.cuda.is_initialized():
         torch.cuda.set_rng_state(states[1])
+
+
+def has_tf32(device: torch.device) -> bool:
+    """Whether a device can round the products of float32 to TF32."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def set_tf32(allowed: bool) -> None:
+    """Compute float32 convolutions and matrix products on a GPU in TF32 from now on, or not."""
+    # PyTorch's newer fp32_precision does the same, but with it set the compiler's reading of these flags is an error.
+    torch.backends.cudnn.allow_tf32 = allowed
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Compute float32 as IEEE has it within this context, also on a GPU, for results that are kept or measured."""
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    set_tf32(False)
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+
+
+_WORTH_IT = 1.25
+"""How many times as fast bfloat16 must be. What CPUs reach is far from it on both sides: 0.5, or 2 and more."""
+
+
+@cache
+def bfloat16_pays(device: str) -> tuple[bool, str]:
+    """Whether convolutions run faster in bfloat16, and why.
+
+    AMX and GPUs have units for it. avx512_bf16 alone says little: some CPUs run it twice as fast as float32, others
+    half as fast. So there a convolution is timed.
+    """
+    if device == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return native, "the GPU computes in it" if native else "the GPU has no bfloat16"
+    has = torch.cpu.get_capabilities()
+    if has.get("amx_bf16"):
+        return True, "the CPU has amx_bf16"
+    if not has.get("avx512_bf16"):
+        return False, "the CPU has no bfloat16 instructions"
+    seconds = _seconds()
+    ratio = seconds[torch.float32] / seconds[torch.bfloat16]
+    if ratio > _WORTH_IT:
+        return True, "the CPU has avx512_bf16"
+    return False, "the CPU has avx512_bf16, but no faster than float32"
+
+
+def _seconds() -> dict[torch.dtype, float]:
+    """The least of several times of a convolution like those of MCAN, in seconds; the two formats take turns."""
+    times: dict[torch.dtype, float] = {}
+    for _ in range(12):
+        for dtype in (torch.float32, torch.bfloat16):
+            x, weight = torch.zeros(1, 64, 48, 48, dtype=dtype), torch.zeros(64, 64, 3, 3, dtype=dtype)
+            begun = time.perf_counter()
+            with torch.inference_mode():
+                F.conv2d(x, weight, padding=1)
+            times[dtype] = min(times.get(dtype, math.inf), time.perf_counter() - begun)
+    return times

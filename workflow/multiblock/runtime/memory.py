@@ -29,7 +29,7 @@ def ran_out(error: BaseException) -> bool:
 
 @contextmanager
 def enough(what: str, device: torch.device) -> Iterator[None]:
-    """Make of an error for want of memory within this context one line that says what needs it.
+    """Turn an error for want of memory within this context into one line that says what needs it.
 
     Raises:
         UserError: the memory does not hold ``what``.
@@ -49,7 +49,7 @@ def enough(what: str, device: torch.device) -> Iterator[None]:
 
 
 def room(device: torch.device, gib: float) -> float:
-    """Bytes for feature maps: ``gib``, and on a GPU half of what is free, if that is more."""
+    """The bytes for feature maps: ``gib``, and on a GPU half of what is free, if that is more."""
     if device.type != "cuda":
         return gib * _GIB
     free = torch.cuda.mem_get_info(device)[0]
@@ -59,7 +59,7 @@ def room(device: torch.device, gib: float) -> float:
 
 @lru_cache(maxsize=16)
 def per_pixel(network: nn.Module) -> int:
-    """Bytes of feature maps that ``network`` holds at once, for each pixel of an image that it runs on.
+    """The bytes of feature maps that ``network`` holds at once, for each pixel of an image that it runs on.
 
     Counted while it runs on a small image. Weights, the image itself and scratch space of convolutions come on top.
     """
@@ -71,7 +71,7 @@ def per_pixel(network: nn.Module) -> int:
 
 
 class _Living(TorchDispatchMode):
-    """Bytes of all tensors that were made in this context and are still there, and the most there ever were."""
+    """Counts the bytes of all tensors that were made in this context and are still there; ``most`` at once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ def _libc() -> ctypes.CDLL | None:
 
 
 def give_back(device: torch.device) -> None:
-    """Let go of what is kept for reuse, after memory ran out."""
+    """Free what is kept for reuse, after memory ran out."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
     elif libc := _libc():

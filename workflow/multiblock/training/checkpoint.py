@@ -1,48 +1,75 @@
-"""Checkpoints that are either whole or not there: the last two of a training, each with a checksum."""
+"""Where a training is, and its checkpoints: the last two, each with a checksum, whole or not there."""
 
 import logging
-import shutil
-from dataclasses import asdict, fields
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
-from multiblock.files import digest_of, lock, removed_on_failure, settle
+from multiblock.files import digest_of, removed_on_failure, settle
 from multiblock.training.schedules import Plateau
-from multiblock.training.state import State
 
 log = logging.getLogger(__name__)
 
 
-def working_folder(phase: Path, key: str) -> Path:
-    """The folder of the checkpoints that belong to ``key``, in a phase's folder.
+@dataclass
+class State:
+    """All that a training needs to go on as if it had never stopped.
 
-    Of others, left by trainings of another config that were interrupted, only the last one stays: going back to that
-    config goes on from it, and what they take on the disk is bounded.
+    The sampler needs nothing: its batches follow from the iteration.
+
+    Args:
+        step: iterations done.
+        stage: index of the stage that the optimiser belongs to.
+        recorded: the last iteration after which the row of the history and the look at the validation images, where
+            they were due, were done.
+        weights, optimiser: their state dicts.
+        random: states of PyTorch's random numbers, which networks with dropout draw from.
+        loss_sum, norm_sum, count: sums of the losses and gradient norms since the last row of the history, and their
+            number.
+        history: the text of ``history.csv``.
+        plateau: what the schedule of that name has seen.
+        average: the state of the moving average of the weights, if the stage has one.
+        psnr: PSNR RGB of the validation images, in dB, when they were last looked at.
+        best_psnr, best_step, best_weights: PSNR, iteration and weights at the look at which it was highest.
+        segments: how each stretch between two starts was run: device, number format, threads, seconds, ...
+        about: what the training is: task, settings and number format.
     """
-    folder = phase / f"working-{key}"
-    others = sorted(set(phase.glob("working-*")) - {folder}, key=lambda other: other.stat().st_mtime_ns)
-    for other in others[:-1]:
-        shutil.rmtree(other)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
+    step: int = 0
+    stage: int = -1
+    recorded: int = 0
+    weights: Any = None
+    optimiser: Any = None
+    random: Any = None
+    loss_sum: float = 0.0
+    norm_sum: float = 0.0
+    count: int = 0
+    history: str = ""
+    plateau: Plateau = field(default_factory=Plateau)
+    average: Any = None
+    psnr: float = -math.inf
+    best_psnr: float = -math.inf
+    best_step: int = 0
+    best_weights: Any = None
+    segments: list[dict[str, Any]] = field(default_factory=list)
+    about: dict[str, Any] = field(default_factory=dict)
 
-def clear(phase: Path) -> None:
-    """Remove the checkpoints of a phase whose result stands.
-
-    Raises:
-        UserError: a training is at work there.
-    """
-    with lock(phase, "training"):
-        for folder in phase.glob("working-*"):
-            shutil.rmtree(folder)
+    def note_best(self, psnr: float, weights: Mapping[str, Tensor]) -> None:
+        """Keep a copy of the weights if they did better on the validation images than any before."""
+        if psnr > self.best_psnr:
+            self.best_psnr, self.best_step = psnr, self.step
+            self.best_weights = {name: value.detach().clone() for name, value in weights.items()}
 
 
 def save(folder: Path, state: State) -> None:
-    """Write ``state``; it stands in ``folder`` in one step, and the last but one is removed.
+    """Write ``state`` into ``folder`` in one step, and remove the last but one.
 
-    So are those of later iterations: had they been whole, training would have gone on from them.
+    Checkpoints of later iterations go too: had they been whole, training would have gone on from them.
     """
     plain = {field.name: getattr(state, field.name) for field in fields(state)}
     with removed_on_failure(folder / "checkpoint.pt") as part:

@@ -7,14 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from multiblock.errors import UserError
-from multiblock.plan import Stage
-
 if TYPE_CHECKING:
     import torch
-    from torch import nn
-
-    from multiblock.model.chain import Chain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,40 +119,3 @@ def build(optimiser: str, parameters: Any, lr: float, options: Mapping[str, Any]
     fused: dict[str, Any] = {"fused": True} if entry.fused else {}
     kind = _light(getattr(torch.optim, entry.kind))
     return kind(parameters, lr=lr, **fused, **filled(optimiser, options))  # type: ignore[call-arg]
-
-
-def make(stage: Stage, span: "Chain") -> "torch.optim.Optimizer":
-    """A new optimiser for ``span`` as ``stage`` asks for; the schema has checked its options.
-
-    Raises:
-        UserError: see :func:`groups`.
-    """
-    return build(stage.optimiser, groups(stage.parts, span, stage.lr), stage.lr, stage.options)
-
-
-def groups(parts: Mapping[str, Mapping[str, Any]], span: "Chain", lr: float) -> list[dict[str, Any]]:
-    """The parameters of ``span`` in groups: first what no part of ``parts`` holds; the parts follow in order.
-
-    Each group keeps the learning rate that its schedule starts from as ``initial_lr``.
-
-    Raises:
-        UserError: no block of the span has a part of that name, or two parts overlap.
-    """
-    from multiblock.training.freezing import modules
-
-    taken: dict[nn.Parameter, str] = {}
-    made = []
-    for name, part in parts.items():
-        inside = [parameter for module in modules(span, name) for parameter in module.parameters()]
-        if other := next((taken[parameter] for parameter in inside if parameter in taken), None):
-            raise UserError(f"parts.{name}: overlaps parts.{other}; allowed are parts that share no weights")
-        made.append({"params": _trainable(inside), "initial_lr": part.get("lr", lr)})
-        taken.update(dict.fromkeys(inside, name))
-    rest = [parameter for parameter in span.parameters() if parameter not in taken]
-    made.insert(0, {"params": _trainable(rest), "initial_lr": lr})
-    return [{**group, "lr": group["initial_lr"]} for group in made if group["params"]]
-
-
-def _trainable(parameters: "list[nn.Parameter]") -> "list[nn.Parameter]":
-    """Without those that their network froze for good, such as a mean shift."""
-    return [parameter for parameter in parameters if parameter.requires_grad]

@@ -1,4 +1,4 @@
-"""What there is to know of a training that is done: the fields of ``training.json``."""
+"""What a training leaves beside its weights: the rows of ``history.csv`` and the fields of ``training.json``."""
 
 import json
 import logging
@@ -19,29 +19,66 @@ from multiblock.errors import UserError, one_line
 from multiblock.model.chain import Chain
 from multiblock.plan import Task
 from multiblock.training import work
-from multiblock.training.below import is_below
-from multiblock.training.clock import total
-from multiblock.training.state import State
+from multiblock.training.checkpoint import State
+from multiblock.training.progress import is_below, seconds_by_part
 
 log = logging.getLogger(__name__)
+
+COLUMNS = ("iteration", "stage", "lr", "loss", "psnr_rgb_validation", "gradient_norm")
+
+
+class History:
+    """The rows of ``history.csv``, written to a file as training goes; without one they are in ``text`` alone.
+
+    Args:
+        file: where they are written; what it held is replaced.
+        text: what the history was at the checkpoint to go on from; empty begins a new one.
+    """
+
+    def __init__(self, file: Path | None, text: str = "") -> None:
+        self._file = file
+        self.text = text or _line(COLUMNS)
+        if file:
+            file.write_text(self.text, encoding="utf-8")
+
+    def add(self, iteration: int, stage: int, lr: float, loss: float, psnr: float | None, norm: float) -> None:
+        """Append a row.
+
+        Args:
+            iteration: iterations done in this phase.
+            stage: number of the stage, from 1.
+            lr: learning rate.
+            loss: mean over the iterations since the row before.
+            psnr: mean PSNR RGB in dB of the validation images, or None where they were not looked at.
+            norm: mean norm of the gradient over the iterations since the row before.
+        """
+        row = _line((iteration, stage, lr, f"{loss:.8g}", "" if psnr is None else f"{psnr:.5f}", f"{norm:.6g}"))
+        self.text += row
+        if self._file:
+            with self._file.open("a", encoding="utf-8") as opened:
+                opened.write(row)
+
+
+def _line(row: tuple[object, ...]) -> str:
+    return ",".join(map(str, row)) + "\n"
 
 
 def record(
     task: Task, chain: Chain, state: State, *, keep: str, data: Sequence[str], psnr_input: float | None
 ) -> dict[str, Any]:
-    """The record of a phase.
+    """The record of a phase, the content of ``training.json``.
+
+    ``seconds`` are those of training with its looks at the validation images and its checkpoints, without the start.
 
     Args:
         chain: all blocks that are trained by now.
-        keep: the setting of that name.
+        keep: the setting ``keep``: ``last`` or ``best``.
         data: digests of the image sets that were read.
         psnr_input: PSNR RGB in dB of the validation images as they are, without any network; None where not known.
-
-    ``seconds`` are those of training with its looks at the validation images and its checkpoints, without the start.
     """
     span = chain.part(task.first, task.last)
     segments = [{**one, "seconds": _rounded_times(one["seconds"])} for one in state.segments]
-    seconds, operations = _rounded_times(total(segments)), _operations(task, span)
+    seconds, operations = _rounded_times(seconds_by_part(segments)), _operations(task, span)
     trained = seconds["iterations"]
     return {
         "phase": task.phase,
@@ -94,14 +131,14 @@ def versions() -> dict[str, str]:
 
 @cache
 def commit() -> str | None:
-    """The commit of the project that this package lies in; None where it is installed elsewhere."""
+    """The commit of the project that this package is in; None where it is installed elsewhere."""
     if _git("ls-files", Path(__file__).name) is None:  # the repository around may be another one
         return None
     return _git("rev-parse", "--short=12", "HEAD")
 
 
 def _git(*words: str) -> str | None:
-    """What git says in the package's folder; None where it says nothing."""
+    """The output of git in the package's folder; None where there is none."""
     try:
         done = subprocess.run(["git", "-C", Path(__file__).parent, *words], capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
@@ -115,7 +152,7 @@ def below_input(record: Mapping[str, Any]) -> bool:
 
 
 def check_phases(weights: Iterable[Path]) -> None:
-    """See that what is gone on from is better than no network.
+    """Check that the phases that a training goes on from are better than no network.
 
     Args:
         weights: the weights files of earlier phases, each with its record beside it.
@@ -144,7 +181,7 @@ def _rounded_times(seconds: Mapping[str, float]) -> dict[str, float]:
 
 
 def _peak_memory() -> dict[str, int]:
-    """The most memory that this process held, in MiB; of a GPU what tensors took."""
+    """The most memory that this process held, in MiB; on a GPU, the most that tensors took."""
     peak = {"host": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         peak["gpu"] = torch.cuda.max_memory_allocated() // 2**20

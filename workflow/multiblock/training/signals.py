@@ -1,4 +1,4 @@
-"""Stop training in good order when asked to."""
+"""Signals that stop a training in good order."""
 
 import os
 import select
@@ -13,7 +13,7 @@ from multiblock.files import is_running
 
 
 class Stopped(Exception):
-    """A signal asked for a stop in the middle of what need not be finished."""
+    """Raised where a signal asks for a stop in the middle of what need not be finished."""
 
 
 class StopRequest:
@@ -30,7 +30,7 @@ class StopRequest:
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """A signal that comes within this context raises :class:`Stopped` there."""
+        """Raise :class:`Stopped` where a signal comes within this context."""
         self._at_once = True
         try:
             if self.signal:
@@ -54,7 +54,7 @@ def end_with(process: int) -> None:
 
 
 def _watch(process: int) -> None:
-    """Wait until a process has ended; where the system cannot tell, look every second."""
+    """Wait until a process has ended; where the system cannot say, look every second."""
     try:
         select.select([os.pidfd_open(process)], [], [])  # readable once the process has ended
     except (OSError, AttributeError):

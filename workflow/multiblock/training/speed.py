@@ -1,4 +1,4 @@
-"""How fast this machine trains a plan: real steps of each kind of stage, on patches that mean nothing.
+"""Measures how fast this machine trains a plan: real steps of each kind of stage, on patches of noise.
 
 Each kind is run for a second or two, uncompiled; the median of its iterations counts.
 """
@@ -22,19 +22,18 @@ from multiblock.model.chain import Chain
 from multiblock.plan import Stage, Task
 from multiblock.runtime import compilation, memory
 from multiblock.runtime.device import Device, make_deterministic
-from multiblock.training.averaging import Average
-from multiblock.training.clock import process_start
-from multiblock.training.speed_record import Speeds
-from multiblock.training.step import Step
+from multiblock.training.progress import process_start
+from multiblock.training.step import Average, Step
+from multiblock.training.work import Speeds
 
 _WARM, _LEAST, _SECONDS = 3, 5, 1.5
-"""Iterations that do not count, the fewest that do, and for how long they are gone on with."""
+"""Iterations that do not count, the fewest that do, and the seconds for which they go on."""
 _WAITS = 3
 """How many times as long as it computes a start takes at most."""
 _SIDE = 192
-"""Of the picture that a whole-image pass is measured on, in pixels of the input."""
+"""Side in pixels of the input picture that a whole-image pass is measured on."""
 _ROW = 10
-"""Iterations that a GPU is told in a row."""
+"""Iterations that a GPU is given before it is waited for."""
 
 
 class Speedometer:
@@ -53,7 +52,7 @@ class Speedometer:
         self._known: dict[str, float] = {}
 
     def speeds(self, tasks: Sequence[Task]) -> Speeds:
-        """What the phases of a run take.
+        """Measure the phases of a run.
 
         Raises:
             UserError: there is not enough memory for a batch.
@@ -109,7 +108,7 @@ class Speedometer:
                 return self._median(iterate)
 
     def _median(self, iterate: Callable[[int], None]) -> float:
-        """Seconds of one call; a GPU is waited for after a few."""
+        """The median seconds of one call; a GPU is waited for after a few."""
         row, times = _ROW if self._device.device.type == "cuda" else 1, list[float]()
         began = time.monotonic()
         while len(times) < _WARM + _LEAST or time.monotonic() - began < _SECONDS:
@@ -121,7 +120,7 @@ class Speedometer:
         return statistics.median(times[_WARM:])
 
     def _pixel(self, task: Task) -> float:
-        """Of a whole image through the blocks of a phase, with its PSNR."""
+        """Seconds an output pixel of a whole image through the blocks of a phase, with its PSNR."""
         blocks = task.blocks[task.first - 1 : task.last]
         return self._once(("pixel", blocks), partial(self._measured_pixel, task))
 
@@ -142,7 +141,7 @@ def _span(task: Task, stage: Stage) -> Chain:
 
 
 def _noise(folder: Path, patch: int, scale: int, device: Device) -> Sampler:
-    """Patches of two pictures of noise."""
+    """A sampler of patches of two pictures of noise."""
     random, sets = np.random.default_rng(0), []
     for name, side in (("low", 2 * patch), ("high", 2 * patch * scale)):
         with write_set(folder / f"{name}.npy", [(side, side)] * 2) as writer:

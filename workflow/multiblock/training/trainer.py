@@ -20,22 +20,17 @@ from multiblock.errors import UserError
 from multiblock.files import lock, write_text
 from multiblock.model.metadata import VALIDATION_PSNR, Provenance
 from multiblock.model.state_dict import check_finite
+from multiblock.pace import duration
 from multiblock.plan import Stage, Task
 from multiblock.runtime import compilation, memory
 from multiblock.runtime.device import Device, make_deterministic, random_states, set_random_states
 from multiblock.training import checkpoint, schedules, work
-from multiblock.training.averaging import Average
-from multiblock.training.below import REMEDIES, against_jumps
-from multiblock.training.clock import Clock, total
-from multiblock.training.freezing import Trained
-from multiblock.training.history import History
-from multiblock.training.key import key
-from multiblock.training.progress import Progress, duration
+from multiblock.training.progress import REMEDIES, Clock, Progress, against_jumps, seconds_by_part
 from multiblock.training.ranks import ALONE, Ranks
-from multiblock.training.record import below_input, record, versions
+from multiblock.training.record import History, below_input, record, versions
 from multiblock.training.signals import Stopped, StopRequest
-from multiblock.training.start import starting_chain
-from multiblock.training.step import Step
+from multiblock.training.starts import starting_chain
+from multiblock.training.step import Average, Step, Trained
 from multiblock.training.validation import Validation
 
 log = logging.getLogger(__name__)
@@ -45,7 +40,7 @@ _PENDING = {"cpu": 1, "cuda": 50}
 what follows a loss that is not finite is computed, but not kept."""
 
 _LOCK_SECONDS = 15
-"""Time that is waited for another training in the folder: one whose Snakemake was killed is about to end."""
+"""Seconds to wait for another training in the folder: one whose Snakemake was killed is about to end."""
 
 _SAVING_SHARE = 0.02
 """The most of the time that writing checkpoints may take, however slow the disk is."""
@@ -53,10 +48,7 @@ _SAVING_SHARE = 0.02
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What a training depends on beside its task: see the config keys of the same names.
-
-    ``source`` stands for the code that computes.
-    """
+    """The settings that a training depends on beside its task: see the config keys of the same names."""
 
     device: str
     precision: str
@@ -66,7 +58,6 @@ class Settings:
     keep: str
     history_every: int
     validate_every: int
-    source: str
 
 
 def train(
@@ -80,6 +71,7 @@ def train(
     out: Path,
     checkpoint_seconds: float,
     memory_gib: float,
+    working: Path | None = None,
     lr: Path | None = None,
     about: Provenance | None = None,
     begun: float | None = None,
@@ -87,9 +79,8 @@ def train(
 ) -> None:
     """Train one phase and write ``weights.safetensors``, ``history.csv`` and ``training.json`` into ``out``.
 
-    The weights file holds the network as it stands after the phase: all blocks that are trained by then. Training that
-    was interrupted goes on from its checkpoint in ``out/working-<key>``, where the key stands for everything that the
-    weights depend on.
+    The weights file holds the network as it is after the phase: all blocks that are trained by then. Training that was
+    interrupted goes on from its checkpoint; the folder of checkpoints belongs to this one training.
 
     Args:
         inputs: folder of the set that the span reads, ``train`` and ``validation``.
@@ -97,6 +88,7 @@ def train(
         weights: the weights file of each earlier phase that the task names.
         checkpoint_seconds: time between two checkpoints.
         memory_gib: memory for the feature maps of a validation image.
+        working: the folder of checkpoints, which the caller removes; ``out/working`` if none is given.
         lr: folder of LR_0, to say how the phase does beside no network.
         about: what is known of the weights before they are trained, for their file.
         begun: the time, of ``time.monotonic``, from which on the start counts; else this call.
@@ -108,10 +100,11 @@ def train(
         SystemExit: a signal asked for a stop; a checkpoint was written before.
     """
     clock = Clock(begun)
-    with lock(out, "training", wait=_LOCK_SECONDS) if ranks.first else nullcontext():
+    working = working or out / "working"
+    with lock(working, "training", wait=_LOCK_SECONDS) if ranks.first else nullcontext():
         trainer = Trainer(task, settings, device, weights, clock, ranks)
         trainer.read(inputs, targets, lr, memory_gib)
-        trainer.resume(out, weights)
+        trainer.resume(out, working)
         trainer.run(checkpoint_seconds)
         if ranks.first:
             trainer.finish(about or Provenance())
@@ -146,11 +139,9 @@ class Trainer:
         self.validation = Validation(*looked_at, lr, memory_gib)
         log.info("phase %d trains %s on %d images of %s", phase, _blocks(self.task), len(train[0]), inputs)
 
-    def resume(self, out: Path, weights: Mapping[int, Path]) -> None:
+    def resume(self, out: Path, working: Path) -> None:
         """Go on from the checkpoint of the same training, if there is one; say what was derived."""
-        self.out = out
-        identity = key(self.task, asdict(self.settings), self.data, weights)
-        self.working = self.ranks.from_first(lambda: checkpoint.working_folder(out, identity))
+        self.out, self.working = out, working
         self.state = state = checkpoint.load(self.working)
         self.ranks.meet()  # all have read it before the first one writes there
         self.device = _as_begun(self.device, state.about)
@@ -186,7 +177,7 @@ class Trainer:
         self._note_segment()
 
     def run(self, checkpoint_seconds: float) -> None:
-        """What is due after the iterations so far, then one more, to the end.
+        """Do what is due after the iterations so far, then one more, to the end.
 
         Raises:
             SystemExit: a signal asked for a stop; a checkpoint was written before.
@@ -231,7 +222,7 @@ class Trainer:
         return self.state.step % self.settings.validate_every == 0 or inside + 1 == self.task.stages[number].iterations
 
     def _iterate(self) -> None:
-        """One iteration."""
+        """Do one iteration."""
         task, state = self.task, self.state
         number, inside = task.place(state.step)
         stage = task.stages[number]
@@ -259,14 +250,14 @@ class Trainer:
         state.step += 1
 
     def _freeze(self, stage: Stage, inside: int) -> list[str]:
-        """Set clamps and frozen parts as they are at an iteration of a stage; the frozen parts."""
+        """Set clamps and frozen parts as they are at an iteration of a stage, and return the frozen parts."""
         self.span.clamped = stage.clamps(len(self.span.clamped))
         frozen = work.frozen(stage, inside)
         self.trained.apart_from(frozen)
         return frozen
 
     def _begin_stage(self, number: int, stage: Stage, inside: int) -> None:
-        """A new optimiser for the stage, or the one of the checkpoint."""
+        """Make a new optimiser for the stage, or go on with the one of the checkpoint."""
         self.trained.all()
         self.step = self.gradients = None  # the memory of the stage before
         goes_on = self.state.stage == number
@@ -288,7 +279,7 @@ class Trainer:
         own = replace(stage, batch=ranks.share(stage.batch))
         step.forward = self.execution.forward(self.span, self.device, own)
 
-        # What processes say to one another is not recorded: of several each records the gradients of its own rows.
+        # What processes send one another is not recorded: of several each records the gradients of its own rows.
         compute = step.gradients if ranks.count == 1 else step.backward
 
         def computed(low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
@@ -302,7 +293,7 @@ class Trainer:
         self.state.segments[-1].update(self.execution.fields())
 
     def _bookkeeping(self, stop: StopRequest, progress: Progress) -> bool:
-        """A row of the history, and a look at the validation images if one is due; whether no stop came between."""
+        """Write a row of the history, after a look at the validation images if one is due; false if a stop came."""
         state, task = self.state, self.task
         number, inside = task.place(state.step - 1)
         stage = task.stages[number]
@@ -315,7 +306,7 @@ class Trainer:
                 self.clock.lap("validation")
                 return False
             plain = self.ranks.from_first(self.validation.psnr_without_network)
-        progress.looked(self.clock.lap("validation"))
+        progress.leave_out(self.clock.lap("validation"))
         rate = stage.lr * schedules.factor(stage, inside, state.plateau)
         self.history.add(state.step, number + 1, rate, state.loss_sum / state.count, psnr, state.norm_sum / state.count)
         state.loss_sum, state.norm_sum, state.count, state.recorded = 0.0, 0.0, 0, state.step
@@ -371,7 +362,7 @@ class Trainer:
         checkpoint.save(self.working, state)
 
     def _note_segment(self) -> None:
-        """Note how the training goes on from here, and say where it does not go on as it began."""
+        """Note how the training goes on from here, and log where it does not go on as it began."""
         state = self.state
         segment = {
             "from": state.step,
@@ -404,8 +395,7 @@ class Trainer:
         """Write the result.
 
         What ``origin`` says of the weights is kept in their file, with how they did on the validation images.
-        The last checkpoint stays until the phase is evaluated: a kill in the instant before Snakemake takes note of
-        the result must not cost the training.
+        The last checkpoint stays until the caller has noted that the result is whole.
         """
         task, state = self.task, self.state
         if self.settings.keep == "best" and state.best_weights is not None:
@@ -440,11 +430,11 @@ class Trainer:
                 plain,
                 REMEDIES,
             )
-        log.info("done in %s", duration(sum(total(state.segments).values())))
+        log.info("done in %s", duration(sum(seconds_by_part(state.segments).values())))
 
 
 def _as_begun(device: Device, about: Mapping[str, Any]) -> Device:
-    """The device with the number format that an interrupted training began with, so that it ends alike."""
+    """The device with the number format that an interrupted training began with, so that it ends the same."""
     if not about or about["precision"] == device.precision:
         return device
     return device.with_precision(about["precision"], "as it was begun")

@@ -1,4 +1,4 @@
-"""Looks at the validation images: PSNR of a span on whole images, and of no network at all."""
+"""The looks at the validation images: PSNR of a span on whole images, and of no network at all."""
 
 import logging
 from collections.abc import Iterable, Iterator
@@ -34,7 +34,7 @@ class Validation:
         self.inputs, self.targets = inputs, targets
         self._lr = lr
         self._memory_gib = memory_gib
-        self._said = self._said_tiles = False
+        self._logged = self._logged_tiles = False
 
     def psnr(self, span: Chain, device: Device) -> float:
         """Mean PSNR RGB in dB of the span on whole images.
@@ -47,9 +47,9 @@ class Validation:
         try:
             tilings: dict[str, tiles.Tiling] = {}
             score = self._mean(self._measured(self._outputs(span, device, tilings)))
-            if (line := tiles.summary(tilings)) and not self._said_tiles:
+            if (line := tiles.summary(tilings)) and not self._logged_tiles:
                 log.info("validation images %s", line)
-                self._said_tiles = True
+                self._logged_tiles = True
             return score
         finally:
             for module in training:  # one by one: frozen parts are never in training mode
@@ -61,7 +61,7 @@ class Validation:
             yield output
 
     def psnr_without_network(self) -> float | None:
-        """The same of LR_0 itself, enlarged by bicubic interpolation where HR is larger; None where it is not known."""
+        """Mean PSNR RGB in dB of LR_0 itself, enlarged by bicubic where HR is larger; None where it is not known."""
         return self._mean(self._plain) if self._plain else None
 
     @cached_property
@@ -88,7 +88,7 @@ class Validation:
     def _mean(self, values: dict[str, float]) -> float:
         """The mean over the images for which both the values and those without network are finite."""
         (mean, *_), equal = means([values, *([self._plain] if self._plain else [])])
-        if equal and not self._said:
+        if equal and not self._logged:
             log.warning("validation images that equal HR are left out of the mean: %s", listed(equal))
-            self._said = True
+            self._logged = True
         return mean

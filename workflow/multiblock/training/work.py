@@ -1,6 +1,7 @@
-"""What the iterations of a stage compute, in floating-point operations; :mod:`multiblock.model.flops` says what counts.
+"""What the iterations of a plan take: counted floating-point operations, and seconds as they were measured.
 
-PyTorch is imported when there is something to count, not before.
+:mod:`multiblock.model.complexity` says which operations count. PyTorch is imported when there is something to count,
+not before.
 """
 
 import json
@@ -30,7 +31,7 @@ def frozen(stage: Stage, inside: int) -> list[str]:
 
 
 def stretches(stage: Stage) -> Iterator[Stretch]:
-    """A stage from its first iteration to its last."""
+    """The stretches of a stage, from its first iteration to its last."""
     ends = sorted({min(part.get("freeze", 0), stage.iterations) for part in stage.parts.values()} | {stage.iterations})
     begin = 0
     for end in ends:
@@ -40,22 +41,22 @@ def stretches(stage: Stage) -> Iterator[Stretch]:
 
 
 def flops(stage: Stage, of_patch: Callable[[int, Sequence[str]], int]) -> int:
-    """What all iterations of a stage take.
+    """The operations of all iterations of a stage.
 
     Args:
-        of_patch: what one patch of that side takes while those parts are frozen.
+        of_patch: from the side of a patch and the frozen parts to the operations that one patch takes.
     """
     return sum(one.iterations * stage.batch * of_patch(stage.patch, one.frozen) for one in stretches(stage))
 
 
 def of_patch(span: "Chain", patch: int, frozen: Sequence[str]) -> int:
-    """What one patch takes, forward and backward, in the span as it stands, while some of its parts are frozen."""
-    from multiblock.model.flops import forward_and_backward
-    from multiblock.training.freezing import modules
+    """The operations of one patch, forward and backward, in the span as it is, while some of its parts are frozen."""
+    from multiblock.model.complexity import forward_and_backward
+    from multiblock.training.step import part_modules
 
     before = {parameter: parameter.requires_grad for parameter in span.parameters()}
     try:
-        for module in [module for name in frozen for module in modules(span, name)]:
+        for module in [module for name in frozen for module in part_modules(span, name)]:
             module.requires_grad_(False)
         return forward_and_backward(span, patch)
     finally:
@@ -64,7 +65,7 @@ def of_patch(span: "Chain", patch: int, frozen: Sequence[str]) -> int:
 
 
 def planned(blocks: Sequence[Block], patch: int, frozen: Sequence[str]) -> int:
-    """The same of blocks that are still to be built: nothing is calculated, unless one cannot do without.
+    """The same for blocks that are still to be built: nothing is calculated, unless a network needs values.
 
     Raises:
         Exception: whatever building and running the blocks leads to.
@@ -81,3 +82,20 @@ def _planned(blocks: str, patch: int, frozen: Sequence[str]) -> int:
     with suppress(Exception), without_values():  # whatever networks do that need values
         return of_patch(Chain.build(specs, [True] * len(specs)), patch, frozen)
     return of_patch(Chain.build(specs, [True] * len(specs)), patch, frozen)
+
+
+@dataclass(frozen=True)
+class Speeds:
+    """Seconds that :mod:`multiblock.training.speed` measured for the phases of a run.
+
+    Args:
+        device: the device that they were measured on, in words.
+        start: seconds from the beginning of a process to its first iteration.
+        iterations: seconds of one iteration, a list a phase with a number a stage.
+        pixels: seconds of one output pixel of a whole image through a phase's blocks, a number a phase.
+    """
+
+    device: str
+    start: float
+    iterations: list[list[float]]
+    pixels: list[float]

@@ -1,21 +1,32 @@
-"""What Snakemake was called for."""
+"""What Snakemake was called with: the configuration, read as strictly as everywhere, targets, and forced rules."""
 
-from collections.abc import Sequence
+import argparse
+import re
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-_LOOKING: tuple[str, ...] = (
-    "report",
-    "list_rules",
-    "list_target_rules",
-    "lint",
-    "dag",
-    "rulegraph",
-    "filegraph",
-    "d3dag",
-    "summary",
+from multiblock.config.reading import check_whole, checked, merge, overrides, read
+from multiblock.config.study import load
+from multiblock.errors import UserError, in_full
+
+DEFAULT = Path("config.yaml")
+"""What is read where no file is given."""
+
+_KEPT_LAST = {
+    "--configfile": (r"--configf\w*(=.*)?", "--configfile config.yaml short.yaml, later files over earlier ones"),
+    "--config": (r"(--config|-C)(=.*)?", "--config seeds=[2] device=cpu"),
+}
+"""Flags of Snakemake of which the last counts, without a word, where they are given twice; and how it is written."""
+
+_LOOKING = (
+    *("report", "list_rules", "list_target_rules", "lint", "dag", "rulegraph", "filegraph", "d3dag", "summary"),
+    *("detailed_summary", "list_changes", "list_input_changes", "list_params_changes", "list_untracked"),
+    *("list_conda_envs", "unlock", "containerize"),
 )
-_LOOKING += ("detailed_summary", "list_changes", "list_input_changes", "list_params_changes", "list_untracked")
-_LOOKING += ("list_conda_envs", "unlock", "containerize")
+"""Options of Snakemake with which it runs nothing."""
 
 
 @dataclass(frozen=True)
@@ -54,3 +65,67 @@ def called_for(arguments: Sequence[str]) -> Call:
         forced += tuple(map(str, options.targets or ()))
     targets = tuple(map(str, options.targets or ()))
     return Call(looks=looks, plans=bool(options.dryrun), targets=targets, forced=forced)
+
+
+def configuration(files: Sequence[Path], settings: Mapping[str, Any], arguments: Sequence[str]) -> dict[str, Any]:
+    """The configuration with all defaults filled in.
+
+    Args:
+        files: those given with ``--configfile``; config.yaml where there are none.
+        settings: what ``--config`` laid over them.
+        arguments: the command line of Snakemake.
+
+    Raises:
+        UserError: a file that cannot be read, what no key allows, files that make no study by themselves, or a flag
+            that is given twice.
+    """
+    for flag, (pattern, example) in _KEPT_LAST.items():
+        if sum(bool(re.fullmatch(pattern, argument)) for argument in arguments) > 1:
+            raise UserError(f"{flag}: found twice, of which Snakemake keeps the last; give it once: {example}")
+    names = [_short(file) for file in files] or [DEFAULT]
+    merged = read(names)
+    merge(merged, overrides(settings))
+    try:
+        full = checked(merged)
+    except UserError:
+        load(merged)  # knows of more that is wrong
+        raise
+    if files:
+        check_whole(merged, names)
+    return full
+
+
+def check(arguments: Sequence[str]) -> None:
+    """End with one line where Snakemake would end in a traceback, or not say which line of which file it cannot read.
+
+    It reads files and settings before it looks at any rule, so the profile calls this.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--configfile", "--configfiles", nargs="+", type=Path, default=[])
+    parser.add_argument("--config", "-C", nargs="*", default=[])
+    given, _ = parser.parse_known_args(arguments[1:])
+    try:
+        for setting in given.config:
+            if not re.fullmatch(r"[A-Za-z_][\w-]*\w=.*", setting, re.DOTALL):
+                raise UserError(
+                    f"--config: found {setting!r}; allowed are settings such as seeds=[2]; what is to be made stands "
+                    "before --config"
+                )
+        for file in given.configfile:
+            if not file.exists() and file.suffix not in (".yaml", ".yml", ".json"):
+                raise UserError(
+                    f"--configfile: found {file}, and there is no such file; what is to be made stands before "
+                    "--configfile"
+                )
+            if not read([file]):
+                raise UserError(f"{file}: holds no keys; allowed is a mapping of keys, as in config.yaml")
+    except UserError as error:
+        sys.exit(f"multiblock: error: {in_full(error)}")
+
+
+def _short(file: Path) -> Path:
+    """A file as it was probably written: relative where it lies in or below the working folder."""
+    try:
+        return Path(file).relative_to(Path.cwd())
+    except ValueError:
+        return Path(file)

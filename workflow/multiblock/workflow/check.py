@@ -3,13 +3,13 @@
 import hashlib
 import logging
 import time
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
 from multiblock.config import Study
 from multiblock.errors import UserError
 from multiblock.files import write_text
-from multiblock.workflow import code_digest
 
 log = logging.getLogger(__name__)
 
@@ -50,29 +50,22 @@ def check(study: Study) -> str:
     return f"checked {phases} phase{'s' if phases > 1 else ''} in {seconds:.1f} s: {fits}"
 
 
-def check_once(study: Study) -> None:
-    """Check a study, unless it was found right before; what was found stands in ``results/data/checked.txt``.
+def check_once(study: Study, addresses: Iterable[str], memory: Path) -> None:
+    """Check a study, unless that was done before with these phases.
 
-    Every training calls this, so that the first one checks what the last one will need. It is no rule of its own: one
-    that is run again would make Snakemake train again what is finished.
+    Every training calls this, so that the first one checks what the last one will need.
+
+    Args:
+        addresses: of all trainings of the study, which stand for all that they are made of.
+        memory: the file that keeps what was found to be right.
 
     Raises:
         UserError: see :func:`check`.
     """
-    memory = Path(study.results, "data", "checked.txt")
-    parts = [code_digest.of("training", *(block.network for run in study.runs.values() for block in run.plan.blocks))]
-    for run in study.runs.values():
-        tasks = [run.plan.task(number, 0) for number in run.plan.numbers]
-        files = sorted({file for task in tasks for file in task.files if Path(file).is_file()})
-        own = sorted({block.network for block in run.plan.blocks if block.network.endswith(".py")})
-        parts += [
-            repr(tasks),
-            repr([phase.gpus for phase in run.plan.phases]),
-            *(f"{file} {Path(file).stat().st_mtime_ns}" for file in files + own),
-        ]
-    key = hashlib.blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()
+    gpus = [[phase.gpus for phase in run.plan.phases] for run in study.runs.values()]
+    key = hashlib.blake2b(repr((sorted(addresses), gpus)).encode(), digest_size=16).hexdigest()
     try:
-        known = memory.read_text(encoding="utf-8").splitlines()
+        known = memory.read_text(encoding="utf-8").split()
     except (OSError, UnicodeDecodeError):
         known = []
     if key not in known:

@@ -22,11 +22,13 @@ from multiblock.files import temporary_folder
 from multiblock.networks.own import no_exit
 from multiblock.plan import Task
 from multiblock.training.signals import end_with
-from multiblock.workflow import jobs, tells
+from multiblock.workflow import job as jobs
+from multiblock.workflow.running import reports
 
 if TYPE_CHECKING:
     from multiblock.runtime.device import Device
     from multiblock.training.ranks import Ranks
+    from multiblock.workflow.making import Job
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +56,7 @@ class Order:
     training: dict[str, Any]
 
 
-def train(snakemake: Any, *, asked: int, **training: Any) -> None:
+def train(job: "Job", *, asked: int, **training: Any) -> None:
     """Train a phase, in one process for each GPU that the job was given.
 
     Without GPUs here the processes share the CPU's threads.
@@ -66,21 +68,20 @@ def train(snakemake: Any, *, asked: int, **training: Any) -> None:
     Raises:
         UserError: see there; or there are fewer GPUs here than the job was given.
     """
-    count = _count(training["task"], snakemake.resources.get("gpu", 0), asked)
+    count = _count(training["task"], job.gpus, asked)
     if count == 1:
         from multiblock.training import trainer
 
-        trainer.train(device=jobs.device_of(snakemake), **training)
+        trainer.train(device=job.device, **training)
         return
-    config = snakemake.config
-    _check_gpus(config["device"], count)
+    _check_gpus(job.study.device, count)
     order = Order(
-        device=config["device"],
-        precision=config["precision"],
+        device=job.study.device,
+        precision=job.study.precision,
         gpus=count,
-        threads=snakemake.threads,
-        log=Path(snakemake.log[0]),
-        label=jobs.label(snakemake.wildcards),
+        threads=job.threads,
+        log=job.log,
+        label=job.label,
         training=training,
     )
     together(order)
@@ -199,7 +200,7 @@ def main() -> None:
         end_with(parent)  # by its number: where it is gone already, another process is above this one
         order: Order = pickle.loads((folder / "order").read_bytes())
         if rank == 0:
-            jobs.open_log(order.log, order.label, tells.listener(order.log))
+            jobs.open_log(order.log, order.label, reports(order.log, order.label))
         from multiblock.training import trainer
         from multiblock.training.ranks import Ranks
 

@@ -1,153 +1,179 @@
-"""What the workflow does before it plans its jobs: what it was called for, its lock, what it finds in its folder."""
+"""What the workflow does before it plans its jobs, in five steps: read the config, look at the images, address every
+result, look into the store, and open the terminal."""
 
-import atexit
+import json
 import os
-import re
-import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, nullcontext, suppress
-from dataclasses import dataclass
-from logging import LogRecord
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from logging import Logger
 from pathlib import Path
-from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 from multiblock import config as configuration
 from multiblock.config import Study
 from multiblock.data.dataset import left_out
-from multiblock.data.inspection import Inspection, inspect, trained
-from multiblock.data.inspection import digests as digests_of_images
-from multiblock.errors import UserError
-from multiblock.files import Digests, lock
+from multiblock.data.inspection import Inspection, digests, inspect
+from multiblock.errors import UserError, stop_in_one_line
+from multiblock.files import Digests, write_text
 from multiblock.inference.targets import in_folder
 from multiblock.model.metadata import digest_of_result
-from multiblock.workflow import code_digest, given, stops, time_budget
+from multiblock.workflow import job
 from multiblock.workflow.call import Call, called_for
 from multiblock.workflow.check import check_installed
-from multiblock.workflow.dependencies import Dependencies
-from multiblock.workflow.experiments import (
-    bring_back,
-    comes_back,
-    left_phases,
-    note_experiments,
-    other_experiments,
-    set_aside,
-)
-from multiblock.workflow.jobs import Given, hand_on, handed_on, start_jobs
-from multiblock.workflow.layout import Layout
-from multiblock.workflow.overview import Overview
-from multiblock.workflow.records import Records
-from multiblock.workflow.resources import Resources
-from multiblock.workflow.sharing import as_linked, choose, notes, settle
-from multiblock.workflow.terminal import Terminal, install, is_brief, jobs_are_elsewhere
+from multiblock.workflow.overview import Overview, asked_for, makes_nothing, upto
+from multiblock.workflow.results import Read, Result, Results
+from multiblock.workflow.seen import outside
+from multiblock.workflow.store import Store, Verdict
+from multiblock.workflow.terminal import FAILED, SUCCEEDED, Terminal
 from multiblock.workflow.threads import threads_of_a_conversion, threads_of_a_job
 
-_ASKING = re.compile(r"all|upscale|phase\d+")
-"""The rules that make nothing themselves."""
+
+class Given(NamedTuple):
+    """What there is for jobs.
+
+    Args:
+        threads: CPU threads of one that trains or measures.
+        converting: CPU threads of one that converts images.
+        gpus: how many Snakemake was given; None where it was not told.
+    """
+
+    threads: int
+    converting: int
+    gpus: int | None = None
 
 
 @dataclass(frozen=True)
 class Started:
-    """What the rules are made of."""
+    """What the rules are made of.
+
+    Args:
+        asked: paths below the results folder that Snakemake was asked to make, each with the result shown there.
+    """
 
     study: Study
-    layout: Layout
-    records: Records
-    on: Dependencies
-    threads: int
-    convert_threads: int
-    needs: Resources
+    results: Results
+    store: Store
+    given: Given
     terminal: Terminal | None = None
+    asked: Mapping[str, Result] = field(default_factory=dict)
+
+    @cached_property
+    def by_address(self) -> dict[str, Result]:
+        """All results that the rules make, by address."""
+        return {made.address: made for made in self.results.all()}
+
+    def marks(self, results: Sequence[Result]) -> list[str]:
+        """The files that say that results are whole."""
+        return [str(self.store.mark(address)) for address in dict.fromkeys(made.address for made in results)]
+
+    def reads(self, address: str) -> list[str]:
+        """The marks of the results that a job reads."""
+        return self.marks([read.of for read in self.by_address[address].reads.values()])
+
+    def upto(self, phase: int) -> list[str]:
+        """The marks of every run's results up to a phase."""
+        return self.marks(upto(self.results, phase))
+
+    def gpus(self, address: str = "") -> int:
+        """GPUs that a job asks for: one; a training one a process, capped at what Snakemake was given."""
+        if self.study.device == "cpu" or self.given.gpus == 0:
+            return 0
+        wanted, of = 1, self.by_address[address].of if address else None
+        if of and of.run and of.phase:
+            wanted = self.study.runs[of.run].plan.phase(of.phase).gpus
+        return wanted if self.given.gpus is None else min(wanted, self.given.gpus)
+
+    def threads(self, address: str) -> int:
+        """CPU threads of a training."""
+        of = self.by_address[address].of
+        assert of.run and of.phase
+        return self.given.threads * self.study.runs[of.run].plan.phase(of.phase).gpus
+
+    def table_of(self, address: str) -> str:
+        """The table of the run that a result is of, as Markdown."""
+        return str(self.store.path(Read(self.results.table(self.run_of(address)), "psnr_by_phase.md")))
+
+    def run_of(self, address: str) -> str:
+        """The run that a result is of."""
+        return str(self.by_address[address].of.run)
+
+    def begin(self) -> None:
+        """To be called when Snakemake has set up all that it runs jobs with."""
+        if self.terminal:
+            self.terminal.watch_for_stops()
+
+    def end(self, logger: Logger, logs: Sequence[str], succeeded: bool) -> None:
+        """To be called at the end, with Snakemake's log and its files: the terminal says what came out."""
+        if self.terminal:
+            how = SUCCEEDED if succeeded else FAILED
+            logger.info(f"The workflow has {how}.", extra={"multiblock": how, "logs": list(logs)})
 
 
 def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> Started:
-    """Check the configuration, which is filled in, and the images; take the lock; look at what is there.
+    """Look at everything that the rules are made of.
 
     Args:
+        config: Snakemake's, which is filled in.
         arguments: Snakemake's command line.
         workflow: Snakemake's; its main process is the one that a user called, others run jobs for it.
 
     Raises:
         UserError: what is wrong with the configuration, an image, or the folder of results.
     """
+    main = workflow.is_main_process
+    call = called_for(arguments) if main else Call(looks=True)
+    study = _read(config, call, workflow)
+    store = Store(Path(study.results))
+    remembered = Digests(store.root / "digests.json", digest_of_result)
+    images = {} if call.looks else _look_at_images(study, call, Inspection(remembered))
+    results = _address(study, store, remembered, call)
+    given = _given(study, workflow)
+    if not main:
+        return Started(study, results, store, given)
+    if call.looks:
+        terminal = _open_terminal(workflow, None)
+        return Started(study, results, store, given, terminal)
+    verdicts, before = _settle(study, results, store, call)
+    with suppress(OSError):  # what was learnt; a plan of results that are for reading only does without
+        remembered.save()
+    rules = [made for target in call.targets or ("all",) for made in asked_for(results, target)]
+    plan = Overview(
+        study=study,
+        results=results,
+        store=store,
+        images=images,
+        verdicts=verdicts,
+        before=before,
+        asked=[*rules, *_asked(call.targets, store.results, results).values()],
+        forced=call.forced,
+    )
+    terminal = _open_terminal(workflow, plan)
+    if call.works:
+        several, cores = len(study.runs) * len(study.seeds) > 1, workflow.cores or 1
+        parallel = several and (terminal is not None or (given.threads < cores and given.gpus != 1))
+        job.give_orders(config, results, store, call.forced, parallel, given)
+    return Started(
+        study, results, store, given, terminal, _asked((*call.targets, *call.forced), store.results, results)
+    )
+
+
+# 1. The config
+
+
+def _read(config: dict[str, Any], call: Call, workflow: Any) -> Study:
     config.update(configuration.checked(config))
     study = configuration.load(config)
     check_installed(study)
-    layout = Layout(study)
-    main = workflow.is_main_process
-    call = called_for(arguments) if main else Call(looks=True)
-    cores, gpus = workflow.cores or 1, _gpus(workflow)
-    # On a cluster cores are those of a job, and GPUs are counted by the cluster.
-    threads = threads_of_a_job(study.threads, cores, None if jobs_are_elsewhere(workflow) else gpus)
-    converting = threads_of_a_conversion(study.convert_threads, cores)
-    if main:
-        stops.in_one_line()
+    if workflow.is_main_process:
+        stop_in_one_line()
         if call.works and workflow.cores == 0:  # Snakemake would wait for ever
             raise UserError("--cores: found 0; allowed are 1 or more, or all")
         _check_paths(workflow)
         _check_forced(call)
-        several = len(study.runs) * len(study.seeds) > 1
-        parallel = several and (is_brief(workflow) or (threads < cores and gpus != 1))
-        start_jobs(Given(threads, converting, gpus), call.forced, parallel)
-    else:
-        if workflow.remote_exec:
-            hand_on()
-        threads, converting, gpus = handed_on(Given(threads, converting, gpus))
-    if call.works:
-        hold(Path(study.results))
-        if jobs_are_elsewhere(workflow):
-            given.hand_on(config, Path(study.results, "data", "started_with.json"))
-    on_stop: list[Callable[[bool], None]] = []
-    if call.works or not main:
-        _one_line_for_a_stop(on_stop)
-    digests = Digests(layout.digests, digest_of_result)
-    code_digest.remember(digests)
-    inspection = Inspection(digests)
-    counts: dict[str, dict[str, int]] = {}
-    if not call.looks:  # all are checked before anything runs
-        for line in (line for data in study.data.values() for line in left_out(data)):
-            say(line)
-        images = {name: inspect(data, inspection, study.largest_patch(name)) for name, data in study.data.items()}
-        found = {name: digests_of_images(data, inspection) for name, data in study.data.items()}
-        counts = {name: {split: len(each) for split, each in splits.items()} for name, splits in found.items()}
-        _check_pictures(study, call, inspection)
-        _look_around(study, call, {name: trained(splits) for name, splits in found.items()})
-        if call.works and jobs_are_elsewhere(workflow) and (opened := time_budget.opened(study)):
-            say(
-                f"the budget of {', '.join(opened)} is measured on this machine, which may be slower or faster than "
-                "those that train; to measure it there, start Snakemake on one of them first (docs/cluster.md)"
-            )
-        study = _budgets(study, config, call, inspection, gpus or 0, threads)
-        layout = Layout(study)
-    records = Records(digests, write=not call.looks, say=say, real=layout.real, plans=call.plans)
-    on = Dependencies(study, layout, lambda data: "" if call.looks else images[data], digests.of)
-    if main:
-        _share(study, layout, on, records, call)
-    else:
-        layout.owners |= as_linked(study, layout)
-    if not call.looks:
-        _save(digests, call)
-        atexit.register(_save, digests, call)  # what is learnt while jobs are planned
-    terminal = None
-    if main and not call.looks:
-        terminal = install(workflow, Overview(study=study, layout=layout, on=on, records=records, images=counts))
-        on_stop += [terminal.stop] if terminal else []
-    needs = Resources(layout, on, None if call.looks else inspection, gpus)
-    return Started(study, layout, records, on, threads, converting, needs, terminal)
-
-
-def _save(digests: Digests, call: Call) -> None:
-    """Keep what was learnt; a plan of results that are for reading only does without."""
-    with suppress(OSError) if call.plans else nullcontext():
-        digests.save()
-
-
-def _gpus(workflow: Any) -> int | None:
-    """How many GPUs Snakemake was given; None where it was not told."""
-    given = workflow.global_resources.get("gpu")
-    value = getattr(given, "value", given)  # Snakemake has an empty one for a resource that was not named
-    return None if value is None else int(value)
+    return study
 
 
 def _check_paths(workflow: Any) -> None:
@@ -159,7 +185,7 @@ def _check_paths(workflow: Any) -> None:
     for what, path in (("Python", sys.executable), ("the project", workflow.basedir), ("the folder", os.getcwd())):
         if " " in str(path):
             raise UserError(
-                f"{path}: {what} lies under a path with a space, from which Snakemake cannot start jobs; move it, or "
+                f"{path}: {what} is under a path with a space, from which Snakemake cannot start jobs; move it, or "
                 "go there by a link without one"
             )
 
@@ -171,26 +197,49 @@ def _check_forced(call: Call) -> None:
         UserError: it is a rule that only asks for what others make.
     """
     for name in call.forced:
-        if _ASKING.fullmatch(name):
+        if makes_nothing(name):
             raise UserError(
                 f"{name}: is forced, but makes nothing itself, it only asks for what other rules make; name those, as "
                 "phase2_1, which trains phase 2, or give --forceall"
             )
 
 
-def _check_pictures(study: Study, call: Call, inspection: Inspection) -> None:
-    """Look at the headers of the pictures that are to be upscaled, and say what is left out.
+def _given(study: Study, workflow: Any) -> Given:
+    """Threads and GPUs of jobs. On the node of a cluster they are what the Snakemake that a user started found."""
+    if workflow.remote_exec:
+        job.hand_on()
+    if not workflow.is_main_process and (said := job.orders().get("given")):
+        return Given(*said)
+    named = workflow.global_resources.get("gpu")
+    value = getattr(named, "value", named)  # Snakemake has an empty one for a resource that was not named
+    cores, gpus = workflow.cores or 1, None if value is None else int(value)
+    # On a cluster cores are those of a job, and GPUs are counted by the cluster.
+    threads = threads_of_a_job(study.threads, cores, None if _jobs_are_elsewhere(workflow) else gpus)
+    return Given(threads, threads_of_a_conversion(study.convert_threads, cores), gpus)
+
+
+# 2. Images
+
+
+def _look_at_images(study: Study, call: Call, inspection: Inspection) -> dict[str, dict[str, int]]:
+    """Check all images before anything runs; how many each data set has, by split.
 
     Raises:
-        UserError: there are none, or one cannot be read; or they are asked for and no folder is named.
+        UserError: an image that cannot be read, a pair that does not fit, pictures to upscale that are not there.
     """
+    for line in (line for data in study.data.values() for line in left_out(data)):
+        say(line)
+    counts = {}
+    for name, data in study.data.items():
+        inspect(data, inspection, study.largest_patch(name))
+        counts[name] = {split: len(found) for split, found in digests(data, inspection).items()}
     if study.upscale.images is None:
         if "upscale" in call.targets:
             raise UserError(
                 "upscale.images: is missing; the folder of the pictures is needed there, as in "
                 "--config 'upscale={images: photos}'"
             )
-        return
+        return counts
     try:
         pictures, said = in_folder(study.upscale.images, Path(study.results))
         for line in said:
@@ -200,100 +249,89 @@ def _check_pictures(study: Study, call: Call, inspection: Inspection) -> None:
     except UserError as error:
         raise UserError(f"upscale.images: {error}") from None
     inspection.close()
+    return counts
 
 
-def _look_around(study: Study, call: Call, images: Mapping[str, Sequence[str]]) -> None:
-    """Say what results of other plans and experiments there are; those of another experiment are set aside."""
-    for aside, folder in comes_back(study, images).items():
-        if call.plans:
-            say(f"{aside} holds weights of this chain and data set; it will be {folder} again")
-        else:
-            bring_back(aside, folder)
-            say(f"{aside} holds weights of this chain and data set; it is {folder} again")
-    for folder in other_experiments(study, images):
-        what = f"{folder} holds weights of another chain or data set"
-        if call.plans:
-            say(f"{what}; it will be renamed and kept")
-        else:
-            say(f"{what}; it is kept as {set_aside(folder)}")
-    for folder in left_phases(study, images):
-        say(f"{folder} is of a phase that the plan no longer has; it is left as it is; `multiblock clean` removes it")
+# 3. Addresses
+
+
+def _address(study: Study, store: Store, remembered: Digests, call: Call) -> Results:
+    """All results of the study. Jobs go by what the start found; a look, as for a report, by what is shown."""
+    return Results(study, outside(study, store, remembered, job.orders().get("known", {}) if call.looks else {}))
+
+
+# 4. The store
+
+
+def _settle(
+    study: Study, results: Results, store: Store, call: Call
+) -> tuple[dict[str, Verdict], dict[str, dict[str, Any]]]:
+    """Judge what there is, and let the paths of the study show it; the verdicts, and what the paths showed before."""
+    shown = results.shown()
+    before = {path: store.noted(address) for path, (address, _) in store.shown().items() if path in shown}
+    forced = [result.address for result in _asked(call.forced, store.results, results).values()]
+    for address in forced if call.works else ():
+        store.ask_again(address)
+    verdicts = store.settle(results.all(), say, forced, call.plans)
+    _compare_versions(store, results)
     if call.works:
-        note_experiments(study, images)
+        store.show(shown, study.runs)
+        for run in study.runs.values():  # for whoever finds the folder without a config
+            write_text(
+                store.results / run.name / "run.json",
+                json.dumps({"phases": len(run.plan.phases), "seeds": list(study.seeds)}) + "\n",
+            )
+    return verdicts, before
 
 
-def _budgets(
-    study: Study, config: Mapping[str, Any], call: Call, inspection: Inspection, gpus: int, threads: int
-) -> Study:
-    """Measure and freeze what budgets of time are open; the study with the iterations that follow.
-
-    The folders of runs have settled by now: one that was brought back has its file with it.
-    """
-    study = configuration.load(config)
-    if call.works:
-        return time_budget.freeze(study, config, inspection, min(gpus, 1), threads, say)
-    for line in time_budget.told(study):
-        say(line)
-    return study
+def _asked(names: Sequence[str], folder: Path, results: Results) -> dict[str, Result]:
+    """The paths below the results folder among names of rules and files, each with the result that is shown there."""
+    shown = results.shown() if names else {}
+    found = {}
+    for name in names:
+        path = Path(os.path.relpath(name, folder))
+        for place in (path, *path.parents):
+            if str(place) in shown:
+                found[str(path)] = shown[str(place)].of
+    return found
 
 
-def _share(study: Study, layout: Layout, on: Dependencies, records: Records, call: Call) -> None:
-    """Say and settle which runs own the phases that are equal."""
-    choice = choose(study, layout, on, records)
-    if not call.looks:
-        for line in notes(choice, layout):
-            say(line)
-    if call.works:
-        settle(study, layout, choice, say)
+def _compare_versions(store: Store, results: Results) -> None:
+    """Say, once, where results were made with other versions of what computes; they are kept."""
+    from importlib.metadata import version
+
+    for package in ("torch", "numpy"):
+        now = version(package)
+        made = {store.made(result.address).get("by", {}).get(package, now) for result in results.all()}
+        for before in sorted(made - {now}):
+            say(f"there are results that were made with {package} {before}; {now} is here; they are kept as they are")
 
 
-_HELD = ExitStack()
-"""Holds the lock until the process ends."""
+# 5. The terminal
 
 
-def hold(results: Path) -> None:
-    """Keep other workflows out of the folder ``results`` until this process ends.
-
-    Raises:
-        UserError: another workflow is at work there.
-    """
-    _HELD.enter_context(lock(results, "running the workflow"))
-
-
-def _one_line_for_a_stop(on_stop: Sequence[Callable[[bool], None]]) -> None:
-    """After Ctrl-C or SIGTERM let Snakemake's log be silent on failed jobs: a stop is no failure, and jobs say what
-    they did.
+def _open_terminal(workflow: Any, plan: Overview | None) -> Terminal | None:
+    """Take over what Snakemake logs, where the project's profile has chosen our handler (and --verbose has not).
 
     Args:
-        on_stop: what is to be called then, with whether it is Ctrl-C, which all jobs get too.
+        plan: what there is to do; None where Snakemake only looks at what is there, and says so itself.
     """
-    from snakemake.logging import logger
-
-    stopped = False
-
-    def stop(at_once: bool) -> None:
-        nonlocal stopped
-        stopped = True
-        for call in on_stop:
-            call(at_once)
-
-    def note(number: int, frame: FrameType | None) -> None:
-        stop(at_once=True)
-        signal.default_int_handler(number, frame)
-
-    def is_wanted(record: LogRecord) -> bool:
-        if stopped:
-            return False
-        if _ASKED_TO_STOP in record.getMessage():
-            stop(at_once=False)
-        return True
-
-    signal.signal(signal.SIGINT, note)
-    logger.addFilter(is_wanted)
+    plugin = sys.modules.get("snakemake_logger_plugin_multiblock")
+    handler = plugin.LogHandler.current if plugin else None
+    if handler is None or handler.common_settings.verbose:
+        return None
+    if plan is None:
+        handler.hand_to(None)
+        return None
+    terminal = Terminal(handler, plan, _jobs_are_elsewhere(workflow))
+    handler.hand_to(terminal.emit, terminal.close)
+    terminal.watch_for_stops()
+    return terminal
 
 
-_ASKED_TO_STOP = "Will exit after finishing currently running jobs"
-"""What Snakemake says on SIGTERM, for which it sets a handler of its own later on."""
+def _jobs_are_elsewhere(workflow: Any) -> bool:
+    """Whether Snakemake hands its jobs to others, as to a cluster, and limits their number in place of cores."""
+    return workflow.resource_settings.nodes is not None
 
 
 def say(text: str) -> None:

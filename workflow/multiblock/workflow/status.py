@@ -1,37 +1,25 @@
-"""How far a study is, from the files in its results folder alone: no image is needed, and nothing is written."""
+"""How far a study is and what can be removed, from the results folder alone: no image is needed, none is written."""
 
 import json
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 from multiblock.config import Study
-from multiblock.data.inspection import Inspection, digests, inspect, trained
-from multiblock.errors import UserError, one_line
-from multiblock.files import Digests, is_held
+from multiblock.errors import UserError
+from multiblock.files import Digests, is_held, size_of
 from multiblock.model.metadata import digest_of_result
-from multiblock.report import measured
-from multiblock.workflow import checkpoints
-from multiblock.workflow.checkpoints import Checkpoint
-from multiblock.workflow.dependencies import Dependencies
-from multiblock.workflow.experiments import (
-    left_phases,
-    not_named,
-    other_experiments,
-    phases_set_aside,
-    runs_set_aside,
-)
-from multiblock.workflow.layout import Layout
-from multiblock.workflow.records import Records, made_of
-from multiblock.workflow.results import Results
-from multiblock.workflow.sharing import choose
-from multiblock.workflow.standing import Standing, Verdict, in_words
+from multiblock.plan import Task
+from multiblock.report import phases
+from multiblock.workflow import why
+from multiblock.workflow.results import ARRAYS, Of, Read, Result, Results
+from multiblock.workflow.seen import outside
+from multiblock.workflow.store import WORKING, Store
 
 CONVENTION = (
-    "PSNR RGB in dB of the test images, as the network stands after the phase, and of LR without any network: floats, "
-    "no rounding, no border cut, mean of the images. Time is that of training, with its looks at the validation images."
+    "PSNR RGB in dB of the test images, of the network as it is after the phase, and of LR without any network: "
+    "floats, no rounding, no border cut, mean of the images. Time is that of training, with its looks at the "
+    "validation images."
 )
 
 
@@ -42,12 +30,13 @@ class DataStatus:
     Args:
         state: done, stale, removed (by `multiblock clean`, and made again when needed) or waiting.
         unseen: why its images cannot be looked at; they are taken to be those that the arrays were made of.
+        size: bytes on disk.
     """
 
     name: str
     state: str
     why: str
-    folder: Path
+    size: int
     unseen: str | None
 
 
@@ -58,16 +47,15 @@ class PhaseStatus:
     Args:
         state: done, running, interrupted, stale, trained (and not measured yet) or waiting.
         at: iterations done, of a training that is under way or interrupted.
-        why: why it does not stand, or what else there is to say.
+        why: why it is not up to date, or what else there is to say.
         psnr, psnr_input: PSNR RGB in dB of the test images, after the phase and without any network.
         seconds: time of training.
         seconds_left: what a training that is under way has left, where its checkpoints tell.
-        unneeded: folders of checkpoints that the plan does not go on from.
-        owner: the other run in whose folder it lies, as the two have the same phase.
+        size: bytes on disk of what the phase left; a phase that is shared counts for the first run that shows it.
+        shared: the run that has the same phase before this one.
     """
 
     number: int
-    folder: Path
     state: str
     iterations: int
     at: int | None = None
@@ -76,179 +64,212 @@ class PhaseStatus:
     psnr_input: float | None = None
     seconds: float | None = None
     seconds_left: float | None = None
-    unneeded: tuple[Path, ...] = ()
-    owner: str | None = None
+    size: int = 0
+    shared: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
+class Removable:
+    """A folder that can be removed with all in it, and ``what`` it is."""
+
+    what: str
+    folder: Path
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return size_of(self.folder)
+
+
 class Status:
-    """Of a study.
-
-    Args:
-        aside: folders of runs that hold another experiment, which the next run of the workflow sets aside.
-        left: folders of phases that the plan no longer has.
-        before: folders of runs, and of phases, that were set aside.
-        others: folders of runs, and of seeds of the study's runs, that the config does not name.
-        phases: of each (run, seed), in the order of the plan.
-    """
-
-    data: list[DataStatus]
-    aside: list[Path]
-    left: list[Path]
-    before: list[Path]
-    others: list[Path]
-    phases: dict[tuple[str, int], list[PhaseStatus]] = field(default_factory=dict)
-
-
-def status(study: Study) -> Status:
-    """Look at the results of a study. Images that are not there are taken to be those that arrays were made of."""
-    return _Look(study).status()
-
-
-class _Look:
-    """One look at the results of a study."""
+    """The status of a study, as its results folder is now."""
 
     def __init__(self, study: Study) -> None:
-        self.study, self.layout = study, Layout(study)
-        self.digests = Digests(self.layout.digests, digest_of_result)
-        self.images: dict[str, str] = {}
-        self.unseen: dict[str, str] = {}  # data sets whose images cannot be looked at, and why
-        self.trained = {name: known for name in study.data if (known := self._trained_images(name))}
-        self.aside = other_experiments(study, self.trained)
-        self.on = Dependencies(study, self.layout, self._images, self.digests.of)
-        self.results = Results(study, self.layout, self.on)
-        records = Records(self.digests, write=False, say=lambda _: None, real=self.layout.real)
-        choose(study, self.layout, self.on, records)
-        self.standing = Standing(records)
+        self.study, self.store = study, Store(Path(study.results))
+        self._outside = outside(study, self.store, Digests(self.store.root / "digests.json", digest_of_result))
+        self.results = Results(study, self._outside)
+        self._shown = self.store.shown()
 
-    def _images(self, data: str) -> str:
-        """The digest of a data set's images, or of those that its arrays were made of."""
-        if data not in self.images:
-            self.images[data] = self._look_at(data)
-        return self.images[data]
-
-    def _look_at(self, data: str) -> str:
-        try:
-            return inspect(self.study.data[data], Inspection(self.digests), self.study.largest_patch(data))
-        except (UserError, OSError) as error:
-            self.unseen[data] = one_line(error)
-            return str(made_of(Path(self.layout.data.format(data=data)), "convert").get("images"))
-
-    def _trained_images(self, data: str) -> list[str]:
-        """Digests of the images that a data set trains with; none where there are no results, or no images."""
-        if not Path(self.layout.data.format(data=data)).is_dir():
-            return []
-        try:
-            return trained(digests(self.study.data[data], Inspection(self.digests)))
-        except (UserError, OSError):  # the same is said where all images are looked at
-            return []
-
-    def status(self) -> Status:
-        study = self.study
-        found = Status(
-            data=[self._data(name) for name in study.data],
-            aside=self.aside,
-            left=left_phases(study, self.trained),
-            before=[*phases_set_aside(study), *runs_set_aside(study)],
-            others=not_named(study),
-        )
-        for run in study.runs.values():
-            for seed in study.seeds:
-                found.phases[run.name, seed] = [self._phase(run.name, seed, number) for number in run.plan.numbers]
-        return found
+    def data(self) -> list[DataStatus]:
+        """The state of each data set's arrays."""
+        return [self._data(name) for name in self.study.data]
 
     def _data(self, name: str) -> DataStatus:
-        folder = Path(self.layout.data.format(data=name))
-        if folder.is_dir():
-            self._images(name)
-        verdicts = [self.standing.judge(result, f"the arrays of {name}") for result in self.results.of_data(name)]
-        why = [reason for verdict in verdicts for reason in verdict.why]
-        made = any(made_of(folder, record) for record in ("convert", "enlarge"))
-        if why:
-            state = "stale"
-        elif any(verdict.missing for verdict in verdicts):
-            state = "removed" if made else "waiting"
-            why = ["the next run makes the arrays again"] if made else []
+        made = [one for one in self._arrays() if one.of.data == name]
+        verdicts = [self.store.verdict(one) for one in made]
+        found = [reason for one in made for reason in self._reasons(one, f"data/{name}/{one.makes[0]}")]
+        if all(verdict.made for verdict in verdicts):
+            state, words = "done", ""
+        elif found:
+            state, words = "stale", why.in_words(found)
+        elif f"data/{name}/HR" in self._shown and self._is_used(name):
+            state, words = "removed", "the next run makes the arrays again"
         else:
-            state = "done"
-        return DataStatus(name=name, state=state, why=in_words(why), folder=folder, unseen=self.unseen.get(name))
+            state, words = "waiting", ""
+        size = sum(size_of(self.store.folder(one.address)) for one in made)
+        return DataStatus(name=name, state=state, why=words, size=size, unseen=self._outside.unseen.get(name))
+
+    def _arrays(self) -> list[Result]:
+        return [one for one in self.results.all() if one.kind in ("convert", "enlarge")]
+
+    def _is_used(self, data: str) -> bool:
+        """Whether a phase was trained on the arrays of a data set, as they are to be."""
+        runs = (run.name for run in self.study.runs.values() if run.data.name == data)
+        return any(self.store.made(self.results.train(run, self.study.seeds[0], 1).address) for run in runs)
+
+    def phases(self, run: str, seed: int) -> list[PhaseStatus]:
+        """The state of each phase of a run and seed, in the order of the plan."""
+        return [self._phase(run, seed, number) for number in self.study.runs[run].plan.numbers]
 
     def _phase(self, run: str, seed: int, number: int) -> PhaseStatus:
-        of = SimpleNamespace(run=run, seed=seed, phase=number)
-        folder, iterations = Path(self.layout.phase_folder(of, number)), self.on.task(of).iterations
-        owner = self.layout.owners[run, seed, number]
-        shown = owner if owner != run else None
-        if {Path(self.study.results, name) for name in (run, owner)} & set(self.aside):
-            return PhaseStatus(number=number, folder=folder, state="waiting", iterations=iterations, owner=shown)
-        results = self.results.of_phase(run, seed, number)
-        verdicts = {result.title: self.standing.judge(result, f"phase {number}") for result in results}
-        kept = checkpoints.found(folder)
-        name = checkpoints.name_of(self.layout, self.on, of) if kept and not verdicts["training"].blocked else None
-        ours = next((checkpoint for checkpoint in kept if checkpoint.folder.name == name), None)
-        if is_held(folder):
-            state, why, needed = "running", list[str](), kept
-        elif verdicts["training"].waits:
-            state, why, needed = _unfinished(verdicts["training"], ours, kept, known=name is not None)
+        store, task, folder = self.store, self.results.task(run, seed, number), f"{run}/seed{seed}/phase{number}"
+        training, *others = self.results.of_phase(run, seed, number)
+        at, verdict = store.step(training.address), store.verdict(training)
+        stale = self._reasons(training, f"{folder}/{training.makes[0]}")
+        if is_held(store.folder(training.address)):
+            state, words = "running", ""
+        elif at is not None and not verdict.made:
+            state, words, stale = "interrupted", "", []
+        elif stale:
+            state, words = "stale", why.in_words(stale)
+        elif not verdict.made:
+            state, words = "waiting", ""
         else:
-            state, why = _trained(verdicts)
-            needed = [ours] if ours and state == "trained" else []
-        under_way = {"running": ours or next(iter(kept), None), "interrupted": ours}.get(state)
-        psnr, psnr_input, doubt = _psnr(folder / "psnr.csv", number)
+            state, words = self._trained(others, folder)
+        psnr, psnr_input, doubt = self._psnr(run, seed, number)
+        shared = training.of.run if training.of.run != run else None
         return PhaseStatus(
             number=number,
-            folder=folder,
             state=state,
-            iterations=iterations,
-            at=under_way.step if under_way else None,
-            why="; ".join(filter(None, [*why, *doubt])),
+            iterations=task.iterations,
+            at=at if state in ("running", "interrupted") else None,
+            why="; ".join(filter(None, [words, doubt])),
             psnr=psnr,
             psnr_input=psnr_input,
-            seconds=_seconds(folder / "training.json"),
-            seconds_left=self._seconds_left(under_way, of) if state == "running" and under_way else None,
-            unneeded=() if shown else tuple(one.folder for one in kept if one not in needed),
-            owner=shown,
+            seconds=_seconds(store.folder(training.address) / "training.json") if verdict.made else None,
+            seconds_left=self._seconds_left(training, task) if state == "running" else None,
+            size=0 if shared else sum(size_of(store.folder(one.address)) for one in (training, *others)),
+            shared=shared,
         )
 
-    def _seconds_left(self, checkpoint: Checkpoint, of: SimpleNamespace) -> float | None:
-        return checkpoints.seconds_left(
-            checkpoint, self.on.task(of), self.study.training.checkpoint_seconds, time.time()
-        )
+    def _trained(self, others: list[Result], folder: str) -> tuple[str, str]:
+        """State of a phase whose training is up to date, and what else there is to say."""
+        sets = [one for one in others if one.kind == "generate" and not self.store.verdict(one).made]
+        words = [f"the next run makes {one.makes[0]}" for one in sets]
+        measurements = next(one for one in others if one.kind == "evaluate")
+        if found := self._reasons(measurements, f"{folder}/psnr.csv"):
+            return "stale", why.in_words([f"measurements: {reason}" for reason in found])
+        return "done" if self.store.verdict(measurements).made else "trained", why.in_words(words)
+
+    def _reasons(self, made: Result, path: str) -> list[str]:
+        """Why a result is to be made again, where there is one to be replaced; of itself, or of what it reads."""
+        verdict = self.store.verdict(made)
+        if verdict.made:
+            waits = (read.of for read in made.reads.values() if read.of.kind not in ARRAYS)
+            return [f"it depends on {why.called(one.of)}" for one in waits if not self.store.verdict(one).made]
+        before = self.store.noted(self._shown.get(path, [made.address])[0])
+        found = why.reasons(before, made) if before else []
+        return found or [verdict.why] * bool(verdict.why)
+
+    def _psnr(self, run: str, seed: int, number: int) -> tuple[float | None, float | None, str]:
+        """PSNR RGB after a phase and for no network, and what is wrong with the file of measurements."""
+        made = self.results.evaluate(run, seed, number)
+        if not self.store.made(made.address):
+            return None, None, ""
+        try:
+            return *phases.composed(self.store.path(Read(made, "psnr.csv")), number), ""
+        except (UserError, OSError, ValueError, AttributeError) as error:
+            return None, None, f"psnr.csv cannot be read: {' '.join(str(error).split())}"
+
+    def _seconds_left(self, training: Result, task: Task) -> float | None:
+        """Time that a training under way has left, at the pace between its last two checkpoints.
+
+        None where there is no pace: with one checkpoint, or two with a break between them.
+        """
+        folder = self.store.folder(training.address) / WORKING
+        names = sorted(folder.glob("?????????-*.pt"), reverse=True)[:2]
+        try:
+            (last, begun), (before, earlier) = ((int(file.name[:9]), file.stat().st_mtime) for file in names)
+        except (OSError, ValueError):
+            return None
+        seconds, pixels = begun - earlier, task.pixels(before, last)
+        if not pixels or not 0 < seconds < _BREAK * self.study.training.checkpoint_seconds:
+            return None
+        return max(0.0, seconds / pixels * task.pixels(last, task.iterations) - (time.time() - begun))
+
+    def others(self) -> list[Path]:
+        """Folders of runs, and of seeds of this study's runs, that this config does not name."""
+        mine = {f"{run}/seed{seed}" for run in self.study.runs for seed in self.study.seeds}
+        found = set()
+        for path in self._shown:
+            run, _, inside = path.partition("/")
+            if not inside or run == "data" or not (self.store.results / run).is_dir():
+                continue
+            seed = f"{run}/{inside.partition('/')[0]}"
+            if run not in self.study.runs:
+                found.add(run)
+            elif inside.startswith("seed") and seed not in mine:
+                found.add(seed)
+        return [self.store.results / one for one in sorted(found)]
+
+    # What can go
+
+    def unnamed(self) -> list[Removable]:
+        """Results in the store that neither this config needs nor another one whose runs the folder shows."""
+        named = {made.address for made in self.results.all()} | self._named_by_others()
+        return [
+            Removable(what=self._what(address), folder=self.store.folder(address))
+            for address in self.store.addresses()
+            if address not in named
+        ]
+
+    def _named_by_others(self) -> set[str]:
+        """What other configs' runs show, and what that was made of; runs whose folders were removed show nothing."""
+        mine = tuple(f"{run}/" for run in self.study.runs)
+        waiting = [
+            address
+            for path, (address, _) in self._shown.items()
+            if not path.startswith(mine)
+            and (self.store.results / path.partition("/")[0]).exists()
+            and not self._is_of_this_study(address)
+        ]
+        named: set[str] = set()
+        while waiting:
+            address = waiting.pop()
+            if address not in named:
+                named.add(address)
+                waiting += [read["address"] for read in self.store.noted(address).get("reads", {}).values()]
+        return named
+
+    def _is_of_this_study(self, address: str) -> bool:
+        """Whether a result is a table or page of runs that all are this study's."""
+        runs = self.store.noted(address).get("settings", {}).get("runs")
+        return bool(runs) and set(runs) <= self.study.runs.keys()
+
+    def _what(self, address: str) -> str:
+        if ".damaged" in address:
+            return "set apart, as it was changed after it was made"
+        if self.store.noted(address):
+            return "of no config here"
+        at = self.store.step(address)
+        return "begun by no config here" + (f", at iteration {at}" if at is not None else "")
+
+    def arrays(self) -> list[Removable]:
+        """The image sets, which can be made again; those of images that are there."""
+        found, seen = [], [data for data in self.study.data if data not in self._outside.unseen]
+        for made in self.results.all():
+            data = made.of.data or (made.of.run and self.study.runs[made.of.run].data.name)
+            if made.kind in ARRAYS and data in seen and self.store.folder(made.address).is_dir():
+                what = f"arrays of {data}" if made.of.data else f"{made.makes[0]} of {Of(run=made.of.run)}"
+                found.append(Removable(what=f"{what}, made again when needed", folder=self.store.folder(made.address)))
+        parts = sorted((self.store.root / "parts").glob("*"))
+        return found + [
+            Removable(what="arrays that are not whole; the next run goes on from them", folder=one) for one in parts
+        ]
 
 
-def _unfinished(
-    training: Verdict, ours: Checkpoint | None, kept: list[Checkpoint], known: bool
-) -> tuple[str, list[str], list[Checkpoint]]:
-    """State of a phase that is to be trained, why, and the checkpoints that it may need.
-
-    Args:
-        ours: the one that it goes on from.
-        known: whether all that it reads is there, so that other checkpoints are known to be another config's.
-    """
-    if ours and ours.step is not None:
-        return "interrupted", [], [ours]
-    state, why = ("stale", [in_words(training.why)]) if training.why else ("waiting", [])
-    if kept and kept[0].step is not None:
-        maybe = "is of another config" if known else "counts if what it reads comes out as it was"
-        why.append(f"the checkpoint at iteration {kept[0].step} {maybe}")
-    return state, why, [] if known else kept
-
-
-def _trained(verdicts: Mapping[str, Verdict]) -> tuple[str, list[str]]:
-    """State of a phase whose training stands, and what else there is to say."""
-    why = [f"{title}: {reason}" for title, verdict in verdicts.items() for reason in verdict.why]
-    state = "stale" if why else "trained" if verdicts["measurements"].missing else "done"
-    gone = [title for title, verdict in verdicts.items() if verdict.missing and title.startswith("LR_")]
-    return state, [in_words(why), *(f"the next run makes {title}" for title in gone)]
-
-
-def _psnr(file: Path, phase: int) -> tuple[float | None, float | None, list[str]]:
-    """PSNR RGB after a phase and for no network, and what is wrong with the file of measurements."""
-    if not file.is_file():
-        return None, None, []
-    try:
-        return *measured.composed(file, phase), []
-    except (UserError, OSError, ValueError, AttributeError) as error:
-        return None, None, [f"psnr.csv cannot be read: {' '.join(str(error).split())}"]
+_BREAK = 10
+"""How many times the usual time between two checkpoints lies between those before and after an interruption."""
 
 
 def _seconds(file: Path) -> float | None:

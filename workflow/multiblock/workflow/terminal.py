@@ -1,8 +1,9 @@
-"""What a person sees of a run: Snakemake's log in few lines, and how far each job is.
+"""What a person sees of a run: few lines, and below them one for each job at work, which moves.
 
-Snakemake's own words are kept in its log file, and shown where it was called with ``--verbose`` or without the
-project's profile. Its errors are shown in full, but for those that say no more than that a job has ended that has said
-why itself.
+Snakemake hands its events to a handler of ours (``snakemake_logger_plugin_multiblock``), and that hands them on to
+the :class:`Terminal` that the start of the workflow gave it. Snakemake's own words are in its log file, and on the
+terminal where it was called with ``--verbose`` or without the project's profile. Its errors are shown in full, but for
+those that say no more than that a job has ended that has said why itself.
 """
 
 import atexit
@@ -10,29 +11,40 @@ import logging
 import os
 import re
 import shutil
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
-from multiblock.errors import one_line
-from multiblock.training.progress import duration
-from multiblock.workflow import outcome, stops, tells
-from multiblock.workflow.at_work import AtWork
-from multiblock.workflow.jobs import is_forced
-from multiblock.workflow.outlook import Job, outlook
-from multiblock.workflow.overview import Overview, States
-from multiblock.workflow.screen import Screen
+from multiblock.errors import one_line, report_stop
+from multiblock.files import new_temporary_folder
+from multiblock.pace import REPORTS, duration
+from multiblock.workflow import overview
+from multiblock.workflow.overview import Overview
+from multiblock.workflow.running import Job
 
-SHORT = "MULTIBLOCK_TERMINAL"
-"""Environment variable that the profile sets to ``short``."""
+SUCCEEDED, FAILED = "succeeded", "failed"
+"""How a workflow ended, as the rules say it to the terminal: by a record with the attribute ``multiblock``."""
 
-_ENDED = "returned non-zero exit status 1."
-"""How Snakemake's message on a job ends that has ended by itself."""
+_REDRAW = 0.25
+"""Seconds between two looks at what moves."""
 
-_DIED = re.compile(r"died with <Signals\.(\w+): \d+>\.?\s*$")
-"""How it ends on a job whose process was ended by a signal."""
+_FIRST, _LONGEST = 15.0, 600.0
+"""Seconds to a job's first line where nothing can move, then twice as many each time, up to the longest."""
+
+_RED, _YELLOW, _PLAIN = "\x1b[1;31m", "\x1b[33m", "\x1b[0m"
+_COLOURS = {"multiblock: error:": _RED, "warning:": _YELLOW, overview.BELOW: _RED}
+
+_NOISE = ("Exiting because a job execution failed", "Cannot restore")
+"""What Snakemake says, by no event, of each job that fails: of outputs too that were never there."""
+
+_DIED = re.compile(r"died with <Signals\.(\w+): \d+>")
+"""What Python says of a process that was ended by a signal; Snakemake's events do not tell that."""
 
 _CRASH = "its process crashed ({}): a fault in a library, or of the GPU or its driver"
 _DEATHS = {
@@ -41,227 +53,313 @@ _DEATHS = {
 }
 """What has become of a process, by the signal that ended it."""
 
-_FINAL = "WorkflowError:\nAt least one job did not complete successfully"
 
-_NOISE = ("Exiting because a job execution failed", "Cannot restore")
-"""What Snakemake says of each job that fails: of outputs too that were never there."""
+class Screen:
+    """Standard error: lines that stay and, on a terminal, lines below them that move.
 
-_NOTHING = "Nothing to be done"
-
-
-class Terminal(logging.Handler):
-    """Takes the place of Snakemake's handler for the terminal.
+    The cursor stays at the beginning of those that move: what other processes write comes to stand there, and is
+    never wiped out. Where the terminal is closed, nothing is shown any more, and nobody who writes there is ended.
 
     Args:
-        plain: that handler; it still says whatever is to be said in Snakemake's own words.
-        workflow: Snakemake's.
-        overview: what there is to say of the study.
+        colours: whether errors and warnings are coloured on a terminal.
     """
 
-    def __init__(self, plain: logging.Handler, workflow: Any, overview: Overview) -> None:
-        super().__init__(plain.level)
-        self._plain, self._workflow, self._overview = plain, workflow, overview
-        settings = workflow.output_settings
+    def __init__(self, colours: bool) -> None:
+        terminal = sys.stderr.isatty()
+        self.moves = terminal and os.environ.get("TERM") != "dumb"
+        self._colours = colours and self.moves and "NO_COLOR" not in os.environ
+        self._below: list[str] = []
+        self._lock = threading.RLock()
+
+    def say(self, line: str, colour: str = "") -> None:
+        """Write a line that stays, or several."""
+        colour = colour or next((colour for word, colour in _COLOURS.items() if word in line), "")
+        with self._lock:
+            below = self._below
+            text = f"{colour}{line}{_PLAIN}" if colour and self._colours else line
+            self._write(("\r\x1b[J" if below else "") + text + "\n")
+            self._draw(below)
+
+    def show(self, lines: Iterable[str]) -> None:
+        """Show lines below all others, in place of those that were there, each cut to the terminal's width."""
+        width = shutil.get_terminal_size().columns
+        with suppress(OSError):
+            width = os.get_terminal_size(2).columns or width
+        below = [line[: max(width - 1, 10)] for line in lines if line]
+        with self._lock:
+            if below != self._below:
+                self._draw(below)
+
+    def _draw(self, below: list[str]) -> None:
+        if below or self._below:
+            up = f"\x1b[{len(below) - 1}A" if len(below) > 1 else ""
+            self._write("\r\x1b[J" + "\n".join(below) + "\r" + up)
+        self._below = below
+
+    def _write(self, text: str) -> None:
+        data = text.encode(sys.stderr.encoding or "utf-8", errors="replace")
+        try:
+            sys.stderr.flush()
+            while data:
+                data = data[os.write(2, data) :]
+        except (OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+class Terminal:
+    """Takes Snakemake's events, one after another, in a thread of its own.
+
+    Args:
+        handler: Snakemake's way to us; it has Snakemake's settings, and its own words for a record.
+        plan: what there is to do.
+        elsewhere: whether jobs run on other machines.
+    """
+
+    def __init__(self, handler: Any, plan: Overview, elsewhere: bool) -> None:
+        self._handler, self._plan, settings = handler, plan, handler.common_settings
         self._quiet = {str(word).rpartition(".")[2].lower() for word in settings.quiet or ()}
         self._dry = bool(settings.dryrun)
-        self._elsewhere = jobs_are_elsewhere(workflow)
-        # In a dry run no job tells anything.
-        self._folder = Path(os.devnull) if self._dry else tells.new_folder(self._elsewhere)
-        os.environ[tells.FOLDER] = "" if self._dry else str(self._folder)
-        self._work = AtWork(overview.study, self._folder, lambda line: None if self._quiet else _say(line))
-        self._screen = Screen(self._work.lines, colours=not settings.nocolor)
+        self._screen = Screen(colours=not settings.nocolor)
+        # In a dry run no job reports anything. Jobs on other machines share Snakemake's own folder.
+        shared = Path(".snakemake").resolve() if elsewhere else None
+        if shared and not self._dry:
+            shared.mkdir(exist_ok=True)
+        self._folder = Path(os.devnull) if self._dry else new_temporary_folder(shared)
+        os.environ[REPORTS] = "" if self._dry else str(self._folder)
+        self._by_address = {made.address: made for made in plan.results.all()}
         self._begun = time.monotonic()
-        self._started = self._planned = self._told = self._stopped = False
-        self._failed: list[tuple[Job, bool, str]] = []  # jobs, whether they have said why themselves, and their death
-        self._death = ""  # of a job that is not yet known
-        self._held: list[logging.LogRecord] = []
-        self._wanted: set[str] = set()
-        self._events: dict[str, Callable[[Any], None]] = {
-            "workflow_started": lambda _: None,
-            "run_info": self._plan,
-            "job_info": self._begin,
-            "job_finished": self._finish,
-            "job_error": self._fail,
-            "error": self._error,
-        }
+        self._jobs: dict[int, Job] = {}
+        self._failed: dict[int, tuple[Job, bool, str]] = {}  # whether a job has said why itself, and its death
+        self._held: list[logging.LogRecord] = []  # errors of a job that is not yet known
+        self._devices: set[str] = set()
+        self._due: dict[int, tuple[float, float]] = {}  # when a job's next line is due, and seconds to the one after
+        self._started = self._planned = self._said_phase = self._error = self._stopped = self._ended = False
+        self._hears, self._at_once = threading.Lock(), False
+        self._leaves, self._thread = threading.Event(), threading.Thread(target=self._look, daemon=True)
         atexit.register(self._leave)
+
+    # Snakemake's events
 
     def emit(self, record: logging.LogRecord) -> None:
         """Say what a record of Snakemake's means to a person, or nothing, or what it says."""
-        event = getattr(record, "event", None)
-        self._started |= event == "workflow_started"
-        if not self._started:
-            self._plain.handle(record)
+        event = str(getattr(record, "event", None) or getattr(record, "multiblock", ""))
+        take = getattr(self, f"_on_{event}", None)
+        if self._stopped and event != "job_finished":  # jobs say what they did, and Snakemake calls a stop a failure
             return
+        self._error |= record.levelno >= logging.ERROR
         try:
-            if event is not None and str(event) in self._events:
-                self._events[str(event)](record)
-            elif record.getMessage().startswith(_NOTHING):
-                self._say_all_stands()
-            elif record.levelno >= logging.WARNING and not record.getMessage().startswith(_NOISE):
-                self._plain.handle(record)
+            if take:
+                take(record)
+            elif not event and record.levelno >= logging.WARNING and not record.getMessage().startswith(_NOISE):
+                self._plain(record)
         except Exception:  # a fault in here must not hide what was to be said, nor end the workflow
-            self._plain.handle(record)
+            self._plain(record)
 
-    def stop(self, at_once: bool) -> None:
-        """To be called where a person has asked for a stop: jobs say where they were.
+    def _plain(self, record: logging.LogRecord) -> None:
+        colour = _RED if record.levelno >= logging.ERROR else _YELLOW if record.levelno >= logging.WARNING else ""
+        if text := self._handler.format(record):
+            self._screen.say(text, colour)
 
-        Args:
-            at_once: all jobs stop; else those at work go on to their end.
-        """
-        self._stopped = True
-        if at_once:
-            self._screen.freeze()
+    def _on_workflow_started(self, _: Any) -> None:
+        self._started = True
 
-    def succeeded(self) -> None:
-        """Say what came out, and where to look."""
-        self._screen.stop()
-        if "all" in self._quiet:
-            return
-        try:
-            if "all" in self._wanted:
-                self._say_outcome()
-        except Exception as error:  # all is done: no reason to fail
-            _say(f"multiblock: what came out cannot be shown here: {one_line(error)}")
-        _say(f"done in {duration(time.monotonic() - self._begun)}")
-
-    def failed(self) -> None:
-        """Say which jobs failed, and what becomes of the rest."""
-        self._screen.stop()
-        if self._stopped:
-            return
-        self._release(sum(said for _, said, _ in self._failed))
-        if not all(said for _, said, _ in self._failed):
-            logs = self._workflow.logger_manager.get_logfile()
-            _say(f"multiblock: all that Snakemake said is in {', '.join(map(os.path.relpath, logs))}")
-        for job, said, death in self._failed:
-            why = f": {death}" if death and not said else ""
-            _say(f"multiblock: stopped in {job.rule}{self._of(job)}{why}; its log is {job.log}")
-        _say("multiblock: what is done stands; the same command goes on from there")
-
-    def _say_outcome(self) -> None:
-        study = self._overview.study
-        if self._told:
-            _say("")
-        for line in (*outcome.aligned(list(outcome.table(study))), *outcome.sentences(study), ""):
-            _say(line)
-        for line in outcome.where(study, self._overview.layout):
-            _say(line)
-
-    def _plan(self, _: Any) -> None:
+    def _on_run_info(self, record: Any) -> None:
         """Say once what is to be done."""
         if self._planned:
             return
         self._planned = True
-        dag, overview = self._workflow.dag, self._overview
-        jobs = [
-            Job.of(
-                job.rule.name,
-                job.wildcards_dict,
-                str(job.log[0]) if job.log else "",
-                is_forced(job.rule.name, map(str, job.output)),
-            )
-            for job in dag.needrun_jobs()
-        ]
-        self._wanted = {job.rule.name for job in dag.jobs}
-        states = States(overview, jobs)
-        self._work.outlook = outlook(states.jobs, overview.layout, overview.on)
+        self._plan.plan(getattr(record, "stats", {}))
         if self._dry or not self._quiet:
-            for line in overview.lines(states, self._work.outlook, dry=self._dry):
-                _say(line)
-        if not self._dry and not self._quiet:
-            _say("")
-            self._screen.start()
-
-    def _begin(self, record: Any) -> None:
+            for line in [*self._plan.lines(self._dry), *[""] * (not self._dry)]:
+                self._screen.say(line)
         if not self._dry:
-            log = record.log[0] if record.log else ""
-            self._failed = [failed for failed in self._failed if failed[0].log != log]  # it is tried again
-            self._work.begin(record.jobid, Job.of(record.rule_name, record.wildcards, log))
+            self._thread.start()
 
-    def _pass_on(self, job: Job | None) -> None:
-        """Say what a job on another machine has said there; others have done so on this terminal."""
-        if job and self._elsewhere:
-            for line in tells.read(self._folder, job.log).get("said", []):
-                _say(self._work.label(job) + str(line))
+    def _on_job_info(self, record: Any) -> None:
+        if self._dry:
+            return
+        self._failed.pop(record.jobid, None)  # it is tried again
+        job = self._job(record)
+        job.forget()
+        if job.made:
+            self._jobs[record.jobid] = job
 
-    def _finish(self, record: Any) -> None:
-        job = self._work.finish(record.job_id)
-        self._pass_on(job)
-        if job and job.kind == "evaluate" and "all" not in self._quiet:
-            self._told = True
-            _say(self._work.label(job) + outcome.of_phase(self._overview.layout, *job.key))
+    def _job(self, record: Any) -> Job:
+        digest = (getattr(record, "wildcards", None) or {}).get("digest")
+        made = self._by_address.get(f"{record.rule_name}-{digest}")
+        log = next(iter(getattr(record, "log", None) or ()), "")
+        return Job(record.rule_name, made, log, self._folder)
 
-    def _fail(self, record: Any) -> None:
-        job = self._work.fail(record.jobid)
-        self._pass_on(job)
-        job = job or Job(kind=record.rule_name, rule=record.rule_name, log=record.log[0] if record.log else "")
-        said = "ended" in tells.read(self._folder, job.log)
-        death, self._death = self._death, ""
-        self._failed.append((job, said, death))
-        if not said and not death:
-            self._release()
-            self._plain.handle(record)
+    def _on_job_finished(self, record: Any) -> None:
+        job = self._jobs.pop(record.job_id, None)
+        if job is None or job.made is None:
+            return
+        self._hear(job)
+        if self._planned:
+            self._plan.outlook.note_end(job.made, time.monotonic() - job.begun)
+        if job.made.kind == "evaluate" and "all" not in self._quiet:
+            self._said_phase = True
+            self._screen.say(self._name(job) + overview.of_phase(self._plan.results, self._plan.store, job.made.of))
 
-    def _release(self, first: int = 0) -> None:
-        """Show what was held back, from the ``first`` on."""
-        held, self._held = self._held[first:], []
-        for record in held:
-            self._plain.handle(record)
+    def _on_job_error(self, record: Any) -> None:
+        job = self._jobs.pop(record.jobid, None) or self._job(record)
+        self._hear(job)
+        held, self._held = self._held[:1], self._held[1:]  # jobs that fail together come in one order
+        died = next((found[1] for one in held if (found := _DIED.search(one.getMessage()))), "")
+        death = _DEATHS.get(died, "its process was ended by {}").format(died) if died else ""
+        said = "ended" in job.state()
+        self._failed[record.jobid] = job, said, death
+        for one in (*held, record) if not said and not death else ():
+            self._plain(one)
 
-    def _error(self, record: logging.LogRecord) -> None:
-        """Hold back what Snakemake says of a job that has ended by itself, until it is known which."""
-        if self._work.jobs and (died := _DIED.search(record.getMessage())):
-            # Which job it was is said next.
-            self._death = _DEATHS.get(died[1], "its process was ended by {}").format(died[1])
-        elif self._work.jobs and record.getMessage().rstrip().endswith(_ENDED):
+    def _on_error(self, record: Any) -> None:
+        """Hold back what Snakemake says of a job that has ended, until it is known which."""
+        if getattr(record, "exception", "") == "RuleException" and self._jobs:
             self._held.append(record)
-        elif not record.getMessage().startswith(_FINAL):
-            self._plain.handle(record)
+        elif not self._ended:
+            self._plain(record)
 
-    def _say_all_stands(self) -> None:
-        study = self._overview.study
-        look = next(outcome.where(study, self._overview.layout), "").partition(" ")[0]
-        _say(f"{_NOTHING}: all that was asked for stands" + (f"; look at {look}" if look else ""))
+    # The end, as the rules say it
+
+    def _on_succeeded(self, _: Any) -> None:
+        """Say what came out, and where to look."""
+        self._rest()
+        if "all" in self._quiet:
+            return
+        study = self._plan.study
+        try:
+            if "all" in self._plan.counts:
+                lines = [*overview.outcome(study), "", *overview.where(study)]
+                for line in ["", *lines] if self._said_phase else lines:
+                    self._screen.say(line)
+        except Exception as error:  # all is done: no reason to fail
+            self._screen.say(f"multiblock: what came out cannot be shown here: {one_line(error)}")
+        self._screen.say(f"done in {duration(time.monotonic() - self._begun)}")
+
+    def _on_failed(self, record: Any) -> None:
+        """Say which jobs failed, and what becomes of the rest."""
+        self._rest()
+        self._ended = True
+        for one in self._held:
+            self._plain(one)
+        if self._held or not all(said or death for _, said, death in self._failed.values()):
+            self._screen.say(
+                f"multiblock: all that Snakemake said is in {', '.join(map(os.path.relpath, record.logs))}"
+            )
+        for job, said, death in self._failed.values():
+            why = f": {death}" if death and not said else ""
+            self._screen.say(f"multiblock: stopped in {job.rule}{self._of(job)}{why}; its log is {job.log}")
+        self._screen.say("multiblock: what is done is kept; the same command goes on from there")
 
     def _of(self, job: Job) -> str:
-        words = [f"run {job.run}"] if job.run else []
-        words += [f"seed {job.seed}"] if job.seed is not None else []
-        return f" of {', '.join(words)}" if words else ""
+        if job.made is None or job.made.of.run is None:
+            return ""
+        seed = f", seed {job.made.of.seed}" if job.made.of.seed is not None else ""
+        return f" of run {job.made.of.run}{seed}"
+
+    # What moves
+
+    def _look(self) -> None:
+        """Look again and again at what jobs report."""
+        while not self._leaves.wait(_REDRAW):
+            with suppress(Exception):  # no line is worth the run
+                for job in list(self._jobs.values()):
+                    self._hear(job)
+                if self._quiet or self._at_once:
+                    self._screen.show([])
+                elif self._screen.moves:
+                    self._screen.show(self._lines().values())
+                else:
+                    self._say_now_and_then(self._lines())
+
+    def _say_now_and_then(self, lines: Mapping[int, str]) -> None:
+        for number, line in lines.items():
+            at, pause = self._due.setdefault(number, (time.monotonic() + _FIRST, _FIRST))
+            if time.monotonic() > at:
+                self._due[number] = time.monotonic() + 2 * pause, min(2 * pause, _LONGEST)
+                self._screen.say(" ".join(line.split()))
+
+    def _lines(self) -> dict[int, str]:
+        """A line for each job at work; the first also says what is left of the whole run."""
+        work = {number: (job, job.state()) for number, job in list(self._jobs.items())}
+        left = {
+            job.made.address: (time.monotonic() - job.begun, state.get("seconds_left"))
+            for job, state in work.values()
+            if job.made
+        }
+        together = self._plan.outlook.seconds_left(left) if self._planned and work else None
+        whole = duration(together) if together and together >= 1 else ""
+        found: dict[int, str] = {}
+        for number, (job, state) in work.items():
+            found[number] = job.line(self._name(job), state, whole if not found else "")
+        return found
+
+    def _hear(self, job: Job) -> None:
+        """Say what a job has for a person, and learn from what it reports."""
+        with self._hears:
+            for line in job.new_lines():
+                self._screen.say(line)
+        state = job.state()
+        device = str(state.get("device", "")).removeprefix("device ").partition(", precision")[0]
+        if device and device not in self._devices and "ended" not in state:
+            self._devices.add(device)
+            if not self._quiet:
+                self._screen.say(f"trains on {device}")
+        if job.made and self._planned and "seconds_a_block_pixel" in state:
+            self._plan.outlook.note_speed(job.made, float(state["seconds_a_block_pixel"]))
+
+    def _name(self, job: Job) -> str:
+        """What a line of a job begins with where there are several runs or seeds: ``growing, seed 1, ``."""
+        study = self._plan.study
+        if job.made is None:
+            return ""
+        parts = [job.made.of.run] if job.made.of.run and len(study.runs) > 1 else []
+        parts += [f"seed {job.made.of.seed}"] if job.made.of.seed is not None and len(study.seeds) > 1 else []
+        return "".join(f"{part}, " for part in parts)
+
+    # A stop
+
+    def watch_for_stops(self) -> None:
+        """Note Ctrl-C, which all jobs get too, and SIGTERM, after which those at work go on to their end.
+
+        To be called in the main thread: before the jobs are planned, and again once Snakemake has set its own handlers.
+        """
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before = signal.getsignal(number)
+            if before == signal.SIG_DFL or getattr(before, "notes_a_stop", False):
+                continue
+
+            def note(number: int, frame: FrameType | None, before: Any = before) -> None:
+                self._stopped, self._at_once = True, number == signal.SIGINT
+                if callable(before):
+                    before(number, frame)
+
+            note.notes_a_stop = True  # type: ignore[attr-defined]
+            signal.signal(number, note)
+
+    def _rest(self) -> None:
+        """Let nothing move any more."""
+        self._leaves.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+        self._screen.show([])
+
+    def close(self) -> None:
+        """Say, where Snakemake has ended without a job or an error, that there was nothing to do."""
+        self._rest()
+        if self._started and not (self._planned or self._error or self._stopped):
+            self._started = False
+            files = [line for line in overview.where(self._plan.study) if not line.startswith("multiblock ")]
+            look = f"; look at {files[0].partition(' ')[0]}" if files else ""
+            self._screen.say(f"Nothing to be done: all that was asked for is up to date{look}")
 
     def _leave(self) -> None:
-        """The last of all: the terminal as it was, and a line on a stop if no job has said one."""
-        self._screen.stop()
-        logs = [job.log for job in (*self._work.jobs, *(failed[0] for failed in self._failed))]
-        if self._stopped and not any(tells.read(self._folder, log).get("ended") == "stop" for log in logs):
-            stops.say()
+        """The last of all, when no job is at work: what they have said since, and a line on a stop if none has one."""
+        self.close()
+        jobs = [*self._jobs.values(), *(job for job, _, _ in self._failed.values())]
+        for job in jobs:
+            self._hear(job)
+        if self._stopped and not any(job.state().get("ended") == "stop" for job in jobs):
+            report_stop()
         if not self._dry:
             shutil.rmtree(self._folder, ignore_errors=True)
-
-
-def jobs_are_elsewhere(workflow: Any) -> bool:
-    """Whether Snakemake hands its jobs to others, as to a cluster, and limits their number in place of cores."""
-    return workflow.resource_settings.nodes is not None
-
-
-def is_brief(workflow: Any) -> bool:
-    """Whether few lines are wanted: the project's profile is in use, and nobody asked for more."""
-    return os.environ.get(SHORT) == "short" and not workflow.output_settings.verbose
-
-
-def install(workflow: Any, overview: Overview) -> Terminal | None:
-    """Let Snakemake speak in few lines, where they are wanted."""
-    from snakemake.logging import logger
-
-    plain = next((handler for handler in logger.handlers if handler.name == "DefaultStreamHandler"), None)
-    if plain is None or not is_brief(workflow):
-        return None
-    terminal = Terminal(plain, workflow, overview)
-    logger.removeHandler(plain)
-    logger.addHandler(terminal)
-    return terminal
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(line + "\n")  # in one piece, as others write too
-    sys.stderr.flush()

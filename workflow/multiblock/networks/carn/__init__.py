@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from multiblock.networks.entry import Entry
-from multiblock.networks.forms import MEAN, SHIFTER, Form
+from multiblock.networks.family import MEAN, SHIFTER, Entry, Form
 
 _CARN_STUDY = "CARN study (yu45020/Waifu2x)"
 _SE = {"gate": "both"}

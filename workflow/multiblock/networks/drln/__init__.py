@@ -1,7 +1,6 @@
 """DRLN: its entries in the zoo, and how its weights are published."""
 
-from multiblock.networks.entry import STUDY_004, Entry
-from multiblock.networks.forms import LAPLACIAN, MEAN, SHIFTER, Form
+from multiblock.networks.family import LAPLACIAN, MEAN, SHIFTER, STUDY_004, Entry, Form
 
 ENTRIES = (
     Entry(

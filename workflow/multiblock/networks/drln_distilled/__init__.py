@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from multiblock.networks.entry import STUDY_004, Entry
-from multiblock.networks.forms import LAPLACIAN, MEAN, SHIFTER, Form
+from multiblock.networks.family import LAPLACIAN, MEAN, SHIFTER, STUDY_004, Entry, Form
 
 ENTRIES = (
     Entry(

@@ -1,7 +1,6 @@
 """IMDN: its entries in the zoo, and how its weights are published."""
 
-from multiblock.networks.entry import STUDY_004, Entry
-from multiblock.networks.forms import Form
+from multiblock.networks.family import STUDY_004, Entry, Form
 
 ENTRIES = (
     Entry(

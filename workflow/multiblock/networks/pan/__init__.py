@@ -1,7 +1,6 @@
 """PAN: its entries in the zoo, and how its weights are published."""
 
-from multiblock.networks.entry import STUDY_003, Entry
-from multiblock.networks.forms import Form
+from multiblock.networks.family import STUDY_003, Entry, Form
 
 ENTRIES = (
     Entry(

@@ -1,7 +1,6 @@
 """RCAN and SA-RCAN: their entries in the zoo, and how their weights are published."""
 
-from multiblock.networks.entry import STUDY_002, Entry
-from multiblock.networks.forms import MEAN, SHIFTER, Form, Rule
+from multiblock.networks.family import MEAN, SHIFTER, STUDY_002, Entry, Form, Rule
 
 ENTRIES = (
     Entry(

@@ -1,6 +1,6 @@
 """SR-ResUNet: its entries in the zoo."""
 
-from multiblock.networks.entry import STUDY_002, Entry
+from multiblock.networks.family import STUDY_002, Entry
 
 ENTRIES = (
     *(

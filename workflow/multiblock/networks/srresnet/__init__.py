@@ -1,7 +1,6 @@
 """SRResNet: its entry in the zoo, and how its weights are published."""
 
-from multiblock.networks.entry import STUDY_003, Entry
-from multiblock.networks.forms import Form, Rule
+from multiblock.networks.family import STUDY_003, Entry, Form, Rule
 
 ENTRIES = (
     Entry(

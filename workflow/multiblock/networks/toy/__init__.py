@@ -1,6 +1,6 @@
 """The toy model's block: its entry in the zoo."""
 
-from multiblock.networks.entry import Entry
+from multiblock.networks.family import Entry
 
 ENTRIES = (
     Entry(

@@ -86,3 +86,116 @@ function numbers() {
   const table = element("div", box, element("table", { class: "pictures" }, head, list));
   return { list, table, status: element("p", { class: "status", role: "status" }) };
 }
+
+// Keys of the viewer: the characters, their name in the list of keys, what they do, and how.
+const KEYS = [
+  {
+    keys: "123456789", name: "1 … 9", what: "picture B is that of the list, in place",
+    act: (viewer, key) => viewer.choose("b", Number(key) - 1),
+  },
+  {
+    keys: "0", what: "picture B is the target, or the last one",
+    act: (viewer) => viewer.choose("b", viewer.cut.target ?? viewer.pictures.length - 1),
+  },
+  { keys: "x", what: "swap A and B", act: (viewer) => viewer.swap() },
+  { keys: "m", what: "slider, side by side, one picture", act: (viewer) => viewer.setMode(nextMode(viewer.mode)) },
+  {
+    keys: "gl", name: "g, l", what: "the largest gain, the largest loss",
+    act: (viewer, key) => viewer.goTo(viewer.cut.places.at(key === "g" ? 0 : -1)),
+  },
+  {
+    keys: "e", what: `errors: how far from the target, ×${ERROR_FACTOR}`,
+    act: (viewer) => viewer.setErrors(!viewer.errors),
+  },
+  {
+    keys: "+=-", name: "+, −", what: "zoom",
+    act: (viewer, key) => viewer.zoom(key === "-" ? Math.SQRT1_2 : Math.SQRT2),
+  },
+  { keys: "f", what: "the whole picture", act: (viewer) => viewer.fit() },
+  { keys: "", name: "arrows", what: "move, where the picture has the focus; move the divider, where that has it" },
+  {
+    keys: "[]", name: "[, ]", what: "image before, image after",
+    act: (viewer, key) => viewer.step(key === "[" ? -1 : 1),
+  },
+  { keys: "?", what: "this list", act: (viewer) => viewer.help.showModal() },
+];
+
+// CSS pixels that an arrow key moves a picture, to the right and down.
+const MOVES = { ArrowLeft: [48, 0], ArrowRight: [-48, 0], ArrowUp: [0, 48], ArrowDown: [0, -48] };
+
+function nextMode(mode) {
+  const modes = Object.keys(MODES);
+  return modes[(modes.indexOf(mode) + 1) % modes.length];
+}
+
+function keyHelp() {
+  const row = ({ keys, name, what }) => element("tr", {}, element("th", { scope: "row" }, name || keys), element("td", {}, what));
+  const about =
+    "Keys work while the pointer is over the viewer or something in it has the focus. The wheel zooms once the picture " +
+    "was clicked, or with Ctrl; two fingers zoom; drag to move.";
+  return element(
+    "dialog",
+    { class: "keys", "aria-label": "keys" },
+    element("table", {}, element("tbody", {}, ...KEYS.map(row))),
+    element("p", {}, about),
+    element("form", { method: "dialog" }, element("button", {}, "close")),
+  );
+}
+
+function onKey(viewer, event) {
+  const { key, target } = event;
+  if (event.ctrlKey || event.metaKey || event.altKey || viewer.help.open || !viewer.pictures.length) return;
+  const inside = viewer.root.contains(target);
+  if ((!inside && !viewer.hovered) || ["SELECT", "TEXTAREA"].includes(target.tagName)) return;
+  const entry = key.length === 1 && KEYS.find(({ keys }) => keys.includes(key));
+  if (entry) entry.act(viewer, key);
+  else if (key in MOVES && target.classList.contains("picture")) viewer.move(...MOVES[key]);
+  else return;
+  event.preventDefault();
+}
+
+// Drag to move or to shift the divider, two fingers to zoom.
+class Gestures {
+  constructor(canvas, viewer) {
+    this.canvas = canvas;
+    this.viewer = viewer;
+    this.points = new Map();
+    canvas.addEventListener("pointerdown", (event) => this.down(event));
+    canvas.addEventListener("pointermove", (event) => this.moved(event));
+    for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, (event) => this.points.delete(event.pointerId));
+  }
+
+  at(event) {
+    const box = this.canvas.getBoundingClientRect();
+    return { x: event.clientX - box.left, y: event.clientY - box.top };
+  }
+
+  down(event) {
+    const point = this.at(event);
+    const { viewer } = this;
+    this.canvas.focus({ preventScroll: true });
+    this.canvas.setPointerCapture(event.pointerId);
+    this.points.set(event.pointerId, point);
+    const reach = event.pointerType === "touch" ? 32 : 16;
+    this.divides = viewer.mode === "slider" && Math.abs(point.x - viewer.split * viewer.view.frame.width) < reach;
+  }
+
+  moved(event) {
+    const before = this.points.get(event.pointerId);
+    if (!before) return;
+    const now = this.at(event);
+    const { viewer } = this;
+    if (this.points.size === 2) this.pinch(event.pointerId, before, now);
+    else if (this.divides) viewer.setSplit(now.x / viewer.view.frame.width);
+    else viewer.move(now.x - before.x, now.y - before.y);
+    this.points.set(event.pointerId, now);
+  }
+
+  pinch(moving, before, now) {
+    const [other] = [...this.points].filter(([id]) => id !== moving).map(([, point]) => point);
+    const far = (point) => Math.hypot(point.x - other.x, point.y - other.y) || 1;
+    const middle = { x: (now.x + other.x) / 2, y: (now.y + other.y) / 2 };
+    this.viewer.view.pan((now.x - before.x) / 2, (now.y - before.y) / 2);
+    this.viewer.zoom(far(now) / far(before), middle);
+  }
+}

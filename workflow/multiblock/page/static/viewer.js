@@ -138,6 +138,7 @@ class Viewer {
   }
 
   goTo(place) {
+    if (!place) return;
     this.view.show(place);
     this.draw();
   }
@@ -277,4 +278,150 @@ class Viewer {
     this.view.pan(right, down);
     this.draw();
   }
+}
+
+// Which part of an image is seen: the point in the middle, and how many CSS pixels an image pixel takes.
+
+const MOST_ZOOM = 64;
+
+class View {
+  constructor() {
+    this.image = { width: 1, height: 1 };
+    this.frame = { width: 1, height: 1 };
+    this.x = 0.5;
+    this.y = 0.5;
+    this.zoom = 1;
+  }
+
+  get fitting() {
+    return Math.min(this.frame.width / this.image.width, this.frame.height / this.image.height);
+  }
+
+  get isFitted() {
+    return this.zoom <= this.fitting * 1.001;
+  }
+
+  fit() {
+    this.zoom = this.fitting;
+    this.settle();
+  }
+
+  // A place of the image fills the frame.
+  show(place) {
+    const room = Math.min(this.frame.width / place.width, this.frame.height / place.height);
+    this.x = place.x + place.width / 2;
+    this.y = place.y + place.height / 2;
+    this.zoom = between(room, this.fitting, MOST_ZOOM);
+    this.settle();
+  }
+
+  // Zoom by a factor; what is under the point (in CSS pixels of the frame) stays where it is.
+  zoomBy(factor, at = { x: this.frame.width / 2, y: this.frame.height / 2 }) {
+    const before = this.at(at);
+    this.zoom = between(this.zoom * factor, this.fitting, Math.max(MOST_ZOOM, this.fitting));
+    const after = this.at(at);
+    this.x += before.x - after.x;
+    this.y += before.y - after.y;
+    this.settle();
+  }
+
+  // Move by CSS pixels.
+  pan(right, down) {
+    this.x -= right / this.zoom;
+    this.y -= down / this.zoom;
+    this.settle();
+  }
+
+  // The image point under a point of the frame.
+  at(point) {
+    return {
+      x: this.x + (point.x - this.frame.width / 2) / this.zoom,
+      y: this.y + (point.y - this.frame.height / 2) / this.zoom,
+    };
+  }
+
+  // No part of the frame is left empty that the image could fill.
+  settle() {
+    this.zoom = Math.max(this.zoom, this.fitting);
+    const half = { x: this.frame.width / 2 / this.zoom, y: this.frame.height / 2 / this.zoom };
+    this.x = half.x * 2 >= this.image.width ? this.image.width / 2 : between(this.x, half.x, this.image.width - half.x);
+    this.y = half.y * 2 >= this.image.height ? this.image.height / 2 : between(this.y, half.y, this.image.height - half.y);
+  }
+
+  // Where the image's corner is in the frame, in CSS pixels, on whole device pixels.
+  corner(ratio) {
+    const round = (value) => Math.round(value * ratio) / ratio;
+    return {
+      x: round(this.frame.width / 2 - this.x * this.zoom),
+      y: round(this.frame.height / 2 - this.y * this.zoom),
+    };
+  }
+
+  // The image pixels that are seen, at least in part.
+  get area() {
+    const start = this.at({ x: 0, y: 0 });
+    const end = this.at({ x: this.frame.width, y: this.frame.height });
+    const tiny = 1e-6;
+    return {
+      left: between(Math.floor(start.x + tiny), 0, this.image.width - 1),
+      top: between(Math.floor(start.y + tiny), 0, this.image.height - 1),
+      right: between(Math.ceil(end.x - tiny), 1, this.image.width),
+      bottom: between(Math.ceil(end.y - tiny), 1, this.image.height),
+    };
+  }
+}
+
+// Pictures as they are: decoded once, without loss, and their PSNR.
+
+// The factor by which errors are shown.
+const ERROR_FACTOR = 8;
+
+// One picture of the page: a canvas to draw from, and its pixels as RGBA bytes.
+async function decoded(picture) {
+  const image = new Image();
+  image.src = picture.src;
+  await image.decode();
+  const canvas = element("canvas", { width: image.naturalWidth, height: image.naturalHeight });
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.drawImage(image, 0, 0);
+  const pixels = context.getImageData(0, 0, canvas.width, canvas.height).data;
+  return { label: picture.label, canvas, pixels, exact: sumOf(pixels) === picture.sum };
+}
+
+// Some browsers change pixels that are read back, against fingerprinting; then no PSNR can be trusted.
+function sumOf(pixels) {
+  let sum = 0;
+  for (let at = 0; at < pixels.length; at += 4) sum += pixels[at] + pixels[at + 1] + pixels[at + 2];
+  return sum;
+}
+
+// PSNR in dB of a rectangle of two pictures, all three channels together; infinite where they are equal.
+function psnr(one, other, area) {
+  const width = one.canvas.width;
+  let total = 0;
+  for (let y = area.top; y < area.bottom; y += 1) {
+    const end = 4 * (y * width + area.right);
+    for (let at = 4 * (y * width + area.left); at < end; at += 4) {
+      const red = one.pixels[at] - other.pixels[at];
+      const green = one.pixels[at + 1] - other.pixels[at + 1];
+      const blue = one.pixels[at + 2] - other.pixels[at + 2];
+      total += red * red + green * green + blue * blue;
+    }
+  }
+  const values = 3 * (area.right - area.left) * (area.bottom - area.top);
+  return total === 0 ? Infinity : 10 * Math.log10((255 * 255 * values) / total);
+}
+
+// How far a picture is from its target, so many times as strong.
+function errorOf(picture, target) {
+  const { width, height } = picture.canvas;
+  const canvas = element("canvas", { width, height });
+  const context = canvas.getContext("2d");
+  const shown = context.createImageData(width, height);
+  for (let at = 0; at < shown.data.length; at += 1) {
+    const isAlpha = at % 4 === 3;
+    shown.data[at] = isAlpha ? 255 : ERROR_FACTOR * Math.abs(picture.pixels[at] - target.pixels[at]);
+  }
+  context.putImageData(shown, 0, 0);
+  return canvas;
 }
