@@ -133,13 +133,12 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
     given = _given(study, workflow)
     if not main:
         return Started(study, results, store, given)
+    asked = _asked(call, store.results, results)
     if call.looks:
-        terminal = _open_terminal(workflow, None)
-        return Started(study, results, store, given, terminal)
+        return Started(study, results, store, given, _open_terminal(workflow, None), asked)
     verdicts, before = _settle(study, results, store, call)
     with suppress(OSError):  # what was learnt; a plan of results that are for reading only does without
         remembered.save()
-    asked = _asked(call, store.results, results)
     rules = [made for target in call.targets or ("all",) for made in asked_for(results, target)]
     plan = Overview(
         study=study,
