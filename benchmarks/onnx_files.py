@@ -8,8 +8,8 @@ import torch
 from bench import How, Table
 
 from multiblock.errors import UserError
-from multiblock.export import graph, onnx_file
-from multiblock.export.running import Exported
+from multiblock.export import onnx_file
+from multiblock.export.onnx_file import Exported
 from multiblock.model.chain import Chain
 from multiblock.networks import zoo
 
@@ -40,7 +40,7 @@ def measure(how: How) -> Table:
     at = ", ".join(f"{height} x {width}" for height, width in onnx_file.SIZES)
     about = (
         f"Networks of the zoo at their full size, with random weights, as ONNX files for any number of pictures of any "
-        f"size from {graph.LEAST} x {graph.LEAST} pixels. *Difference*: the largest between onnxruntime "
+        f"size from {onnx_file.LEAST} x {onnx_file.LEAST} pixels. *Difference*: the largest between onnxruntime "
         f"{onnxruntime.__version__} and PyTorch on a picture of noise and a smooth one, for values from 0 to 1; "
         f"allowed is {onnx_file.ALLOWED:.0e} at {at} (height x width), where no network was traced. *Seconds*: "
         "tracing, converting and trying, once, in turn."

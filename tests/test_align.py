@@ -14,13 +14,12 @@ from PIL import Image
 
 from conftest import ROOT
 from multiblock import config
-from multiblock.align import area, brightness, limits, run
+from multiblock.align import pair as pair_of_photographs
+from multiblock.align import pairs as running
 from multiblock.align.features import first_guess
-from multiblock.align.limits import Limits
 from multiblock.align.pair import Options, Outcome, Photographs, align, read
-from multiblock.align.resample import sample
-from multiblock.align.residual import Residual, residual
-from multiblock.align.transform import Transform
+from multiblock.align.residual import Limits, Residual, against_result, residual
+from multiblock.align.transform import Transform, common, sample, share
 from multiblock.cli import main
 from multiblock.data import images, resize
 from multiblock.data.dataset import items_of
@@ -113,13 +112,13 @@ def test_the_kernel_is_matlabs_bicubic():
 def test_the_common_rectangle_is_the_largest_that_lr_shows():
     where = matrix((300, 400), (300, 400), shift=(20, -10))
     lies = Transform(matrix=where, size=(300, 400))
-    assert area.common(lies, (300, 400), 0, 1) == (10, 0, 290, 380)
-    assert area.common(lies, (300, 400), 2, 3) == (12, 0, 288, 378)
-    assert area.share(lies, (300, 400)) == pytest.approx(380 * 290 / (300 * 400), abs=0.02)
+    assert common(lies, (300, 400), 0, 1) == (10, 0, 290, 380)
+    assert common(lies, (300, 400), 2, 3) == (12, 0, 288, 378)
+    assert share(lies, (300, 400)) == pytest.approx(380 * 290 / (300 * 400), abs=0.02)
     away = Transform(matrix=matrix((300, 400), (300, 400), shift=(500, 0)), size=(300, 400))
-    assert min(area.common(away, (300, 400), 0, 1)[2:]) == 0
+    assert min(common(away, (300, 400), 0, 1)[2:]) == 0
     turned = Transform(matrix=matrix((300, 400), (300, 400), turn=2), size=(300, 400))
-    top, left, height, width = area.common(turned, (300, 400), 1, 1)
+    top, left, height, width = common(turned, (300, 400), 1, 1)
     corners = [(x, y) for x in (left, left + width - 1) for y in (top, top + height - 1)]
     inside = turned(np.array(corners, float))
     assert inside.min() >= 1 and (inside.max(axis=0) <= (398, 298)).all()
@@ -140,11 +139,11 @@ def test_brightness_and_colours_are_matched_by_a_gain_and_an_offset_each():
     hr = scene() / np.float32(255)
     lr = (hr - np.float32([0.02, 0.01, 0.0])) / np.float32([1.1, 0.9, 1.2])
     lr[:60, :60] = 0.5  # something else
-    found = brightness.match(lr, hr)
+    found = pair_of_photographs.match(lr, hr)
     assert found.gains == pytest.approx((1.1, 0.9, 1.2), abs=0.01) and not found.held
     assert found.offsets == pytest.approx((0.02, 0.01, 0.0), abs=0.005)
-    far = brightness.match(hr / 3, hr)
-    assert far.held and max(far.gains) == brightness.MOST_GAIN
+    far = pair_of_photographs.match(hr / 3, hr)
+    assert far.held and max(far.gains) == pair_of_photographs.MOST_GAIN
 
 
 def test_sixteen_bits_and_colours_are_matched_on_request():
@@ -331,7 +330,7 @@ def test_opencv_that_is_missing_is_one_clear_line(photographs, tmp_path, capsys,
 
 
 def test_what_is_done_stays_whole_when_it_is_stopped(photographs, tmp_path, capsys, monkeypatch):
-    write, written = run.write, []
+    write, written = running.write, []
 
     def stopped(picture, file):
         written.append(file)
@@ -339,9 +338,9 @@ def test_what_is_done_stays_whole_when_it_is_stopped(photographs, tmp_path, caps
             raise KeyboardInterrupt
         return write(picture, file)
 
-    monkeypatch.setattr(run, "write", stopped)
-    monkeypatch.setattr(run.Seen, "again", lambda *_: "")
-    monkeypatch.setattr(run, "align", lambda pair, *_: (pair.lr, pair.hr))
+    monkeypatch.setattr(running, "write", stopped)
+    monkeypatch.setattr(running.Seen, "again", lambda *_: "")
+    monkeypatch.setattr(running, "align", lambda pair, *_: (pair.lr, pair.hr))
     assert command(photographs, tmp_path / "out") == 130
     assert capsys.readouterr().err.splitlines()[-1] == "multiblock: stopped"
     for kind in ("LR", "HR"):
@@ -376,5 +375,5 @@ def test_what_became_srgb_is_said_of_its_pair(tmp_path):
 
 def test_a_map_that_may_be_off_is_refused_though_what_can_be_compared_fits():
     found = Residual(windows=9, median=0.1, p90=0.2, off=0.0, correlation=0.99, detail=0.6)
-    assert limits.against_result(found, 0.1, Limits()) == ""
-    assert "its place is known to 0.70 pixels only" in limits.against_result(found, 0.35, Limits())
+    assert against_result(found, 0.1, Limits()) == ""
+    assert "its place is known to 0.70 pixels only" in against_result(found, 0.35, Limits())

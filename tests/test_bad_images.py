@@ -231,7 +231,7 @@ SCENE = resize.enlarge(picture(100, 100, seed=5), 4)
 GRAINY = (PIXELS * 0.7 + np.random.default_rng(0).uniform(0, 70, PIXELS.shape)).astype(np.uint8)
 CANNOT = "cannot be read as an image: "
 UNKNOWN = CANNOT + "its content is of no kind that is read; allowed are PNG, JPEG, TIFF, BMP, WEBP"
-BAD_NAME = "has a name with control characters, or one that is no UTF-8; rename it"
+BAD_NAME = "has a name with control characters, or one that is not UTF-8; rename it"
 BOTH = r"train/LR/image2\.png and .*train/HR/image2\.png: "
 
 CASES = [

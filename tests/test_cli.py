@@ -87,7 +87,7 @@ def test_published_weights_are_imported_and_scored(tmp_path, capsys):
     assert main([*command, "--scale", "3"]) == 1
     assert "--scale: found 3" in capsys.readouterr().err
     assert main(["import", str(tmp_path / "w.pth"), "--as", "imdn", "--scale", "2", "-o", str(out)]) == 1
-    assert "is no imdn x2" in capsys.readouterr().err
+    assert "is not imdn x2" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

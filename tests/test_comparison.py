@@ -10,14 +10,12 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from conftest import ROOT
+from made_up import INF, caption, cells, psnr_csv, training
 from multiblock.data import images
 from multiblock.report import curves, differences, figures, sentences, tables
 from multiblock.report.comparison import comparison, spent_on
 from multiblock.report.comparison_markdown import as_markdown
 from multiblock.report.differences import half_widths, paired
-from multiblock.report.phases import TrainingFiles
-from test_report import INF, cells, psnr_csv, record
 
 BASE = {"i0": 20.0, "i1": 24.0, "i2": 22.0, "i3": 26.0, "i4": 21.0}
 BATCH, PATCH = 4, 10
@@ -32,7 +30,7 @@ def run(folder, psnr, spans=((1, 2),), iterations=(10,), looks=None, *, plain=19
         looks: of each phase, (iteration, validation PSNR); the same for all seeds, or a list a seed.
         extra: columns of the table, one figure for every phase.
     """
-    csvs, records, phases = {}, {}, {}
+    csvs, phases = {}, {}
     for seed, of_images in psnr.items():
         for phase, (span, many) in enumerate(zip(spans, iterations, strict=True), 1):
             made = folder / f"seed{seed}" / f"phase{phase}"
@@ -40,16 +38,13 @@ def run(folder, psnr, spans=((1, 2),), iterations=(10,), looks=None, *, plain=19
             csvs[seed, phase] = psnr_csv(made / "psnr.csv", dict.fromkeys(of_images, 19.0), of_images, phase)
             seen = looks[seed] if isinstance(looks, dict) else looks
             rows = [(i, 1, 1e-3, 0.1, value) for i, value in (seen[phase - 1] if seen else [(many, 20.0)])]
-            columns = ["iteration", "stage", "lr", "loss", "psnr_rgb_validation"]
-            pd.DataFrame(rows, columns=columns).to_csv(made / "history.csv", index=False)
             stages = [{"loss": {"l1": 1}, "iterations": many, "batch": BATCH, "patch": PATCH}]
             pixels = many * BATCH * PATCH**2 * (span[1] - span[0] + 1)
             fields = {"iterations": many, "block_pixels": pixels, "parameters_chain": 1000, "stages": stages}
             fields |= {"blocks": max(last for _, last in spans[:phase]), "seconds": seconds}
             fields |= {"psnr_rgb_validation": rows[-1][-1], "psnr_rgb_validation_input": plain}
-            records[seed, phase] = record(made / "training.json", span, **fields)
-            phases[seed, phase] = TrainingFiles(history=made / "history.csv", training=records[seed, phase])
-    table = tables.psnr_by_phase(csvs, records, {}, 0).assign(**extra)
+            phases[seed, phase] = training(made, rows, span, **fields)
+    table = tables.psnr_by_phase(csvs, {key: of.training for key, of in phases.items()}, {}, 0).assign(**extra)
     return SimpleNamespace(table=table, last={seed: csvs[seed, len(spans)] for seed in psnr}, phases=phases)
 
 
@@ -72,10 +67,8 @@ def plain(folder, seeds=(1, 2, 3), **how):
 
 
 def said(found):
-    """The sentences on PSNR RGB."""
-    rows = found.differences[found.differences.metric == "psnr_rgb"]
-    spent = found.spent
-    return [sentences.of_difference(row, spent[row.run], spent[row.baseline]) for row in rows.itertuples()]
+    """The sentences on PSNR RGB, a pair each."""
+    return sentences.of_comparison(found)[: len(found.differences) // len((*differences.COMPARED, *found.measures))]
 
 
 # -- Statistics --------------------------------------------------------------------------------------------------------
@@ -160,24 +153,51 @@ def test_a_cell_is_recomputed_from_the_tables_of_the_images(tmp_path):
     assert (row.seeds, row.images, row.method) == (3, 5, differences.BOTH)
 
 
-def test_sentences_of_what_is_above_below_and_neither(tmp_path):
-    found, _ = compared(
-        "plain",
-        plain=plain(tmp_path),
-        above=run(tmp_path / "above", shifted(lambda k, i: 0.1 * k + TABLE[k, i] + 0.1)),
-        below=run(tmp_path / "below", shifted(lambda k, i: 0.1 * k - TABLE[k, i] - 0.1)),
-        neither=run(tmp_path / "neither", shifted(lambda k, i: 0.1 * k + TABLE[k, i] - 0.1)),
-        same=run(tmp_path / "same", shifted(lambda k, i: 0.1 * k)),
-    )
-    assert said(found) == [
-        "above is 0.21 dB above plain, 95 % interval 0.10 to 0.32, 3 seeds x 5 images, at equal block-pixels.",
-        "below is 0.21 dB below plain, 95 % interval -0.32 to -0.10, 3 seeds x 5 images, at equal block-pixels.",
-        "neither cannot be told apart from plain: difference +0.01 dB, 95 % interval -0.10 to 0.12, "
-        "3 seeds x 5 images, at equal block-pixels.",
-        "same has the same figures as plain, 3 seeds x 5 images, at equal block-pixels.",
-    ]
+SURE = ", 3 seeds x 5 images, at equal block-pixels."
+NOISE = "differences under about 0.1 dB are not distinguishable"
+
+
+@pytest.mark.parametrize(
+    ("by", "seeds", "images", "expected"),
+    [
+        (lambda k, i: TABLE[k, i] + 0.1, 3, 5, f"other is 0.21 dB above plain, 95 % interval 0.10 to 0.32{SURE}"),
+        (lambda k, i: -TABLE[k, i] - 0.1, 3, 5, f"other is 0.21 dB below plain, 95 % interval -0.32 to -0.10{SURE}"),
+        (
+            lambda k, i: TABLE[k, i] - 0.1,
+            *(3, 5),
+            f"other cannot be told apart from plain: difference +0.01 dB, 95 % interval -0.10 to 0.12{SURE}",
+        ),
+        (lambda k, i: 0, 3, 5, f"other has the same figures as plain{SURE}"),
+        (  # no end of an interval is rounded to nothing
+            lambda k, i: 0.003 + 0.0005 * (i - 2),
+            *(3, 5),
+            f"other is 0.003 dB above plain, 95 % interval 0.002 to 0.004{SURE}",
+        ),
+        (
+            lambda k, i: TABLE[k, i],
+            *(1, 5),
+            f"other is 0.12 dB above plain, 1 seed x 5 images: with one seed no interval over seeds can be given, and "
+            f"{NOISE} (over the images alone: 0.07 to 0.17); at equal block-pixels.",
+        ),
+        (lambda k, i: 0, 1, 5, "other has the same figures as plain, 1 seed x 5 images, at equal block-pixels."),
+        (
+            lambda k, i: 0.2 + 0.01 * k,
+            *(3, 1),
+            "other is 0.21 dB above plain, 95 % interval on this one image 0.19 to 0.23, 3 seeds x 1 image, at equal "
+            "block-pixels.",
+        ),
+    ],
+)
+def test_the_sentence_of_a_pair(tmp_path, by, seeds, images, expected):
+    of = {"seeds": range(7, 7 + seeds), "images": dict(list(BASE.items())[:images])}
+    other = run(tmp_path / "other", shifted(lambda k, i: 0.1 * k + by(k, i), **of))
+    found, _ = compared("plain", plain=run(tmp_path / "plain", shifted(lambda k, i: 0.1 * k, **of)), other=other)
     text = as_markdown(found)
-    assert all(f"- {sentence}" in text for sentence in said(found))
+    assert said(found) == [expected] and f"- {expected}" in text
+    row = found.differences.iloc[0]
+    assert (pd.isna(row.ci95_low) and pd.isna(row.sd_over_seeds)) == (seeds == 1) == (row.method == "one seed")
+    for note, known in (("One seed: no interval can be given", False), ("| none ", False), ("Banerjee", True)):
+        assert (note in text) == (known if seeds > 1 else not known) or images == 1, note
 
 
 def test_a_run_is_held_against_the_one_that_it_is_equal_to(tmp_path):
@@ -201,12 +221,6 @@ def test_a_run_is_held_against_the_one_that_it_is_equal_to(tmp_path):
     figures.differences(found, tmp_path / "differences.png")
 
 
-def test_an_end_of_an_interval_is_not_rounded_to_nothing(tmp_path):
-    close = run(tmp_path / "close", shifted(lambda k, i: 0.1 * k + 0.003 + 0.0005 * (i - 2)))
-    found, _ = compared("plain", plain=plain(tmp_path), close=close)
-    assert said(found)[0].startswith("close is 0.003 dB above plain, 95 % interval 0.002 to 0.004, ")
-
-
 def test_measures_that_were_asked_for_are_compared_too(tmp_path):
     runs = {"plain": plain(tmp_path), "other": run(tmp_path / "other", shifted(lambda k, i: 0.5))}
     for name, value in (("plain", 0.06), ("other", 0.05)):
@@ -219,38 +233,6 @@ def test_measures_that_were_asked_for_are_compared_too(tmp_path):
     assert found.runs.set_index("run").gmsd.to_dict() == pytest.approx({"plain": 0.062, "other": 0.052})
     text = as_markdown(found)
     assert "GMSD" in text and "-0.0100" in text and "0.0620" in text
-
-
-def test_with_one_seed_there_is_no_interval_over_seeds(tmp_path):
-    other = run(tmp_path / "other", shifted(lambda k, i: TABLE[k, i], seeds=(7,)))
-    found, _ = compared("plain", plain=plain(tmp_path, (7,)), other=other)
-    row = found.differences.iloc[0]
-    assert pd.isna(row.ci95_low) and pd.isna(row.sd_over_seeds) and row.over_images_low > 0
-    assert row.method == differences.ONE_SEED
-    assert said(found) == [
-        "other is 0.12 dB above plain, 1 seed x 5 images: with one seed no interval over seeds can be given, and "
-        "differences under about 0.1 dB are not distinguishable (over the images alone: 0.07 to 0.17); "
-        "at equal block-pixels."
-    ]
-    text = as_markdown(found)
-    assert "One seed: no interval can be given" in text and "| none " in text and "Banerjee" not in text
-
-
-def test_one_seed_of_the_same_figures(tmp_path):
-    same = run(tmp_path / "same", {7: BASE})
-    found, _ = compared("plain", plain=plain(tmp_path, (7,)), same=same)
-    assert said(found) == ["same has the same figures as plain, 1 seed x 5 images, at equal block-pixels."]
-
-
-def test_with_one_image_it_is_the_interval_over_seeds(tmp_path):
-    only = {"i0": 20.0}
-    base = run(tmp_path / "plain", shifted(lambda k, i: 0.0, images=only))
-    other = run(tmp_path / "other", shifted(lambda k, i: 0.2 + 0.01 * k, images=only))
-    found, _ = compared("plain", plain=base, other=other)
-    assert said(found) == [
-        "other is 0.21 dB above plain, 95 % interval on this one image 0.19 to 0.23, 3 seeds x 1 image, at equal "
-        "block-pixels."
-    ]
 
 
 def test_seeds_and_images_that_do_not_count_are_named(tmp_path):
@@ -433,35 +415,26 @@ def test_figures_are_drawn(tmp_path):
     phased = run(tmp_path / "phased", shifted(lambda k, i: 0.1 * k + TABLE[k, i]), **PHASES, looks=LOOKS)
     found, seen = compared("plain", plain=plain(tmp_path, looks=[[(5, 23.0), (10, 24.0)]]), phased=phased)
     figures.differences(found, tmp_path / "differences.png")
-    for against in ("block_pixels", "seconds"):
-        figures.curves(seen, found, against, tmp_path / f"{against}.png")
     drawn = images.read(tmp_path / "differences.png").astype(int)
     red = ((drawn[..., 0] > 180) & (drawn[..., 1] < 90) & (drawn[..., 2] < 90)).sum()
     assert red > 50  # the warning of unequal compute
-    for name in ("block_pixels", "seconds"):
-        assert images.read(tmp_path / f"{name}.png").std() > 10
+    for against in ("block_pixels", "seconds"):
+        figures.curves(seen, found, against, tmp_path / "f.png")
+        assert images.read(tmp_path / "f.png").std() > 10
 
 
 def test_curves_of_nothing_are_drawn_too(tmp_path):
-    one = run(tmp_path / "a", {1: BASE}, looks=[[(10, None)]])
-    found, seen = compared("a", a=one)
+    found, seen = compared("a", a=run(tmp_path / "a", {1: BASE}, looks=[[(10, None)]]))
     figures.curves(seen, found, "seconds", tmp_path / "f.png")
     assert (tmp_path / "f.png").exists() and "Reach" not in as_markdown(found)
 
 
 def test_captions_say_it_too(tmp_path, monkeypatch):
-    """Snakemake fills a caption in and reads it as reStructuredText, in the folder of the run."""
-    jinja2, docutils = pytest.importorskip("jinja2"), pytest.importorskip("docutils.core")  # it brings both
     monkeypatch.chdir(tmp_path)
     more = run(tmp_path / "more", shifted(lambda k, i: 0.1 * k + 0.2), iterations=(137,))
     found, _ = compared("plain", plain=plain(tmp_path, iterations=(100,)), more=more)
     (tmp_path / "comparison.md").write_text(as_markdown(found))
-    given = {"output": {"markdown": "comparison.md"}}
-    pages = {}
-    for name in ("comparison", "comparison_curves"):
-        caption = (ROOT / "workflow" / "report" / f"{name}.rst").read_text()
-        pages[name] = docutils.publish_parts(jinja2.Template(caption).render(snakemake=given), writer="html")["body"]
-        assert "system-message" not in pages[name]
-    items = re.findall(r"<li>(?:<p>)?(.*?)(?:</p>)?\s*</li>", pages["comparison"], re.S)
+    page = caption("comparison", output={"markdown": "comparison.md"})
+    items = re.findall(r"<li>(?:<p>)?(.*?)(?:</p>)?\s*</li>", page, re.S)
     assert items[0].replace("\n", " ") == said(found)[0] and len(items) == 3
-    assert "<strong>Compute is not equal" in pages["comparison"] and "staged" in pages["comparison_curves"]
+    assert "<strong>Compute is not equal" in page and "staged" in caption("comparison_curves")

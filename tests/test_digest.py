@@ -47,6 +47,8 @@ def test_an_edit_counts_where_the_file_is_imported(block, name):
 
 def test_the_place_of_the_folder_does_not_count_and_names_in_it_do(block, tmp_path):
     assert registry.digest(write(tmp_path / "else" / "where", FILES)) == registry.digest(block)
+    layers = {"my_block.py": "from multiblock.networks.layers import conv\n"}
+    assert registry.digest(write(tmp_path / "a", layers)) == registry.digest(write(tmp_path / "b" / "c", layers))
     renamed = {**FILES, "my_block.py": "from other import conv\n", "other.py": FILES["shared.py"]}
     same = {**FILES, "my_block.py": "from shared import conv\n"}
     assert registry.digest(write(tmp_path / "1", renamed)) != registry.digest(write(tmp_path / "2", same))

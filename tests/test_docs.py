@@ -56,7 +56,7 @@ ONLY_PARSED = {
     ". .venv/bin/activate": "changes the shell that it is typed in",
     "pre-commit install": "a tool of the user's own; .pre-commit-config.yaml is read below",
     "pytest -n 0 tests/test_plan.py": "is this program; that the file is there is checked",
-    "pytest -n 0 tests/test_config.py -k schema": "the same",
+    "pytest -n 0 tests/test_config.py -k data_root": "the same",
     "python benchmarks steps feeding": "measures for minutes; tests/test_benchmarks.py runs the parts",
     "python benchmarks/gold.py BASE --keep results/gold --data-root DIR": "runs every study twice",
 }
@@ -106,9 +106,10 @@ def parse(command: str) -> None:
 
 def commands_of_ours(words: list[str]) -> None:
     """A sentence may name a subcommand alone, without the arguments that it needs."""
-    known = {command.__name__.rpartition(".")[2].replace("importing", "import") for command in cli._COMMANDS}
-    if len(words) > 1 or words[0] not in known:
-        cli._parser().parse_args(words)
+    parser = cli._parser()
+    (subcommands,) = parser._subparsers._group_actions
+    if len(words) > 1 or words[0] not in subcommands.choices:
+        parser.parse_args(words)
 
 
 def benchmark_parts() -> list[str]:

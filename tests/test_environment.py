@@ -19,7 +19,7 @@ import multiblock
 from conftest import ROOT
 from multiblock.model.chain import Chain
 from multiblock.plan import Block
-from multiblock.workflow import jobs
+from multiblock.workflow import job
 
 CONDA_NAMES = {"pytorch": "torch", "snakemake-minimal": "snakemake", "matplotlib-base": "matplotlib"}
 
@@ -156,7 +156,6 @@ def test_the_wheel_holds_all_of_the_package(installed):
     files = {file for file in files if "__pycache__" not in file.parts}
     assert {
         Path("py.typed"),
-        Path("config/schema.yaml"),
         Path("align/page.html.j2"),
         Path("networks/carn/network.py"),
     } <= files
@@ -206,4 +205,4 @@ def test_the_wheel_upscales_where_snakemake_is_not_installed(installed, tmp_path
 def test_a_build_of_torch_that_names_its_cuda_is_no_other_version(monkeypatch):
     """Such a build says 2.11.0+cu130 of itself, where its package is 2.11.0, which is what a start looks at."""
     monkeypatch.setattr(torch, "__version__", f"{version('torch')}+cu130")
-    assert jobs._versions()["torch"] == version("torch")
+    assert job.made_by()["torch"] == version("torch")

@@ -17,8 +17,8 @@ from multiblock.cli import main
 from multiblock.data import images, resize
 from multiblock.data.sampler import to_tensor
 from multiblock.export import card, onnx_file
-from multiblock.export.facts import Facts
-from multiblock.export.running import Enlargement, Exported
+from multiblock.export.card import Facts
+from multiblock.export.onnx_file import Enlargement, Exported
 from multiblock.model import chain as chains
 from multiblock.model.chain import Chain
 from multiblock.model.metadata import VALIDATION_PSNR, Provenance
@@ -72,8 +72,6 @@ def inferred(file: Path) -> tuple[int, int]:
 def written(tmp_path_factory) -> Path:
     """Two blocks that were trained on enlarged LR, exported with all that a user states."""
     folder = tmp_path_factory.mktemp("export")
-    stages = [{"patch": 48, "batch": 16}, {"patch": 64, "batch": 8}]
-    (folder / "training.json").write_text(json.dumps({"phase": 3, "stages": stages}))
     command = ["export", str(weights(folder, MCAN, MCAN, about=KNOWN)), "-o", str(folder / "my_net.onnx")]
     stated = ["--licence", "CC-BY-4.0", "--author", "Ann Example", "--tag", "photo"]
     assert main(command + stated) == 0
@@ -133,7 +131,7 @@ class TestWhatItComputes:
 
 
 class TestWhatItSays:
-    """Metadata, card and record."""
+    """Metadata and card."""
 
     def test_onnxruntime_shows_the_metadata(self, written):
         found = onnxruntime.InferenceSession(written).get_modelmeta()
@@ -177,29 +175,13 @@ class TestWhatItSays:
         opened = [node for node in ast.walk(ast.parse(program)) if isinstance(node, ast.Constant)]
         assert opened[0].value == name
 
-    def test_the_record_has_the_fields_of_openmodeldb(self, written):
-        """Names, kinds and bounds are those that its own check asks for."""
-        record = json.loads(written.with_suffix(".json").read_text())
-        assert record["name"] == "my_net" and record["author"] == ["Ann-Example"] and record["license"] == "CC-BY-4.0"
-        assert (
-            re.fullmatch(r"\d{4}-\d\d-\d\d", record["date"]) and record["description"] == record["description"].strip()
-        )
-        assert record["tags"] == ["research", "photo"] and record["architecture"] == "multiblock"
-        assert (record["scale"], record["inputChannels"], record["outputChannels"]) == (2, 3, 3)
-        (resource,) = record["resources"]
-        assert (resource["platform"], resource["type"]) == ("onnx", "onnx")
-        assert resource["size"] == written.stat().st_size and re.fullmatch("[0-9a-f]{64}", resource["sha256"])
-        assert (record["trainingBatchSize"], record["trainingHRSize"], record["dataset"]) == (8, 64, "mine")
-        assert record["images"] == [] and record["size"] == ["4nf"]
-
     def test_what_nobody_has_stated_is_said_to_be_so(self, written, capsys):
         command = ["export", str(written.with_name("w.safetensors")), "-o", str(written.with_name("plain.onnx"))]
         assert main(command) == 0
         said = capsys.readouterr().out
-        assert "not stated: --licence and --author" in said and "2x-plain.json" in said and "opset 18" in said
-        card, record = (written.with_name(f"plain.{ending}").read_text() for ending in ("md", "json"))
+        assert "not stated: --licence and --author" in said and "opset 18" in said
+        card = written.with_name("plain.md").read_text()
         assert "license: unknown" in card and "Not stated." in card
-        assert json.loads(record)["license"] is None and json.loads(record)["author"] is None
 
 
 class TestWhatIsRefused:

@@ -5,13 +5,13 @@ import pandas as pd
 import pytest
 
 from conftest import picture
+from made_up import INF, psnr_csv, training
 from multiblock.data import images
 from multiblock.data.imageset import write_set
 from multiblock.report import figures
 from multiblock.report.curves import losses
-from multiblock.report.phases import TrainingFiles, kind
-from multiblock.report.strips import busiest, strip, strips
-from test_report import INF, psnr_csv, record, tabled, two_of_each
+from multiblock.report.strips import busiest, strips
+from test_report import again, tabled, two_of_each
 
 
 def test_strips_of_images_called_like_no_value(tmp_path):
@@ -31,22 +31,19 @@ def test_strips_of_images_called_like_no_value(tmp_path):
         out=tmp_path / "strips",
     )
     assert sorted(file.name for file in (tmp_path / "strips").iterdir()) == ["NA.png", "null.png"]
+    assert is_drawn(tmp_path / "strips" / "NA.png")
 
 
-def test_figures_are_drawn(tmp_path):
-    measured = two_of_each(tmp_path)
-    figures.psnr_by_phase(tabled(measured), tmp_path / "psnr.png")
-    phases = {}
-    for key, training in measured[1].items():
-        phases[key] = TrainingFiles(history=tmp_path / f"history{key}.csv", training=training)
-        text = "iteration,stage,lr,loss,psnr_rgb_validation\n50,1,0.1,0.5,\n100,1,0.1,0.2,22.5\n"
-        phases[key].history.write_text(text)
-    figures.learning_curves(phases, tmp_path / "curves.png")
-    pictures = [("input\n", picture(24, 28)), ("N\n", picture()), ("HR\n", picture())]
-    strip(pictures, 16, tmp_path / "strip.png")
-    for name in ("psnr", "curves", "strip"):
-        drawn = images.read(tmp_path / f"{name}.png")
-        assert drawn.std() > 10 and min(drawn.shape[:2]) > 100
+def is_drawn(file) -> bool:
+    """Whether a file shows something."""
+    shown = images.read(file)
+    return shown.std() > 10 and min(shown.shape[:2]) > 100
+
+
+def test_psnr_by_phase_is_drawn_from_its_file(tmp_path):
+    for measured in (two_of_each(tmp_path), [{(1, 1): files[1, 1]} for files in two_of_each(tmp_path)]):
+        figures.psnr_by_phase(again(tabled(measured), tmp_path), tmp_path / "psnr.png")
+        assert is_drawn(tmp_path / "psnr.png")
 
 
 def test_the_busiest_place():
@@ -57,33 +54,27 @@ def test_the_busiest_place():
 
 
 def history(folder, *rows, stages=1, losses=({"l1": 1.0},)):
-    """What the training of a phase left: its history, ``stages`` as many rows a stage, and its record."""
-    folder.mkdir()
-    columns = ["iteration", "stage", "lr", "loss", "psnr_rgb_validation"]
-    made = [(i, 1 + n // stages if len(losses) > 1 else 1, 1e-3, loss, None) for n, (i, loss) in enumerate(rows)]
-    pd.DataFrame(made, columns=columns).to_csv(folder / "history.csv", index=False)
-    written = record(folder / "training.json", stages=[{"loss": dict(loss)} for loss in losses])
-    return TrainingFiles(history=folder / "history.csv", training=written)
+    """What a training left: (iteration, loss, and maybe PSNR) a row, ``stages`` as many rows a stage."""
+    made = [
+        (i, 1 + n // stages if len(losses) > 1 else 1, 1e-3, loss, *(seen or [None]))
+        for n, (i, loss, *seen) in enumerate(rows)
+    ]
+    return training(folder, made, stages=[{"loss": dict(loss)} for loss in losses])
 
 
 def test_losses_stand_side_by_side(tmp_path):
     one = history(tmp_path / "a", (40, 0.4), (80, 0.2))
     other = history(tmp_path / "b", (40, 0.2), (80, 0.1))
-    later = history(tmp_path / "c", (40, 0.05), losses=[{"l2": 1}])
+    later = history(tmp_path / "c", (40, 0.05), losses=[{"l2": 0.5, "tv": 1, "content": 0.01}])
     table = losses({"standard": {(1, 1): one, (2, 1): other}, "phased": {(1, 1): one, (1, 2): later}})
     assert list(table.columns) == ["iteration", "loss_standard", "loss_phased", "kind_standard", "kind_phased"]
     assert table.iteration.tolist() == [40, 80, 120]
     assert table.loss_standard.tolist()[:2] == pytest.approx([0.3, 0.15])
     assert table.loss_phased.tolist() == pytest.approx([0.4, 0.2, 0.05])
-    assert table.kind_phased.tolist() == ["l1", "l1", "l2"]
+    assert table.kind_phased.tolist() == ["l1", "l1", "0.5 l2 + tv + 0.01 content"]
     for reference in (None, pd.DataFrame({"loss_standard": [0.5, 0.4]})):
         figures.losses(table, ["standard", "phased"], reference, tmp_path / "f.png")
-        assert images.read(tmp_path / "f.png").std() > 10
-
-
-def test_a_loss_in_words():
-    assert kind({"l1": 1.0}) == "l1"
-    assert kind({"l1": 0.5, "tv": 1, "content": 0.01}) == "0.5 l1 + tv + 0.01 content"
+        assert is_drawn(tmp_path / "f.png")
 
 
 @pytest.fixture
@@ -108,6 +99,14 @@ def test_losses_of_different_kinds_have_axes_of_their_own(tmp_path, panels):
     figures.learning_curves({(1, 1): first, (1, 2): second}, tmp_path / "f.png")
     assert panels["l1"] == [[0.4, 0.3], [0.2]]
     assert panels["l1 + 0.01 content"] == [[9.0, 8.0]]
+
+
+def test_learning_curves_are_drawn(tmp_path):
+    phases = {
+        (seed, p): history(tmp_path / f"{seed}{p}", (50, 0.5), (100, 0.2, 22.5)) for seed in (1, 2) for p in (1, 2)
+    }
+    figures.learning_curves(phases, tmp_path / "curves.png")
+    assert is_drawn(tmp_path / "curves.png")
 
 
 def test_losses_of_runs_compare_where_they_are_of_one_kind(tmp_path, monkeypatch):

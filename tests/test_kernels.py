@@ -15,8 +15,8 @@ from multiblock.plan import Block, Plan
 from multiblock.runtime import compilation
 from multiblock.runtime.compilation import Execution
 from multiblock.runtime.device import choose
-from multiblock.training import checkpoint
 from multiblock.training.step import Average, Step
+from test_checkpoint import interrupted
 from test_plan import phase, stage
 from test_training import SETTINGS, run, same, task
 
@@ -204,16 +204,7 @@ def test_compiled_training_goes_the_same_way_and_is_resumed_to_the_same_bytes(ar
     compiled = [json.loads((out / "training.json").read_text())["segments"][0]["stages"] for out in (eager, whole)]
     assert [[stage["compiled"] for stage in stages] for stages in compiled] == [[False] * 2, [True] * 2]
 
-    save = checkpoint.save
-
-    def killed(file, state):
-        save(file, state)
-        if state.step == 33:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(checkpoint, "save", killed)
-        run(arrays, tmp_path / "resumed", settings=always, checkpoint_seconds=1e-9)
+    interrupted(arrays, tmp_path / "resumed", monkeypatch, 33, settings=always)
     assert same(run(arrays, tmp_path / "resumed", settings=always), whole)
 
 

@@ -14,6 +14,8 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from made_up import cells, psnr_csv
+from made_up import record as write_record
 from multiblock.data.sampler import Sampler
 from multiblock.inference import timing
 from multiblock.model.complexity import forward_and_backward
@@ -25,8 +27,7 @@ from multiblock.training import progress, trainer, work
 from multiblock.training.validation import Validation
 from test_checkpoint import interrupted
 from test_plan import phase, stage
-from test_report import TITLES, cells, compare, psnr_csv
-from test_report import record as write_record
+from test_report import TITLES, compare
 from test_training import run, task
 from test_zoo import NAMES, SMALL, small
 

@@ -6,6 +6,7 @@ import pytest
 from scipy.signal import convolve2d
 
 from conftest import picture
+from made_up import cells, record
 from multiblock import config
 from multiblock.errors import UserError
 from multiblock.inference.evaluation import COLUMNS
@@ -14,7 +15,7 @@ from multiblock.inference.metrics import METRICS, columns
 from multiblock.report import tables
 from multiblock.report.phases import means, of_phase
 from test_evaluation import copying, run_evaluate
-from test_report import cells, record, tabled
+from test_report import tabled
 
 NAMES = sorted(MEASURES)
 

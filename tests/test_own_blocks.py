@@ -14,7 +14,7 @@ from multiblock.cli import main
 from multiblock.errors import UserError
 from multiblock.networks import own, registry
 from multiblock.networks.registry import describe
-from multiblock.workflow import jobs
+from multiblock.workflow import job
 
 BLOCK = """
 from __future__ import annotations
@@ -104,8 +104,8 @@ def test_an_edited_default_is_seen(tmp_path):
     [
         ({"parts": "import nowhere_at_all\n"}, r"my_block\.py: cannot be imported: ModuleNotFoundError: .*nowhere.*"),
         ({"parts": "x = 1\ny = x / 0\n"}, r"my_block\.py: cannot be .*ZeroDivisionError.*\(line 2 of parts\.py\)"),
-        ({"parts": "def f(:\n"}, r"my_block\.py: is no Python file: parts\.py, line 1: "),
-        ({"my_block": "x = 1\ny = (\n"}, r"my_block\.py: is no Python file: line 2: '\(' was never closed; "),
+        ({"parts": "def f(:\n"}, r"my_block\.py: is not a Python file: parts\.py, line 1: "),
+        ({"my_block": "x = 1\ny = (\n"}, r"my_block\.py: is not a Python file: line 2: '\(' was never closed; "),
     ],
 )
 def test_code_that_ends_in_an_error_is_named(tmp_path, change, says):
@@ -122,8 +122,8 @@ def test_a_built_in_network_has_a_digest_too():
     ("code", "says"),
     [
         (BLOCK.encode() + b"raise SystemExit(3)\n", "cannot be imported: SystemExit: 3 (line "),
-        (b"# h\xe9\n" + BLOCK.encode(), "is no Python file: invalid or missing encoding declaration"),
-        (BLOCK.encode() + b"\0", "is no Python file: source code string cannot contain null bytes"),
+        (b"# h\xe9\n" + BLOCK.encode(), "is not a Python file: invalid or missing encoding declaration"),
+        (BLOCK.encode() + b"\0", "is not a Python file: source code string cannot contain null bytes"),
     ],
     ids=["it ends the program", "Latin-1", "a null byte"],
 )
@@ -160,7 +160,7 @@ def exiting(folder, how: str, where: str) -> str:
 def test_a_job_that_a_block_ends_says_so(tmp_path, how, where, line, capsys):
     code, said = EXITS[how]
     file = exiting(tmp_path, code, where)
-    with pytest.raises(SystemExit) as ended, jobs.logged(tmp_path / "log"):
+    with pytest.raises(SystemExit) as ended, job.logged(tmp_path / "log"):
         registry.build(file, {})(torch.rand(1, 3, 8, 8))
     expected = f"multiblock: error: {file}: ends the program in line {line} {said}; a network's code may raise errors"
     assert ended.value.code == 1

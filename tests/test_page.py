@@ -13,13 +13,12 @@ import pandas as pd
 import pytest
 
 from conftest import picture
+from made_up import INF, PLAN, STAGES, psnr_csv, record, results, run_page, study_page
 from multiblock.errors import UserError
 from multiblock.page import pages, pictures, plan_picture, rendering, viewer
 from multiblock.plan import Block, Phase, Plan
 from multiblock.report import curves, sentences, tables
 from multiblock.report.curves import Chart, Line
-from pages import PLAN, STAGES, results, run_page, study_page
-from test_report import psnr_csv, record
 
 
 @pytest.fixture(scope="module")
@@ -150,23 +149,15 @@ def test_what_is_too_large_for_a_single_file_is_said(tmp_path):
     assert "demo/report.html" in text_of(tmp_path / "s.html")
 
 
-def test_a_run_without_looks_has_no_curve(tmp_path):
+@pytest.mark.parametrize("iterations", [True, False])
+def test_a_run_without_looks_or_iterations_has_a_page_too(tmp_path, iterations):
+    """Published weights are a phase without iterations: its history is a head without rows."""
     made = results(tmp_path)
     for of in made["phases"].values():
-        pd.read_csv(of.history).assign(psnr_rgb_validation=None).to_csv(of.history, index=False)
-    pages.run_page(**made, out=tmp_path / "r.html", small=tmp_path / "s.html")
-    assert "Nothing was recorded." in text_of(tmp_path / "r.html") and "Training loss: l1" in text_of(
-        tmp_path / "r.html"
-    )
-
-
-def test_a_phase_without_iterations_has_a_page_too(tmp_path):
-    """Published weights are such a phase: its history is a head without rows."""
-    made = results(tmp_path)
-    for of in made["phases"].values():
-        pd.read_csv(of.history).iloc[:0].to_csv(of.history, index=False)
-    pages.run_page(**made, out=tmp_path / "r.html", small=tmp_path / "s.html")
-    assert "Nothing was recorded." in text_of(tmp_path / "r.html")
+        rows = pd.read_csv(of.history).assign(psnr_rgb_validation=None)
+        rows.iloc[: None if iterations else 0].to_csv(of.history, index=False)
+    text = text_of(run_page(tmp_path, made))
+    assert "Nothing was recorded." in text and ("Training loss: l1" in text) == iterations
 
 
 def test_losses_of_another_kind_leave_a_gap():
@@ -244,24 +235,27 @@ def test_a_page_keeps_its_limit_and_says_what_it_leaves_out(tmp_path):
 # -- What was found ----------------------------------------------------------------------------------------------------
 
 
-def sentence(folder, **changes):
-    made = results(folder, **changes)
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"seeds": (1, 2)}, r"95 % interval \+\d+\.\d+ to \+\d+\.\d+, 2 seeds x 2 images"),
+        ({"count": 1}, r"1 seed x 1 image: with one seed differences under about 0.1 dB"),
+    ],
+)
+def test_a_run_says_how_sure_it_is_and_is_loud_below_no_network(tmp_path, changes, expected):
+    made = results(tmp_path, **changes)
     table = tables.read(made["table"], made["times"])
     last = {seed: of.measured for (seed, phase), of in made["phases"].items() if phase == 3}
-    return table, last
-
-
-def test_several_seeds_have_an_interval(tmp_path):
-    table, last = sentence(tmp_path, seeds=(1, 2))
-    said = sentences.of_run(table, last, 2)
-    assert re.search(r"95 % interval \+\d+\.\d+ to \+\d+\.\d+, 2 seeds x 2 images", said)
+    assert re.search(expected, sentences.of_run(table, last, 2)) and "BELOW" not in sentences.of_run(table, last, 2)
+    assert "**BELOW NO NETWORK after a phase" in sentences.of_run(table.assign(below_no_network="test"), last, 2)
+    assert "cannot be compared" in sentences.of_run(table.assign(psnr_rgb_composed=INF), last, 2)
 
 
 def test_an_interval_is_of_the_images_that_the_gain_is_of(tmp_path):
     """An image that equals HR after one phase counts in no mean of the table, so it counts in no interval either."""
     csvs, records = {}, {}
     for seed in (1, 2):
-        for phase, first in ((1, float("inf")), (2, 40.0)):
+        for phase, first in ((1, INF), (2, 40.0)):
             made = tmp_path / f"{seed}{phase}"
             made.mkdir()
             after = {"a": first, "b": 22.0, "c": 23.0}
@@ -274,27 +268,10 @@ def test_an_interval_is_of_the_images_that_the_gain_is_of(tmp_path):
     assert (low + high) / 2 == pytest.approx(2.5, abs=1e-3)
 
 
-def test_one_seed_says_that_it_has_none(tmp_path):
-    table, last = sentence(tmp_path, count=1)
-    assert "1 seed x 1 image: with one seed differences under about 0.1 dB" in sentences.of_run(table, last, 2)
-
-
-def test_below_no_network_is_loud(tmp_path):
-    table, last = sentence(tmp_path)
-    assert "BELOW" not in sentences.of_run(table, last, 2)
-    assert "**BELOW NO NETWORK after a phase" in sentences.of_run(table.assign(below_no_network="test"), last, 2)
-    assert "cannot be compared" in sentences.of_run(table.assign(psnr_rgb_composed=float("inf")), last, 2)
-
-
 def test_a_study_of_several_runs_is_summed_up(tmp_path):
-    file = study_page(tmp_path, ("plain", "some", "more"))
-    text = text_of(file)
-    assert "PSNR RGB): some (+0.100 dB), more (+0.200 dB) above it (95 % intervals, 2 seeds x 2 images)." in text
-
-
-def test_a_study_s_sentence_names_the_pairs_made_equal_and_the_sizes_of_what_can_be_compared(tmp_path):
     text = text_of(study_page(tmp_path, ("plain", "some", "more"), also=[("more", "some")]))
-    assert "2 seeds x 2 images). Made equal in compute: more (+0.100 dB) above some." in text
+    assert "PSNR RGB): some (+0.100 dB), more (+0.200 dB) above it (95 % intervals, 2 seeds x 2 images)." in text
+    assert "Made equal in compute: more (+0.100 dB) above some." in text
     assert "more over some" in text and "more is 0.10 dB above some, 95 % interval" in text
     of = {"metric": "psnr_rgb", "baseline": "plain", "difference": 0.1, "seeds": 3, "images": 5, "why_not": ""}
     rows = [

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from conftest import picture
+from made_up import noisy, pictures, psnr, results, run_page, study_page
 from multiblock.page import pages, rendering, viewer
-from pages import noisy, pictures, psnr, results, run_page, study_page
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 

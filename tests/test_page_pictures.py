@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from conftest import picture
+from made_up import noisy, psnr
+from made_up import pictures as made_pictures
 from multiblock.page import hot_spots, pictures, viewer
-from pages import noisy, psnr
-from pages import pictures as made_pictures
 
 
 def pixels_of(uri: str) -> np.ndarray:

@@ -262,7 +262,7 @@ class TestChain:
             multiblock.load(run, device="cpu").after(phase)
 
     def test_after_needs_a_run(self, copying):
-        with pytest.raises(UserError, match="w.safetensors: lies in no run's folder"):
+        with pytest.raises(UserError, match="w.safetensors: is in no run's folder"):
             copying.after(1)
 
     def test_blocks_one_after_another_are_the_chain(self, run):

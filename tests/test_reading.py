@@ -9,8 +9,7 @@ import pytest
 
 from multiblock import config
 from multiblock.cli import main
-from multiblock.config.bounds import argument, choices
-from multiblock.config.reading import overrides
+from multiblock.config.reading import argument, overrides
 from multiblock.errors import UserError, nearest
 from multiblock.workflow.call import check, configuration
 from test_workflow import command, jobs, snakemake, write_config
@@ -29,14 +28,14 @@ WRONG = {
         b"device cpu\nseeds: [1]\n",
         "line 2: cannot be read as YAML: mapping values are not allowed",
     ),
-    "a key twice": (b"seeds: [1]\ndevice: cpu\nseeds: [2]\n", "line 3: key 'seeds' stands in line 1 already"),
+    "a key twice": (b"seeds: [1]\ndevice: cpu\nseeds: [2]\n", "line 3: key 'seeds' is in line 1 already"),
     "a key twice, further in": (
         b"recipes:\n  a:\n    - iterations: 3\n      lr: 1\n      lr: 2\n",
-        "line 5: key 'lr' stands in line 4 already",
+        "line 5: key 'lr' is in line 4 already",
     ),
-    "a key twice in one line": (b"training: {keep: best, keep: last}\n", "line 1: key 'keep' stands in line 1 already"),
+    "a key twice in one line": (b"training: {keep: best, keep: last}\n", "line 1: key 'keep' is in line 1 already"),
     "a quote": (b"seeds: [1]\nstudy: 'a\ndevice: cpu\n", "line 2: cannot be read as YAML: found a quote that is not"),
-    "a key twice in JSON": (b'{"training": {"keep": "best", "keep": "last"}}', "key 'keep' stands there twice"),
+    "a key twice in JSON": (b'{"training": {"keep": "best", "keep": "last"}}', "key 'keep' is there twice"),
     "lists without an end": (b"[" * 1500, "cannot be read as YAML: maximum recursion depth exceeded"),
     "UTF-16": ("seeds: [1]\n".encode("utf-16"), "line 1: cannot be read as YAML: found bytes that are no UTF-8"),
     "Latin-1": ("seeds: [1]\nstudy: h\xe9\n".encode("latin-1"), "line 2: cannot be read as YAML: found bytes that are"),
@@ -233,8 +232,7 @@ def test_arguments_beyond_the_bounds(key, text, says):
         argument(key)(text)
 
 
-def test_words_of_a_key():
-    assert choices("device") == ["auto", "cpu", "cuda"]
+def test_an_argument_of_no_key():
     with pytest.raises(KeyError):
         argument("evaluation.boarder")
 

@@ -1,4 +1,4 @@
-"""What runs again after a change, and what does not: dry runs on a finished study."""
+"""What runs again after a change, and what does not: plans of a finished study."""
 
 import json
 import os
@@ -11,10 +11,11 @@ import pytest
 import yaml
 
 from conftest import ROOT, picture
+from multiblock import config as configuration
 from multiblock.data import images
+from multiblock.versions import VERSIONS
+from stand_in import counted, results_of, to_do
 from test_workflow import REPORT, finished_study, jobs, snakemake
-
-PACKAGE = Path("workflow", "multiblock")
 
 NOTHING: dict[str, int] = {}
 LATER = {"phase2_1": 1, "phase3_1": 1, "evaluate": 2, **REPORT}
@@ -39,131 +40,25 @@ ONE = {"chain": ["tiny"], "plan": [{"span": 1, "stages": "few"}]}
 OTHER = {"chain": ["tiny"], "plan": [{"span": 1, "stages": "joint"}]}
 
 
-def of(study: Path, *arguments: str) -> dict[str, int]:
-    """The jobs that would run, with the code of the study's own copy of the project."""
-    return jobs(study, "--snakefile", str(study / "Snakefile"), *arguments)
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
-    """A copy of the project in which the tiny study has run."""
-    folder = finished_study(tmp_path_factory)
-    for name in ("workflow", "profiles", "envs"):
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=ignored)
-    shutil.copy(ROOT / "Snakefile", folder)
-    return folder
+    return finished_study(tmp_path_factory)
 
 
 @pytest.fixture
-def study(finished):
-    """The finished study, to be changed by a test; put back after it."""
-
-    def files() -> set[Path]:
-        places = ("config.yaml", "train/**/*", "test/**/*", "elsewhere/**/*", "workflow/multiblock/**/*.py")
-        places += ("workflow/multiblock/page/*/*",)
-        found = {file for place in (*places, "results/**/*") for file in finished.glob(place) if file.is_file()}
-        return {file for file in found if file.parent.name != ".depends" and file.name != "digests.json"}
-
-    before = {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in files()}
-    folders = {file.parent: file.parent.stat().st_mtime_ns for file in before}
-    yield finished
-    for file in files() - before.keys():
-        file.unlink()
-    for file, (content, time) in before.items():
-        if not file.exists() or file.read_bytes() != content:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(content)
-            os.utime(file, ns=(time, time))
-    for folder, time in folders.items():
-        os.utime(folder, ns=(time, time))
+def study(finished, tmp_path, monkeypatch) -> Path:
+    """A copy of the finished study, where we are, without what Snakemake notes for itself."""
+    shutil.copytree(finished, tmp_path / "copy", symlinks=True, ignore=shutil.ignore_patterns(".snakemake"))
+    monkeypatch.chdir(tmp_path / "copy")
+    return tmp_path / "copy"
 
 
-Change = Callable[[Path], None]
+def planned() -> dict[str, int]:
+    """The jobs that a start finds to be done where we are, without the process of Snakemake."""
+    return counted(to_do(*results_of(configuration.load(configuration.read([Path("config.yaml")])))))
 
 
-def reverse_keys(study: Path) -> None:
-    """Other order of the keys inside options and schedules."""
-    turned = [{k: dict(reversed(v.items())) if isinstance(v, dict) else v for k, v in stage.items()} for stage in JOINT]
-    config(recipes__joint=turned)(study)
-
-
-def reword(study: Path) -> None:
-    """Other words in every log message and every error of the package."""
-    changed = 0
-    for file in (study / PACKAGE).rglob("*.py"):
-        text = file.read_text()
-        new = re.sub(r"((?:log\.(?:info|warning)|raise UserError)\(\s*f?\")", r"\1So: ", text)
-        changed += new != text
-        file.write_text(new)
-    assert changed >= 20
-
-
-def other_versions(study: Path) -> None:
-    """The results were made with other versions of Python and PyTorch."""
-    for file in study.glob("results/**/.made/*.json"):
-        made = json.loads(file.read_text())
-        file.write_text(json.dumps({**made, "versions": {"python": "3.9.1", "torch": "1.0", "numpy": "1.0"}}))
-
-
-def delete(*places: str) -> Change:
-    """Delete files, or folders with all in them, by hand."""
-
-    def change(study: Path) -> None:
-        for place in places:
-            found = study / "results" / place
-            assert found.exists()
-            shutil.rmtree(found) if found.is_dir() else found.unlink()
-
-    return change
-
-
-def other_weights(place: str) -> Change:
-    """Other values in a file of weights, which keeps what it says of itself and has an old time, as after ``cp -p``."""
-
-    def change(study: Path) -> None:
-        file = study / "results" / place
-        content = file.read_bytes()
-        file.write_bytes(content[:-4] + bytes(x ^ 1 for x in content[-4:]))
-        os.utime(file, (2, 2))
-
-    return change
-
-
-def edit_result(place: str) -> Change:
-    """Another digit in a table, by hand."""
-
-    def change(study: Path) -> None:
-        file = study / "results" / place
-        text = file.read_text()
-        file.write_text(text[:-2] + ("1" if text[-2] != "1" else "2") + text[-1])
-
-    return change
-
-
-def other_bytes_at_the_same_time(study: Path) -> None:
-    """An image of the same size and time, with other content."""
-    file = study / "train" / "HR" / "image0.png"
-    before, content = file.stat(), file.read_bytes()
-    file.write_bytes(content[:-30] + bytes(x ^ 1 for x in content[-30:-20]) + content[-20:])
-    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
-
-
-def for_reading_only(study: Path) -> None:
-    """Nothing that a plan writes can be written, whoever tries."""
-    folders = [study / "results", *(study / "results").rglob(".depends")]
-    for folder in {folder.parent if folder.name == ".depends" else folder for folder in folders}:
-        shutil.rmtree(folder / ".depends", ignore_errors=True)
-        (folder / ".depends").write_text("")
-    (study / "results/data/digests.json").unlink()
-    (study / "results/data/digests.json").mkdir()
-
-
-def swap_folders(study: Path) -> None:
-    """HR and LR change places."""
-    for split in ("train", "test"):
-        for one, other in (("HR", "x"), ("LR", "HR"), ("x", "LR")):
-            (study / split / one).rename(study / split / other)
+Change = Callable[[Path], object]
 
 
 def config(**changes) -> Change:
@@ -193,65 +88,15 @@ def rewrite_config(study: Path) -> None:
     (study / "config.yaml").write_text(f"# A comment.\n{text}")
 
 
-def code(*modules: str) -> Change:
-    """Add a line of code to modules of the package."""
-
-    def change(study: Path) -> None:
-        for module in modules:
-            with (study / PACKAGE / module).open("a") as file:
-                file.write("\nADDED = 1\n")
-
-    return change
-
-
-def edit(module: str, old: str, new: str) -> Change:
-    """Change a module of the package."""
-
-    def change(study: Path) -> None:
-        file = study / PACKAGE / module
-        text = file.read_text()
-        assert old in text
-        file.write_text(text.replace(old, new))
-
-    return change
-
-
-def comment(module: str) -> Change:
-    """Put comments and another docstring into a module of the package."""
-
-    def change(study: Path) -> None:
-        file = study / PACKAGE / module
-        text = file.read_text()
-        assert text.startswith('"""')
-        file.write_text(f'"""Other words.{text[3:]}\n# A comment.\n')
-
-    return change
-
-
-def touch(study: Path) -> None:
-    for file in (*study.glob("train/*/*"), *study.glob("test/*/*")):
-        os.utime(file)
-
-
-def move(study: Path) -> None:
-    (study / "elsewhere").mkdir(exist_ok=True)
-    for split in ("train", "test"):
-        (study / split).rename(study / "elsewhere" / split)
-    config(data_root="elsewhere")(study)
-
-
-def invert(name: str) -> Change:
-    """Change the pixels of one image."""
-    return lambda study: images.write(study / name, 255 - images.read(study / name))
-
-
-def add_a_pair(study: Path) -> None:
-    for kind in ("HR", "LR"):
-        images.write(study / "train" / kind / "image9.png", picture(seed=9))
+def reverse_keys(study: Path) -> None:
+    """Other order of the keys inside options and schedules."""
+    turned = [{k: dict(reversed(v.items())) if isinstance(v, dict) else v for k, v in stage.items()} for stage in JOINT]
+    config(recipes__joint=turned)(study)
 
 
 CONFIGURATION = {
     "order and comments": (rewrite_config, NOTHING),
+    "order of keys in options and schedules": (reverse_keys, NOTHING),
     "the same in other words": (
         config(
             runs__phased__plan__1__stages=[{**FEW[0], "clamp": "none"}, {**FEW[1], "clamp": "last", "warmup": 0}],
@@ -279,7 +124,6 @@ CONFIGURATION = {
         config(runs__phased__plan__added={"span": "1-2", "stages": "few"}),
         {"phase4_1": 1, "evaluate": 1, **REPORT},
     ),
-    # What is left was made before the tables, in which it comes to stand alone.
     "a phase taken away at the end": (
         config(
             runs__phased__plan=[{"span": 1, "stages": "few"}, {"span": 2, "start": "inherit_zeroed", "stages": "few"}]
@@ -289,7 +133,6 @@ CONFIGURATION = {
     "training.keep": (config(training__keep="best"), TRAINED),
     "training.validate_every": (config(training__validate_every=2), NOTHING),
     "training.history_every": (config(training__history_every=2), NOTHING),
-    "order of keys in options and schedules": (reverse_keys, NOTHING),
     "validate_every, where the validation images decide": (
         config(training={"keep": "best", "validate_every": 2}),
         TRAINED,
@@ -308,8 +151,47 @@ CONFIGURATION = {
     "device": (config(device="cpu"), TRAINED),
     "precision": (config(precision="float32"), TRAINED),
     "data.validation": (config(data__validation=2), EVERYTHING),
+    "data.name": (config(data__name="other"), NOTHING),
     "results": (config(results="other"), EVERYTHING),
 }
+
+
+def touch(study: Path) -> None:
+    for file in (*study.glob("train/*/*"), *study.glob("test/*/*")):
+        os.utime(file)
+
+
+def move(study: Path) -> None:
+    (study / "elsewhere").mkdir()
+    for split in ("train", "test"):
+        (study / split).rename(study / "elsewhere" / split)
+    config(data_root="elsewhere")(study)
+
+
+def invert(name: str) -> Change:
+    """Change the pixels of one image."""
+    return lambda study: images.write(study / name, 255 - images.read(study / name))
+
+
+def add_a_pair(study: Path) -> None:
+    for kind in ("HR", "LR"):
+        images.write(study / "train" / kind / "image9.png", picture(seed=9))
+
+
+def other_bytes_at_the_same_time(study: Path) -> None:
+    """An image of the same size and time, with other content."""
+    file = study / "train" / "HR" / "image0.png"
+    before, content = file.stat(), file.read_bytes()
+    file.write_bytes(content[:-30] + bytes(x ^ 1 for x in content[-30:-20]) + content[-20:])
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def swap_folders(study: Path) -> None:
+    """HR and LR change places."""
+    for split in ("train", "test"):
+        for one, other in (("HR", "x"), ("LR", "HR"), ("x", "LR")):
+            (study / split / one).rename(study / split / other)
+
 
 IMAGES = {
     "all touched": (touch, NOTHING),
@@ -320,6 +202,42 @@ IMAGES = {
     "other bytes at the same size and time": (other_bytes_at_the_same_time, EVERYTHING),
     "HR and LR change places": (swap_folders, EVERYTHING),
 }
+
+
+def stored(study: Path, place: str) -> Path:
+    """Where in the store the file or folder is that a path shows."""
+    return (study / "results" / place).resolve(strict=True)
+
+
+def delete(*places: str) -> Change:
+    """Delete files, or folders with all in them, in the store."""
+
+    def change(study: Path) -> None:
+        for found in [stored(study, place) for place in places]:
+            shutil.rmtree(found) if found.is_dir() else found.unlink()
+
+    return change
+
+
+def other_weights(study: Path) -> None:
+    """Other values in a file of weights, which keeps what it says of itself and has an old time, as after ``cp -p``."""
+    file = stored(study, "phased/seed1/phase2/weights.safetensors")
+    content = file.read_bytes()
+    file.write_bytes(content[:-4] + bytes(x ^ 1 for x in content[-4:]))
+    os.utime(file, (2, 2))
+
+
+def edit_a_table(study: Path) -> None:
+    """Another digit in a table, by hand."""
+    file = stored(study, "phased/psnr_by_phase.csv")
+    text = file.read_text()
+    file.write_text(text[:-2] + ("1" if text[-2] != "1" else "2") + text[-1])
+
+
+def another_picture(study: Path) -> None:
+    pictures = stored(study, "one_go/seed1/phase1/images")
+    shutil.copy(pictures / "image0.png", pictures / "image1.png")
+
 
 RESULTS = {
     "weights deleted": (delete("phased/seed1/phase2/weights.safetensors"), LATER),
@@ -332,15 +250,9 @@ RESULTS = {
         delete("phased/seed1/phase3/images/image0.png"),
         {"evaluate": 1, **REPORT, "losses": 0},
     ),
+    "one picture in another's place": (another_picture, {"evaluate": 1, **REPORT, "losses": 0}),
     "one strip deleted": (delete("phased/strips/image1.png"), {"figures": 1}),
     "a figure of losses deleted": (delete("tiny_losses/all.png"), {"losses": 1, "study_page": 1}),
-    "one picture in another's place": (
-        lambda study: shutil.copy(
-            study / "results/one_go/seed1/phase1/images/image0.png",
-            study / "results/one_go/seed1/phase1/images/image1.png",
-        ),
-        {"evaluate": 1, **REPORT, "losses": 0},
-    ),
     "a file of one's own beside pictures": (
         lambda study: (study / "results/phased/strips/notes.txt").write_text("mine"),
         NOTHING,
@@ -349,87 +261,17 @@ RESULTS = {
         delete("phased/psnr_by_phase.md"),
         {"table": 1, "figures": 1, "page": 1, "compare": 1, "study_page": 1},
     ),
-    "weights replaced by others of long ago": (other_weights("phased/seed1/phase2/weights.safetensors"), LATER),
-    "a table edited": (
-        edit_result("phased/psnr_by_phase.csv"),
-        {"table": 1, "figures": 1, "page": 1, "compare": 1, "study_page": 1},
-    ),
-    "versions of Python and PyTorch": (other_versions, NOTHING),
-    "for reading only": (for_reading_only, NOTHING),
-    "Snakemake's own notes deleted": (lambda study: shutil.rmtree(study / ".snakemake"), NOTHING),
-}
-
-CODE = {
-    "figures": (code("report/figures.py"), {"figures": 2, "losses": 1, "study_page": 1}),
-    "strips": (code("report/strips.py"), {"figures": 2}),
-    "losses": (code("report/losses.py"), {"figures": 2, "losses": 1, **PAGES}),
-    "tables": (code("report/tables.py"), {"table": 2, "figures": 2, "compare": 1, **PAGES}),
-    "comparison": (code("report/comparison.py"), {"compare": 1, "study_page": 1}),
-    "statistics, curves and words of a comparison": (
-        code(
-            *(f"report/{name}.py" for name in ("statistics", "differences", "compute", "curves", "sentences")),
-            *("report/comparison_markdown.py", "report/comparison_figures.py"),
-        ),
-        {"compare": 1, **PAGES},
-    ),
-    "means": (
-        code("report/measured.py", "report/markdown.py"),
-        {"table": 2, "figures": 2, "compare": 1, "budget": 1, **PAGES},
-    ),
-    "the page of a run": (code("page/run.py"), {"page": 2}),
-    "pictures in pages": (code("page/pictures.py"), PAGES),
-    "a template": (edit("page/templates/run.html.j2", "What each phase brought", "What it brought"), PAGES),
-    "the viewer's program": (edit("page/static/view.js", "MOST_ZOOM = 64", "MOST_ZOOM = 32"), PAGES),
-    "budget": (code("report/budget.py", "model/complexity.py"), {"budget": 1}),
-    "evaluation": (code("inference/evaluation.py"), MEASURED),
-    "a measure that is not asked for": (edit("inference/measures.py", "gradients, 170", "gradients, 171"), NOTHING),
-    "measures": (code("inference/metrics.py"), MEASURED),
-    "SSIM, which no stage has for a loss": (code("inference/metrics.py"), MEASURED),
-    "averages, warm-up and intermediate outputs, which no stage has": (
-        lambda study: [
-            code("training/averaging.py")(study),
-            edit("training/schedules.py", "(iteration + 1) / stage.warmup", "(iteration + 2) / stage.warmup")(study),
-            edit("model/chain.py", "made.append(x.float())", "made.append(2 * x.float())")(study),
-        ],
-        NOTHING,
-    ),
-    "generation": (code("inference/cache.py"), GENERATED),
-    "a network of the chain": (code("networks/mcan/network.py"), TRAINED),
-    "layers of networks": (code("networks/layers.py"), TRAINED),
-    "a network of no chain": (code("networks/carn/network.py"), NOTHING),
-    "the chain's forward": (edit("model/chain.py", "return x.float()", "return x.float() + 0"), TRAINED),
-    "the chain's file": (code("model/chain.py"), NOTHING),
-    "comments in the step": (comment("training/step.py"), NOTHING),
-    "every message": (reword, NOTHING),
-    "the step": (edit("training/step.py", "loss.backward()", "(2 * loss).backward()"), TRAINED),
-    "the trainer's bookkeeping": (code("training/trainer.py", "training/progress.py", "training/history.py"), NOTHING),
-    "a loss": (edit("training/losses.py", "return l1_loss(", "return 2 * l1_loss("), TRAINED),
-    "a loss that no stage has": (edit("training/losses.py", "return mse_loss(", "return 2 * mse_loss("), NOTHING),
-    "an optimiser": (edit("training/optimisers.py", 'kind="Adam"', 'kind="AdamW"'), TRAINED),
-    "an optimiser that no stage has": (edit("training/optimisers.py", 'kind="SGD"', 'kind="Rprop"'), NOTHING),
-    "how optimisers are made": (edit("training/optimisers.py", "lr=lr, **fused", "lr=2 * lr, **fused"), TRAINED),
-    "a schedule that the joint phases have": (
-        edit("training/schedules.py", "(1 - floor) * (1 +", "(1 - floor) * (2 +"),
-        {"phase1_1": 1, "phase3_1": 1, "evaluate": 2, **ALL_REPORTS},
-    ),
-    "a table's new entry": (
-        edit("training/losses.py", "LOSSES: dict[str, LossTerm] = {", 'LOSSES = {"l0": LossTerm(what="new", of=_l1),'),
-        NOTHING,
-    ),
-    "the sampler": (code("data/sampler.py"), TRAINED),
-    "how blocks start": (code("training/start.py"), TRAINED),
-    "conversion": (code("data/inspection.py"), EVERYTHING),
-    "what no result depends on": (
-        code(
-            "networks/zoo.py", "networks/mcan/__init__.py", "cli/plan.py", "model/published.py", "plan.py", "files.py"
-        ),
-        NOTHING,
-    ),
+    "a table edited": (edit_a_table, {"table": 1, "figures": 1, "page": 1, "compare": 1, "study_page": 1}),
+    "weights replaced by others of long ago": (other_weights, LATER),
+    "a log deleted": (delete("phased/seed1/phase1/logs/train.log"), NOTHING),
+    "a run's folder deleted": (lambda study: shutil.rmtree(study / "results/phased"), NOTHING),
+    "a link deleted": (lambda study: (study / "results/phased/seed1/phase1/weights.safetensors").unlink(), NOTHING),
+    "the list of what is shown deleted": (lambda study: (study / "results/store/shown.json").unlink(), NOTHING),
 }
 
 TABLE = {
     f"{kind}: {name}": row
-    for kind, rows in (("configuration", CONFIGURATION), ("images", IMAGES), ("results", RESULTS), ("code", CODE))
+    for kind, rows in (("configuration", CONFIGURATION), ("images", IMAGES), ("results", RESULTS))
     for name, row in rows.items()
 }
 
@@ -437,41 +279,104 @@ TABLE = {
 @pytest.mark.parametrize(("change", "rerun"), TABLE.values(), ids=TABLE)
 def test_what_a_change_reruns(study, change, rerun):
     change(study)
-    assert of(study) == {job: count for job, count in rerun.items() if count}
+    assert planned() == {job: count for job, count in rerun.items() if count}
 
 
 @pytest.mark.parametrize(
-    ("rule", "rerun"),
+    ("kind", "rerun"),
     [
-        ("phase2_1", LATER),
-        ("phase3_1", {"phase3_1": 1, "evaluate": 1, **REPORT}),
-        ("phase1_2", GENERATED),
+        ("convert", EVERYTHING),
+        ("train", TRAINED),
+        ("generate", GENERATED),
+        ("evaluate", MEASURED),
+        ("table", {"table": 2, "figures": 2, "compare": 1, **PAGES}),
+        ("figures", {"figures": 2}),
+        ("compare", {"compare": 1, "study_page": 1}),
+        ("losses", {"losses": 1, "study_page": 1}),
+        ("budget", {"budget": 1}),
+        ("page", {"page": 2}),
+        ("upscale", NOTHING),
     ],
 )
-def test_forcing_a_rule_reruns_it_and_what_depends_on_it(study, rule, rerun):
-    assert of(study, "--forcerun", rule) == rerun
+def test_a_raised_number_makes_that_kind_again_and_what_reads_it(study, monkeypatch, kind, rerun):
+    monkeypatch.setitem(VERSIONS, kind, VERSIONS[kind] + 1)
+    assert planned() == rerun
 
 
-def test_targets_by_phase(study):
-    assert of(study, "phase2", "--forcerun", "phase2_1") == {"phase2_1": 1, "evaluate": 1, "phase2": 1}
+def test_a_flipped_bit_is_noticed_in_every_file(study):
+    """Whatever its time says, and only there."""
+    store, results = results_of(configuration.load(configuration.read([Path("config.yaml")])))
+    looked_at = 0
+    for result in results.all():
+        for name in store.made(result.address)["files"]:
+            file = store.folder(result.address) / name
+            content, times = file.read_bytes(), file.stat()
+            middle = len(content) // 2
+            file.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+            verdict = store.verdict(result)
+            assert verdict.damaged and verdict.why == f"{name} has changed", file
+            file.write_bytes(content[:-1])
+            assert store.verdict(result).damaged, file
+            file.write_bytes(content)
+            os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+            assert store.verdict(result).made, file
+            looked_at += 1
+    assert looked_at > 60
 
 
-def test_other_versions_are_said(study):
-    other_versions(study)
-    done = snakemake(study, "--dry-run", "--snakefile", str(study / "Snakefile"))
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (config(runs__phased__plan__1__stages=[{**FEW[0], "lr": 0.5}, FEW[1]]), ""),
+        (another_picture, "image1.png has changed; it is to be kept as results/store/evaluate-"),
+    ],
+    ids=["a stage's lr", "a picture"],
+)
+def test_snakemake_runs_what_a_start_finds_and_a_dry_run_changes_nothing(study, change, said):
+    change(study)
+
+    def files() -> dict[str, bytes]:
+        found = [file for file in (study / "results").rglob("*") if file.is_file() and file.suffix != ".json"]
+        return {str(file): file.read_bytes() for file in found}
+
+    before = files()
+    found = [snakemake(study, "--dry-run") for _ in range(2)]
+    assert all(said in done.stderr and "Traceback" not in done.stderr for done in found)
+    assert files() == before
+    runs = [dict(re.findall(r"^(\w+) +(\d+)$", done.stdout + done.stderr, re.MULTILINE)) for done in found]
+    assert runs[0] == runs[1] == {rule: str(count) for rule, count in planned().items()} != {}
+
+
+def test_forcing_a_rule_reruns_it_and_what_depends_on_it(study):
+    """All of it is said beforehand."""
+    assert jobs(study, "--forcerun", "phase2_1") == LATER
+    assert jobs(study, "phase2", "--forcerun", "phase2_1") == {"phase2_1": 1, "evaluate": 1, "phase2": 1}
+    assert jobs(study, "--forcerun", "results/phased/seed1/phase3/weights.safetensors") == {
+        "phase3_1": 1,
+        "evaluate": 1,
+        **REPORT,
+    }
+    assert jobs(study) == NOTHING, "nothing was asked for but plans"
+
+
+def test_code_counts_by_numbers_and_networks_by_their_files(study):
+    """The workflow with the code of the study's own copy of the project."""
+    for name in ("workflow", "profiles", "envs"):
+        shutil.copytree(ROOT / name, study / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "Snakefile", study)
+    own, package = ("--snakefile", str(study / "Snakefile")), study / "workflow" / "multiblock"
+    edited = ["report/figures.py", "page/pages.py", "training/trainer.py", "training/step.py", "data/sampler.py"]
+    edited += ["inference/evaluation.py", "model/chain.py", "networks/carn/network.py"]
+    for name in edited:
+        with (package / name).open("a") as file:
+            file.write("\nADDED = 1\n")
+    for file in study.glob("results/store/*/made.json"):  # results of other versions of PyTorch and NumPy
+        made = json.loads(file.read_text())
+        file.write_text(json.dumps({**made, "by": {**made["by"], "torch": "1.0", "numpy": "1.0"}}))
+    done = snakemake(study, "--dry-run", *own)
+    assert done.returncode == 0 and "Nothing to be done" in done.stderr, done.stderr
     said = [line for line in done.stderr.splitlines() if "there are results that were made with" in line]
     assert len(said) == 2 and "torch 1.0" in said[0] and "numpy 1.0" in said[1]
-
-
-def trains(name: str) -> bool:
-    """Whether the table, which the dry runs above agree with, trains after a change of code."""
-    return any(re.fullmatch(r"phase\d+_1", job) for job in CODE[name][1])
-
-
-def test_editing_report_code_never_retrains():
-    assert not any(map(trains, ["figures", "tables", "budget", "evaluation", "the page of a run", "a template"]))
-
-
-def test_editing_model_code_retrains():
-    assert all(map(trains, ["a network of the chain", "the chain's forward", "the step"]))
-    assert not trains("a network of no chain")
+    with (package / "networks/mcan/network.py").open("a") as file:
+        file.write("\nADDED = 1\n")
+    assert jobs(study, *own) == TRAINED

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from conftest import picture
+from made_up import image_set
 from multiblock.data import images
 from multiblock.report.strips import COLUMNS, derivative, likeness, residual_map, residuals
-from test_imageset import write
 
 
 def test_each_pixel_is_set_against_its_neighbours():
@@ -47,8 +47,8 @@ SHARES = {2: 0.8, 9: 0.5, 10: 0.2}
 @pytest.mark.parametrize("scale", [1, 2])
 def test_the_map_of_every_phase_is_measured_and_the_last_ones_are_drawn(tmp_path, scale):
     sharp = [picture(seed=seed) for seed in (1, 2)]
-    write(tmp_path / "hr.npy", sharp)
-    write(tmp_path / "lr.npy", [soft(image, 1)[::scale, ::scale] for image in sharp])
+    image_set(tmp_path / "hr.npy", sharp)
+    image_set(tmp_path / "lr.npy", [soft(image, 1)[::scale, ::scale] for image in sharp])
     pictures = {}
     for seed in (1, 2):
         for phase in reversed(SHARES):
@@ -72,7 +72,7 @@ def test_the_map_of_every_phase_is_measured_and_the_last_ones_are_drawn(tmp_path
 def test_an_input_that_equals_hr_is_no_obstacle(tmp_path):
     flat = [np.full((40, 30, 3), 90, np.uint8)]
     for name in ("hr", "lr"):
-        write(tmp_path / f"{name}.npy", flat)
+        image_set(tmp_path / f"{name}.npy", flat)
     images.write(tmp_path / "one" / "image0.png", flat[0])
     both = {"lr": tmp_path / "lr.npy", "hr": tmp_path / "hr.npy"}
     table = residuals(**both, pictures={(1, 1): tmp_path / "one"}, count=1, zoom=16, out=tmp_path / "maps")

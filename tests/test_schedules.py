@@ -1,5 +1,7 @@
-"""Learning rates over a stage, and parts of a network that are frozen or have a rate of their own."""
+"""Optimisers, learning rates over a stage, and parts of a network that are frozen or have a rate of their own."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -7,11 +9,15 @@ import torch
 
 from multiblock.errors import UserError
 from multiblock.model import chain
+from multiblock.networks import registry
+from multiblock.plan import Block
 from multiblock.training import checkpoint, schedules
 from multiblock.training.checkpoint import State
+from multiblock.training.optimisers import OPTIMISERS, build
 from multiblock.training.starts import starting_chain
 from multiblock.training.step import Trained
 from multiblock.training.step import make_optimiser as make
+from test_checkpoint import interrupted
 from test_plan import stage
 from test_training import SPEC, history, run, same, task
 
@@ -70,6 +76,63 @@ def test_the_history_tells_the_rate(arrays, tmp_path):
     assert [float(row["lr"]) for row in history(out)] == [1e-3, 1e-3, 5e-4, 5e-4]
 
 
+CONSTANTS = {
+    "adam": {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0, "amsgrad": False, "fused": True},
+    "adamw": {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.01, "fused": True},
+    "adadelta": {"rho": 0.9, "eps": 1e-6, "weight_decay": 0},
+    "sgd": {"fused": True},
+}
+"""The study's, and what is fused."""
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_the_same_steps_as_pytorchs(name):
+    constants = CONSTANTS[name]
+    theirs = getattr(torch.optim, OPTIMISERS[name].kind)
+
+    def ours(parameters, lr, **_):
+        made = build(name, parameters, lr, {})
+        assert type(made) is not theirs and isinstance(made, theirs)
+        assert {key: made.defaults[key] for key in constants} == constants
+        return made
+
+    ends = []
+    for kind in (ours, theirs):
+        torch.manual_seed(0)
+        network = registry.build("mcan", {"channels": 4, "residual_blocks": 1})
+        optimiser = kind(network.parameters(), lr=0.01, **constants)
+        for _ in range(5):
+            optimiser.zero_grad(set_to_none=True)
+            network(torch.rand(2, 3, 12, 12)).square().mean().backward()
+            optimiser.step()
+            fresh = kind(network.parameters(), lr=0.01, **constants)
+            fresh.load_state_dict(optimiser.state_dict())
+            optimiser = fresh
+        assert all(parameter.requires_grad and parameter.is_leaf for parameter in network.parameters())
+        ends.append(torch.cat([parameter.detach().flatten() for parameter in network.parameters()]))
+    assert torch.equal(*ends)
+
+
+LIGHT = """
+import sys, torch
+from multiblock.runtime.device import make_deterministic
+from multiblock.training.optimisers import OPTIMISERS, build
+make_deterministic(False)
+for name in OPTIMISERS:
+    weight = torch.nn.Parameter(torch.ones(3))
+    optimiser = build(name, [weight], 0.1, {})
+    weight.sum().backward()
+    optimiser.step()
+    optimiser.load_state_dict(optimiser.state_dict())
+    optimiser.zero_grad()
+assert "torch._dynamo" not in sys.modules
+"""
+
+
+def test_the_compiler_is_not_imported_for_them():
+    subprocess.run([sys.executable, "-c", LIGHT], check=True)
+
+
 @pytest.mark.parametrize("frozen", [10, 40])
 def test_a_frozen_part_stays_until_it_is_set_free(arrays, tmp_path, frozen):
     parts = {"head": {"freeze": frozen, "lr": 1e-4}}
@@ -78,6 +141,13 @@ def test_a_frozen_part_stays_until_it_is_set_free(arrays, tmp_path, frozen):
     after = chain.load(run(arrays, tmp_path / "out", todo) / "weights.safetensors").blocks["1"].state_dict()
     assert torch.equal(before["head.weight"], after["head.weight"]) is (frozen == 40)
     assert not torch.equal(before["closing.weight"], after["closing.weight"])
+
+
+def test_a_stage_s_options_reach_its_optimiser():
+    made = make(
+        stage(lr=1, options={"weight_decay": 1e-5, "amsgrad": True}), chain.Chain.build([SPEC], [True])
+    ).defaults
+    assert (made["lr"], made["weight_decay"], made["amsgrad"]) == (1, 1e-5, True)
 
 
 def test_parts_have_rates_of_their_own():
@@ -93,8 +163,6 @@ def test_a_part_that_is_not_there():
 
 
 def test_frozen_batch_norms_keep_their_statistics():
-    from multiblock.plan import Block
-
     block = Block(network="srresnet", options={"channels": 4, "blocks": 2, "scale": 2})
     span = chain.Chain.build([block], [False]).train()
     trained = Trained(span)
@@ -118,21 +186,6 @@ def test_stopped_and_gone_on_under_schedules_is_the_same(arrays, tmp_path, monke
     )
     todo = replace(task(), stages=stages)
     whole = run(arrays, tmp_path / "whole", todo)
-
-    class Killed(Exception):
-        pass
-
     for stop in (13, 41):
-        save = checkpoint.save
-
-        def save_and_die(file, state, stop=stop, save=save):
-            save(file, state)
-            if state.step == stop:
-                raise Killed
-
-        out = tmp_path / f"killed{stop}"
-        monkeypatch.setattr(checkpoint, "save", save_and_die)
-        with pytest.raises(Killed):
-            run(arrays, out, todo, checkpoint_seconds=1e-9)
-        monkeypatch.setattr(checkpoint, "save", save)
-        assert same(run(arrays, out, todo), whole)
+        interrupted(arrays, tmp_path / f"killed{stop}", monkeypatch, stop, todo)
+        assert same(run(arrays, tmp_path / f"killed{stop}", todo), whole)

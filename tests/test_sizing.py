@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multiblock import cli, config
-from multiblock.config.compute import equals
+from multiblock.config.explain import equals
 from multiblock.config.sizing import proportional, resized, sized, spent
 from multiblock.errors import UserError
 from multiblock.plan import Plan

@@ -43,6 +43,13 @@ def weights(folder) -> dict[str, torch.Tensor]:
     return chain.load(folder / "weights.safetensors").blocks.state_dict()
 
 
+def looked(arrays, folder) -> float:
+    """PSNR of the validation images by the weights that a training has left."""
+    sets = (ImageSet(arrays / kind / "validation.npy") for kind in ("LR", "HR"))
+    kept = chain.load(folder / "weights.safetensors")
+    return Validation(*sets, None, 4).psnr(kept, choose("cpu", "float32", gpus=0, threads=1))
+
+
 def by_hand(arrays, todo, objective, after_backward=lambda span: None, factor=lambda i: 1.0, forward=None):
     """The loop of a training with Adam as a reader would write it down; yields the span after each iteration."""
     torch.manual_seed(0)
@@ -98,11 +105,8 @@ def test_the_average_of_the_weights_is_kept_and_validated_while_training_goes_on
         decay = min(0.8, (1 + update) / (10 + update))
         average = {n: decay * average[n] + (1 - decay) * value for n, value in span.blocks.state_dict().items()}
     assert close(weights(out), average) and not close(weights(plain), average)
-    seen = Validation(ImageSet(arrays / "LR" / "validation.npy"), ImageSet(arrays / "HR" / "validation.npy"), None, 4)
-    device = choose("cpu", "float32", gpus=0, threads=1)
     for folder in (out, plain):
-        kept = chain.load(folder / "weights.safetensors")
-        assert history(folder)[-1]["psnr_rgb_validation"] == f"{seen.psnr(kept, device):.5f}"
+        assert history(folder)[-1]["psnr_rgb_validation"] == f"{looked(arrays, folder):.5f}"
 
 
 @pytest.mark.parametrize("keys", [{"ema": 0.9}, {"clip": 0.01}, {"warmup": 7}, {"intermediate": [0.1]}])
@@ -143,8 +147,7 @@ def test_a_last_stage_without_iterations_sets_the_clamps_of_what_is_measured(arr
     about, made = json.loads((out / "training.json").read_text()), chain.load(out / "weights.safetensors")
     assert made.clamped == [True, True] and about["kept"] == {"keep": keep, "iteration": 20}
     assert ("so the last iteration is kept, not the best" in caplog.text) == (keep == "best")
-    looked = Validation(ImageSet(arrays / "LR" / "validation.npy"), ImageSet(arrays / "HR" / "validation.npy"), None, 4)
-    found = looked.psnr(made, choose("cpu", "float32", gpus=0, threads=1))
+    found = looked(arrays, out)
     assert about["psnr_rgb_validation"] == pytest.approx(found, abs=1e-5)
     assert abs(found - float(history(out)[-1]["psnr_rgb_validation"])) > 1e-3, "the clamps change nothing here"
 
@@ -153,9 +156,7 @@ def test_keep_best_keeps_the_averaged_weights(arrays, tmp_path):
     todo = joint({"ema": 0.9}, {"ema": 0.9, "lr": 0.05})  # which makes the second stage worse
     out = run(arrays, tmp_path / "out", todo, replace(BEST, validate_every=5))
     seen = [float(row["psnr_rgb_validation"]) for row in history(out) if row["psnr_rgb_validation"]]
-    kept = chain.load(out / "weights.safetensors")
-    looked = Validation(ImageSet(arrays / "LR" / "validation.npy"), ImageSet(arrays / "HR" / "validation.npy"), None, 4)
-    assert looked.psnr(kept, choose("cpu", "float32", gpus=0, threads=1)) == pytest.approx(max(seen), abs=1e-5)
+    assert looked(arrays, out) == pytest.approx(max(seen), abs=1e-5)
 
 
 class Normed(nn.Module):

@@ -126,7 +126,7 @@ def test_files_of_numpy_1(tmp_path):
     ],
 )
 def test_why_a_file_is_refused_is_said_whole(value, says, read):
-    with pytest.raises(UserError, match=rf"w\.pth: cannot be read as weights: {says}, which is no tensor") as error:
+    with pytest.raises(UserError, match=rf"w\.pth: cannot be read as weights: {says}, which is not a tensor") as error:
         read({"params": RAW, "x": value})
     assert "weights_only" not in str(error.value) and "\n" not in str(error.value)
 

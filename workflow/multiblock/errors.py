@@ -1,22 +1,69 @@
-"""The one kind of error that is the user's to mend, how it names what was probably meant, and text for people."""
+"""The one kind of error that is the user's to mend: how it is put in words, and names what was probably meant."""
 
 import difflib
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 
 
 class UserError(Exception):
-    """Wrong input: the message is one line naming the file or config key, what was found and what is allowed."""
+    """Wrong input: a line for each problem, which names the file or config key, what was found and what is allowed."""
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """All that is wrong, a line each."""
+        return tuple(map(str, self.args))
+
+    def __str__(self) -> str:
+        return "\n".join(self.problems)
+
+
+class Problems:
+    """Notes what is wrong in several places, so that a user reads all of it at once."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Note the error that the context ends in, if it does, and go on after it."""
+        try:
+            yield
+        except UserError as error:
+            self.found += error.problems
+
+    def end(self) -> None:
+        """End with all that was noted, each once; do nothing where nothing was.
+
+        Raises:
+            UserError: something was noted.
+        """
+        if self.found:
+            raise UserError(*dict.fromkeys(self.found))
 
 
 def one_line(error: Exception) -> str:
-    """What a user is told of an error: file and reason, on one line whatever the file is called."""
+    """What a user reads of an error: file and reason, on one line whatever the file is called."""
+    return "; ".join(_lines(error))
+
+
+def in_full(error: Exception) -> str:
+    """The same, where several problems are a numbered line each."""
+    first, *more = _lines(error)
+    if not more:
+        return first
+    numbered = (f"\n  {number}. {line}" for number, line in enumerate([first, *more], 1))
+    return f"found {len(more) + 1} problems:{''.join(numbered)}"
+
+
+def _lines(error: Exception) -> list[str]:
     if isinstance(error, OSError) and error.strerror:
         names = " and ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
-        error = UserError(f"{names}: {error.strerror}" if names else error.strerror)
-    return printable(str(error))
+        return [printable(f"{names}: {error.strerror}" if names else error.strerror)]
+    problems = error.problems if isinstance(error, UserError) else ()
+    return [printable(problem) for problem in problems or (str(error),)]
 
 
 def printable(text: str) -> str:

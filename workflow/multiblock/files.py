@@ -1,4 +1,4 @@
-"""Write files so that a final name never stands for half a file, lock folders, and know files by their content."""
+"""Write files so that no final name ever belongs to half a file, lock folders, and know files by their content."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,14 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def atomic_write(file: Path, flushed: bool = True) -> Iterator[Path]:
-    """A temporary path to write to, in the same folder and with the same ending; ``file`` once the block ends well.
+    """A temporary path to write to, in the same folder and with the same ending; it becomes ``file`` in the end.
 
     What was written is flushed to the disk, then renamed in one step. Where the block fails, or the process is
     killed, ``file`` stays as it was; what a killed process left is removed the next time.
 
     Args:
-        flushed: not for what is found wrong and made again if the machine fails; flushing many small files takes long.
+        flushed: false for what is found wrong and made again if the machine fails; flushing many small files takes
+            long.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     for other in file.parent.glob(_part_name(file, "*")):
@@ -41,14 +42,14 @@ def atomic_write(file: Path, flushed: bool = True) -> Iterator[Path]:
 
 
 def part_of(file: Path) -> Path:
-    """Where a file is until it is whole; each process has a path of its own."""
+    """The path of a file until it is whole; each process has one of its own."""
     return file.with_name(_part_name(file, f"{os.getpid()}@{_machine()}"))
 
 
 @cache
 def _machine() -> str:
-    """What process numbers are of, as a short word."""
-    return hashlib.blake2b(os.uname().nodename.encode(), digest_size=4).hexdigest()
+    """A short word for this machine, which process numbers belong to."""
+    return digest_of_bytes(os.uname().nodename.encode(), 4)
 
 
 _LONG = 24 * 3600
@@ -67,7 +68,7 @@ def _is_left(part: Path) -> bool:
 
 def _part_name(file: Path, process: object) -> str:
     # A digest, as a name with anything before it may be too long for the disk.
-    return f".part-{process}-{hashlib.blake2b(os.fsencode(file.name), digest_size=6).hexdigest()}{file.suffix}"
+    return f".part-{process}-{digest_of_bytes(os.fsencode(file.name), 6)}{file.suffix}"
 
 
 def is_running(process: int | str) -> bool:
@@ -110,21 +111,16 @@ def check_writable(file: Path) -> None:
 def settle(part: Path, file: Path, flushed: bool = True) -> None:
     """Flush ``part`` to the disk, then make it ``file`` in one step, readable for all whom the umask lets read."""
     if flushed:
-        flush(part)
-    part.chmod(0o666 & ~_umask())  # some libraries write for their user alone
+        _flush(part)
+    os.umask(mask := os.umask(0))
+    part.chmod(0o666 & ~mask)  # some libraries write for their user alone
     part.replace(file)
     if flushed:
-        flush(file.parent)
+        _flush(file.parent)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def flush(path: Path) -> None:
-    """Flush a file or a folder to the disk, where the file system can; not all can flush a folder."""
+def _flush(path: Path) -> None:
+    """Flush a file or a folder to the disk; not all file systems can flush a folder."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -136,7 +132,7 @@ def flush(path: Path) -> None:
 
 
 def new_temporary_folder(place: Path | None = None) -> Path:
-    """A new folder for what is not kept, which its maker removes; what killed processes left of such goes first.
+    """A new folder for what is not kept, which its maker removes; those that killed processes left are removed first.
 
     Args:
         place: the folder to make it in; the system's for temporary files if none is given.
@@ -149,7 +145,7 @@ def new_temporary_folder(place: Path | None = None) -> Path:
 
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """The same, which goes with the block."""
+    """A new folder that is removed at the end of the block."""
     folder = new_temporary_folder()
     try:
         yield folder
@@ -161,7 +157,7 @@ def temporary_folder() -> Iterator[Path]:
 def lock(folder: Path, doing: str, wait: float = 0) -> Iterator[None]:
     """Hold ``folder`` for this process, so that no other does the same there; it ends with the process at the latest.
 
-    Where the file system has no locks, the file ``.lock`` in the folder stands for one, which is said.
+    Where the file system has no locks, the file ``.lock`` in the folder takes their place, which is logged.
 
     Args:
         doing: what is done there, as in "training".
@@ -172,13 +168,13 @@ def lock(folder: Path, doing: str, wait: float = 0) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     held = FileLock(folder / ".lock")
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             held.acquire(timeout=wait)
         except Timeout:
             raise UserError(f"{folder}: another process is {doing} there already; wait for it, or end it") from None
-    for warning in said:
+    for warning in caught if doing else ():
         log.warning("%s: %s", folder, warning.message)
     try:
         yield
@@ -188,22 +184,15 @@ def lock(folder: Path, doing: str, wait: float = 0) -> Iterator[None]:
 
 def is_held(folder: Path) -> bool:
     """Whether a process, this one too, holds ``folder``; nothing is written where none ever has."""
-    file = folder / ".lock"
-    if not file.exists():
-        return False
-    probe = FileLock(file)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            probe.acquire(timeout=0)
-        except Timeout:
-            return True
-    probe.release()
-    return False
+    try:
+        with lock(folder, "") if (folder / ".lock").exists() else nullcontext():
+            return False
+    except UserError:
+        return True
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder; links count as such, and what is not there as none."""
+    """Bytes of a file, or of all files in a folder; links count as links, and what is not there as none."""
     inside = os.walk(path) if path.is_dir() and not path.is_symlink() else [("", [], [str(path)])]
     total = 0
     for folder, _, names in inside:
@@ -233,9 +222,9 @@ def digest_of(file: Path) -> str:
         return hashlib.file_digest(opened, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
-def digest_of_bytes(content: bytes) -> str:
-    """The digest that :func:`digest_of` gives for a file of that content."""
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
+def digest_of_bytes(content: bytes | memoryview, size: int = 16) -> str:
+    """A digest of so many bytes; of 16 it is that which :func:`digest_of` gives for a file of that content."""
+    return hashlib.blake2b(content, digest_size=size).hexdigest()
 
 
 class Digests:
@@ -246,7 +235,7 @@ class Digests:
     not.
 
     Args:
-        memory: the file (JSON) to keep them in; one that cannot be read is begun anew.
+        memory: the file (JSON) to keep them in; one that cannot be read is begun again.
         digest: makes the digest of a file.
     """
 
@@ -279,7 +268,7 @@ class Digests:
         self._learnt = True
 
     def known(self, file: Path) -> list[Any] | None:
-        """What :meth:`note` gives, where the file need not be read for it.
+        """What :meth:`note` gives, if the file need not be read for it; else None.
 
         Raises:
             OSError: it is not there.

@@ -48,16 +48,16 @@ class Network:
 
     @property
     def scale(self) -> int:
-        """How many times a result is as wide and as high as its picture."""
+        """The factor by which a result is wider and higher than its picture."""
         return self.chain.scale * self.enlarge
 
     def upscale(self, image: Kind, *, ensemble: bool = False, memory_gib: float = MEMORY_GIB) -> Kind:
-        """What the network makes of a picture, as the same kind of object.
+        """Upscale a picture to a result of the same kind of object.
 
         Args:
             image: a NumPy array (H, W, 3), or (H, W) for gray: uint8, uint16 with 65535 as white, or floats in [0, 1].
                 Or a Pillow image; its alpha is enlarged by bicubic interpolation, and its ``info`` (colour profile,
-                EXIF) goes with the result. Pixels stay as they lie: an orientation that EXIF notes still holds for the
+                EXIF) goes with the result. Pixels are not turned: an orientation that EXIF notes still holds for the
                 result. Or a PyTorch tensor (N, 3, H, W) of floats in [0, 1], on any device.
             ensemble: the mean of what the network makes of the picture in its eight turns and mirrorings, brought
                 back; eight times as slow.
@@ -82,15 +82,15 @@ class Network:
         )
 
     def after(self, phase: int) -> "Network":
-        """The network as it stood after another phase of the same run and seed: all blocks trained by then.
+        """The network as it was after another phase of the same run and seed: all blocks trained by then.
 
         Raises:
-            UserError: the weights do not lie in a run's folder, or that phase is not finished.
+            UserError: the weights are not in a run's folder, or that phase is not finished.
         """
         there = finished.phases_of(self.about.file)
         if phase not in there:
             if not there:
-                raise UserError(f"{self.about.file}: lies in no run's folder; after() needs one, as results/default")
+                raise UserError(f"{self.about.file}: is in no run's folder; after() needs one, as results/default")
             folder = self.about.file.parent.parent
             raise UserError(f"{folder}: found no finished phase {phase}; allowed are {listed(there)}")
         return _load(there[phase], self.device, self._trust_code, None)

@@ -177,13 +177,13 @@ class Plan:
     phases: tuple[Phase, ...]
 
     def __post_init__(self) -> None:
-        for problem in self._problems():
-            raise UserError(problem)
+        if problems := list(self._problems()):
+            raise UserError(*problems)
 
     def _problems(self) -> Iterator[str]:
         if not self.blocks:
             yield "chain: found no block; at least one is needed"
-        if not self.phases:
+        elif not self.phases:
             yield "plan: found no phase; at least one is needed"
         for number, block in enumerate(self.blocks[1:], 2):
             if block.scale != 1:
@@ -196,6 +196,7 @@ class Plan:
             key, span = f"plan, phase {number}", f"span {format_span(phase.first, phase.last)}"
             if phase.last > len(self.blocks):
                 yield f"{key}: {span} goes past the chain's last block; allowed are 1 to {len(self.blocks)}"
+                return  # what follows would be about blocks that are not there
             gap = [block for block in range(1, phase.first) if block not in trained]
             if gap:
                 yield f"{key}: {span} leaves a gap: block {gap[0]} before it has not been trained by any earlier phase"
@@ -213,9 +214,9 @@ class Plan:
                     )
                 elif self.blocks[new - 1] != self.blocks[new - 2]:
                     yield f"{key}: start {phase.start} needs block {new} to be built like block {new - 1}"
-            trained.update(phase.span)
+            trained.update(phase.span, gap)  # a gap is named once
         untrained = sorted(set(range(1, len(self.blocks) + 1)) - trained)
-        if untrained:
+        if untrained and self.phases:
             yield f"plan: no phase trains block {untrained[0]} of the chain; every block has to be trained"
 
     @property

@@ -3,7 +3,7 @@ from multiblock.workflow.start import start
 try:
     started = start(config, sys.argv[1:], workflow)
 except (UserError, OSError) as error:
-    sys.exit(f"multiblock: error: {one_line(error)}")
+    sys.exit(f"multiblock: error: {in_full(error)}")
 except KeyboardInterrupt:  # while images are looked at
     sys.exit("multiblock: stopped")
 

@@ -9,7 +9,7 @@ for name in [name for name in sys.modules if name.partition(".")[0] == "multiblo
         del sys.modules[name]
 
 from multiblock.config import load
-from multiblock.errors import UserError, one_line
+from multiblock.errors import UserError, in_full
 from multiblock.workflow.call import configuration
 from multiblock.workflow.job import orders
 
@@ -19,7 +19,7 @@ try:
     given = workflow.remote_exec and orders().get("config")
     given = given or configuration(workflow.overwrite_configfiles, workflow.config_settings.config, sys.argv)
 except (UserError, OSError) as error:
-    sys.exit(f"multiblock: error: {one_line(error)}")
+    sys.exit(f"multiblock: error: {in_full(error)}")
 
 if not workflow.overwrite_configfiles:
 

@@ -1,7 +1,8 @@
-"""The first guess of how two photographs lie: features that are found in both, and a map that most of them follow.
+"""The first guess of the map between two photographs: features that are found in both, and a map that most follow.
 
 SIFT (Lowe 2004) finds features in any scale and turn; MAGSAC++ (Barath et al. 2020) the map. Both are OpenCV's, and
-give the same each time: keypoints are sorted, and random numbers begin at the same seed.
+give the same each time: keypoints are sorted, and random numbers begin at the same seed. OpenCV is an extra, imported
+where it is used.
 """
 
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from multiblock.align.transform import resized
-from multiblock.align.vision import opencv
 from multiblock.errors import UserError
 
 LONGEST = 1600
@@ -19,7 +19,23 @@ LEAST_AGREE = 15
 _RATIO = 0.8
 """A feature counts where its nearest is so much nearer than the second nearest (Lowe's ratio)."""
 _OFF = 3.0
-"""Most pixels of the shrunk LR that a feature lies off the map."""
+"""Most pixels of the shrunk LR by which a feature is off the map."""
+
+
+def opencv() -> Any:
+    """The module ``cv2``, with the seed of its random numbers set.
+
+    Raises:
+        UserError: it is not installed, or its libraries cannot be loaded.
+    """
+    try:
+        import cv2
+    except ImportError as error:
+        raise UserError(
+            f'align: OpenCV cannot be imported ({error}); install it with: pip install "multiblock[align]"'
+        ) from None
+    cv2.setRNGSeed(0)
+    return cv2
 
 
 def first_guess(hr: np.ndarray, lr: np.ndarray) -> tuple[np.ndarray, int]:

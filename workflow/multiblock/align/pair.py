@@ -1,4 +1,7 @@
-"""One pair: two photographs are read, aligned, brought onto one grid and measured."""
+"""One pair: two photographs are read, aligned, brought onto one grid and measured.
+
+Where that is wanted, LR gets HR's brightness and colours: a gain and an offset for each channel.
+"""
 
 import hashlib
 import math
@@ -7,12 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from multiblock.align import area, brightness, limits, residual
+from multiblock.align import residual, transform
 from multiblock.align.features import first_guess
-from multiblock.align.limits import Limits
 from multiblock.align.refine import Fit, refine
-from multiblock.align.resample import reach, sample
-from multiblock.align.residual import Residual
+from multiblock.align.residual import Limits, Residual
 from multiblock.align.transform import Transform
 from multiblock.data import images, imageset
 from multiblock.data import picture as pictures
@@ -23,7 +24,29 @@ from multiblock.errors import UserError
 MOST_DETAIL = 1.1
 _LARGER = 0.95
 _SAME_PLACE, _SAME_CORRELATION, _SAME_DETAIL = 0.1, 0.998, 0.95
-"""In pixels; a photograph and a copy of it, stored with loss, agree better than two photographs do."""
+"""Pixels, correlation, detail: a photograph and a copy that was stored with loss agree better than two photographs."""
+
+
+MOST_GAIN = 1.5
+"""A gain is held between this and one over it."""
+MOST_OFFSET = 0.1
+"""An offset is held between this share of white and its negative."""
+_SQUARE = 16
+_ENDS = (0.03, 0.97)
+"""Shares of white beyond which values may have been cut off."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Match:
+    """LR as HR = gain * LR + offset, a value a channel; offsets as shares of white.
+
+    Args:
+        held: whether one of them was held at its bound.
+    """
+
+    gains: tuple[float, ...]
+    offsets: tuple[float, ...]
+    held: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +68,8 @@ class Outcome:
     """What became of a pair; what was not found out is None.
 
     Args:
-        reason: why it was dropped; nothing for one that was kept.
-        notes: what is to be said of it besides.
+        reason: why it was dropped; empty for one that was kept.
+        notes: what else is doubtful or was changed.
         place: top, left, height and width in HR of what was kept.
     """
 
@@ -58,7 +81,7 @@ class Outcome:
     unsure: float = math.nan
     place: tuple[int, int, int, int] | None = None
     found: Residual | None = None
-    match: brightness.Match | None = None
+    match: Match | None = None
 
 
 @dataclass(kw_only=True)
@@ -96,7 +119,7 @@ def _mark(picture: Picture) -> str:
 
 
 def read(lr: Path, hr: Path, options: Options, remark: Remark) -> Photographs:
-    """Read the two photographs of a pair, turned as their EXIF says, in their own colours and depths.
+    """Read the two photographs of a pair, turned by their EXIF data, in their own colours and depths.
 
     Raises:
         UserError: one cannot be read.
@@ -115,29 +138,29 @@ def read(lr: Path, hr: Path, options: Options, remark: Remark) -> Photographs:
 
 
 def align(pair: Photographs, outcome: Outcome, options: Options) -> tuple[Picture, Picture]:
-    """LR on HR's grid, and HR cut to what both show; ``outcome`` is told all that is found on the way.
+    """LR on HR's grid, and HR cut to what both show; ``outcome`` takes all that is found on the way.
 
     Raises:
         UserError: the pair does not fit; why.
     """
     hr, lr = (_gray(picture.pixels) for picture in (pair.hr, pair.lr))
     guess = Transform(matrix=first_guess(hr, lr)[0], size=(hr.shape[0], hr.shape[1]))
-    _refuse(limits.against_map(guess, replace(options.limits, turn=2 * options.limits.turn)))
+    _refuse(residual.against_map(guess, replace(options.limits, turn=2 * options.limits.turn)))
     fit = refine(hr, lr, guess.matrix)
     outcome.transform, outcome.blur, outcome.unsure = fit.transform, fit.blur, fit.unsure
-    _refuse(limits.against_map(fit.transform, options.limits))
+    _refuse(residual.against_map(fit.transform, options.limits))
     outcome.place = top, left, height, width = _place(fit, lr.shape, options)
     made = _resampled(pair.lr.pixels, fit.transform, outcome.place, options.scale)
     window = slice(top, top + height), slice(left, left + width)
-    outcome.match = match = _match(made, pair.reference[window], options.scale)
+    outcome.match = matched = _match(made, pair.reference[window], options.scale)
     if options.match_colour:
-        made = made * np.array(match.gains, np.float32) + np.array(match.offsets, np.float32)
+        made = made * np.array(matched.gains, np.float32) + np.array(matched.offsets, np.float32)
     whole = imageset.to_whole(made, pair.lr.pixels.dtype)
     cut = np.ascontiguousarray(pair.hr.pixels[window])
     most = max(1.0, fit.transform.zoom / 2)
     outcome.found = found = residual.residual(_gray(whole), _gray(cut), most)
-    _say(outcome, lr.shape, options)
-    _refuse(_copy(fit.transform, lr.shape, found) or limits.against_result(found, fit.unsure, options.limits))
+    _note_doubts(outcome, lr.shape, options)
+    _refuse(_copy(fit.transform, lr.shape, found) or residual.against_result(found, fit.unsure, options.limits))
     return replace(pair.lr, pixels=whole), replace(pair.hr, pixels=cut)
 
 
@@ -153,17 +176,17 @@ def _gray(values: np.ndarray) -> np.ndarray:
 
 
 def _place(fit: Fit, lr_shape: tuple[int, ...], options: Options) -> tuple[int, int, int, int]:
-    share = area.share(fit.transform, lr_shape)
+    share = transform.share(fit.transform, lr_shape)
     if share < options.limits.overlap:
         raise UserError(f"LR shows {share:.0%} of HR; allowed are {options.limits.overlap:.0%} or more")
-    margin = reach(options.scale / fit.transform.zoom) + 0.5
-    place = area.common(fit.transform, lr_shape, margin, options.scale)
-    if min(place[2:]) < limits.SMALLEST:
-        raise UserError(f"both show {place[3]} x {place[2]} pixels of HR; {limits.SMALLEST} a side are needed")
+    margin = transform.reach(options.scale / fit.transform.zoom) + 0.5
+    place = transform.common(fit.transform, lr_shape, margin, options.scale)
+    if min(place[2:]) < residual.SMALLEST:
+        raise UserError(f"both show {place[3]} x {place[2]} pixels of HR; {residual.SMALLEST} a side are needed")
     return place
 
 
-def _resampled(values: np.ndarray, transform: Transform, place: tuple[int, int, int, int], scale: int) -> np.ndarray:
+def _resampled(values: np.ndarray, found: Transform, place: tuple[int, int, int, int], scale: int) -> np.ndarray:
     """LR (H, W, C), float32, 0 to 1, on a grid ``scale`` times as coarse as HR's; computed once, from its pixels."""
     image = values / np.float32(np.iinfo(values.dtype).max)
     top, left, height, width = place
@@ -171,29 +194,29 @@ def _resampled(values: np.ndarray, transform: Transform, place: tuple[int, int, 
     y = top + scale * np.arange(height // scale) + (scale - 1) / 2
     made = np.empty((len(y), len(x), image.shape[2]), np.float32)
     for rows in imageset.strips(len(y)):
-        there = transform(np.stack(np.meshgrid(x, y[rows]), axis=-1))
-        made[rows] = sample(image, there[..., 0], there[..., 1], scale / transform.zoom)
+        there = found(np.stack(np.meshgrid(x, y[rows]), axis=-1))
+        made[rows] = transform.sample(image, there[..., 0], there[..., 1], scale / found.zoom)
     return made
 
 
-def _match(made: np.ndarray, reference: np.ndarray, scale: int) -> brightness.Match:
+def _match(made: np.ndarray, reference: np.ndarray, scale: int) -> Match:
     height, width, channels = made.shape
     full = reference.reshape(height, scale, width, scale, -1).mean(axis=(1, 3), dtype=np.float32)
     full /= np.float32(np.iinfo(reference.dtype).max)
     if full.shape[2] != channels:
         full = np.repeat(full.mean(axis=2, keepdims=True), channels, axis=2)
-    return brightness.match(made, full)
+    return match(made, full)
 
 
-def _copy(transform: Transform, lr_shape: tuple[int, ...], found: Residual) -> str:
-    """What is said of two files of one photograph, one of them stored with loss."""
-    still = np.abs(transform(transform.corners) - transform.corners).max() < _SAME_PLACE
+def _copy(found_map: Transform, lr_shape: tuple[int, ...], found: Residual) -> str:
+    """Why two files of one photograph, one of them stored with loss, are refused; empty for two photographs."""
+    still = np.abs(found_map(found_map.corners) - found_map.corners).max() < _SAME_PLACE
     alike = found.correlation > _SAME_CORRELATION and _SAME_DETAIL < found.detail < 1 / _SAME_DETAIL
-    same = transform.size == lr_shape[:2] and still and alike
+    same = found_map.size == lr_shape[:2] and still and alike
     return "LR and HR are one photograph, stored twice: there is nothing to learn" if same else ""
 
 
-def _say(outcome: Outcome, lr_shape: tuple[int, ...], options: Options) -> None:
+def _note_doubts(outcome: Outcome, lr_shape: tuple[int, ...], options: Options) -> None:
     """Note what is doubtful of a pair, though it may fit."""
     assert outcome.found and outcome.transform and outcome.match
     found, zoom = outcome.found, outcome.transform.zoom
@@ -206,3 +229,44 @@ def _say(outcome: Outcome, lr_shape: tuple[int, ...], options: Options) -> None:
         outcome.notes.append(f"{found.off:.1%} of its windows do not fit")
     if options.match_colour and outcome.match.held:
         outcome.notes.append("brightness or colours differ by more than is matched; matched as far as is allowed")
+
+
+# -- Brightness --------------------------------------------------------------------------------------------------------
+
+
+def match(lr: np.ndarray, hr: np.ndarray) -> Match:
+    """Gains and offsets, by a robust regression over means of small squares, that blur hardly changes.
+
+    Args:
+        lr: (H, W, C), float32, 0 to 1.
+        hr: (H, W, C), the same.
+    """
+    low, high = _square_means(lr), _square_means(hr)
+    found = [_line(low[:, channel], high[:, channel]) for channel in range(lr.shape[2])]
+    gains, offsets = zip(*found, strict=True)
+    held_gains = tuple(float(np.clip(gain, 1 / MOST_GAIN, MOST_GAIN)) for gain in gains)
+    held_offsets = tuple(float(np.clip(offset, -MOST_OFFSET, MOST_OFFSET)) for offset in offsets)
+    return Match(gains=held_gains, offsets=held_offsets, held=(held_gains, held_offsets) != (gains, offsets))
+
+
+def _square_means(image: np.ndarray) -> np.ndarray:
+    height, width = (max(1, length // _SQUARE) for length in image.shape[:2])
+    side = min(_SQUARE, *image.shape[:2])
+    whole = image[: height * side, : width * side].reshape(height, side, width, side, -1)
+    made: np.ndarray = whole.mean(axis=(1, 3), dtype=np.float64).reshape(height * width, -1)
+    return made
+
+
+def _line(low: np.ndarray, high: np.ndarray) -> tuple[float, float]:
+    """Gain and offset; what is far off the line counts little."""
+    from scipy.optimize import least_squares
+
+    used = (np.minimum(low, high) > _ENDS[0]) & (np.maximum(low, high) < _ENDS[1])
+    if used.sum() < 8:
+        return 1.0, 0.0
+    low, high = low[used], high[used]
+    if low.std() < 0.02:  # no slope can be seen: the brightness alone
+        return float(np.median(high) / np.median(low)), 0.0
+    start = (float(high.std() / low.std()), 0.0)
+    found = least_squares(lambda p: p[0] * low + p[1] - high, start, loss="soft_l1", f_scale=0.01)
+    return float(found.x[0]), float(found.x[1])

@@ -1,8 +1,8 @@
-"""How well two images of one grid lie on each other, measured apart from the fit: by the correlation of small windows.
+"""How well two images of one grid agree, measured apart from the fit, and the limits that a pair has to keep to.
 
-Each window of LR is moved against HR's until the two correlate best (phase correlation without whitening, upsampled;
-Guizar-Sicairos et al. 2008, as scikit-image has it), after a filter that takes out brightness, gradients and noise.
-HR is blurred as much as LR is, by trial.
+Measured is the correlation of small windows. Each window of LR is moved against HR's until the two correlate best
+(phase correlation without whitening, upsampled; Guizar-Sicairos et al. 2008, as scikit-image has it), after a filter
+that takes out brightness, gradients and noise. HR is blurred as much as LR is, by trial.
 """
 
 import math
@@ -10,9 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from multiblock.align.blur import BLURS
+from multiblock.align.transform import Transform
 
-SMALLEST, LARGEST, MOST_A_SIDE = 16, 64, 16
+BLURS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+"""Standard deviations of LR's blur that are tried, in LR pixels where those are the larger ones."""
+
+_SMALLEST, _LARGEST, _MOST_A_SIDE = 16, 64, 16
+"""Sides of windows in pixels, and windows along a side."""
 FINE = 25
 """Parts of a pixel that shifts are measured to."""
 AGREE = 0.5
@@ -30,7 +34,7 @@ class Residual:
     Args:
         windows: how many have something to measure.
         median, p90: lengths of their shifts in HR pixels, without those that show something else.
-        off: share of the windows that show something else, or lie off by more than was allowed.
+        off: share of the windows that show something else, or are off by more than was allowed.
         correlation: of LR and HR, as sharp as LR, all over.
         detail: LR's contrast in fine detail, as a multiple of HR's.
     """
@@ -56,7 +60,7 @@ def residual(lr: np.ndarray, hr: np.ndarray, most: float) -> Residual:
     soft, blur = _as_sharp(lr, full)
     band = max(_BAND, 0.75 * blur)
     correlation = float(np.corrcoef(lr.ravel(), soft.ravel())[0, 1]) if min(lr.std(), soft.std()) > 1e-3 else math.nan
-    side = int(max(SMALLEST, min(LARGEST * max(1.0, blur) ** 0.5, min(lr.shape) // 4)))
+    side = int(max(_SMALLEST, min(_LARGEST * max(1.0, blur) ** 0.5, min(lr.shape) // 4)))
     here, there = _filtered(soft, band), _filtered(lr, band)
     detail = float(_filtered(lr, _BAND).std() / (_filtered(full, _BAND).std() + 1e-6))
     least = [max(_FLAT, 3 * _noise(image, band)) for image in (full, lr)]
@@ -89,9 +93,9 @@ def residual(lr: np.ndarray, hr: np.ndarray, most: float) -> Residual:
 
 
 def _places(shape: tuple[int, ...], side: int) -> list[tuple[int, int]]:
-    """Tops and lefts of windows all over, at most half over each other."""
+    """Tops and lefts of windows all over, which overlap by at most half."""
     along, across = (
-        np.linspace(0, length - side, max(1, min(MOST_A_SIDE, (length - side) * 2 // side + 1))).astype(int)
+        np.linspace(0, length - side, max(1, min(_MOST_A_SIDE, (length - side) * 2 // side + 1))).astype(int)
         for length in shape
     )
     return [(int(top), int(left)) for top in along for left in across]
@@ -119,7 +123,7 @@ def _filtered(image: np.ndarray, band: float) -> np.ndarray:
 
 
 def _noise(image: np.ndarray, band: float) -> float:
-    """What an image's noise leaves in filtered pixels (standard deviation), told from its flattest squares.
+    """What an image's noise leaves in filtered pixels (standard deviation), by its flattest squares.
 
     A filter that neither planes nor edges pass leaves noise and the finest texture (Immerkaer 1996).
     """
@@ -142,8 +146,78 @@ def _corner(values: np.ndarray) -> bool:
 
 
 def _shift(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
-    """By how many pixels the one is to be moved to correlate best with the other, and how much they do then."""
+    """How many pixels the one has to be moved to correlate best with the other, and how much they do then."""
     from skimage.registration import phase_cross_correlation
 
     shift, error, _ = phase_cross_correlation(one, other, upsample_factor=FINE, normalization=None)
     return float(np.hypot(*shift)), math.sqrt(max(0.0, 1 - float(error) ** 2))
+
+
+# -- Limits ------------------------------------------------------------------------------------------------------------
+
+SMALLEST = 64
+"""Least side in HR pixels of what both photographs show."""
+MOST_STRETCH, MOST_PERSPECTIVE = 0.05, 0.2
+LARGEST_ZOOM = 8.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Limits that a user may move.
+
+    Args:
+        residual: most HR pixels, in the median, by which windows are off, and the map may be off (two standard
+            deviations).
+        correlation: least correlation of LR and HR.
+        moved: most of the windows, as a share, that show something else or are off.
+        overlap: least share of HR that LR has to show.
+        turn: most degrees that LR is turned.
+    """
+
+    residual: float = 0.5
+    correlation: float = 0.7
+    moved: float = 0.1
+    overlap: float = 0.25
+    turn: float = 10.0
+
+
+def against_map(transform: Transform, limits: Limits) -> str:
+    """Why a map is refused; empty where it is plausible."""
+    turn, zoom = transform.turn, transform.zoom
+    if not 1 / LARGEST_ZOOM <= zoom <= LARGEST_ZOOM:
+        return f"HR shows things {zoom:.2g} times as large as LR; allowed are {1 / LARGEST_ZOOM:g} to {LARGEST_ZOOM:g}"
+    if transform.mirrored:
+        return "LR is mirrored"
+    if abs(turn) > limits.turn:
+        quarter = abs(abs(turn) - 90) < 15 or abs(turn) > 165
+        why = "; one of the two may have lost its orientation (EXIF)" if quarter else ""
+        return f"LR is turned by {turn:+z.1f} degrees; allowed are {limits.turn:g}{why}"
+    if transform.stretch > MOST_STRETCH:
+        return f"LR is stretched by {transform.stretch:.1%} in one direction; allowed are {MOST_STRETCH:.0%}"
+    if transform.perspective > MOST_PERSPECTIVE:
+        return (
+            f"the scale differs by {transform.perspective:.0%} between corners; allowed are {MOST_PERSPECTIVE:.0%}: "
+            "the camera was moved"
+        )
+    return ""
+
+
+def against_result(found: Residual, unsure: float, limits: Limits) -> str:
+    """Why a pair is refused as it came out; empty where it fits."""
+    if not found.windows or found.median != found.median:
+        return "nothing in it can be compared" if not found.windows else "LR and HR show something else everywhere"
+    if found.off > limits.moved:
+        return (
+            f"{found.off:.0%} of its {found.windows} windows do not fit; allowed are {limits.moved:.0%}: things moved, "
+            "or are at different distances"
+        )
+    if found.median > limits.residual:
+        return f"residual {found.median:.2f} pixels in the median; allowed are {limits.residual:g}"
+    if not found.correlation >= limits.correlation:
+        return f"correlation {found.correlation:.2f}; allowed are {limits.correlation:g} or more"
+    if 2 * unsure > limits.residual:  # two standard deviations
+        return (
+            f"its place is known to {2 * unsure:.2f} pixels only; allowed are {limits.residual:g}: it has too little "
+            "detail"
+        )
+    return ""

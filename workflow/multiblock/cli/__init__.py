@@ -1,9 +1,10 @@
-"""The ``multiblock`` command, a file a subcommand: what is useful outside the workflow."""
+"""The ``multiblock`` command, whose subcommands are what is useful outside the workflow."""
 
 import argparse
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from multiblock import __version__
 from multiblock.cli import (
@@ -11,37 +12,53 @@ from multiblock.cli import (
     check,
     clean,
     evaluate,
-    export,
-    importing,
     init,
     models,
     plan,
     reference,
     status,
     upscale,
+    weights,
 )
-from multiblock.errors import UserError, one_line
+from multiblock.config.rules import expanded
+from multiblock.errors import UserError, in_full
 from multiblock.networks.own import no_exit
 
-_COMMANDS = (init, align, check, plan, status, clean, models, importing, export, evaluate, upscale, reference)
+_COMMANDS = (init, align, check, plan, status, clean, models, weights, evaluate, upscale, reference)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; wrong input ends with one line on standard error and exit status 1, Ctrl-C with 130."""
     options = _parser().parse_args(arguments)
     try:
+        _expand_paths(options)
         with no_exit():
             options.run(options)
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (UserError, OSError) as error:
-        print(f"multiblock: error: {one_line(error)}", file=sys.stderr)
+        print(f"multiblock: error: {in_full(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("multiblock: stopped", file=sys.stderr)
         return 130
     return 0
+
+
+def _expand_paths(options: argparse.Namespace) -> None:
+    """Read ~ in all flags and arguments that name files and folders as the keys of a config read it.
+
+    Raises:
+        UserError: ~ is followed by what is no user.
+    """
+    for name, value in vars(options).items():
+        given = value if isinstance(value, list) else [value]
+        try:
+            found = [Path(expanded(str(one))) if isinstance(one, Path) else one for one in given]
+        except UserError as error:
+            raise UserError(f"{name}: {error}") from None
+        setattr(options, name, found if isinstance(value, list) else found[0])
 
 
 def _parser() -> argparse.ArgumentParser:

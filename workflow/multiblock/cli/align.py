@@ -47,13 +47,12 @@ _LIMITS = (
 
 def run(options: argparse.Namespace) -> None:
     """Align the pairs, then print what became of each."""
-    from multiblock.align import folders, table
-    from multiblock.align import run as running
-    from multiblock.align.limits import Limits
+    from multiblock.align import page, pairs
     from multiblock.align.pair import Options
+    from multiblock.align.residual import Limits
     from multiblock.data.images import Remarks
 
-    jobs, said = folders.plan(options.lr, options.hr, options.out, options.lr_name, options.overwrite)
+    jobs, notes = pairs.plan(options.lr, options.hr, options.out, options.lr_name, options.overwrite)
     limits = Limits(
         residual=options.most_residual,
         correlation=options.least_correlation,
@@ -64,15 +63,15 @@ def run(options: argparse.Namespace) -> None:
     wanted = Options(scale=options.scale, match_colour=options.match_colour, limits=limits)
     outcomes, remarks = [], Remarks()
     try:
-        for outcome in running.run(jobs, wanted, remarks):
+        for outcome in pairs.run(jobs, wanted, remarks):
             outcomes.append(outcome)
     finally:  # what is done is kept, however it ends
-        for line in (*said, *(line for _, line in remarks.lines())):
+        for line in (*notes, *(line for _, line in remarks.lines())):
             print(line)
         if outcomes:
-            print_table(table.rows(outcomes))
+            print_table(page.rows(outcomes))
     kept = sum(not outcome.reason for outcome in outcomes)
-    print(f"{kept} of {len(outcomes)} pairs kept; {options.out / folders.PAGE} shows them")
+    print(f"{kept} of {len(outcomes)} pairs kept; {options.out / page.PAGE} shows them")
     if not kept:
         raise UserError(f"{options.lr} and {options.hr}: no pair fits; the table says why")
-    print(*running.config_lines(options.out, options.scale), sep="\n")
+    print(*pairs.config_lines(options.out, options.scale), sep="\n")

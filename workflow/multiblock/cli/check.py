@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _fine(found: Any) -> bool:
-    """Print what was found in a data set; whether it can be trained on."""
+    """Print what was found in a data set, and return whether it can be trained on."""
     from multiblock.data.pair_checks import of_all
 
     print(f"data {found.name}")

@@ -4,8 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from multiblock.cli.printing import add_device_arguments, print_table, template, whole
-from multiblock.cli.weights import add_weights_arguments
+from multiblock.cli.printing import add_device_arguments, add_weights_arguments, print_table, template, whole
 from multiblock.errors import UserError
 from multiblock.files import write_text
 from multiblock.inference.measures import MEASURES

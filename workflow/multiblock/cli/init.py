@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from multiblock.cli.printing import whole
-from multiblock.config.bounds import argument
+from multiblock.config.reading import argument
 from multiblock.errors import UserError
 
 
@@ -41,7 +41,7 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print what is found, write the config, and name the next two commands."""
-    from multiblock.config.beginning import Asked, begin
+    from multiblock.config.first_config import Asked, begin
     from multiblock.files import check_writable, write_text
 
     file = options.output or Path(f"{options.name}.yaml")

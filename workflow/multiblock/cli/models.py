@@ -90,14 +90,14 @@ def _model(entry: zoo.Entry, scale: int | None = None) -> dict[str, object]:
 
 
 def _explain(entry: zoo.Entry) -> None:
-    """One network: what it is, how large, and its options with their defaults."""
+    """Print what one network is, how large, and its options with their defaults."""
     print(f"{entry.name}: {entry.what}\n{entry.source}; scales {listed(entry.scales)}")
     _print_size(zoo.sample(entry.name))
     _print_options(entry.family, entry.options)
 
 
 def _explain_file(file: str) -> None:
-    """A network of a user's own, whose code is run to count it."""
+    """Print what a network of a user's own is; its code is run to count it."""
     print(f"{file}: {registry.summary(file)}")
     needed = [option for option, (_, default) in registry.options(file).items() if default is ...]
     if needed:
@@ -115,7 +115,7 @@ def _explain_file(file: str) -> None:
 
 
 def _print_size(block: Block) -> None:
-    """Parameters, GFLOPs and receptive field of a network as its options stand."""
+    """Print parameters, GFLOPs and receptive field of a network with its options."""
     from multiblock.model import complexity
 
     counted = complexity.of(block.network, block.options)
@@ -126,7 +126,7 @@ def _print_size(block: Block) -> None:
 
 
 def _print_options(network: str, given: Mapping[str, Any]) -> None:
-    """The options of a network with their defaults, and what each means."""
+    """Print the options of a network with their defaults, and what each means."""
     words = registry.explanations(network)
     print()
     for option, (kind, default) in registry.options(network).items():
@@ -138,7 +138,7 @@ def _print_options(network: str, given: Mapping[str, Any]) -> None:
 
 
 def _explain_weights(file: Path) -> None:
-    """What a file of weights says of itself; none of it runs."""
+    """Print what a file of weights states about itself; none of it runs."""
     known = metadata.read(file)
     print(f"{file}: multiblock {known.version}")
     for number, block, clamp in zip(known.numbers, known.blocks, known.clamped, strict=True):

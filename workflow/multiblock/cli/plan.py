@@ -7,10 +7,9 @@ from typing import Any
 from multiblock.cli.configs import add_config_argument, study_of
 from multiblock.cli.printing import minutes, print_table
 from multiblock.config import Run, Study
-from multiblock.config.compute import equals, spending
-from multiblock.config.defaults import defaults
+from multiblock.config.explain import defaults, equals, spending
 from multiblock.config.minutes import plan_for, speedometer
-from multiblock.config.schema import checked
+from multiblock.config.reading import checked
 from multiblock.plan import INPUT, Plan, format_span
 from multiblock.workflow.check import check
 from multiblock.workflow.threads import cores_here, threads_of_a_job

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from multiblock.config.reference import reference
+from multiblock.config.explain import reference
 
 
 def add(commands: Any) -> None:

@@ -1,28 +1,86 @@
-"""What the subcommands that load weights share."""
+"""``multiblock import`` and ``multiblock export``: weights from their authors, and for other programs."""
 
 import argparse
 from pathlib import Path
+from typing import Any
+
+from multiblock.cli.printing import add_weights_arguments
+from multiblock.errors import UserError
+
+_FORMS = ("onnx", "authors")
 
 
-def add_weights_arguments(command: argparse.ArgumentParser) -> None:
-    """The file of weights, and what it may not say, or not decide, by itself."""
-    command.add_argument(
-        "weights",
-        type=Path,
-        help="a run's folder, as results/default (its first seed, last phase); or a seed's or phase's; or a file of "
-        "weights, as import writes them",
+def add(commands: Any) -> None:
+    """Add both subcommands to the parser."""
+    _add_import(commands)
+    _add_export(commands)
+
+
+def _add_import(commands: Any) -> None:
+    parser = commands.add_parser(
+        "import",
+        help="turn weights that their authors published into ours",
+        description="Write weights that the authors of a network published as a file that evaluate, upscale, export "
+        "and the start of a phase take. Every name is matched; what does not fit is an error.",
     )
-    command.add_argument(
-        "--enlarge",
-        type=int,
-        choices=[1, 2, 3, 4],
-        help="enlarge LR first by bicubic interpolation; needed for older files, which do not say what they take",
+    parser.add_argument("file", type=Path, help="file of the authors (.pth, .pt or .safetensors)")
+    parser.add_argument("--as", dest="network", required=True, help="which network it is; see multiblock models")
+    parser.add_argument("--scale", type=int, help="its scale; the network's default if none is named")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="file to write, ending in .safetensors")
+    parser.set_defaults(run=run_import)
+
+
+def _add_export(commands: Any) -> None:
+    parser = commands.add_parser(
+        "export",
+        help="write trained weights for other programs",
+        description="Write trained weights for other programs: as an ONNX file that onnxruntime, chaiNNer and others "
+        "run on pictures of any size, compared with PyTorch before it is kept; or under the parameter names of a "
+        "network's authors. A model card (.md) goes beside the file.",
     )
-    command.add_argument(
-        "--trust-code",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="let this Python file run: a block of one's own that the weights name, as it was when they were trained",
+    add_weights_arguments(parser)
+    parser.add_argument("-o", "--out", type=Path, required=True, help="file to write: .onnx, or .pth or .safetensors")
+    parser.add_argument("--form", choices=_FORMS, default="onnx", help="onnx (default), or the authors' names")
+    parser.add_argument(
+        "--block", type=int, help="the block to write under its authors' names, where there are several"
     )
+    parser.add_argument("--licence", "--license", help="licence of the weights (SPDX), which only you can state")
+    parser.add_argument("--author", action="append", default=[], help="who made the weights; can be given again")
+    parser.add_argument("--tag", action="append", default=[], help="what it is for, as in photo; can be given again")
+    parser.add_argument("--overwrite", action="store_true", help="replace what is there; never the weights themselves")
+    parser.set_defaults(run=run_export)
+
+
+def run_import(options: argparse.Namespace) -> None:
+    """Read the authors' weights, rename them, and write them."""
+    from multiblock.export.authors import import_weights
+
+    if options.out.suffix != ".safetensors":
+        raise UserError(f"{options.out}: found '{options.out.suffix}'; allowed is a file that ends in .safetensors")
+    given = {} if options.scale is None else {"scale": options.scale}
+    chain, form = import_weights(options.file, options.network, given)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    chain.save(options.out)
+    print(f"{options.out}: {options.network} x{chain.scale}, {chain.parameters_count:,} parameters, as {form.source}")
+
+
+def run_export(options: argparse.Namespace) -> None:
+    """Read weights, convert them, compare the results, and write them."""
+    from multiblock.export import command, onnx_file
+    from multiblock.model import chain, finished
+
+    if options.block is not None and options.form != "authors":
+        raise UserError("--block: is for --form authors; an ONNX file holds the whole chain")
+    file = finished.find(options.weights)
+    command.check_out(file, options.out, options.form, options.overwrite)
+    if options.form == "onnx":
+        onnx_file.check_packages()
+    network = chain.load(file, options.trust_code)
+    print(finished.about(file), flush=True)
+    stated = command.Stated(licence=options.licence, authors=options.author, tags=options.tag)
+    say = lambda line: print(line, flush=True)  # noqa: E731
+    if options.form == "authors":
+        command.to_authors(network, file, options.out, options.block, stated, say)
+    else:
+        enlarge = network.enlargement(file, options.enlarge)
+        command.to_onnx(network, options.out, enlarge, stated, say)

@@ -1,7 +1,6 @@
-"""What a user configures: the schema, the files, the study that follows from them, the reference."""
+"""What a user configures: the keys, the files, the study that follows from them, the reference."""
 
-from multiblock.config.reading import read
-from multiblock.config.schema import checked
+from multiblock.config.reading import checked, read
 from multiblock.config.study import Run, Study, load
 
 __all__ = ["Run", "Study", "checked", "load", "read"]

@@ -1,148 +1,145 @@
-"""How messages name a key, show a value and say what a rule of the schema allows."""
+"""What a person reads of a config: the reference of all keys, what keys that were left out got, what runs spend."""
 
-import re
-import reprlib
-from collections.abc import Iterable, Mapping
+import ast
+import inspect
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import Field, fields
+from itertools import pairwise
 from typing import Any
 
-import jsonschema
+from multiblock.config.keys import SECTIONS, ConfigKeys
+from multiblock.config.reading import checked, plain_values
+from multiblock.config.rules import Place, Rule, allowed, key, of_key, resolved
+from multiblock.config.sizing import UNITS, spent
+from multiblock.config.study import Run, Study
+from multiblock.plan import EQUAL
 
-from multiblock.errors import listed, nearest
-
-_ENTRIES = {"plan": "phase", "stages": "stage", "recipes": "stage", "seeds": "seed", "chain": "block"}
-"""What the entries of lists are called, by the key that the list stands under."""
+# -- All keys --------------------------------------------------------------------------------------------------
 
 
-def key(*place: Any) -> str:
-    """A key as messages name it, lists counted as people do: ``runs.default.plan, phase 4, span``.
+def reference() -> str:
+    """The reference as Markdown: for every key what it does, what is allowed, and its default."""
+    lines = ["# Config reference", "", "Written from `workflow/multiblock/config/keys.py` by `make docs`.", ""]
+    for title, keys in SECTIONS.items():
+        lines += _table(title, keys)
+    return "\n".join(lines)
 
-    A name that is no plain word stands in quotes.
+
+def _table(title: str, keys: type) -> Iterator[str]:
+    yield from (f"## {title}", "", " ".join((inspect.getdoc(keys) or "").split()), "")
+    yield from ("| key | allowed | default | what it does |", "|---|---|---|---|")
+    sentences = _sentences(keys)
+    for one in fields(keys):
+        rule, more = one.metadata["rule"], one.metadata.get("more")
+        if rule is not SECTIONS.get(one.name) or one.name == "data":  # others have a table of their own
+            says = sentences[one.name] + (f" {more()}" if more else "")
+            yield f"| `{one.name}` | {allowed(rule, '`')} | {_default(one)} | {says} |"
+    yield ""
+
+
+def _sentences(keys: type) -> dict[str, str]:
+    """The docstrings of a class's fields by name, from its source: Python does not keep them."""
+    (parsed,) = ast.parse(inspect.getsource(keys)).body
+    assert isinstance(parsed, ast.ClassDef)
+    return {
+        key.target.id: " ".join(says.value.value.split())
+        for key, says in pairwise(parsed.body)
+        if isinstance(key, ast.AnnAssign) and isinstance(key.target, ast.Name)
+        if isinstance(says, ast.Expr) and isinstance(says.value, ast.Constant) and isinstance(says.value.value, str)
+    }
+
+
+def _default(one: Field[Any]) -> str:
+    if "default" not in one.metadata:
+        return "none" if one.default is None else "needed"
+    value = one.metadata["default"]
+    return "see config.yaml" if value and isinstance(value, dict) else f"`{json.dumps(value)}`"
+
+
+# -- What was left out -----------------------------------------------------------------------------------------
+
+
+def defaults(config: Mapping[str, Any]) -> list[str]:
+    """What a configuration got for the keys that it left out, as lines; none where it left out none.
+
+    What stages or phases left out is summed up: ``stages: lr 0.0001 (3)``.
     """
-    text = ""
-    for depth, part in enumerate(place):
-        if isinstance(part, int):
-            above = "recipes" if place[0] == "recipes" and depth == 2 else place[depth - 1]
-            text += f", {_ENTRIES.get(above, 'entry')} {part + 1}"
-        else:
-            name = part if re.fullmatch(r"[\w-]+", part) else repr(part)
-            text += f"{', ' if depth and isinstance(place[depth - 1], int) else '.' if depth else ''}{name}"
-    return text or "config"
+    found: dict[str, Counter[str]] = {"": Counter()}
+    for place, value in _left_out(plain_values(config), checked(config), ConfigKeys, ()):
+        *above, name = place
+        found.setdefault(_group(above), Counter())[f"{name} {_short(value)}"] += 1
+    lines = []
+    for group, entries in found.items():
+        if not entries:
+            continue
+        summed = group in ("stages", "phases")
+        words = [f"{entry} ({count})" if summed else entry for entry, count in entries.items()]
+        lines.append(f"  {group}: {', '.join(words)}" if group else f"  {', '.join(words)}")
+    return ["left out, so at its default:", *lines] if lines else []
 
 
-def shown(value: Any) -> str:
-    """A value as messages show it, cut where it is long."""
-    try:
-        return reprlib.repr(value)
-    except ValueError:  # Python writes no number of more than 4300 digits
-        return f"{type(value).__name__} of too many digits"
+def _left_out(given: Any, full: Any, rule: Rule, place: Place) -> Iterator[tuple[Place, Any]]:
+    """The places that ``full`` has and ``given`` has not, with their values."""
+    rule = resolved(rule)
+    if isinstance(full, dict) and isinstance(given, dict):
+        for name, value in full.items():
+            below, needs = of_key(rule, name), rule.get("idle_without", {}).get(name)
+            if name in given or (not place and rule["defaults"].get(name) == {}):  # other defaults are experiments
+                yield from _left_out(given.get(name, {}), value, below, (*place, name))
+            elif value not in ({}, None) and (not needs or needs in given):
+                yield (*place, name), value
+    elif isinstance(full, list) and isinstance(given, list):
+        for number, (one, other) in enumerate(zip(given, full, strict=False)):
+            yield from _left_out(one, other, of_key(rule, number), (*place, number))
 
 
-_BUDGET = (
-    "is a key no more; `multiblock plan FILE --minutes 60 > hour.yaml` writes the iterations that fit into 60 minutes "
-    "here; allowed is hour.yaml after FILE: --configfile FILE hour.yaml"
-)
-"""What is said of the key that gave a run so much time."""
-
-_KINDS = {"object": "a mapping", "array": "a list", "string": "text", "number": "a number"}
-_KINDS |= {"integer": "a whole number", "boolean": "true or false"}
-_LOW = {"minimum": "from", "exclusiveMinimum": "above"}
-_HIGH = {"maximum": "up to", "exclusiveMaximum": "below"}
+def _group(place: list[Any]) -> str:
+    """The line that a place belongs to: all stages and all phases have one."""
+    if place[:1] == ["recipes"] or "stages" in place:
+        return "stages"
+    return "phases" if "plan" in place else key(*place) if place else ""
 
 
-def allowed(rule: Mapping[str, Any], mark: str = "") -> str:
-    """What a rule of the schema allows, as words: ``a whole number from 0 to 8``.
-
-    Args:
-        mark: stands before and after each word that is typed as it is.
-    """
-    if "anyOf" in rule:
-        return ", or ".join(allowed(choice, mark) for choice in rule["anyOf"])
-    if "enum" in rule:
-        return listed(f"{mark}{value}{mark}" for value in rule["enum"])
-    if "enum" in rule.get("items", {}):
-        return f"a list of {allowed(rule['items'], mark)}"
-    kinds = rule.get("type", "object")
-    words = [_kind(kind, rule, mark) for kind in ([kinds] if isinstance(kinds, str) else kinds)]
-    return " or ".join(words)
+def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"as in config.yaml ({value.get('name') or ', '.join(value)})"
+    return json.dumps(value).replace('"', "")
 
 
-def _kind(kind: str, rule: Mapping[str, Any], mark: str) -> str:
-    text = _KINDS[kind]
-    if kind in ("integer", "number"):
-        low = next((f"{word} {rule[bound]}" for bound, word in _LOW.items() if bound in rule), "")
-        high = next((f"{word} {rule[bound]}" for bound, word in _HIGH.items() if bound in rule), "")
-        if low.startswith("from") and high.startswith("up to"):
-            high = high.removeprefix("up ")
-        elif low and high:
-            high = f"and {high}"
-        return " ".join(filter(None, (text, low, high)))
-    if kind == "object" and "properties" in rule:
-        names = listed(f"{mark}{name}{mark}" for name in rule["properties"])
-        numbers = all(entry.get("type") == "number" for entry in rule["properties"].values())
-        return f"{text} of {names} to numbers" if numbers else f"{text} with {names}"
-    return text
+# -- What runs spend -------------------------------------------------------------------------------------------
 
 
-def explain(error: jsonschema.ValidationError) -> str:
-    """A schema error as one line: key, what was found, what is allowed."""
-    place = key(*error.absolute_path)
-    found, rule = error.instance, error.validator_value
-    match error.validator:
-        case "additionalProperties":
-            known = list(error.schema.get("properties", {}))
-            unknown = next(name for name in found if name not in known)
-            path = key(*error.absolute_path, unknown)
-            if unknown == "budget":
-                return f"{path}: {_BUDGET}"
-            return f"{path}: unknown key{nearest(unknown, known)}; allowed are {listed(known)}"
-        case "required":
-            missing = next(name for name in rule if name not in found)
-            hints = (f"; found '{name}'{hint}" for name in found if (hint := nearest(name, [missing])))
-            return f"{place}: key '{missing}' is missing{next(hints, '')}"
-        case "type":
-            quotes = ", in quotes where it looks like a number or like true or false"
-            hint = quotes if rule == "string" and isinstance(found, int | float) else ""
-            return f"{place}: found {shown(found)}; allowed is {allowed({'type': rule})}{hint}"
-        case "enum":
-            return f"{place}: found {shown(found)}{nearest(str(found), map(str, rule))}; allowed are {listed(rule)}"
-        case "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum":
-            signs = {"minimum": "at least", "maximum": "at most"}
-            signs |= {"exclusiveMinimum": "more than", "exclusiveMaximum": "below"}
-            return f"{place}: found {shown(found)}; allowed is {signs[error.validator]} {rule}"
-        case "minItems" | "minProperties" | "maxItems" | "maxLength":
-            sign = "at least" if error.validator.startswith("min") else "at most"
-            unit = "characters" if error.validator == "maxLength" else "entries"
-            return f"{place}: found {shown(found)}; allowed are {sign} {rule} {unit}"
-        case "uniqueItems":
-            return f"{place}: found {shown(found)}; allowed are entries that all differ"
-        case "anyOf":
-            return _explain_choice(error, place)
-        case "pattern":
-            return f"{place}: found {shown(found)}; allowed is {error.schema.get('x-allowed', f'what matches {rule}')}"
-        case _:
-            return f"{place}: {error.message}"
+def spending(study: Study, run: Run) -> Iterator[str]:
+    """What a run spends for one seed, and, where it is sized by another, how that came out."""
+    iterations = sum(run.plan.task(number, 0).iterations for number in run.plan.numbers)
+    yield f"in all {iterations:,} iterations, {run.plan.block_pixels:,} block-pixels"
+    if run.equal_to:
+        unit, other = run.equal_to.unit, study.runs[run.equal_to.run].plan
+        here, there = spent(run.plan, unit, run.name), spent(other, unit, run.equal_to.run)
+        yield (
+            f"sized by {run.equal_to.run}: {here:,} {UNITS[unit]} for {there:,} ({(here - there) / there:+.3%}); "
+            f"iterations of stages: {_stages(run)}"
+        )
 
 
-def _explain_choice(error: jsonschema.ValidationError, place: str) -> str:
-    """What is wrong with a value that may be of several kinds: with the kind that it is of, if it is of one."""
-    found, rule = error.instance, error.validator_value
-    if isinstance(found, dict):
-        inside = [cause for cause in error.context or () if cause.validator not in ("enum", "type") or cause.path]
-        if inside:
-            return explain(min(inside, key=_unknown_keys_first))
-    words = [str(word) for choice in rule for word in choice.get("enum", ())]
-    together = [word for choice in rule for word in choice.get("properties", ()) if word not in words]
-    if found in together:
-        return f"{place}: found {shown(found)}, which goes with others only; allowed are {allowed(error.schema)}"
-    hint = nearest(str(found), words + together)
-    return f"{place}: found {shown(found)}{hint}; allowed are {allowed(error.schema)}"
+def _stages(run: Run) -> str:
+    phases = [" + ".join(str(stage.iterations) for stage in phase.stages) for phase in run.plan.phases]
+    return ", ".join(f"phase {number} {stages}" for number, stages in enumerate(phases, 1))
 
 
-def _unknown_keys_first(error: jsonschema.ValidationError) -> tuple[bool, list[str]]:
-    return error.validator != "additionalProperties", list(map(str, error.absolute_path))
-
-
-def first(errors: Iterable[jsonschema.ValidationError]) -> str | None:
-    """The first thing that is wrong as one line, unknown keys before all else; nothing where nothing is."""
-    found = sorted(errors, key=_unknown_keys_first)
-    return explain(found[0]) if found else None
+def equals(study: Study) -> Iterator[str]:
+    """Which runs spend the same block-pixels, to 1 %, and which others; nothing where there is nothing to compare."""
+    found: dict[int, list[str]] = {}
+    for run in study.runs.values():
+        pixels = run.plan.block_pixels
+        like = next((first for first in found if abs(pixels - first) <= EQUAL * max(first, 1)), pixels)
+        found.setdefault(like, []).append(run.name)
+    if len(study.runs) == 1:
+        return
+    groups = [f"{', '.join(names)} ({pixels:.4g})" for pixels, names in found.items()]
+    if len(groups) == 1:
+        yield f"block-pixels of training, equal to {EQUAL:.0%} in all runs: {groups[0]}"
+    else:
+        yield f"block-pixels of training differ by more than {EQUAL:.0%}: {'; '.join(groups)}"

@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from multiblock.config import plans
+from multiblock.config.keys import StageKeys
+from multiblock.config.reading import flow
+from multiblock.config.rules import section
 from multiblock.config.sizing import proportional, resized
 from multiblock.config.study import Run, Study
 from multiblock.data import images
@@ -80,17 +81,17 @@ def plan_for(study: Study, full: Mapping[str, Any], minutes: float, speed: "Spee
     """
     if full["shrink"]["iterations"] != 1 or "max_iterations" in full["shrink"]:
         raise UserError("--minutes: shrink says how many iterations there are already; leave one of the two out")
-    lines, runs = [], {}
+    head = [f"# Made by `multiblock plan --minutes {minutes:g}`, to be given after the files that it was made of."]
+    lines = ["runs:"]
     for name, run in study.runs.items():
         if run.equal_to is None:
             speeds = speed.speeds([run.plan.task(number, 0) for number in run.plan.numbers])
             costs = costs_of(run, speeds, _pixels_if_there(run.data), study.training.validate_every)
             made = fitted(run.plan, costs, minutes, name)
-            lines += [f"# {line}" for line in _reckoned(run, made, costs, speeds.device)]
-            runs[name] = {"chain": list(run.chain), "plan": _in_full(name, made, full)}
-    text = yaml.safe_dump({"runs": runs}, sort_keys=False, default_flow_style=None, width=110)
-    head = f"# Made by `multiblock plan --minutes {minutes:g}`, to be given after the files it was made of."
-    return "\n".join([head, *lines, text])
+            head += [f"# {line}" for line in _reckoned(run, made, costs, speeds.device)]
+            lines += [f"  {flow(name)}:", f"    chain: {flow(list(run.chain))}", "    plan:"]
+            lines += _phases(name, made, full)
+    return "\n".join([*head, *lines]) + "\n"
 
 
 def _reckoned(run: Run, made: Plan, costs: Costs, device: str) -> Iterator[str]:
@@ -105,25 +106,26 @@ def _reckoned(run: Run, made: Plan, costs: Costs, device: str) -> Iterator[str]:
     )
 
 
-def _in_full(name: str, made: Plan, full: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The phases of a run as the config writes them, each with stages of its own that have the iterations of a plan."""
-    written = []
+def _phases(name: str, made: Plan, full: Mapping[str, Any]) -> Iterator[str]:
+    """The phases of a run as lines of YAML, each with stages of its own that have the iterations of a plan."""
     for number, (phase, scaled) in enumerate(zip(full["runs"][name]["plan"], made.phases, strict=True)):
         stages, _ = plans.stages_of(phase, ("runs", name, "plan", number), full)
-        own = [_with_iterations(stage, one) for stage, one in zip(stages, scaled.stages, strict=True)]
-        written.append({**phase, "stages": own})
-    return written
+        first, *more = (f"{key}: {flow(value)}" for key, value in phase.items() if key != "stages")
+        yield from (f"      - {first}", *(f"        {line}" for line in more), "        stages:")
+        for stage, one in zip(stages, scaled.stages, strict=True):
+            yield f"          - {flow(_with_iterations(stage, one))}"
 
 
 def _with_iterations(stage: Mapping[str, Any], scaled: Stage) -> dict[str, Any]:
-    """A stage of the config with the iterations of the scaled one, and all else that it counts in iterations."""
+    """What a stage of the config has beside defaults, with what the scaled one counts in iterations."""
     counted = {
         "iterations": scaled.iterations,
         "warmup": scaled.warmup,
         "schedule": {name: scaled.schedule[name] for name in stage["schedule"]},
         "parts": {name: scaled.parts[name] for name in stage["parts"]},
     }
-    return {key: counted.get(key, value) for key, value in stage.items()}
+    defaults = section(StageKeys)["defaults"]
+    return {key: counted.get(key, value) for key, value in stage.items() if value != defaults.get(key, ...)}
 
 
 def fitted(plan: Plan, costs: Costs, minutes: float, run: str) -> Plan:

@@ -1,45 +1,52 @@
 """Turn a run's chain and phases into its plan: names that refer to one another are resolved and checked here."""
 
+import logging
 import math
 import os
 from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
 from typing import Any
 
-from multiblock.config.explain import key
+from multiblock.config.rules import expanded, key
 from multiblock.config.sizing import resized
-from multiblock.errors import UserError, listed, nearest
+from multiblock.errors import Problems, UserError, listed, nearest
+from multiblock.model import metadata
 from multiblock.networks import registry, zoo
 from multiblock.plan import Block, Phase, Plan, Stage, format_span, is_file, parse_span, split_file
 from multiblock.training import optimisers, schedules
 from multiblock.training.losses import LOSSES, VGG16_FILE
 from multiblock.training.starts import STARTS
 
+log = logging.getLogger(__name__)
 
-def plan(run: Mapping[str, Any], place: str, scale: int, full: Mapping[str, Any]) -> Plan:
-    """The plan of the run that the config has at ``place``, on data of the given scale.
+
+def plan(run: Mapping[str, Any], place: str, scale: int | None, full: Mapping[str, Any]) -> Plan:
+    """The plan of the run that the config has at ``place``, on data of the given scale, if that is known.
 
     The iterations of a run that is sized by another are as they are written: see :mod:`multiblock.config.sizing`.
 
     Raises:
         UserError: an unknown name, a file that is not there, or phases that do not fit the chain.
     """
-    blocks, name = full["blocks"], place.partition(".")[2]
-    for one in run["chain"]:
-        if one not in blocks:
-            raise UserError(f"{place}.chain: unknown block '{one}'{nearest(one, blocks)}; known are {listed(blocks)}")
-    # The first block enlarges as the data asks, if it can.
-    scales = [scale] + [1] * len(run["chain"])
-    chain = tuple(block(one, full, asked) for one, asked in zip(run["chain"], scales, strict=False))
-    as_written = "equal_to" in run
-    phases = tuple(
-        _phase({"gpus": run["gpus"], **phase}, ("runs", name, "plan", number), full, as_written)
-        for number, phase in enumerate(run["plan"])
-    )
+    blocks, name, problems = full["blocks"], place.partition(".")[2], Problems()
+    chain, phases = [], []
+    for number, one in enumerate(run["chain"]):
+        with problems.noted():
+            if one not in blocks:
+                hint = nearest(one, blocks)
+                raise UserError(f"{place}.chain: unknown block '{one}'{hint}; known are {listed(blocks)}")
+            chain.append(block(one, full, scale or 1 if number == 0 else 1))  # the first one enlarges, if it can
+    for number, phase in enumerate(run["plan"]):
+        with problems.noted():
+            at = ("runs", name, "plan", number)
+            phases.append(_phase({"gpus": run["gpus"], **phase}, at, full, "equal_to" in run))
+    problems.end()
     try:
-        made = Plan(blocks=chain, phases=phases)
+        made = Plan(blocks=tuple(chain), phases=tuple(phases))
     except UserError as error:
-        raise UserError(f"{place}.{error}") from None
-    if made.scale not in (1, scale):
+        raise UserError(*(f"{place}.{problem}" for problem in error.problems)) from None
+    if scale and made.scale not in (1, scale):
         raise UserError(
             f"{place}.chain: block 1 enlarges x{made.scale}, but the data's scale is {scale}; "
             f"allowed are a block that keeps the size or enlarges x{scale}"
@@ -48,10 +55,20 @@ def plan(run: Mapping[str, Any], place: str, scale: int, full: Mapping[str, Any]
 
 
 def block(name: str, full: Mapping[str, Any], scale: int = 1) -> Block:
-    """The block that the config calls ``name``; ``scale`` is what it enlarges by if the config does not say."""
-    place = f"blocks.{name}"
-    options = {option: value for option, value in full["blocks"][name].items() if option != "network"}
-    built = zoo.block(full["blocks"][name]["network"], options, place, scale)
+    """The block that the config calls ``name``; ``scale`` is what it enlarges by if the config does not say.
+
+    Raises:
+        UserError: an unknown network or option, or a file of weights that is not there.
+    """
+    place, options = f"blocks.{name}", dict(full["blocks"][name])
+    network = options.pop("network")
+    for option, value in options.items():
+        if option.endswith("_weights") and isinstance(value, str):
+            try:
+                options[option] = expanded(value)
+            except UserError as error:
+                raise UserError(f"{place}.{option}: {error}") from None
+    built = zoo.block(network, options, place, scale)
     for option, value in built.options.items():
         if value in built.files:
             needs_file(value, f"{place}.{option}", registry.explanations(built.network).get(option, ""))
@@ -67,32 +84,31 @@ def needs_file(file: str, place: str, wanted: str = "") -> None:
 
 
 def _phase(phase: Mapping[str, Any], place: tuple[Any, ...], full: Mapping[str, Any], as_written: bool) -> Phase:
-    first, last = parse_span(phase["span"], key(*place, "span"))
-    start = phase["start"]
-    if is_file(start):
-        needs_file(split_file(start)[0], key(*place, "start"))
-    elif start not in STARTS:
-        raise UserError(
-            f"{key(*place, 'start')}: found {start!r}{nearest(start, STARTS)}; allowed are {listed(STARTS)}, "
-            "a file that ends in .safetensors, or its block k as FILE.safetensors#k"
-        )
-    stages, where = stages_of(phase, place, full)
-    return Phase(
-        first=first,
-        last=last,
-        start=start,
-        stages=tuple(
-            _stage(stage, key(*where, number), full, range(first, last + 1), as_written)
-            for number, stage in enumerate(stages)
-        ),
-        gpus=phase["gpus"],
-    )
+    problems, stages, start, span = Problems(), list[Stage](), phase["start"], range(0)
+    with problems.noted():
+        first, last = parse_span(phase["span"], key(*place, "span"))
+        span = range(first, last + 1)
+    with problems.noted():
+        if is_file(start):
+            needs_file(split_file(start)[0], key(*place, "start"))
+        elif start not in STARTS:
+            raise UserError(
+                f"{key(*place, 'start')}: found {start!r}{nearest(start, STARTS)}; allowed are {listed(STARTS)}, "
+                "a file that ends in .safetensors, or its block k as FILE.safetensors#k"
+            )
+    with problems.noted():
+        given, where = stages_of(phase, place, full)
+        for number, stage in enumerate(given if span else ()):
+            with problems.noted():
+                stages.append(_stage(stage, key(*where, number), full, span, as_written))
+    problems.end()
+    return Phase(first=span[0], last=span[-1], start=start, stages=tuple(stages), gpus=phase["gpus"])
 
 
 def stages_of(
     phase: Mapping[str, Any], place: tuple[Any, ...], full: Mapping[str, Any]
 ) -> tuple[list[dict[str, Any]], tuple[Any, ...]]:
-    """The stages of the phase at ``place``, its own or those of a recipe, and the place where they stand.
+    """The stages of the phase at ``place``, its own or those of a recipe, and their place.
 
     Raises:
         UserError: there is no such recipe.
@@ -114,23 +130,25 @@ def _stage(stage: Mapping[str, Any], place: str, full: Mapping[str, Any], span: 
     Args:
         as_written: whether its iterations stay as they are all the same.
     """
-    shrink = full["shrink"]
-    loss, vgg16 = _loss(stage["loss"], place, full["training"].get("vgg16"))
+    shrink, problems, iterations, warmup = full["shrink"], Problems(), stage["iterations"], stage.get("warmup", 0)
     options, schedule = optimisers.filled(stage["optimiser"], stage["options"]), schedules.filled(stage["schedule"])
-    parts = stage["parts"]
+    with problems.noted():
+        loss, vgg16 = _loss(stage["loss"], place, full["training"].get("vgg16"))
+    with problems.noted():
+        intermediate = _intermediate(stage.get("intermediate", 0), place, span)
     if wrong := optimisers.OPTIMISERS[stage["optimiser"]].wrong(options):
-        raise UserError(f"{place}, options{wrong}")
+        problems.found.append(f"{place}, options{wrong}")
     if schedule and (wrong := schedules.SCHEDULES[schedule["kind"]].wrong(schedule, stage["lr"])):
-        raise UserError(f"{place}, schedule{wrong}")
-    warmup = stage.get("warmup", 0)
-    if warmup > stage["iterations"]:
-        raise UserError(
-            f"{place}, warmup: found {warmup}; allowed is at most the stage's {stage['iterations']} iterations"
+        problems.found.append(f"{place}, schedule{wrong}")
+    if warmup > iterations:
+        problems.found.append(
+            f"{place}, warmup: found {warmup}; allowed is at most the stage's {iterations} iterations"
         )
+    problems.end()
     clamp = {True: "all", False: "none"}.get(stage["clamp"], stage["clamp"])
     made = {
         "clamp": "all" if clamp == "last" and len(span) == 1 else clamp,
-        "intermediate": _intermediate(stage.get("intermediate", 0), place, span),
+        "intermediate": intermediate,
         "clip": float(stage["clip"]) if "clip" in stage else None,
         "lr": float(stage["lr"]),
         "batch": min(stage["batch"], shrink.get("batch", stage["batch"])),
@@ -138,10 +156,10 @@ def _stage(stage: Mapping[str, Any], place: str, full: Mapping[str, Any], span: 
         "loss": loss,
         "options": options,
         "schedule": schedule,
-        "parts": {name: dict(sorted(part.items())) for name, part in sorted(parts.items())},
+        "parts": {name: dict(sorted(part.items())) for name, part in sorted(stage["parts"].items())},
         "vgg16": vgg16,
     }
-    whole, iterations = Stage(**{**stage, **made}), stage["iterations"]
+    whole = Stage(**{**stage, **made})
     fewer = min(math.ceil(iterations * shrink["iterations"]), shrink.get("max_iterations", iterations))
     return whole if as_written else resized(whole, fewer)
 
@@ -184,3 +202,43 @@ def _loss(loss: str | Mapping[str, float], place: str, vgg16: str | None) -> tup
         )
     needs_file(vgg16, "training.vgg16")
     return weights, vgg16
+
+
+def check_start_files(plan: Plan, enlarge: int, run: str) -> None:
+    """Check each block of ``plan`` that starts from a file.
+
+    Args:
+        enlarge: how many times LR is enlarged before it enters the chain. Weights that were trained on another input
+            can be trained on; where nothing is trained they would be wrong.
+        run: name of the run, which an error names.
+
+    Raises:
+        UserError: a file cannot be read, has no such block, or one that is built otherwise.
+    """
+    for number in plan.numbers:
+        phase, place = plan.phase(number), key("runs", run, "plan", number - 1, "start")
+        if not is_file(phase.start):
+            continue
+        name, chosen = split_file(phase.start)
+        try:
+            known = metadata.read(Path(name))
+            for block in phase.span:
+                if not plan.owner(block, number - 1):
+                    metadata.check_fit(known, chosen or block, plan.blocks[block - 1], Path(name))
+        except UserError as error:
+            raise UserError(f"{place}: {error}") from None
+        theirs = known.about.enlarge if phase.first == (chosen or 1) == known.first == 1 else None
+        if theirs not in (None, enlarge):
+            text = f"{name} takes {_taken(theirs)}, and the run gives it {_taken(enlarge)}"
+            if not any(stage.iterations for stage in phase.stages):
+                raise UserError(f"{place}: {text}; without training, the input it was trained on is needed")
+            _warn(f"{place}: {text}")
+
+
+def _taken(enlarge: int | None) -> str:
+    return "LR as it is" if enlarge == 1 else f"LR enlarged x{enlarge}"
+
+
+@cache
+def _warn(text: str) -> None:
+    log.warning("%s", text)  # once

@@ -1,9 +1,14 @@
-"""Read YAML files, strictly: what is probably a slip is an error that names file and line."""
+"""A configuration in plain values: read from YAML files, strictly, laid over one another, and checked.
 
+What is probably a slip is an error that names file and line, or the key.
+"""
+
+import argparse
 import copy
+import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -11,9 +16,156 @@ from typing import Any
 
 import yaml
 
-from multiblock.config.explain import shown
-from multiblock.config.schema import is_text, plain_values
+from multiblock.config.keys import RUN_NAME, ConfigKeys
+from multiblock.config.rules import Place, allowed, completed, is_text, key, problems, rule_at, shown
 from multiblock.errors import UserError
+
+LONGEST_TEXT, LARGEST_NUMBER, DEEPEST, MOST = 4096, 10**15, 20, 100_000
+"""What no key allows more of: characters in a text, a number's size, levels below one another, values in all."""
+
+_QUOTES = "text, in quotes where YAML takes it for something else"
+
+
+def checked(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration with all defaults filled in.
+
+    Raises:
+        UserError: all unknown keys, wrong types and values out of bounds.
+    """
+    filled, wrong = examined(config)
+    if wrong:
+        raise UserError(*(message for _, message in wrong))
+    return filled
+
+
+def examined(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[Place, str]]]:
+    """The configuration with all defaults filled in, and what is wrong with it by its keys: each place with a line.
+
+    Raises:
+        UserError: it is too large to be one.
+    """
+    plain, wrong = _plain(config)
+    filled = completed(plain, ConfigKeys)
+    if "runs" not in plain and "data" in plain:
+        _name_after_data(filled)
+    digest = hashlib.blake2b(repr(filled).encode(errors="surrogatepass")).digest()
+    if digest not in _RIGHT:  # one start asks several times, and a sweep is large
+        odd = [place for place, _ in wrong]
+        found = problems(filled, ConfigKeys)
+        wrong += [(place, line) for place, line in found if not any(place[: len(one)] == one for one in odd)]
+        if not wrong:
+            _RIGHT.add(digest)
+    return filled, wrong
+
+
+_RIGHT: set[bytes] = set()
+"""Digests of the configurations that were found to be right."""
+
+
+def _name_after_data(filled: dict[str, Any]) -> None:
+    """Call the one run of a file that names none after its data set, so that it has a folder of its own."""
+    name = filled["data"].get("name") if isinstance(filled["data"], dict) else None
+    if re.fullmatch(RUN_NAME["pattern"], str(name)):
+        filled["runs"] = {name: next(iter(filled["runs"].values()))}
+
+
+# -- Plain values ----------------------------------------------------------------------------------------------
+
+
+def plain_values(config: Any) -> Any:
+    """A copy in plain values: ``1e-4`` is a number, which YAML 1.1 takes for text, and ``16.0`` is 16.
+
+    Where a key takes text, ``1e5`` is a name.
+
+    Raises:
+        UserError: what no key allows, such as a date, a number beyond all bounds, or a list that holds itself.
+    """
+    plain, wrong = _plain(config)
+    if wrong:
+        raise UserError(*(message for _, message in wrong))
+    return plain
+
+
+def _plain(config: Any) -> tuple[Any, list[tuple[Place, str]]]:
+    """The same, with what no key allows in place of an error: such values are None, and such keys are left out."""
+    wrong: list[tuple[Place, str]] = []
+    values = 0
+
+    def plain(value: Any, place: Place) -> Any:
+        nonlocal values
+        values += 1
+        if values > MOST or len(place) > DEEPEST:
+            raise UserError(f"{key(*place[:1])}: found too much; allowed are {MOST} values, {DEEPEST} levels deep")
+        if isinstance(value, Mapping):
+            return {word: plain(item, (*place, word)) for word, item in value.items() if is_name(word, place)}
+        if isinstance(value, list | tuple):
+            return [plain(item, (*place, number)) for number, item in enumerate(value)]
+        value = as_meant(value, place)
+        if says := _not_plain(value):
+            wrong.append((place, f"{key(*place)}: found {shown(value)}; {says}"))
+            return None
+        return value
+
+    def as_meant(value: Any, place: Place) -> Any:
+        looks_like_a_number = isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value)
+        if looks_like_a_number and not is_text(ConfigKeys, place):
+            value = float(value)
+        return int(value) if isinstance(value, float) and value.is_integer() else value
+
+    def is_name(word: Any, place: Place) -> bool:
+        if not isinstance(word, str):
+            wrong.append(((*place, word), f"{key(*place)}: found the key {shown(word)}; allowed is {_QUOTES}"))
+        elif says := _not_plain(word):
+            wrong.append(((*place, word), f"{key(*place)}: found {shown(word)}; {says}"))
+        else:
+            return True
+        return False
+
+    return plain(config, ()), wrong
+
+
+def _not_plain(value: Any) -> str:
+    """What is allowed where a value is what no key allows; nothing where it is plain."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        # Characters that break lines, or are none.
+        odd = len(value) > LONGEST_TEXT or re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", value)
+        return f"allowed is text of up to {LONGEST_TEXT} characters, no control ones" if odd else ""
+    if not isinstance(value, int | float):
+        return f"allowed are numbers, true, false, lists, mappings, and {_QUOTES}"
+    within = -LARGEST_NUMBER <= value <= LARGEST_NUMBER  # nan is not either
+    return "" if within else f"allowed are numbers up to {LARGEST_NUMBER:.0e}"
+
+
+# -- Values on the command line --------------------------------------------------------------------------------
+
+
+def argument(name: str) -> Callable[[str], Any]:
+    """A ``type`` for an argument of argparse that takes what the key ``name`` allows.
+
+    ``parser.add_argument("--border", type=argument("evaluation.border"))``
+
+    Raises:
+        KeyError: there is no such key.
+    """
+    rule = rule_at(ConfigKeys, name.split("."))
+    if not rule:
+        raise KeyError(name)
+
+    def typed(text: str) -> Any:
+        try:
+            value = text if rule.get("type") == "string" else plain_values(yaml.safe_load(text))
+        except (UserError, yaml.YAMLError, ValueError):
+            raise argparse.ArgumentTypeError(f"found {text!r}; allowed is {allowed(rule)}") from None
+        for _, message in problems(value, rule):
+            raise argparse.ArgumentTypeError(message.partition(": ")[2])
+        return completed(value, rule)
+
+    return typed
+
+
+# -- Files -----------------------------------------------------------------------------------------------------
 
 
 class _Loader(yaml.SafeLoader):
@@ -28,7 +180,7 @@ class _Loader(yaml.SafeLoader):
             if isinstance(name, yaml.ScalarNode) and name.tag != "tag:yaml.org,2002:merge":
                 line = name.start_mark.line + 1
                 if name.value in seen:
-                    raise UserError(f"line {line}: key '{name.value}' stands in line {seen[name.value]} already")
+                    raise UserError(f"line {line}: key '{name.value}' is in line {seen[name.value]} already")
                 seen[name.value] = line
         return node
 
@@ -50,14 +202,14 @@ def read(files: Iterable[Path]) -> dict[str, Any]:
     """Read YAML files and merge them, later ones over earlier ones.
 
     Raises:
-        UserError: a file cannot be read, is no YAML mapping, or gives a key twice.
+        UserError: a file cannot be read, is not a YAML mapping, gives a key twice, or holds what no key allows.
     """
     merged: dict[str, Any] = {}
     for file in files:
         try:
             merge(merged, plain_values(_content(file)))
         except UserError as error:
-            raise UserError(f"{file}: {error}") from None
+            raise UserError(*(f"{file}: {problem}" for problem in error.problems)) from None
     return merged
 
 
@@ -96,7 +248,7 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     names = [name for name, _ in pairs]
     for name in names:
         if names.count(name) > 1:
-            raise UserError(f"key '{name}' stands there twice")
+            raise UserError(f"key '{name}' is there twice")
     return dict(pairs)
 
 
@@ -157,10 +309,38 @@ def overrides(given: Mapping[str, Any]) -> dict[str, Any]:
             except Exception:  # text that is no YAML is text
                 return value
             # What quotes there were around a name are gone by now.
-            return read if isinstance(read, list | dict | None) or not is_text(place) else value
+            return read if isinstance(read, list | dict | None) or not is_text(ConfigKeys, place) else value
         return value
 
     try:
         return plain_values(typed(given))
     except UserError as error:
-        raise UserError(f"--config: {error}") from None
+        raise UserError(*(f"--config: {problem}" for problem in error.problems)) from None
+
+
+def flow(value: Any) -> str:
+    """A value as YAML in one line; text is quoted where it has to be, and where it begins like a number."""
+    return _dumped(value, True, 10**9).removesuffix("\n").removesuffix("\n...")
+
+
+def block(value: Any, width: int) -> str:
+    """A value as YAML, a line a key, lists wrapped at a width."""
+    return _dumped(value, None, width)
+
+
+def _dumped(value: Any, flow: bool | None, width: int) -> str:
+    text: str = yaml.dump(
+        value, Dumper=_Dumper, default_flow_style=flow, sort_keys=False, allow_unicode=True, width=width
+    )
+    return text
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes 009 too, which is text in one version of YAML and a number in another."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="'" if re.match(r"[\d.+-]", text) else None)
+
+
+_Dumper.add_representer(str, _text)

@@ -34,9 +34,10 @@ def equal_to(name: str, runs: Mapping[str, Mapping[str, Any]]) -> EqualTo | None
     given = runs[name].get("equal_to")
     if given is None:
         return None
-    other, unit = (given, "block_pixels") if isinstance(given, str) else (given["run"], given["in"])
+    other, unit = (given, "block_pixels") if isinstance(given, str) else (given["run"], given.get("in", "block_pixels"))
     place = f"runs.{name}.equal_to"
-    allowed = [run for run, about in runs.items() if run != name and about.get("equal_to") is None]
+    own = [run for run, about in runs.items() if isinstance(about, dict) and about.get("equal_to") is None]
+    allowed = [run for run in own if run != name]
     known = f"allowed are {listed(allowed)}" if allowed else "a run with iterations of its own is needed"
     if other == name:
         raise UserError(f"{place}: found '{other}', the run itself; {known}")

@@ -1,17 +1,20 @@
 """The study that a configuration says: its settings and its runs, each with data and plan."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from multiblock.config import plans, start_files
-from multiblock.config.datasets import dataset, under_root
-from multiblock.config.schema import checked
+from multiblock.config import plans
+from multiblock.config.keys import Evaluation, Inference, Report, Training, Upscale
+from multiblock.config.reading import examined
+from multiblock.config.rules import Place, key, related
 from multiblock.config.sizing import EqualTo, equal_to, sized, spent
 from multiblock.data.dataset import DatasetConfig
-from multiblock.errors import UserError, listed, nearest
+from multiblock.data.imageset import SPLITS
+from multiblock.errors import Problems, UserError, listed, nearest
 from multiblock.inference.measures import measures_in
 from multiblock.model.metadata import Provenance
 from multiblock.plan import Plan, format_span
@@ -56,58 +59,6 @@ class Run:
             seed=seed,
             iterations=self.plan.task(phase, seed).iterations,
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Training:
-    """How training is watched; see the keys of ``training``."""
-
-    keep: str
-    history_every: int
-    validate_every: int
-    below_input: str
-    checkpoint_seconds: float
-    vgg16: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Inference:
-    """How whole images go through a network; see the keys of ``inference``."""
-
-    cache: str
-    memory_gib: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """How results are measured; see the keys of ``evaluation``."""
-
-    border: int | str
-    measures: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """What the report shows; see the keys of ``report``."""
-
-    images: int
-    zoom: int
-    blocks: bool
-    residuals: bool
-    tensorboard: bool
-    baseline: str | None = None
-    losses: Mapping[str, list[str]] | None = None
-    reference_losses: str | None = None
-    budget_gflops: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Upscale:
-    """Pictures to try the networks on; see the keys of ``upscale``. ``images`` lies under ``data_root``."""
-
-    images: Path | None
-    ensemble: bool
-    format: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,21 +145,50 @@ def _hashable(value: Any) -> Any:
     return value
 
 
+_OF_JOBS = ("device", "precision", "layout", "compile", "deterministic", "threads", "convert_threads")
+
+
 def load(config: Mapping[str, Any]) -> Study:
     """Check a configuration and derive the study from it.
 
     Raises:
-        UserError: the first thing that is wrong, as one line naming the key.
+        UserError: all that is wrong, each as a line naming the key. What cannot be checked before something else is
+            mended comes after that.
     """
-    full = checked(config)
-    for name in full["blocks"]:
-        plans.block(name, full)
-    runs = {name: _run(name, full) for name in full["runs"]}
-    report = Report(**full["report"])
-    _check_names(full["study"], runs)
-    runs = _sized(runs)
-    _check_report(report, runs)
-    _check_results(full["results"])
+    full, wrong = examined(config)
+    problems = Problems()
+    problems.found += [message for _, message in wrong]
+
+    def is_right(*places: Place) -> bool:
+        return not any(related(place, other) for place in places for other, _ in wrong)
+
+    for name in full["blocks"] if isinstance(full["blocks"], dict) else ():
+        if is_right(("blocks", name)):
+            with problems.noted():
+                plans.block(name, full)
+    runs: dict[str, Run] = {}
+    for name, run in full["runs"].items() if isinstance(full["runs"], dict) else ():
+        own, data, plan = isinstance(run, dict) and "data" in run, None, None
+        place = ("runs", name, "data") if own else ("data",)
+        if is_right(place, ("data_root",), ("shrink",)):
+            with problems.noted():
+                data = _dataset(run["data"] if own else full["data"], key(*place), full)
+        if is_right(*_read_by_the_plan(name, run)):
+            with problems.noted():
+                plan = plans.plan(run, f"runs.{name}", data.scale if data else None, full)
+        if data and plan and is_right(("runs", name)):
+            with problems.noted():
+                runs[name] = _run(name, full["runs"], data, plan)
+    with problems.noted():
+        _check_data(runs)
+    runs = _sized(runs, problems)
+    if is_right(("report",), ("runs",), ("study",)):
+        _check_report(full, problems)
+    if is_right(("results",)):
+        with problems.noted():
+            _check_results(full["results"])
+    problems.end()
+    measures, pictures = full["evaluation"]["measures"], full["upscale"].get("images")
     return Study(
         name=full["study"],
         results=str(Path(full["results"])),
@@ -216,60 +196,116 @@ def load(config: Mapping[str, Any]) -> Study:
         runs=runs,
         training=Training(**full["training"]),
         inference=Inference(**full["inference"]),
-        evaluation=_evaluation(**full["evaluation"]),
-        report=report,
-        upscale=_upscale(full["data_root"], **full["upscale"]),
-        **{key: full[key] for key in ("device", "precision", "layout", "compile", "deterministic")},
-        **{key: full[key] for key in ("threads", "convert_threads")},
+        # In the order of the registry: the same measures in another order are the same.
+        evaluation=Evaluation(**{**full["evaluation"], "measures": tuple(measures_in(measures))}),
+        report=Report(**full["report"]),
+        upscale=Upscale(**{**full["upscale"], "images": pictures and Path(full["data_root"]) / pictures}),
+        **{name: full[name] for name in _OF_JOBS},
     )
 
 
-def _run(name: str, full: Mapping[str, Any]) -> Run:
-    run, place = full["runs"][name], f"runs.{name}"
-    own = "data" in run
-    data = dataset(run["data"] if own else full["data"], f"{place}.data" if own else "data", full)
-    plan = plans.plan(run, place, data.scale, full)
-    enlarged = plan.scale == 1 and data.scale > 1
-    start_files.check(plan, data.scale if enlarged else 1, name)
-    return Run(
-        name=name,
-        chain=tuple(run["chain"]),
-        data=data,
-        plan=plan,
-        input="LR_enlarged" if enlarged else "LR",
-        equal_to=equal_to(name, full["runs"]),
-    )
-
-
-def _sized(runs: dict[str, Run]) -> dict[str, Run]:
-    """The runs, those that are sized by another one with the iterations that follow from that."""
-    found = {}
-    for name, run in runs.items():
-        if other := run.equal_to and runs[run.equal_to.run]:
-            if other.data != run.data:
-                raise UserError(
-                    f"runs.{name}.equal_to: found '{other.name}', which trains on {other.data.name}, this run on "
-                    f"{run.data.name}; allowed are runs on the same data"
-                )
-            assert run.equal_to
-            unit = run.equal_to.unit
-            run = replace(run, plan=sized(run.plan, spent(other.plan, unit, other.name), unit, name))
-        found[name] = run
+def _read_by_the_plan(name: str, run: Any) -> list[Place]:
+    """The places of a config that say what a run's plan is."""
+    found: list[Place] = [("runs", name, key) for key in ("chain", "plan", "gpus", "equal_to")]
+    found += [("shrink",), ("training", "vgg16")]
+    with suppress(TypeError, KeyError):  # then a place of the run itself is wrong
+        found += [("blocks", block) for block in run["chain"]]
+        found += [("recipes", phase["stages"]) for phase in run["plan"] if isinstance(phase["stages"], str)]
     return found
 
 
-def _evaluation(border: int | str, measures: Sequence[str]) -> Evaluation:
-    # In the order of the registry: the same measures in another order are the same.
-    return Evaluation(border=border, measures=tuple(measures_in(measures)))
+def _run(name: str, runs: Mapping[str, Any], data: DatasetConfig, plan: Plan) -> Run:
+    enlarged = plan.scale == 1 and data.scale > 1
+    plans.check_start_files(plan, data.scale if enlarged else 1, name)
+    return Run(
+        name=name,
+        chain=tuple(runs[name]["chain"]),
+        data=data,
+        plan=plan,
+        input="LR_enlarged" if enlarged else "LR",
+        equal_to=equal_to(name, runs),
+    )
 
 
-def _upscale(data_root: str, images: str | None = None, **more: Any) -> Upscale:
-    return Upscale(images=None if images is None else under_root(data_root, images), **more)
+def _dataset(data: Mapping[str, Any], key: str, full: Mapping[str, Any]) -> DatasetConfig:
+    """The data set that the config has at ``key``, with its folders under ``data_root``.
+
+    Raises:
+        UserError: keys that do not go together.
+    """
+    root, shrink, problems, sources = Path(full["data_root"]), full["shrink"], Problems(), {}
+    problems.found += _not_together(data, key)
+    for split in SPLITS:
+        with problems.noted():
+            sources[split] = _source(data[split], f"{key}.{split}", root)
+    problems.end()
+    return DatasetConfig(
+        name=data["name"],
+        scale=data["scale"],
+        degradation=data["degradation"],
+        max_side=min(data["max_side"], shrink.get("side", data["max_side"])),
+        max_images=shrink.get("images"),
+        skip=tuple(data.get("skip", ())),
+        **sources,
+    )
 
 
-def _check_names(study: str, runs: Mapping[str, Run]) -> None:
-    if (figures := f"{study}_losses") in runs:
-        raise UserError(f"runs.{figures}: the study's figures are called so already; allowed is any other name")
+def _not_together(data: Mapping[str, Any], key: str) -> Iterator[str]:
+    """What is wrong with keys of splits that say something of one another."""
+    own = {split: data[split] for split in SPLITS if isinstance(data[split], Mapping)}
+    for split, source in own.items():
+        if split != "train" and "without" in source:
+            yield f"{key}.{split}.without: found {listed(source['without'])}; allowed is it in {key}.train"
+    for split in data["train"].get("without", ()):
+        if split not in own:
+            yield (
+                f"{key}.train.without: found {split}, which holds out {data[split]} of the training images already; "
+                "allowed are splits with images of their own"
+            )
+    made = [split for split, source in own.items() if source.keys() & {"hr", "photographs"} and "lr" not in source]
+    if made and data["scale"] == 1:
+        yield f"{key}.scale: found 1, but {key}.{made[0]} has no lr; allowed are 2, 3, 4 to make LR from HR"
+
+
+def _source(source: Any, key: str, root: Path) -> Any:
+    """Where the images of a split come from: checked keys, or how many training images are held out."""
+    if not isinstance(source, Mapping):
+        if source >= 1 and source != int(source):
+            raise UserError(f"{key}: found {source}; allowed is a share below 1 or a whole number")
+        return source
+    kinds = [k for k in ("hr", "lr", "photographs") if k in source]
+    if kinds not in (["hr"], ["hr", "lr"], ["photographs"]):
+        raise UserError(f"{key}: found {listed(kinds) or 'nothing'}; allowed are hr, hr with lr, or photographs")
+    if "lr" in source and "crops" in source:
+        raise UserError(f"{key}.crops: found together with lr; windows are cut from hr or photographs alone")
+    if "only" in source and "photographs" in source:
+        raise UserError(
+            f"{key}.only: found together with photographs, which names images itself; allowed is it with hr"
+        )
+    return {**source, **{name: _under(root, source[name]) for name in ("hr", "lr") if name in source}}
+
+
+def _under(root: Path, folder: str | list[str]) -> str | list[str]:
+    return [str(root / one) for one in folder] if isinstance(folder, list) else str(root / folder)
+
+
+def _sized(runs: Mapping[str, Run], problems: Problems) -> dict[str, Run]:
+    """The runs, those that are sized by another one with the iterations that follow from that."""
+    found = dict(runs)
+    for name, run in runs.items():
+        if run.equal_to and (other := runs.get(run.equal_to.run)):
+            with problems.noted():
+                if other.data != run.data:
+                    raise UserError(
+                        f"runs.{name}.equal_to: found '{other.name}', which trains on {other.data.name}, this run on "
+                        f"{run.data.name}; allowed are runs on the same data"
+                    )
+                unit = run.equal_to.unit
+                found[name] = replace(run, plan=sized(run.plan, spent(other.plan, unit, other.name), unit, name))
+    return found
+
+
+def _check_data(runs: Mapping[str, Run]) -> None:
     named: dict[str, DatasetConfig] = {}
     for run in runs.values():
         if named.setdefault(run.data.name, run.data) != run.data:
@@ -279,16 +315,23 @@ def _check_names(study: str, runs: Mapping[str, Run]) -> None:
             )
 
 
-def _check_report(report: Report, runs: Mapping[str, Run]) -> None:
-    named = {f"losses.{figure}": chosen for figure, chosen in (report.losses or {}).items()}
-    if report.baseline is not None:
-        named["baseline"] = [report.baseline]
-    for key, chosen in named.items():
+def _check_report(full: Mapping[str, Any], problems: Problems) -> None:
+    """Check what the report's keys say of runs and files."""
+    report, runs = full["report"], full["runs"]
+    if (figures := f"{full['study']}_losses") in runs:
+        problems.found.append(f"runs.{figures}: the study's figures are called so already; allowed is any other name")
+    named = {f"losses.{figure}": chosen for figure, chosen in report.get("losses", {}).items()}
+    if "baseline" in report:
+        named["baseline"] = [report["baseline"]]
+    for where, chosen in named.items():
         for run in chosen:
             if run not in runs:
-                raise UserError(f"report.{key}: unknown run '{run}'{nearest(run, runs)}; known are {listed(runs)}")
-    if report.reference_losses is not None:
-        plans.needs_file(report.reference_losses, "report.reference_losses")
+                problems.found.append(
+                    f"report.{where}: unknown run '{run}'{nearest(run, runs)}; known are {listed(runs)}"
+                )
+    if "reference_losses" in report:
+        with problems.noted():
+            plans.needs_file(report["reference_losses"], "report.reference_losses")
 
 
 def _check_results(folder: str) -> None:

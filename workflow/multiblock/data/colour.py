@@ -30,8 +30,8 @@ SAME = 2
 """Values of 255 by which a profile may move a colour and still be sRGB: tables and curves are rounded."""
 
 _MODES = {"RGB ": ("RGB", "L"), "GRAY": ("L",), "CMYK": ("CMYK",)}
-"""For the colour space of a profile the kinds of pixels it can belong to, the first as Little CMS takes them; gray
-files that embed the profile of an RGB camera are common."""
+"""Kinds of pixels that a profile of each colour space can belong to, the first as Little CMS takes them; gray files
+that embed the profile of an RGB camera are common."""
 _ADOBE_RGB = "R03"
 _EXIF_IFD, _INTEROP_IFD, _INTEROP_INDEX, _COLOUR_SPACE, _UNCALIBRATED = 0x8769, 0xA005, 1, 0xA001, 0xFFFF
 _SRGB_PRIMARIES = (1, 2)
@@ -148,7 +148,7 @@ def is_deep(image: Image.Image) -> bool:
 
 
 def raw_mode(image: Image.Image) -> str:
-    """How the values of an image that is not decoded yet lie in its file, as Pillow calls it."""
+    """Pillow's name for the order of bits and channels in the file of an image that is not decoded yet."""
     if not (tile := getattr(image, "tile", None)):
         return ""
     first = tile[0].args

@@ -1,6 +1,5 @@
 """Turn image files into image sets: every file is read once, several at a time."""
 
-import hashlib
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,7 @@ from multiblock.data.pair_checks import PairCheck, of_all
 from multiblock.data.partial import CONVERTING, ENLARGING, PartialSets, Piece
 from multiblock.data.walk import Progress, in_order
 from multiblock.errors import UserError
-from multiblock.files import lock
+from multiblock.files import digest_of_bytes, lock
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +96,7 @@ class _Conversion:
     def split(self, split: str, items: Sequence[ImagePair], folder: Path) -> PartialSets:
         """Convert a split: its sets, which are whole but not in their place."""
         photographs = inspection.photographs(split, items)
-        sizes = inspection.taken_sizes(self._data, photographs, images.size)
+        sizes = inspection.taken_sizes(self._data, photographs)
         small = [(height // self._data.scale, width // self._data.scale) for height, width in sizes]
         sets, checks, kept = PartialSets(folder, {"HR": sizes, "LR": small}), dict[ImagePair, PairCheck](), 0
         try:
@@ -146,7 +145,7 @@ class _Conversion:
         data, items = self._data, photograph.items
         settings = [self._code, data.scale, data.degradation, data.max_side, photograph.split]
         settings += [leaks.is_wanted(data, photograph.split, items[0]), [(item.name, item.side) for item in items]]
-        return hashlib.blake2b(repr((settings, digests)).encode(), digest_size=16).hexdigest()
+        return digest_of_bytes(repr((settings, digests)).encode())
 
     def _gather(self, photograph: Photograph, work: _Work) -> dict[ImagePair, PairCheck]:
         """Gather what was learnt of a photograph; the checks of its pairs."""

@@ -22,7 +22,7 @@ from multiblock.data.imageset import SPLITS
 from multiblock.errors import UserError, listed, nearest
 
 SMALLEST_MEASURED = 32
-"""Least side in pixels of a validation or test image: the SSIM window and the widest border must fit."""
+"""The least side in pixels of a validation or test image: the SSIM window and the widest border must fit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,7 @@ def find(data: DatasetConfig, size: Callable[[Path], tuple[int, int]] = images.s
 
 
 def _evenly(items: list[ImagePair], count: int | None) -> list[ImagePair]:
-    """At most ``count`` of the items, evenly spaced."""
+    """The items, or ``count`` of them, evenly spaced, where there are more."""
     if count is None or count >= len(items):
         return items
     return [items[number * len(items) // count] for number in range(count)]
@@ -339,7 +339,7 @@ def check_name(file: Path) -> None:
         return
     # Control characters, surrogates (bytes that are no UTF-8), line and paragraph separators.
     if any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in file.name):
-        raise UserError(f"{file}: has a name with control characters, or one that is no UTF-8; rename it")
+        raise UserError(f"{file}: has a name with control characters, or one that is not UTF-8; rename it")
     if (length := len(os.fsencode(file.stem))) > LONGEST_NAME:
         raise UserError(f"{file}: has a name of {length} bytes without its ending; allowed are {LONGEST_NAME}")
 

@@ -34,7 +34,7 @@ from multiblock.data import colour
 from multiblock.errors import UserError, listed
 from multiblock.files import atomic_write, digest_of, digest_of_bytes
 
-log = logging.getLogger(__name__)
+log = logging.getLogger(f"{__name__}.remarks")  # lines of this name are for a person, see workflow/running.py
 
 HEIC = (".heic", ".heif")
 """What phones write; read where pillow-heif is installed."""
@@ -153,7 +153,7 @@ def _is_tiff(file: Path) -> bool:
 
 
 def check_regular(file: Path) -> None:
-    """Refuse what is there but is no regular file: a pipe would be waited for, a device never ends."""
+    """Refuse what is there but is not a regular file: a pipe would be waited for, a device never ends."""
     if file.exists() and not file.is_file():
         raise UserError(f"{file}: cannot be read as an image: it is not a regular file")
 
@@ -203,7 +203,7 @@ _SAYS_MORE = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
 
 
 def _png_ends_with_pixels(file: Path) -> bool:
-    """Whether a PNG file is whole and has no chunk behind its pixels that may say how it is turned.
+    """Whether a PNG file is whole and has no chunk behind its pixels that may hold an orientation.
 
     Where it has, a reader has to go through the pixels to get there. Of a file that is damaged nothing is known.
     """

@@ -1,12 +1,11 @@
 """Sets of images as memory-mapped arrays.
 
 A set is one ``SPLIT.npy`` with the pixels of all images one after another, rows first, RGB, and one ``SPLIT.csv``
-that names each image with its height, width and a digest of its pixels. 8-bit pixels stand for 0..255, float16
-ones for [0, 1].
+that names each image with its height, width and a digest of its pixels. Pixels are 0..255 as uint8, or [0, 1] as
+float16.
 """
 
 import csv
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,7 +16,7 @@ from typing import BinaryIO
 import numpy as np
 
 from multiblock.errors import UserError
-from multiblock.files import atomic_write
+from multiblock.files import atomic_write, digest_of, digest_of_bytes
 
 SPLITS = ("train", "validation", "test")
 COLUMNS = ("name", "height", "width", "digest")
@@ -85,7 +84,7 @@ class ImageSet:
     @property
     def digest(self) -> str:
         """A digest of all names, sizes and pixels."""
-        return hashlib.blake2b(index_of(self.array).read_bytes(), digest_size=16).hexdigest()
+        return digest_of(index_of(self.array))
 
 
 def index_of(array: Path) -> Path:
@@ -94,7 +93,7 @@ def index_of(array: Path) -> Path:
 
 
 def was_changed(index: Path) -> bool:
-    """Whether the array beside an index was written to after it and holds other pixels than the index says.
+    """Whether the array beside an index was written to after it and holds other pixels than the index names.
 
     One that only has a later time, as a copy may, is read once; the index then gets the array's time.
     """
@@ -108,7 +107,9 @@ def was_changed(index: Path) -> bool:
         return False
     except UserError:
         return True
-    if any(_digest(_content(pixels)) != entry.digest for pixels, entry in zip(images, images.entries, strict=True)):
+    if any(
+        digest_of_bytes(_content(pixels)) != entry.digest for pixels, entry in zip(images, images.entries, strict=True)
+    ):
         return True
     with suppress(OSError):
         os.utime(index, ns=(written.st_atime_ns, written.st_mtime_ns))
@@ -119,15 +120,11 @@ def _content(pixels: np.ndarray) -> memoryview:
     return np.ascontiguousarray(pixels).reshape(-1).view(np.uint8).data
 
 
-def _digest(content: memoryview) -> str:
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
-
-
 @contextmanager
 def write_set(array: Path, sizes: Sequence[tuple[int, int]], dtype: str = "uint8") -> Iterator["Writer"]:
     """Write a set image by image; memory does not grow with it.
 
-    Array and index stand under their names once all images are added, not before.
+    Array and index get their names once all images are added, not before.
 
     Args:
         array: the ``.npy`` file; its index is written beside it.
@@ -174,7 +171,7 @@ class Writer:
         content = _content(pixels)
         # Written, not mapped: a full disk is an error here, where it would end the process there.
         self._file.write(content)
-        self.rows.append((name, height, width, _digest(content)))
+        self.rows.append((name, height, width, digest_of_bytes(content)))
 
 
 # -- Stored pixels and floats ----------------------------------------------------------------------------------------
@@ -184,7 +181,7 @@ _ROWS = 512
 
 
 def strips(height: int) -> Iterator[slice]:
-    """The rows of an image, so many at a time."""
+    """Slices of the rows of an image, so many at a time."""
     return (slice(top, min(top + _ROWS, height)) for top in range(0, height, _ROWS))
 
 
@@ -194,7 +191,7 @@ def to_bytes(image: np.ndarray) -> np.ndarray:
 
 
 def to_whole(image: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Floats cut to [0, 1] and rounded, half up, to whole numbers of which the greatest of ``dtype`` stands for 1.
+    """Floats cut to [0, 1] and rounded, half up, to whole numbers, with the greatest of ``dtype`` for 1.
 
     Raises:
         UserError: a value is NaN or infinite, which would be black or white.

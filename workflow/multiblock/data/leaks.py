@@ -1,4 +1,4 @@
-"""Whether images of one split lie in another too: what was trained on, or chosen by, is no measure.
+"""Find images that are in two splits: what was trained on, or chosen by, measures nothing.
 
 The same image is found by its file's bytes and by its decoded pixels, so under another name or format too; the same
 picture in another size or encoding by a small picture of it. A window that was cut out of a larger photograph is not
@@ -19,13 +19,13 @@ from multiblock.data.imageset import SPLITS
 from multiblock.errors import UserError
 
 SIDE = 32
-"""Of the small picture, in pixels."""
+"""Side of the small picture in pixels."""
 ALIKE = 0.8
-"""Least correlation of the edges in two small pictures of one picture. Among 830 photographs of five public sets it was
-at most 0.56 for different ones, and at least 0.84 for one at half or 1.7 times its size or as a JPEG of quality 30,
+"""The least correlation of the edges in two small pictures of one picture. Among 830 photographs of five public sets it
+was at most 0.56 for different ones, and at least 0.84 for one at half or 1.7 times its size or as a JPEG of quality 30,
 but for a single one that is nearly flat."""
 _FLAT = 2.0
-"""Least standard deviation of a small picture, of 255: what has no edges is like all else that has none."""
+"""The least standard deviation of a small picture, of 255: what has no edges is like all else that has none."""
 _STRETCH = 1.03
 """What rounding may do to the ratio of the sides when a picture is resized."""
 _NAMED = 5
@@ -167,24 +167,16 @@ def compare(looks: Looks, name: str) -> list[str]:
 
 def groups(looks: Sequence[Look]) -> list[list[Look]]:
     """Looks at one picture together, whatever its size and encoding; all others alone. In order of their first."""
-    group, first_of = list(range(len(looks))), dict[str, int]()
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
 
-    def root(number: int) -> int:
-        while group[number] != number:
-            number = group[number]
-        return number
-
-    def join(one: int, other: int) -> None:
-        first, second = sorted((root(one), root(other)))
-        group[second] = first
-
-    for number, look in enumerate(looks):
-        join(first_of.setdefault(look.digest, number), number)
-    for one, other, _ in _close(looks, looks):
-        join(one, other)
+    first_of = dict[str, int]()
+    pairs = [(first_of.setdefault(look.digest, number), number) for number, look in enumerate(looks)]
+    pairs += [(one, other) for one, other, _ in _close(looks, looks)]
+    graph = coo_array((np.ones(len(pairs)), np.array(pairs).reshape(-1, 2).T), shape=(len(looks), len(looks)))
     together: dict[int, list[Look]] = {}
-    for number, look in enumerate(looks):
-        together.setdefault(root(number), []).append(look)
+    for look, group in zip(looks, connected_components(graph, directed=False)[1].tolist(), strict=True):
+        together.setdefault(group, []).append(look)
     return list(together.values())
 
 

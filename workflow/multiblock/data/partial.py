@@ -1,12 +1,11 @@
-"""Image sets that are written over several starts: one that is killed is gone on from where it was.
+"""Image sets that are written over several starts: after a kill, writing goes on from where it was.
 
 A folder holds the pixels so far, a file a set, and a journal with a line for each piece of work that is in them: what
-it was made of, where its pixels lie, their digests, and what else was learnt. Nothing is believed that its digest does
+it was made of, where its pixels are, their digests, and what else was learnt. Nothing is believed that its digest does
 not confirm, so a damaged or half-written piece is made again. Pixels of another arrangement, as after an image was
-added, are copied from there.
+added, are copied from its folder.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from multiblock.data.imageset import Writer, index_of, write_index
-from multiblock.files import part_of, settle
+from multiblock.files import digest_of_bytes, part_of, settle
 
 CONVERTING, ENLARGING = ".converting", ".enlarging"
 """Folders beside finished sets, for those that are not whole."""
@@ -36,9 +35,9 @@ class Piece:
     Args:
         key: what it was made of.
         pixels: its images.
-        places: where they lie: offset, height, width and digest of each, by set.
+        places: offset, height, width and digest of each, by set.
         note: what else was learnt of it.
-        folder: where it lies.
+        folder: that of its files.
     """
 
     key: str
@@ -52,12 +51,12 @@ class PartialSets:
     """Sets that are written side by side, piece by piece, in order; each piece holds images of every set.
 
     Args:
-        folder: where they lie until they are whole, those of other arrangements beside them.
+        folder: the folder for sets until they are whole, each arrangement in a folder of its own.
         sizes: height and width of each image, by set; all have as many images.
     """
 
     def __init__(self, folder: Path, sizes: Mapping[str, Sequence[tuple[int, int]]]) -> None:
-        layout = hashlib.blake2b(json.dumps(sizes).encode(), digest_size=16).hexdigest()
+        layout = digest_of_bytes(json.dumps(sizes).encode())
         self._folder = folder / layout
         _set_aside(self._folder, sizes)
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -103,7 +102,7 @@ class PartialSets:
             file.seek(sum(height * width * 3 for _, height, width, _ in places), os.SEEK_CUR)
 
     def add(self, key: str, names: Sequence[str], pixels: Pixels, note: Mapping[str, Any]) -> None:
-        """Write the next piece: its images by set, and what is to be known of it later."""
+        """Write the next piece: its images by set, and what is to be recalled with it later."""
         offsets, places = self._offsets(len(names)), {}
         for set_, images in pixels.items():
             writer, file = self._writers[set_], self._files[set_]
@@ -115,11 +114,11 @@ class PartialSets:
             places[set_] = [[offset, *row[1:]] for offset, row in zip(offsets[set_], rows, strict=True)]
         text = json.dumps({"key": key, "places": places, "note": note}).encode()
         with _naming(self._folder / _JOURNAL):
-            self._journal.write(_digest(text).encode() + b" " + text + b"\n")
+            self._journal.write(digest_of_bytes(text).encode() + b" " + text + b"\n")
             self._journal.flush()
 
     def _offsets(self, count: int) -> dict[str, list[int]]:
-        """Where the next images lie."""
+        """Where the next images begin, by set."""
         found = {}
         for name, file in self._files.items():
             offset, found[name] = file.tell(), list[int]()
@@ -132,11 +131,11 @@ class PartialSets:
     def close(self) -> None:
         """Leave what is written for the next start."""
         for file in (*self._files.values(), self._journal):
-            with suppress(OSError):  # what a full disk does not take was said when it was written
+            with suppress(OSError):  # what a full disk does not take was reported when it was written
                 file.close()
 
     def place(self, arrays: Mapping[str, Path]) -> None:
-        """Let the whole sets stand under the names of their arrays, with an index beside each."""
+        """Give the whole sets the names of their arrays, with an index beside each."""
         self.close()
         for name, array in arrays.items():
             rows = self._writers[name].rows
@@ -145,7 +144,7 @@ class PartialSets:
             array.parent.mkdir(parents=True, exist_ok=True)
             twin = part_of(array)
             twin.unlink(missing_ok=True)
-            try:  # a second name: who is killed before all sets stand has lost nothing
+            try:  # a second name: a process that is killed before all sets have theirs has lost nothing
                 os.link(self._folder / name, twin)
             except OSError:  # some file systems have no links
                 (self._folder / name).replace(twin)
@@ -168,7 +167,7 @@ def _naming(file: Path) -> Iterator[None]:
 
 
 def _set_aside(folder: Path, names: Iterable[str]) -> None:
-    """What stands under a final name too is read from, not written to."""
+    """Set aside what has a final name too: it is read from, not written to."""
     if any((folder / name).is_file() and (folder / name).stat().st_nlink > 1 for name in names):
         aside = folder.with_name(f"{folder.name}-whole")
         remove(aside)
@@ -191,7 +190,7 @@ def _lines(journal: Path) -> list[tuple[str, int]]:
 
 def _checked(line: bytes) -> dict[str, Any]:
     digest, _, text = line.rstrip(b"\n").partition(b" ")
-    if digest.decode(errors="replace") != _digest(text):
+    if digest.decode(errors="replace") != digest_of_bytes(text):
         raise ValueError("a damaged line")
     return dict(json.loads(text))
 
@@ -200,10 +199,6 @@ def _read(file: Path, offset: int, height: int, width: int, digest: str) -> np.n
     size = height * width * 3
     with file.open("rb", buffering=0) as opened:
         content = os.pread(opened.fileno(), size, offset)
-    if len(content) != size or _digest(content) != digest:
+    if len(content) != size or digest_of_bytes(content) != digest:
         raise ValueError(f"{file}: damaged at {offset}")
     return np.frombuffer(content, np.uint8).reshape(height, width, 3)
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=16).hexdigest()

@@ -26,7 +26,7 @@ EXIF_FOLDER, GPS_FOLDER = _FOLDERS = 0x8769, 0x8825
 _ORIENTATION = 0x0112
 DESCRIBING = (270, 271, 272, 305, 306, 315, 33432)
 """Tags of a TIFF file that speak of the photograph: description, make, model, software, date, artist, copyright. The
-others say how its pixels lie in the file."""
+others state how its pixels are stored."""
 _BECOME_SRGB = {"CMYK": "CMYK", "LAB": "L*a*b*"}
 """Kinds of pixels that no network is for, by their names."""
 _EXTRA_SAMPLES = 338
@@ -78,7 +78,7 @@ def read(file: Path, remark: Remark = at_once) -> Picture:
         exif = _exif(image, lost)
         if not deep:
             pixels, alpha = _plain(image)
-        if becomes_srgb or not profile:  # then the result cannot be told to have other colours
+        if becomes_srgb or not profile:  # then nothing can tell that the result has other colours
             for level, what in colour.to_srgb(image)[1]:
                 remark(level, what, file)
     if deep:
@@ -94,7 +94,7 @@ _IN_MEMORY = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "I;16", "I;16L",
 
 
 def in_memory(image: Image.Image) -> Picture:
-    """An image that Pillow has opened or made, as it lies: an orientation that its EXIF data notes is not applied.
+    """An image that Pillow has opened or made, as it is: an orientation that its EXIF data notes is not applied.
 
     Raises:
         UserError: it cannot be decoded, or its mode is refused.
@@ -168,7 +168,7 @@ _MOST_DPI = 65535
 
 
 def _dpi(image: Image.Image, lost: list[str]) -> tuple[float, float] | None:
-    """Dots per inch; where they are damaged ``lost`` is told. Pillow has 1 for TIFF files that name none."""
+    """Dots per inch; a note is added to ``lost`` where they are damaged. Pillow has 1 for TIFF files without them."""
     found = image.info.get("dpi", (1, 1))
     try:
         across, down = map(float, found)
@@ -182,7 +182,7 @@ def _dpi(image: Image.Image, lost: list[str]) -> tuple[float, float] | None:
 
 
 def _exif(image: Image.Image, lost: list[str]) -> Image.Exif | None:
-    """What a turned image's EXIF data says of the photograph; ``lost`` is told of what is damaged."""
+    """The EXIF data of a turned image that is about the photograph; a note on damage is added to ``lost``."""
     found, kept = image.getexif(), Image.Exif()
     tags = DESCRIBING if image.format == "TIFF" else tuple(found)
     for tag in tags:
@@ -247,7 +247,7 @@ FORMATS = {
     ".webp": Format(name="WEBP", alpha=True, gray=False, dpi=False, options={"lossless": True, "exact": True}),
     ".bmp": Format(name="BMP", profile=False, exif=False),
 }
-"""By the ending of the file's name."""
+"""All formats by the ending of the file's name."""
 
 
 def write(picture: Picture, file: Path) -> list[str]:
@@ -322,7 +322,7 @@ def _write_plain(picture: Picture, pixels: np.ndarray, kind: Format, part: Path)
 
 
 def _write_deep_png(picture: Picture, pixels: np.ndarray, part: Path) -> None:
-    """By pypng, as Pillow writes no 16-bit colours; the chunks that it does not know are put behind the header."""
+    """Write with pypng, as Pillow writes no 16-bit colours; chunks that it does not know are put behind the header."""
     height, width, channels = pixels.shape
     content = BytesIO()
     writer = png.Writer(width, height, bitdepth=16, greyscale=channels < 3, alpha=channels in (2, 4), compression=6)
@@ -342,7 +342,7 @@ def _write_deep_png(picture: Picture, pixels: np.ndarray, part: Path) -> None:
 
 
 def _write_deep_tiff(picture: Picture, pixels: np.ndarray, part: Path) -> list[str]:
-    """By tifffile, as Pillow writes no 16-bit colours; what EXIF holds beyond the plain tags is lost."""
+    """Write with tifffile, as Pillow writes no 16-bit colours; what EXIF holds beyond the plain tags is lost."""
     import tifffile
 
     channels = pixels.shape[2]

@@ -122,7 +122,7 @@ class Sampler:
 
 
 _SHARE = 0.5
-"""Of a GPU's free memory, what pixels may take."""
+"""Share of a GPU's free memory that pixels may take."""
 
 _TURNS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "all": lambda draws: (draws * 4).astype(np.int64),
@@ -141,7 +141,7 @@ def _places(
     turns: np.ndarray,
     mirrored: np.ndarray,
 ) -> np.ndarray:
-    """Where patches lie in the pixels of a set, turned as ``np.rot90`` does, then mirrored: (3, N), int64.
+    """The places of patches in the pixels of a set, turned as ``np.rot90`` does, then mirrored: (3, N), int64.
 
     Rows: the place of a patch's first value, and how many values further its next row and its next column begin.
     """
@@ -170,12 +170,12 @@ class Mapped:
         return _pinned(torch.from_numpy(planes), self.device)
 
     def patches(self, taken: Tensor, side: int) -> Tensor:
-        """They as a batch on the device."""
+        """The patches as a batch on the device."""
         return floats(taken.to(self.device, non_blocking=True))
 
 
 class Resident:
-    """Pixels that lie on the device as they are stored; patches are gathered there."""
+    """Pixels that are on the device as they are stored; patches are gathered there."""
 
     where = "on the device"
 
@@ -201,5 +201,5 @@ _CHUNK = 2**26
 
 
 def _pinned(tensor: Tensor, device: torch.device) -> Tensor:
-    """In memory that a GPU reads by itself."""
+    """The tensor in memory that a GPU reads by itself."""
     return tensor.pin_memory() if device.type == "cuda" else tensor

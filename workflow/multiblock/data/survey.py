@@ -3,7 +3,6 @@
 The look finds which pictures can be read, what they are, and what is to be left out.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from multiblock.data.inspection import Inspection
 from multiblock.data.pair_checks import PairCheck, of_all, pair_checks
 from multiblock.data.walk import Progress
 from multiblock.errors import UserError, one_line
+from multiblock.files import digest_of_bytes
 
 
 @dataclass(kw_only=True)
@@ -189,7 +189,7 @@ def same_in_both(train: Surveyed, test: Surveyed) -> Mapping[Path, Path]:
 
 
 def about(found: Surveyed, folders: Folders, scale: int) -> Iterator[str]:
-    """What the folders of a split hold, and how LR lies against HR."""
+    """What the folders of a split hold, and how LR is displaced against HR."""
     sizes = sorted(found.sizes.values(), key=lambda size: size[0] * size[1])
     shown = " to ".join(f"{width} x {height}" for height, width in dict.fromkeys((sizes[0], sizes[-1])))
     where = ", ".join(map(str, folders.hr))
@@ -209,7 +209,7 @@ def pictures(count: int) -> str:
 
 
 def _about_pairs(checks: Sequence[PairCheck]) -> Iterator[str]:
-    """How LR lies against HR."""
+    """How LR is displaced against HR."""
     shifts = [max(abs(check.down), abs(check.right)) for check in checks if check.down == check.down]
     correlations = [check.correlation for check in checks if check.correlation == check.correlation]
     if shifts:
@@ -240,7 +240,7 @@ def about_reading(survey: Survey) -> Iterator[str]:
 _SHARE = 10
 """One of so many pictures is for the test, and one for validation."""
 _MOST = {"test": 50, "validation": 10}
-"""Beyond these more say little more, and looking takes long."""
+"""Counts beyond which more images tell little more, and measuring them takes long."""
 
 
 def wanted(split: str, count: int) -> int:
@@ -273,4 +273,4 @@ def divide(together: Sequence[Sequence[leaks.Look]], seed: int, splits: Sequence
 
 
 def _draw(seed: int, name: str) -> str:
-    return hashlib.blake2b(f"{seed} {name}".encode(), digest_size=8).hexdigest()
+    return digest_of_bytes(f"{seed} {name}".encode(), 8)

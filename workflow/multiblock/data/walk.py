@@ -119,7 +119,7 @@ class Progress:
         return (self._done - self._kept) / max(time.monotonic() - self._begun, 1e-9)
 
     def _seconds_left(self) -> float | None:
-        """None as long as it is not known."""
+        """Seconds that the rest takes; None as long as that is not known."""
         if not self._total or self._done == self._kept or time.monotonic() - self._begun < _TIMED:
             return None
         return (self._total - self._done) / self._rate()

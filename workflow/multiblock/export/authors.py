@@ -49,7 +49,7 @@ def import_weights(file: Path, network: str, options: Mapping[str, Any]) -> tupl
         problems.append((problem, form))
     # The error is about the form that comes closest.
     (_, text), form = min(problems, key=lambda item: item[0][0])
-    raise UserError(f"{file}: is no {network} x{spec.scale} as {form.source} publishes it: {text}")
+    raise UserError(f"{file}: is not {network} x{spec.scale} as {form.source} publishes it: {text}")
 
 
 def load_as(chain: Chain, published: Mapping[str, Tensor], form: Form, scale: int) -> tuple[int, str] | None:
@@ -166,7 +166,7 @@ def _nothing(_: Mapping[str, Any]) -> Mapping[str, tuple[int, ...]]:
 
 
 def _read_back(chain: Chain, tensors: Mapping[str, Tensor], form: Form, spec: Block) -> str | None:
-    """What is wrong with the names that were found, if ``import`` does not make the same block of them."""
+    """The error in the names that were found, if ``import`` does not make the same block of them; else None."""
     again = Chain.build([spec], [True])
     if problem := load_as(again, tensors, form, spec.scale):
         return f"read again, {problem[1]}"

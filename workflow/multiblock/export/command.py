@@ -1,4 +1,4 @@
-"""Weights for other programs: the file, its card and its record, none of which takes the place of anything."""
+"""Write weights for other programs: the file and its card, neither of which replaces anything unasked."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -6,60 +6,60 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from multiblock.errors import UserError
-from multiblock.export import authors, card, facts, graph, onnx_file, openmodeldb
-from multiblock.export.facts import Facts, gather
-from multiblock.export.running import Exported
+from multiblock.export import authors, card, onnx_file
+from multiblock.export.card import Facts
+from multiblock.export.onnx_file import Exported
 from multiblock.files import check_writable, write_text
 from multiblock.model.chain import Chain
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stated:
-    """What only the user can say of the weights: licence (SPDX), who made them, what they are for."""
+    """What only the user knows of the weights: licence (SPDX), who made them, what they are for."""
 
     licence: str | None = None
     authors: Sequence[str] = ()
     tags: Sequence[str] = ()
 
 
-def plan(file: Path, out: Path, form: str, overwrite: bool) -> tuple[Path, Path]:
-    """Where card and record go, found before anything is done.
+def check_out(file: Path, out: Path, form: str, overwrite: bool) -> None:
+    """Check, before anything is done, that the file and its card can be written.
+
+    Args:
+        file: the weights that are exported.
+        out: the file to write.
+        form: ``onnx`` or ``authors``.
+        overwrite: whether files that are there may be replaced.
 
     Raises:
-        UserError: the ending is not the form's, or something stands where a file would go.
+        UserError: the ending is not the form's, or a file is there already.
     """
     allowed = (".onnx",) if form == "onnx" else authors.ENDINGS
     if out.suffix not in allowed:
         raise UserError(
             f"{out}: found '{out.suffix}'; allowed for --form {form} is a file that ends in {', '.join(allowed)}"
         )
-    beside = out.with_suffix(".md"), out.with_suffix(".json")
-    for target in (out, *beside):
+    for target in (out, out.with_suffix(".md")):
         if target.exists() and target.samefile(file):
             raise UserError(f"{target}: are the weights that are exported, which are never replaced; name another file")
         if os.path.lexists(target) and not overwrite:
             raise UserError(f"{target}: exists already; name another file, or replace it with --overwrite")
     check_writable(out)
-    return beside
 
 
-def to_onnx(
-    chain: Chain, file: Path, out: Path, enlarge: int, stated: Stated, say: Callable[[str], None]
-) -> list[Path]:
-    """Write ``chain`` as an ONNX file with its card and record.
+def to_onnx(chain: Chain, out: Path, enlarge: int, stated: Stated, say: Callable[[str], None]) -> None:
+    """Write ``chain`` as an ONNX file with its card.
 
     Args:
-        file: where the chain is from.
-        enlarge: how many times LR is enlarged before it enters, which then happens inside.
-        say: is given a line for each step and result.
-
-    Returns:
-        The files.
+        out: the file to write.
+        enlarge: how many times LR is enlarged before it enters the chain, which the file then does itself.
+        stated: what the user states.
+        say: is called with a line for each step and result.
 
     Raises:
         UserError: it cannot be written, or does not compute what PyTorch does.
     """
-    known = _facts(chain, file, out, enlarge, stated)
+    known = _facts(chain, out, enlarge, stated)
     about = {**known.lines(), "chain": chain.metadata.as_text()}
     made = onnx_file.write(Exported(chain, enlarge), out, about, lambda line: say(f"{out}: {line}"), known.title)
     found = ", ".join(f"{most:.1e} at {height} x {width}" for (height, width), most in made.differences.items())
@@ -72,21 +72,24 @@ def to_onnx(
         "tried with": f"onnxruntime {made.runtime}; differs from PyTorch by at most {found} pixels (height x width)",
         "file": f"ONNX opset {made.opset}, {made.size / 1e6:.2f} MB",
     }
-    return [out, *_beside(known, out, card.use_of_onnx(out.name, known, graph.LEAST), notes, True, say)]
+    _write_card(known, out, card.use_of_onnx(out.name, known, onnx_file.LEAST), notes, True, say)
 
 
 def to_authors(
     chain: Chain, file: Path, out: Path, block: int | None, stated: Stated, say: Callable[[str], None]
-) -> list[Path]:
-    """Write a block of ``chain`` under its authors' names, with its card and record; see :func:`to_onnx`."""
+) -> None:
+    """Write a block of ``chain``, which is from ``file``, under its authors' names with its card; see :func:`to_onnx`.
+
+    Raises:
+        UserError: the block cannot be written so; the message says why.
+    """
     one = authors.only_block(chain, block, file)
     if len(chain.specs) > 1:  # which is what was measured
         one.about = replace(one.about, psnr=None, psnr_convention=None)
-    made = authors.to_authors(one, file)
+    known, made = _facts(one, out, 1, stated), authors.to_authors(one, file)
     authors.write(made, out)
-    known = _facts(one, file, out, 1, stated)
     say(
-        f"{out}: block {one.first}, {facts.called(one.specs[0])} x{one.scale}, {len(made.tensors)} tensors with the "
+        f"{out}: block {one.first}, {card.called(one.specs[0])} x{one.scale}, {len(made.tensors)} tensors with the "
         f"names of {made.form.source}; read again, they are the same to the last bit"
     )
     notes = {"file": f"{len(made.tensors)} tensors"}
@@ -95,34 +98,26 @@ def to_authors(
             f"{len(made.filled)} tensors that the authors' network holds and never runs; they are zero here"
         )
         say(f"{out}: {notes['never used']}")
-    return [out, *_beside(known, out, card.use_of_authors(made.form.source), notes, False, say)]
+    _write_card(known, out, card.use_of_authors(made.form.source), notes, False, say)
 
 
-def _facts(chain: Chain, file: Path, out: Path, enlarge: int, stated: Stated) -> Facts:
-    return gather(
-        file,
-        chain.metadata,
-        out.stem,
+def _facts(chain: Chain, out: Path, enlarge: int, stated: Stated) -> Facts:
+    return Facts(
+        name=out.stem,
+        known=chain.metadata,
         enlarge=enlarge,
         parameters=chain.parameters_count,
         licence=stated.licence,
-        authors=stated.authors,
-        tags=stated.tags,
+        authors=tuple(stated.authors),
+        tags=tuple(stated.tags),
     )
 
 
-def _beside(
+def _write_card(
     known: Facts, out: Path, use: str, notes: dict[str, str], onnx: bool, say: Callable[[str], None]
-) -> list[Path]:
-    """Write card and record."""
-    of_card, of_record = out.with_suffix(".md"), out.with_suffix(".json")
-    body = card.body(known, out.name, use, notes, onnx)
-    write_text(of_card, card.text(known, body, onnx))
-    write_text(of_record, openmodeldb.as_text(openmodeldb.record(known, out, body, onnx)))
+) -> None:
+    file = out.with_suffix(".md")
+    write_text(file, card.text(known, card.body(known, out.name, use, notes, onnx), onnx))
     missing = [name for name, value in (("--licence", known.licence), ("--author", known.authors)) if not value]
     left = f"; not stated: {' and '.join(missing)}" if missing else ""
-    say(
-        f"{of_card}: model card for Hugging Face; {of_record}: record for OpenModelDB (there it is called "
-        f"{openmodeldb.identifier(known)}.json), which wants a URL too{left}"
-    )
-    return [of_card, of_record]
+    say(f"{file}: model card for Hugging Face{left}")

@@ -1,7 +1,17 @@
-"""A chain as an ONNX file for pictures of any size, which is not kept unless onnxruntime computes what PyTorch does."""
+"""A chain as an ONNX file for pictures of any size, kept only if onnxruntime computes what PyTorch does.
 
+The chain is written as other programs run it: pictures in, pictures out, with all that ``upscale`` does around the
+network.
+"""
+
+import contextlib
+import copy
+import io
+import logging
+import re
 import time
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,11 +19,25 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from multiblock.errors import UserError, listed
-from multiblock.export import graph
-from multiblock.export.running import Exported
 from multiblock.files import atomic_write
+from multiblock.model.chain import Chain
+from multiblock.model.metadata import is_code
+from multiblock.networks.attention import SelfAttention
+
+LEAST = 8
+"""Smallest height and width in pixels that a graph is for."""
+
+_EXAMPLE = (2, 3, 24, 32)  # one picture alone would be taken for the only number of pictures
+_TRIED_SIZES = [
+    (side, side + 1 + side % 7, 1 + side % 3) for side in (*range(LEAST, LEAST + 70), 127, 256, 1001, 2048, 6000)
+]
+_ALIKE = "its code does not take all sizes alike"
+_SIDES = {"0": "the number of pictures", "2": "height", "3": "width"}
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 """What an ONNX file is written and checked with: the extra ``onnx``."""
@@ -21,13 +45,103 @@ PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 OPSET = 18
 """The newest operators that are used, so that programs of 2023 read the file too."""
 
-SIZES = ((graph.LEAST, 11), (45, 38))
+SIZES = ((LEAST, 11), (45, 38))
 """Heights and widths at which the file is tried, other than the one that is traced."""
 
 ALLOWED = 1e-4
 """Most by which onnxruntime may differ from PyTorch, for pictures from 0 to 1."""
 
 _LARGEST = 2**31 - 2**20
+
+
+class Exported(nn.Module):
+    """A chain as a user runs it: LR is enlarged if the chain was trained so, and the result is cut to [0, 1].
+
+    The chain is copied: in evaluation mode, in float32 on the CPU, with normalised weights worked out once.
+
+    Args:
+        enlarge: how many times LR is enlarged before it enters the chain.
+    """
+
+    def __init__(self, chain: Chain, enlarge: int) -> None:
+        super().__init__()
+        self.enlargement = Enlargement(enlarge) if enlarge > 1 else nn.Identity()
+        self.chain = copy.deepcopy(chain).float().cpu().eval().requires_grad_(False)
+        self.scale = enlarge * chain.scale
+        for layer in self.chain.modules():
+            if parametrize.is_parametrized(layer):
+                for name in list(layer.parametrizations):  # type: ignore[arg-type]
+                    parametrize.remove_parametrizations(layer, name)
+        for layer in self.chain.modules():
+            if type(layer) is SelfAttention:
+                layer.__class__ = _AnySize
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pictures (N, 3, H, W), RGB in [0, 1], to (N, 3, scale*H, scale*W) in [0, 1]."""
+        return self.chain(self.enlargement(x)).clamp(0, 1)
+
+
+class _AnySize(SelfAttention):
+    """The same layer without a question that depends on the size, which a graph for all sizes cannot ask."""
+
+    def _pooled(self, x: Tensor) -> Tensor:
+        side = int(getattr(self.pool, "kernel_size", 1))
+        if side == 1:
+            return x
+        below, right = (-length % side for length in x.shape[2:])
+        return self.pool(F.pad(x, (0, right, 0, below), mode="replicate"))
+
+
+class Enlargement(nn.Module):
+    """MATLAB's bicubic as :mod:`multiblock.data.resize` defines it: 8 bits in, 8 bits after each of the two passes.
+
+    For 8-bit pictures the result is the same to the last bit: all sums are of whole numbers times weights that
+    float32 holds exactly (x2, x4), or never come close to a half (x3).
+
+    Args:
+        factor: how many times to enlarge, 2, 3 or 4.
+    """
+
+    rows: Tensor
+    columns: Tensor
+
+    def __init__(self, factor: int) -> None:
+        super().__init__()
+        self.factor = factor
+        centres = (torch.arange(factor, dtype=torch.float64) + 0.5) / factor - 0.5
+        weights = _cubic(torch.arange(-2, 3) - centres[:, None])
+        weights = (weights / weights.sum(1, keepdim=True)).float()
+        # Of each colour a result for each new row, and of each of those one for each new column.
+        self.register_buffer("rows", weights.repeat(3, 1)[:, None, :, None])
+        self.register_buffer("columns", weights.repeat(3 * factor, 1)[:, None, None, :])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) in [0, 1] to (N, 3, factor*H, factor*W), of 256 steps; of at least 2 x 2 pixels."""
+        tall = _whole(F.conv2d(_mirrored(_whole(x * 255), 2), self.rows, groups=3))
+        both = _whole(F.conv2d(_mirrored(tall, 3), self.columns, groups=3 * self.factor))
+        return F.pixel_shuffle(both, self.factor) / 255
+
+
+def _mirrored(x: Tensor, axis: int) -> Tensor:
+    """An image with two more pixels of its mirror image at each end of its rows (axis 2) or columns (3)."""
+
+    def only(pixel: slice) -> Tensor:  # counted from the nearer edge, so that its size is seen without the image's
+        return x[:, :, pixel] if axis == 2 else x[:, :, :, pixel]
+
+    return torch.cat((only(slice(1, 2)), only(slice(0, 1)), x, only(slice(-1, None)), only(slice(-2, -1))), dim=axis)
+
+
+def _cubic(x: Tensor) -> Tensor:
+    """Keys' cubic kernel with a = -0.5, which is zero beyond 2."""
+    x = x.abs()
+    near, far = (1.5 * x - 2.5) * x**2 + 1, ((-0.5 * x + 2.5) * x - 4) * x + 2
+    return torch.where(x <= 1, near, torch.where(x < 2, far, 0))
+
+
+def _whole(x: Tensor) -> Tensor:
+    """Round to the nearest of 0 to 255, half up."""
+    return torch.floor(x + 0.5).clamp(0, 255)
 
 
 @dataclass(frozen=True)
@@ -50,7 +164,7 @@ class Written:
 
 
 def check_packages() -> None:
-    """See that the packages are there.
+    """Check that the packages are installed.
 
     Raises:
         UserError: they are not; the message says how they are installed.
@@ -67,7 +181,7 @@ def write(network: Exported, out: Path, about: Mapping[str, str], say: Callable[
 
     Args:
         about: metadata that onnxruntime shows as ``custom_metadata_map``.
-        say: is told what takes long.
+        say: is called with a line before each step that takes long.
         title: one sentence on what the network is, and the start of errors.
 
     Raises:
@@ -77,11 +191,11 @@ def write(network: Exported, out: Path, about: Mapping[str, str], say: Callable[
     if sum(tensor.nbytes for tensor in network.state_dict().values()) > _LARGEST:
         raise UserError(f"{title}: has more than 2 GB of weights, which one ONNX file cannot hold")
     begun = time.monotonic()
-    with graph.quiet(), torch.no_grad():
+    with _quiet(), torch.no_grad():
         say(f"tracing {sum(1 for _ in network.modules())} layers; a large network takes minutes")
-        traced = graph.traced(network, title)
+        graph = _traced(network, title)
         say(f"traced after {time.monotonic() - begun:.1f} s; converting")
-        program = _converted(traced, network.scale, title)
+        program = _converted(graph, network.scale, title)
     say(f"converted after {time.monotonic() - begun:.1f} s; comparing onnxruntime with PyTorch")
     model = program.model
     _clean(model)
@@ -95,7 +209,7 @@ def write(network: Exported, out: Path, about: Mapping[str, str], say: Callable[
 
 
 def _converted(traced: torch.export.ExportedProgram, scale: int, title: str) -> Any:
-    """The graph as PyTorch's exporter writes it in ONNX."""
+    """Convert a graph to ONNX with PyTorch's exporter."""
     try:
         program: Any = torch.onnx.export(
             traced,
@@ -103,18 +217,18 @@ def _converted(traced: torch.export.ExportedProgram, scale: int, title: str) -> 
             opset_version=OPSET,
             input_names=["input"],
             output_names=["output"],
-            dynamic_shapes=graph.sizes(),
+            dynamic_shapes=_sizes(),
             verbose=False,
         )
     except Exception as error:  # an operator without counterpart, and whatever else the exporter leads to
-        raise UserError(f"{title}: cannot be written as ONNX: {graph.reason(error)}") from error
+        raise UserError(f"{title}: cannot be written as ONNX: {_reason(error)}") from error
     shape, times = program.model.graph.outputs[0].shape, f"{scale}*" if scale > 1 else ""
     shape[2], shape[3] = f"{times}height", f"{times}width"  # plainer than what is found for some networks
     return program
 
 
 def _clean(model: Any) -> None:
-    """Take out what the exporter notes of each layer: lines and paths of the code on this machine."""
+    """Remove what the exporter notes of each layer: lines and paths of the code on this machine."""
     for node in model.graph.all_nodes():
         node.metadata_props.clear()
         node.doc_string = None
@@ -149,7 +263,7 @@ def _tried(file: Path, network: Exported, title: str) -> tuple[dict[tuple[int, i
     except UserError:
         raise
     except Exception as error:  # onnxruntime has kinds of errors of its own
-        raise UserError(f"{title}: not written, as onnxruntime cannot run it: {graph.reason(error)}") from error
+        raise UserError(f"{title}: not written, as onnxruntime cannot run it: {_reason(error)}") from error
     for (height, width), most in differences.items():
         if not most <= ALLOWED:  # not a number is neither
             raise UserError(
@@ -164,3 +278,85 @@ def _pictures(height: int, width: int) -> torch.Tensor:
     noise = torch.rand((3, height, width), generator=torch.Generator().manual_seed(height * width))
     y, x = torch.meshgrid(torch.linspace(0, 1, height), torch.linspace(0, 1, width), indexing="ij")
     return torch.stack((noise, torch.stack((x, y, (1 + torch.sin(6 * (x + y))) / 2))))
+
+
+def _sizes() -> tuple[dict[int, Any]]:
+    """The axes that may differ from picture to picture."""
+    names = {0: "batch", 2: "height", 3: "width"}
+    return ({axis: torch.export.Dim(name, min=LEAST if axis else 1) for axis, name in names.items()},)
+
+
+def _traced(network: Exported, title: str) -> torch.export.ExportedProgram:
+    """Trace the network as one graph, and check that it is the graph for all sizes and not for some of them.
+
+    Args:
+        title: the start of errors.
+
+    Raises:
+        UserError: there is no one graph for its code; the message says why.
+    """
+    pictures = torch.rand(_EXAMPLE, generator=torch.Generator().manual_seed(0))
+    try:
+        program = torch.export.export(
+            network, (pictures,), dynamic_shapes=_sizes(), prefer_deferred_runtime_asserts_over_guards=True
+        )
+    except Exception as error:  # whatever a network's code leads to
+        raise UserError(f"{title}: cannot be written as ONNX: {_reason(error)}") from error
+    own = any(is_code(spec.network) for spec in network.chain.specs)
+    if broken := _condition(program, own):
+        raise UserError(f"{title}: cannot be written as ONNX: {_ALIKE}; it asks whether {broken}")
+    return program
+
+
+def _condition(program: torch.export.ExportedProgram, own: bool) -> str | None:
+    """A question of the code on the size, whose answer is another at another size; None where there is none.
+
+    That an answer is always the same is often more than PyTorch can prove, so sizes are tried.
+
+    Args:
+        own: whether there is code of a user's own. Only then count questions that PyTorch would put off to when the
+            graph runs: among them are its own on the layout of maps in memory, which change no value.
+    """
+    given = program.graph_signature.user_inputs[0]
+    node = next(node for node in program.graph.nodes if node.name == given)
+    sides = {word: node.meta["val"].shape[int(axis)] for axis, word in _SIDES.items()}
+    if fixed := [f"{word} is {side}" for word, side in sides.items() if isinstance(side, int)]:
+        return listed(fixed)
+    symbols = {word: side.node.expr for word, side in sides.items()}
+    known = next(iter(sides.values())).node.shape_env
+    put_off = [one for several in known.deferred_runtime_asserts.values() for one in several]
+    asked = [*known.guards, *(put_off if own else [])]
+    for question in dict.fromkeys(one.expr for one in asked):
+        if question.free_symbols <= set(symbols.values()):
+            for height, width, count in _TRIED_SIZES:
+                if not bool(question.subs(zip(symbols.values(), (count, height, width), strict=True))):
+                    return str(question.subs([(symbol, type(symbol)(word)) for word, symbol in symbols.items()]))
+    return None
+
+
+def _reason(error: BaseException) -> str:
+    """Why the exporter stopped, without the advice that it wraps that in."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    text = re.sub(r"L\['\w+'\]\.size\(\)\[([023])\]", lambda met: _SIDES[met[1]], str(error))
+    if asked := re.findall(r"satisfy the generated guard (.+?)\.?$", text, re.M):
+        return f"{_ALIKE}; it asks whether {listed(asked[:2])}"
+    if only := re.search(r"marked (\w+) as dynamic but your code specialized it to be a constant \((\d+)\)", text):
+        return f"{_ALIKE}; it is for a {only[1]} of {only[2]}"
+    if "data-dependent" in text:
+        return "its code asks what a picture shows before it goes on, and a graph is the same for all pictures"
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:300] if lines else 'no reason given'}"
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Hide what PyTorch remarks on packages and on parts of its own, but for errors."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):  # it prints graphs there too
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

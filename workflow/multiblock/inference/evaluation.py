@@ -345,7 +345,7 @@ def check_out(file: Path) -> None:
         OSError: it cannot be written.
     """
     if file.suffix.lower() != ".csv":
-        raise UserError(f"{file}: is no place for a table; allowed are names that end in .csv")
+        raise UserError(f"{file}: is not a place for a table; allowed are names that end in .csv")
     if file.is_dir():
         raise UserError(f"{file}: is a folder; allowed is the name of a file")
     check_writable(file)

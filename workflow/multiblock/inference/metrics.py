@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # PyTorch is imported where SSIM is computed, not before
 
 METRICS = ("psnr_rgb", "psnr_y", "ssim_y", "psnr_rgb8")
 HOW = ("composed", "staged")
-"""By the network on LR; by the phase on its cached images."""
+"""Composed: by the network on LR. Staged: by the phase on its cached images."""
 
 
 def columns(metrics: Iterable[str]) -> tuple[str, ...]:

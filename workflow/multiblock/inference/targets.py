@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from multiblock.data import images
@@ -23,19 +23,6 @@ class Job:
     target: Path
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What there is to do.
-
-    Args:
-        jobs: the pictures, in order.
-        notes: what there is to say of it: files that are left out, names that were told apart.
-    """
-
-    jobs: list[Job]
-    notes: list[str] = field(default_factory=list)
-
-
 def plan(
     given: Sequence[Path],
     out: Path,
@@ -43,8 +30,10 @@ def plan(
     overwrite: bool = False,
     skip: bool = False,
     but: Path | None = None,
-) -> Plan:
-    """Where each result goes, found before anything is done.
+) -> tuple[list[Job], list[str]]:
+    """The pictures in order, each with where its result goes; and notes on files left out and names made different.
+
+    All is found before anything is done.
 
     Args:
         given: pictures, and folders of pictures, whose subfolders are kept.
@@ -63,28 +52,29 @@ def plan(
     jobs, notes = [], []
     for path in given:
         if path.is_dir():
-            found, said = in_folder(path, but or out)
+            found, more = in_folder(path, but or out)
             jobs += [Job(file, out / file.relative_to(path).parent / _name(file, form)) for file in found]
-            notes += said
+            notes += more
         else:
             jobs.append(Job(path, out / _name(path, form)))
-    jobs, told = _told_apart(jobs)
+    jobs, more = _named_apart(jobs)
+    notes += more
     _check_sources(jobs)
     there = [job for job in jobs if os.path.lexists(job.target)]
     if there and not (overwrite or skip):
-        more = f", and {len(there) - 1} more;" if len(there) > 1 else ";"
+        others = f", and {len(there) - 1} more;" if len(there) > 1 else ";"
         raise UserError(
-            f"{there[0].target}: exists already{more} name another folder, replace with --overwrite, or leave with "
+            f"{there[0].target}: exists already{others} name another folder, replace with --overwrite, or leave with "
             "--skip-existing what is there"
         )
     if there and skip:
         jobs = [job for job in jobs if job not in set(there)]
-        told.append(f"{out}: {len(there)} of {len(there) + len(jobs)} results are there already, and left as they are")
-    return Plan(jobs=jobs, notes=notes + told)
+        notes.append(f"{out}: {len(there)} of {len(there) + len(jobs)} results are there already, and left as they are")
+    return jobs, notes
 
 
 def in_folder(folder: Path, out: Path) -> tuple[list[Path], list[str]]:
-    """The pictures in a folder and its subfolders, and what there is to say of what is left out.
+    """The pictures in a folder and its subfolders, and notes on what is left out.
 
     They are in the order of their names; numbers in names count as numbers. Hidden files and folders do not count.
 
@@ -118,14 +108,14 @@ def in_folder(folder: Path, out: Path) -> tuple[list[Path], list[str]]:
             f"{folder}: holds no pictures; found {len(others)} files{f' ({found})' if found else ''}, "
             f"{allowed_endings(endings)}"
         )
-    said = not_read(others)
+    notes = not_read(others)
     if links:
         one = len(links) == 1
-        said.append(
+        notes.append(
             f"{links[0]}{'' if one else f' and {len(links) - 1} more'}: {'a link' if one else 'links'} to "
             f"{'a folder' if one else 'folders'}, not followed; name what it leads to, to have it done"
         )
-    return chosen, said
+    return chosen, notes
 
 
 def _refuse(error: OSError) -> None:
@@ -137,17 +127,14 @@ def _is_out(folder: Path, out: Path) -> bool:
 
 
 def _name(file: Path, form: str) -> str:
-    return file.stem + _ending(file, form)
-
-
-def _ending(file: Path, form: str) -> str:
+    """The name of the result for a picture."""
     own = file.suffix.lower()
     keeps = own in FORMATS and (form == "same" or (form == "lossless" and FORMATS[own].name == "TIFF"))
-    return file.suffix if keeps else ".png"
+    return file.stem + (file.suffix if keeps else ".png")
 
 
-def _told_apart(jobs: Sequence[Job]) -> tuple[list[Job], list[str]]:
-    """The jobs, those whose results would have one name named with their pictures' endings, which is said.
+def _named_apart(jobs: Sequence[Job]) -> tuple[list[Job], list[str]]:
+    """The jobs, those whose results would have one name named with their pictures' endings; and a note on that.
 
     Raises:
         UserError: two would have one name even so.
@@ -172,8 +159,8 @@ def _told_apart(jobs: Sequence[Job]) -> tuple[list[Job], list[str]]:
     if not renamed:
         return made, []
     first = next(new for new, old in zip(made, jobs, strict=True) if new is not old)
-    said = f"{renamed} pictures differ by their ending alone; their results keep it, as {first.target.name}"
-    return made, [said]
+    note = f"{renamed} pictures differ by their ending alone; their results keep it, as {first.target.name}"
+    return made, [note]
 
 
 def _key(job: Job) -> str:

@@ -64,7 +64,7 @@ class Upscaler:
 _ALLOWED = "allowed are a NumPy array, a Pillow image or a PyTorch tensor"
 _ARRAYS = "allowed are (H, W, 3), or (H, W) for gray"
 _BEYOND = 1e-5
-"""By which floats may leave [0, 1]: what resizing or a colour conversion leaves by rounding."""
+"""How far floats may be outside [0, 1]: what resizing or a colour conversion leaves by rounding."""
 
 
 def upscaled(upscaler: Upscaler, image: Any) -> Any:

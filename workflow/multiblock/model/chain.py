@@ -62,16 +62,16 @@ class Chain(nn.Module):
 
     @property
     def scale(self) -> int:
-        """How many times the chain enlarges."""
+        """The factor by which the chain enlarges."""
         return math.prod(spec.scale for spec in self.specs)
 
     @property
     def parameters_count(self) -> int:
-        """How many numbers are learnt."""
+        """The number of parameters."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     def links(self) -> list[tuple[nn.Module, bool]]:
-        """Each block with whether its output is clamped, in order."""
+        """The blocks in order, each with whether its output is clamped."""
         return list(zip(self.blocks.values(), self.clamped, strict=True))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ class Chain(nn.Module):
         return x.float()
 
     def outputs(self, x: Tensor) -> list[Tensor]:
-        """What each block makes on the way of :meth:`forward`, in order; the last is what the chain makes."""
+        """The outputs of all blocks in :meth:`forward`, in order; the last is that of the chain."""
         made = []
         for block, clamp in self.links():
             x = block(x)
@@ -94,7 +94,7 @@ class Chain(nn.Module):
 
     @property
     def metadata(self) -> Metadata:
-        """What a file of this chain says of itself."""
+        """The metadata of a file of this chain."""
         return Metadata(
             blocks=self.specs,
             clamped=tuple(self.clamped),
@@ -119,12 +119,12 @@ class Chain(nn.Module):
                 raise UserError(f"{file}: cannot be written: {error}") from None
 
     def enlargement(self, file: Path, asked: int | None) -> int:
-        """How many times LR has to be enlarged before it enters: what ``file``, which the chain is from, says.
+        """How many times LR has to be enlarged before it enters, as ``file``, which the chain is from, says.
 
         A chain that no phase has trained takes LR as it is, if nobody says otherwise.
 
         Args:
-            asked: what the user says, which is needed where the file is of an older version, which does not say.
+            asked: the number that the user gives, needed where the file is of an older version, which has none.
 
         Raises:
             UserError: nobody says, or file and user do not say the same.
@@ -145,7 +145,7 @@ def load(file: Path, trusted: Iterable[Path | str] = (), only: int | None = None
     """Build the chain that ``file`` holds, with its weights, in evaluation mode.
 
     Nothing in the file is trusted: that its weights fit the blocks it names is found out before memory is taken, and
-    a block of a user's own is built from the file of that name among ``trusted``, wherever it lies, if its code is
+    a block of a user's own is built from the file of that name among ``trusted``, wherever it is, if its code is
     that which the weights were trained with.
 
     Args:
@@ -153,7 +153,7 @@ def load(file: Path, trusted: Iterable[Path | str] = (), only: int | None = None
         only: number of the one block to load; all if none is named.
 
     Raises:
-        UserError: the file cannot be read, is no chain of this program, does not fit its own description, names code
+        UserError: the file cannot be read, is not a chain of this program, does not fit its own description, names code
             that is not trusted or is another than it was trained with, or holds a weight that is not finite.
     """
     known = metadata.read(file)
@@ -246,7 +246,7 @@ def _shape(shape: tuple[int, ...] | None) -> str:
 
 
 def assemble(files: Mapping[int, Path], trusted: Iterable[Path | str] = ()) -> Chain:
-    """One chain of the blocks that ``files`` names, block number to the weights file it is taken from."""
+    """Assemble one chain of blocks from the weights files that ``files`` names, by the number of the block."""
     trusted = tuple(trusted)
     loaded = {file: load(file, trusted) for file in set(files.values())}
     parts = [loaded[files[number]].part(number, number) for number in sorted(files)]

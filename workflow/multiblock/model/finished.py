@@ -23,7 +23,7 @@ TEST_PSNR = "RGB, floats in [0, 1], no border cut, mean of the test images, the 
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """What there is to know of weights. What is not recorded is None, or empty.
+    """The known facts of a weights file. What is not recorded is None, or empty.
 
     Args:
         file: the weights.
@@ -54,7 +54,7 @@ class About:
     origin: str | None = None
 
     def __str__(self) -> str:
-        """One line: which weights, of what, and which PSNR they had."""
+        """The facts on one line: which weights, of what, and which PSNR they had."""
         words = [
             f"phase {self.phase}" if self.phase else "",
             f"(plan {', '.join(self.plan)})" if self.phase and self.plan else "",
@@ -94,7 +94,7 @@ def find(path: Path) -> Path:
         return _of_seed(path, phases, _planned(path.parent)[0])
     if seeds := _numbered(path, "seed"):
         return _of_run(path, seeds)
-    runs = [folder for folder in _folders(path) if _numbered(folder, "seed") and ".before" not in folder.name]
+    runs = [folder for folder in _folders(path) if _numbered(folder, "seed")]
     if len(runs) > 1:
         raise UserError(f"{path}: holds several runs; name one of them: {listed(runs)}")
     if not runs:
@@ -136,7 +136,7 @@ def _of_phase(folder: Path) -> Path:
 
 
 def _planned(run: Path) -> tuple[int | None, list[int]]:
-    """How many phases and which seeds the plan of a run has, as ``run.json`` beside them says; else not known."""
+    """The number of phases and the seeds in the plan of a run, from its ``run.json``; None and no seeds without one."""
     noted = read_json(run / "run.json")
     phases, seeds = noted.get("phases"), noted.get("seeds")
     return phases if isinstance(phases, int) else None, seeds if isinstance(seeds, list) else []
@@ -154,10 +154,10 @@ def _folders(folder: Path) -> Iterable[Path]:
 
 
 def about(file: Path) -> About:
-    """What a file of weights says of itself, with the measurements beside it where it is in a run's folder.
+    """The facts that a weights file holds, with the measurements beside it where it is in a run's folder.
 
     Raises:
-        UserError: the file cannot be read, or is no chain of this program.
+        UserError: the file cannot be read, or is not a chain of this program.
     """
     known = metadata.read(file)
     source = known.about

@@ -1,4 +1,4 @@
-"""What a weights file says of itself: the network, the input it takes, and where its weights come from.
+"""The metadata of a weights file: the network, the input it takes, and where its weights come from.
 
 It is one JSON text in the header of a safetensors file, and is read and checked here without PyTorch: nothing in it
 is trusted, and nothing in it runs.
@@ -34,7 +34,7 @@ VALIDATION_PSNR = "RGB, floats in [0, 1], no border cut, mean of the validation 
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """Where weights come from. What is not known is None.
+    """The provenance of weights. What is not known is None.
 
     Args:
         enlarge: how many times LR is enlarged by MATLAB's bicubic before it enters block 1; 1 is LR as it is, None
@@ -88,13 +88,14 @@ class Provenance:
 
 @dataclass(frozen=True, kw_only=True)
 class Metadata:
-    """All that a weights file says of itself.
+    """The metadata of a weights file.
 
     Args:
         blocks: how each block was built; a block of a user's own is named by its file.
         clamped: for each block whether its output is cut to [0, 1].
         first: number of the first block in the chain.
-        code: for each block the digest of the code it was trained with; None in files of older versions.
+        code: for each block the digest of the files of the network that it was trained with
+            (:func:`multiblock.networks.registry.digest`); None in files of older versions.
         about: where the weights come from.
         version: version of the program.
 
@@ -131,7 +132,7 @@ class Metadata:
         return self.blocks[number - self.first]
 
     def part(self, number: int) -> "Metadata":
-        """What a file of block ``number`` alone would say."""
+        """The metadata of a file of block ``number`` alone."""
         about = self.about if number == self.first else replace(self.about, enlarge=None)
         place = slice(number - self.first, number - self.first + 1)
         cut = {name: getattr(self, name)[place] for name in ("blocks", "clamped", "code")}
@@ -163,7 +164,7 @@ def check_has(known: Metadata, number: int, file: Path) -> None:
     if number not in known.numbers:
         held = f"block {known.first}" if len(known.blocks) == 1 else f"blocks {known.first} to {known.numbers[-1]}"
         raise UserError(
-            f"{file}: holds {held}, and no block {number}; which of them to start from can be said, as in "
+            f"{file}: holds {held}, and no block {number}; which of them to start from can be named, as in "
             f"{file}#{known.first}"
         )
 
@@ -234,7 +235,7 @@ def is_code(network: str) -> bool:
 
 
 def _enlarge(taken: Mapping[str, Any] | None, file: Path) -> int | None:
-    """How many times LR is enlarged, of what a file says that it takes."""
+    """How many times LR is enlarged for the input that a file takes; None if it is given as it is."""
     if taken is None or dict(taken) == {"form": "as given"}:
         return None
     if dict(taken) == {"form": "LR", "enlarge": 1}:
@@ -245,10 +246,10 @@ def _enlarge(taken: Mapping[str, Any] | None, file: Path) -> int | None:
 
 
 def read(file: Path) -> Metadata:
-    """What a weights file says of itself; its weights are not read.
+    """The metadata of a weights file; its weights are not read.
 
     Raises:
-        UserError: the file cannot be read, is no chain of this program, or its description is damaged.
+        UserError: the file cannot be read, is not a chain of this program, or its description is damaged.
     """
     try:
         with safe_open(file, "np") as opened:
@@ -264,7 +265,7 @@ def read(file: Path) -> Metadata:
 
 
 def digest_of_result(file: Path) -> str:
-    """A digest of what a file holds; of weights without where they come from, so that the same weights are the same."""
+    """A digest of a file's content; that of weights is without their provenance, so that equal weights are equal."""
     if file.suffix == ".safetensors":
         with suppress(UserError):  # weights of others
             return digest_of_weights(file)

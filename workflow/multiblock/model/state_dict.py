@@ -24,8 +24,8 @@ def read(file: Path) -> dict[str, Tensor]:
     """The tensors of a state dict by name, in the file's order, on the CPU.
 
     Weights that lie deeper, under one of the usual keys, are found. Where a file keeps an average over the iterations
-    (``params_ema``) beside the last weights, the average is taken, as it is what authors publish figures of; what
-    was taken is said. The ``module.`` and ``_orig_mod.`` before names, which training on several GPUs and compilation
+    (``params_ema``) beside the last weights, the average is taken, as it is what authors publish figures of; which
+    is logged. The ``module.`` and ``_orig_mod.`` before names, which training on several GPUs and compilation
     leave, are taken off.
 
     Raises:
@@ -75,7 +75,7 @@ def check_finite(tensors: Mapping[str, Tensor], file: Path) -> None:
 
 
 def _content(file: Path) -> Any:
-    """What a file holds, as PyTorch or safetensors reads it."""
+    """The content of a file, as PyTorch or safetensors reads it."""
     try:
         if file.suffix == ".safetensors":
             return load_file(file)
@@ -89,7 +89,7 @@ def _content(file: Path) -> Any:
 
 
 def _numpy_kinds() -> list[Any]:
-    """What NumPy's numbers and arrays are pickled as, by NumPy 1 and 2; none of it runs code of a file."""
+    """The types that NumPy 1 and 2 pickle numbers and arrays as; none of them runs code of a file."""
     multiarray = np._core.multiarray  # type: ignore[attr-defined]
     parts = {"scalar": multiarray.scalar, "_reconstruct": multiarray._reconstruct}
     kinds: list[Any] = [np.ndarray, np.dtype, *{type(np.dtype(code)) for code in np.typecodes["All"] if code != "O"}]
@@ -102,10 +102,10 @@ _NUMPY = _numpy_kinds()
 
 
 def _reason(error: Exception) -> str:
-    """Why a file cannot be read; PyTorch says it after much advice, some of it unwise."""
+    """The reason in an error of PyTorch, without its advice, some of which is unwise."""
     text = " ".join(str(error).split()) or type(error).__name__
     if found := re.search(r"(?:Unsupported global: GLOBAL|Trying to (?:load|call reduce for)[^.]*?) ([\w.]+)", text):
-        return f"it holds {found[1]}, which is no tensor, number or text; ask for a file of the weights alone"
+        return f"it holds {found[1]}, which is not a tensor, number or text; ask for a file of the weights alone"
     text = text.partition("WeightsUnpickler error: ")[2] or text
     return text.partition(" Please file an issue")[0].partition(" Check the documentation of torch.load")[0]
 
@@ -114,7 +114,7 @@ _AVERAGE = re.compile(r"(^|_)(ema|swa|averaged?)(_|$)")
 
 
 def _rank(key: object) -> tuple[int, int] | None:
-    """Where a key stands among those that may hold the weights, averages first; None if it is none of them."""
+    """The rank of a key among those that may hold the weights, averages first; None if it is none of them."""
     name = str(key).lower()
     plain = _AVERAGE.sub(lambda found: "_" if found[1] and found[3] else "", name).strip("_")
     averaged = plain != name

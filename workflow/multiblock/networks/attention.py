@@ -57,7 +57,7 @@ class SelfAttention(nn.Module):
         return self.pool(F.pad(x, (0, right, 0, below), mode="replicate") if below or right else x)
 
     def multiply_adds(self, height: int, width: int) -> int:
-        """Of the two matrix products, for a map of that size."""
+        """The multiply-adds of the two matrix products, for a map of ``height`` x ``width``."""
         side = int(getattr(self.pool, "kernel_size", 1))
         pairs = height * width * -(-height // side) * -(-width // side)
         return pairs * (self.key + self.value)

@@ -46,7 +46,7 @@ as authors count from 1 where we count from 0, and ``{3k+2}`` three times it and
 
 @dataclass(frozen=True, kw_only=True)
 class Form:
-    """One form of a family's weights.
+    """A form in which the weights of a family are published.
 
     Args:
         source: the repository whose code writes it.

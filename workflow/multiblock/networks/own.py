@@ -23,8 +23,8 @@ from multiblock.files import digest_of
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
-_NO_ARITHMETIC = {"__init__.py", "errors.py", "files.py", "plan.py"}
-"""Files of this package that networks import and whose edits change nothing that a network computes."""
+_NO_ARITHMETIC = {_PACKAGE / name for name in ("errors.py", "files.py", "plan.py")}
+"""Files of this package that networks may import, and whose edits change nothing that a network computes."""
 
 _FOLDERS: dict[str, Path] = {}
 """The packages that stand for folders, by name."""
@@ -41,7 +41,7 @@ def code_files(file: Path) -> list[Path]:
     Files in its folder and modules of this package count. What Python finds elsewhere, such as PyTorch, does not.
 
     Raises:
-        OSError, SyntaxError, ValueError: a file cannot be read, or is no Python.
+        OSError, SyntaxError, ValueError: a file cannot be read, or is not Python.
     """
     file = file.resolve()
     found, waiting = [], [file]
@@ -54,7 +54,7 @@ def code_files(file: Path) -> list[Path]:
 
 
 def digest_of_code(file: Path) -> str:
-    """The digest of a network's code: the bytes of its files, whose names are those in its folder or this package.
+    """The digest of a network's code: the bytes of its files, by their names in its folder or in this package.
 
     Raises:
         OSError, SyntaxError, ValueError: as :func:`code_files` does.
@@ -62,7 +62,7 @@ def digest_of_code(file: Path) -> str:
     folder = file.resolve().parent
     lines = []
     for path in code_files(file):
-        name = path.relative_to(folder if path.is_relative_to(folder) else _PACKAGE.parent)
+        name = path.relative_to(_PACKAGE.parent if path.is_relative_to(_PACKAGE) else folder)
         lines.append(f"{name} {digest_of(path)}")
     return _digest_of_text("\n".join(sorted(lines)))
 
@@ -73,7 +73,8 @@ def _digest_of_text(text: str) -> str:
 
 def _counts(file: Path, folder: Path) -> bool:
     if file.is_relative_to(_PACKAGE):
-        return file.name not in _NO_ARITHMETIC
+        # An __init__ holds entries and forms of published names, by which no network computes.
+        return file.name != "__init__.py" and file not in _NO_ARITHMETIC
     return file.is_relative_to(folder)
 
 
@@ -93,7 +94,7 @@ def _imported(file: Path, folder: Path) -> list[Path]:
 
 @cache
 def _imports(text: str) -> list[tuple[int, str]]:
-    """What a module's text imports: the number of dots before a name, and the name. A name may be that of a module."""
+    """The names that a module's text imports, each with the number of dots before it; some are those of modules."""
     found: list[tuple[int, str]] = []
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
@@ -154,15 +155,15 @@ def no_exit() -> Iterator[None]:
     except BaseException as error:
         if not (place := _place(error)):
             raise
-        said = f": {error}" if str(error) else ""
+        text = f": {error}" if str(error) else ""
         raise UserError(
-            f"{place[0]}: ends the program in line {place[1]} ({type(error).__name__}{said}); a network's code may "
+            f"{place[0]}: ends the program in line {place[1]} ({type(error).__name__}{text}); a network's code may "
             "raise errors, and not exit"
         ) from error
 
 
 def _place(error: BaseException) -> tuple[Path, int] | None:
-    """The file of a user's and the line where an error came up; None if that was in no such file."""
+    """The file of a user and the line where an error came up; None if that was in no such file."""
     place, trace = None, error.__traceback__
     while trace:
         if str(trace.tb_frame.f_globals.get("__name__")).partition(".")[0] in _FOLDERS:
@@ -175,7 +176,7 @@ class _Finder:
     """Finds the packages that stand for folders, and the modules in them."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """What Python asks of each finder for the module ``name``."""
+        """The spec of the module ``name``, which Python asks each finder for; None for modules of others."""
         package, _, inside = name.partition(".")
         if package not in _FOLDERS:
             return None
@@ -195,7 +196,7 @@ class _Loader(SourceFileLoader):
     """Reads a file of such a folder; what it imports from the folder is imported from the package."""
 
     def get_code(self, fullname: str) -> CodeType:
-        """The code as the file says it now; Python's cache of compiled files knows nothing of the package."""
+        """Compile the file as it is now; Python's cache of compiled files knows nothing of the package."""
         path = self.get_filename(fullname)
         tree = _Imports(fullname.partition(".")[0]).visit(ast.parse(self.get_data(path), path))
         return compile(ast.fix_missing_locations(tree), path, "exec", dont_inherit=True)
@@ -211,7 +212,7 @@ class _Imports(ast.NodeTransformer):
         return bool(module and files_of(module, _FOLDERS[self.package]))
 
     def visit_Import(self, node: ast.Import) -> Any:
-        """Each name by itself; ``import a.b`` binds ``a``."""
+        """Rewrite each name by itself; ``import a.b`` binds ``a``."""
         done: list[ast.stmt] = []
         for alias in node.names:
             if self._inside(alias.name):
@@ -226,7 +227,7 @@ class _Imports(ast.NodeTransformer):
         return done
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> Any:
-        """The module by its name in the package; those relative to a module are so already."""
+        """Rewrite a module's name to that in the package; relative ones are so already."""
         if not node.level and self._inside(node.module):
             node.module = f"{self.package}.{node.module}"
         return node

@@ -66,7 +66,7 @@ def digest(network: str) -> str:
     """The digest of a network's code, byte by byte, as :func:`multiblock.networks.own.code_files` finds its files.
 
     Raises:
-        UserError: there is no such network, or a file is no Python.
+        UserError: there is no such network, or a file is not Python.
     """
     file = source(network)
     with _readable(file):
@@ -84,7 +84,7 @@ def _readable(file: Path) -> Iterator[None]:
             other = "" if where in ("<unknown>", file.name) else f"{where}, "
             line = f"line {error.lineno}: " if error.lineno else ""  # not of what is wrong with the whole file
             reason = f"{other}{line}{error.msg}"
-        raise UserError(f"{file}: is no Python file: {reason}; one with a class named like it is needed") from None
+        raise UserError(f"{file}: is not a Python file: {reason}; one with a class named like it is needed") from None
 
 
 def _class(network: str) -> ast.ClassDef:
@@ -135,13 +135,13 @@ def _options_of(node: ast.ClassDef) -> Mapping[str, tuple[str, Any]] | None:
 
 
 def summary(network: str) -> str:
-    """What the network is: the first sentence of its docstring, or the name of its class."""
+    """The first paragraph of a network's docstring, or the name of its class."""
     node = _class(network)
     return " ".join((ast.get_docstring(node) or node.name).partition("\n\n")[0].split())
 
 
 def explanations(network: str) -> dict[str, str]:
-    """What the network's docstring says of its options."""
+    """The explanations of a network's options in its docstring, by name."""
     text = inspect.cleandoc(ast.get_docstring(_class(network)) or "").partition("Args:\n")[2]
     text = re.split(r"\n(?=\S)", text)[0]
     entries = re.findall(r"^ {4}(\w[\w, ]*): (.*(?:\n {5,}.*)*)", text, re.MULTILINE)

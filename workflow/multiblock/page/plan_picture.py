@@ -1,4 +1,4 @@
-"""The plan as a picture: a row a phase, a column a block; what was trained when, on which set, with what it began."""
+"""The plan as a picture, a row a phase and a column a block: what is trained when, on which set, from which weights."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -64,7 +64,7 @@ def in_words(plan: Described) -> Iterator[str]:
 
 
 def start_of(phase: Described, block: int) -> str:
-    """What a block of a phase's span begins with, in words."""
+    """The weights that a block of a phase's span begins with, in words."""
     start = phase["starts"][block - 1]
     if isinstance(start, int):
         return f"from phase {start}"
@@ -102,13 +102,7 @@ def _heads(networks: Sequence[str]) -> Iterator[Markup]:
     yield _text(0, 18, "phase", "quiet")
     for block, network in enumerate(networks, 1):
         name = network.rpartition("/")[2]
-        yield _text(
-            _x(block) + BLOCK // 2,
-            18,
-            f"block {block}: {_cut(name, 12)}",
-            "quiet",
-            "middle",
-        )
+        yield _text(_x(block) + BLOCK // 2, 18, f"block {block}: {_cut(name, 12)}", "quiet", "middle")
     yield _text(_x(len(networks)) + BLOCK + 20, 18, "stages", "quiet")
 
 

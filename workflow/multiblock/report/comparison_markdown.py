@@ -4,14 +4,12 @@ import pandas as pd
 
 from multiblock.plan import EQUAL
 from multiblock.report import markdown, sentences
-from multiblock.report.comparison import Comparison, equal, is_equal, ratio, unequal, warning
+from multiblock.report.comparison import Comparison, alike, equal, unequal, warning
 from multiblock.report.differences import COMPARED
-from multiblock.report.tables import BELOW, COMPUTE, NOT_RECORDED, ONE_SEED, PARTS_OF_TIME, REMEDY
+from multiblock.report.markdown import NOT_RECORDED, ONE_SEED, Table
+from multiblock.report.tables import BELOW, COMPUTE, PARTS_OF_TIME, REMEDY
 
-Cells = tuple[list[str], list[list[object]]]
-"""Heads and rows of a table; none at all where there is nothing to show."""
-
-NOTHING: Cells = ([], [])
+NOTHING = Table([], [])
 
 INTERVAL = (
     "The 95 % interval is that of the paired difference, same seed number against same seed number, for other seeds "
@@ -36,7 +34,7 @@ REACH = (
 
 def as_markdown(found: Comparison) -> str:
     """Tables, then sentences and notes."""
-    tables = [markdown.table(*cells) for cells in (means(found), differences(found), spent(found), reach(found))]
+    tables = means(found), differences(found), spent(found), reach(found)
     lines = "\n".join(f"- {line}" for line in sentences.of_comparison(found))
     return markdown.document([*tables, markdown.NOTES, sentences.unequal(found), lines, *notes(found)])
 
@@ -61,7 +59,7 @@ def notes(found: Comparison) -> list[str]:
 
 
 def _about_shared(table: pd.DataFrame) -> str:
-    """What the study really took, where its runs share phases."""
+    """The note on what the study really took, where its runs share phases."""
     took, spent = table.block_pixels.sum(), table.block_pixels_spent.sum()
     if spent >= took:
         return ""
@@ -72,68 +70,51 @@ def _about_shared(table: pd.DataFrame) -> str:
     )
 
 
-def means(found: Comparison) -> Cells:
+def means(found: Comparison) -> Table:
     """The last phase of each run."""
-    columns = ["run", "PSNR RGB of the input", "PSNR RGB", "sd", "PSNR-Y", "sd", "SSIM-Y", "sd"]
-    columns += [head for title in markdown.heads_of(found.measures) for head in (title, "sd")]
-    columns += ["seeds", "compute"]
+    metrics = (*COMPARED, *found.measures)
+    columns = [
+        "run",
+        "PSNR RGB of the input",
+        *(head for title in markdown.heads_of(metrics) for head in (title, "sd")),
+    ]
     rows = []
-    for row in found.runs.itertuples():
-        where = "" if row.psnr_rgb < row.psnr_rgb_input else "a phase "
-        named = row.run + (f" {where}**{BELOW}**" if row.below_no_network else "")
-        psnr = [markdown.psnr(row.psnr_rgb_input), markdown.psnr(row.psnr_rgb), markdown.psnr(row.psnr_rgb_sd)]
-        luma = [markdown.psnr(row.psnr_y), markdown.psnr(row.psnr_y_sd), f"{row.ssim_y:.4f}"]
-        luma += [markdown.psnr(row.ssim_y_sd, digits=4)]
-        luma += [
-            markdown.psnr(getattr(row, column), digits=4) for name in found.measures for column in (name, f"{name}_sd")
-        ]
-        rows.append([named, *psnr, *luma, row.seeds, _compute(found, row.run)])
+    for row in found.runs.to_dict("records"):
+        phase = "" if row["psnr_rgb"] < row["psnr_rgb_input"] else "a phase "
+        named = row["run"] + (f" {phase}**{BELOW}**" if row["below_no_network"] else "")
+        figures = [markdown.metric(name, row[column]) for name in metrics for column in (name, f"{name}_sd")]
+        rows.append([named, markdown.psnr(row["psnr_rgb_input"]), *figures, row["seeds"], _compute(found, row["run"])])
     if len(found.runs) == 1:
-        return columns[:-1], [row[:-1] for row in rows]
-    return columns, rows
+        return Table([*columns, "seeds"], [row[:-1] for row in rows])
+    return Table([*columns, "seeds", "compute"], rows)
 
 
 def _compute(found: Comparison, run: str) -> str:
-    """What a run spent in relation to the baseline, in a cell."""
-    if run == found.baseline:
-        return "baseline"
-    if warned := warning(found.spent[run], found.spent[found.baseline], found.baseline):
-        return f"**{warned}**"
-    return f"equal block-pixels{' and training FLOPs' if _flops_equal(found, run) else ''}"
+    """The cell of what a run spent in relation to the baseline."""
+    own, base = found.spent[run], found.spent[found.baseline]
+    warned = warning(own, base, found.baseline)
+    return "baseline" if run == found.baseline else f"**{warned}**" if warned else alike(own, base)
 
 
-def _flops_equal(found: Comparison, run: str) -> bool:
-    return is_equal(ratio(found.spent[run], found.spent[found.baseline], "training_flops"))
-
-
-def differences(found: Comparison) -> Cells:
+def differences(found: Comparison) -> Table:
     """Each run over the baseline, then over the one that it is equal to."""
     table = found.differences
     if table.empty:
         return NOTHING
-    columns = [f"over {found.baseline}", "PSNR RGB", "sd", "95 % interval", "over seeds", "over images"]
-    columns += ["PSNR-Y", "95 % interval", "SSIM-Y", "95 % interval"]
-    columns += [head for title in markdown.heads_of(found.measures) for head in (title, "95 % interval")]
-    columns += ["seeds x images"]
+    first, *others = markdown.heads_of((*COMPARED, *found.measures))
+    columns = [f"over {found.baseline}", first, "sd", "95 % interval", "over seeds", "over images"]
+    columns += [head for title in others for head in (title, "95 % interval")]
     rows = []
     for (run, base), of_pair in table.groupby(["run", "baseline"], sort=False):
-        rgb, luma, *others = (next(of_pair[of_pair.metric == m].itertuples()) for m in (*COMPARED, *found.measures))
-        row = [
-            run if base == found.baseline else f"{run} over {base}",
-            _number(rgb.difference),
-            markdown.psnr(rgb.sd_over_seeds),
-            _interval(rgb, "ci95"),
-        ]
-        row += [_interval(rgb, "over_seeds"), _interval(rgb, "over_images"), _number(luma.difference)]
-        row += [_interval(luma, "ci95")]
-        for other in others:
-            row += [_number(other.difference, 4), _interval(other, "ci95", 4)]
-        rows.append([*row, rgb.why_not or f"{rgb.seeds} x {rgb.images}"])
-    return columns, rows
-
-
-def _number(value: float, digits: int = 3) -> str:
-    return "" if pd.isna(value) else f"{value:+.{digits}f}"
+        rgb, *rest = of_pair.itertuples()  # in the order of the heads
+        cells = [run if base == found.baseline else f"{run} over {base}", markdown.number(rgb.difference, "+.3f")]
+        cells += [markdown.psnr(rgb.sd_over_seeds)]
+        cells += [_interval(rgb, name) for name in ("ci95", "over_seeds", "over_images")]
+        for row in rest:
+            digits = 3 if row.metric.startswith("psnr") else 4
+            cells += [markdown.number(row.difference, f"+.{digits}f"), _interval(row, "ci95", digits)]
+        rows.append([*cells, rgb.why_not or f"{rgb.seeds} x {rgb.images}"])
+    return Table([*columns, "seeds x images"], rows)
 
 
 def _interval(row: object, name: str, digits: int = 3) -> str:
@@ -141,48 +122,36 @@ def _interval(row: object, name: str, digits: int = 3) -> str:
     return "none" if pd.isna(low) else f"{low:+.{digits}f} to {high:+.{digits}f}"
 
 
-def spent(found: Comparison) -> Cells:
-    """What each run took, and in what it is equal to the baseline."""
-    columns = [
-        "run",
-        "parameters of the whole network",
-        "iterations",
-        "block-pixels of training",
-        "block-pixels of LR_k",
-    ]
-    columns += ["training FLOPs", "seconds", "relative time of an iteration"]
+def spent(found: Comparison) -> Table:
+    """The amounts that each run took, and those in which it is equal to the baseline."""
+    columns = ["run", "parameters of the whole network", "iterations", "block-pixels of training"]
+    columns += ["block-pixels of LR_k", "training FLOPs", "seconds", "relative time of an iteration"]
     relations = [f"equal to {found.baseline}", f"not equal to {found.baseline}"] if len(found.runs) > 1 else []
+    parts = _parts_of_time(found)
     rows = []
     for row in found.runs.itertuples():
         own, base = found.spent[row.run], found.spent[found.baseline]
-        amounts = [f"{row.block_pixels:.3g}", f"{row.generation_block_pixels:.3g}", _amount(own["training_flops"])]
-        whole = NOT_RECORDED if pd.isna(row.parameters) else f"{row.parameters:,}"
-        cells = [row.run, whole, f"{row.iterations:,}", *amounts, f"{row.seconds:.0f}", f"{row.relative_time:.2f}"]
+        cells = [row.run, markdown.number(row.parameters, ",", NOT_RECORDED), f"{row.iterations:,}"]
+        cells += [f"{row.block_pixels:.3g}", f"{row.generation_block_pixels:.3g}"]
+        cells += [markdown.number(own["training_flops"], ".3g", NOT_RECORDED)]
+        cells += [f"{row.seconds:.0f}", f"{row.relative_time:.2f}"]
         if relations and row.run == found.baseline:
             cells += ["baseline", ""]
         elif relations:
             cells += [", ".join(equal(own, base)) or "in nothing", ", ".join(unequal(own, base))]
-        rows.append([*cells, *(_seconds(own[name]) for name in _parts(found))])
-    return [*columns, *relations, *_parts(found).values()], rows
+        rows.append([*cells, *(markdown.number(own[name], ".1f", NOT_RECORDED) for name in parts)])
+    return Table([*columns, *relations, *parts.values()], rows)
 
 
-def _parts(found: Comparison) -> dict[str, str]:
-    """The columns of where the time went, if a table says it."""
+def _parts_of_time(found: Comparison) -> dict[str, str]:
+    """The columns of where the time went that a table of a run holds."""
     named = dict(zip(PARTS_OF_TIME, ("iterations", "validation", "making LR_k", "start"), strict=True))
     known = {name for spent in found.spent.values() for name in named if spent[name] is not None}
     return {name: f"seconds of {words}" for name, words in named.items() if name in known}
 
 
-def _seconds(value: float | None) -> str:
-    return NOT_RECORDED if value is None else f"{value:.1f}"
-
-
-def _amount(value: float | None) -> str:
-    return NOT_RECORDED if value is None else f"{value:.3g}"
-
-
-def reach(found: Comparison) -> Cells:
-    """What each run took to come to the baseline's last PSNR of the validation images."""
+def reach(found: Comparison) -> Table:
+    """The compute that each run took to come to the baseline's last PSNR of the validation images."""
     if found.reach.empty or len(found.runs) == 1:
         return NOTHING
     base = found.baseline
@@ -193,14 +162,14 @@ def reach(found: Comparison) -> Cells:
         cells = ["never reached", ""] if never else [f"{row.reach_block_pixels:.3g}", f"{row.reach_ratio:.3f}"]
         span = f", {row.reach_ratio_least:.3f} to {row.reach_ratio_most:.3f}" if row.reach_seeds else ""
         rows.append([row.run, *cells, f"{row.reach_seeds} of {row.reach_of}{span}"])
-    return columns, rows
+    return Table(columns, rows)
 
 
 def _equal_means(found: Comparison) -> str:
-    said = (
+    note = (
         f"Equal: within {100 * EQUAL:.0f} % of {found.baseline}. What differs in block-pixels of training, "
         "by themselves or with the making of LR_k (a block-pixel of it counts as a third), or in training FLOPs, is "
         "warned of."
     )
     unknown = [run for run, spent in found.spent.items() if spent["training_flops"] is None]
-    return said + (" Training FLOPs are not recorded for all runs." if unknown else "")
+    return note + (" Training FLOPs are not recorded for all runs." if unknown else "")

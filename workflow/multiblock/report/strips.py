@@ -53,17 +53,12 @@ def strips(
             made = read(pictures[seed, phase] / f"{name}.png")
             row.append((f"phase {phase}: {title}\n{score(scores[str(phase), name])}", made))
         row.append(("HR\n", np.asarray(references[number])))
-        strip(row, zoom, out / f"{name}.png")
+        grid([row], zoom, out / f"{name}.png")
 
 
 def score(psnr: float) -> str:
     """PSNR RGB (floats, no border cut) for a title."""
     return "identical to HR" if np.isinf(psnr) else f"{markdown.psnr(psnr, digits=2)} dB RGB"
-
-
-def strip(pictures: Sequence[tuple[str, np.ndarray]], zoom: int, file: Path) -> None:
-    """Pictures side by side, see :func:`grid`."""
-    grid([pictures], zoom, file)
 
 
 def grid(rows: Sequence[Sequence[tuple[str, np.ndarray | None]]], zoom: int, file: Path) -> None:

@@ -49,7 +49,7 @@ def _l2(output: "Tensor", target: "Tensor") -> "Tensor":
 
 
 PSNR_CEILING = 80.0
-"""PSNR in dB above which the loss of that name follows no more: an image that equals its target is at this."""
+"""PSNR in dB at which the loss ``psnr`` levels off: an image that equals its target is at this."""
 
 
 def _psnr(output: "Tensor", target: "Tensor") -> "Tensor":
@@ -62,7 +62,7 @@ def _psnr(output: "Tensor", target: "Tensor") -> "Tensor":
 
 
 CHARBONNIER = 1e-3
-"""Difference below which the Charbonnier loss is no longer straight."""
+"""Difference of two values below which the Charbonnier loss is not straight."""
 
 
 def _charbonnier(output: "Tensor", target: "Tensor") -> "Tensor":

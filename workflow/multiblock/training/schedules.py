@@ -16,7 +16,7 @@ Rule = Mapping[str, Any]
 
 @dataclass
 class Plateau:
-    """What the ``plateau`` schedule has seen in a stage: the best PSNR, how often it was missed, the factor by now."""
+    """The state of the ``plateau`` schedule in a stage: the best PSNR, how often it was missed, the factor by now."""
 
     best: float = -math.inf
     missed: int = 0
@@ -110,7 +110,7 @@ def factor(stage: Stage, iteration: int, plateau: Plateau) -> float:
 
 
 def _warmed_up(stage: Stage, iteration: int) -> float:
-    """What warm-up multiplies the schedule's learning rate by: it rises in a line and is 1 after ``warmup`` iterations.
+    """The factor of warm-up on the schedule's learning rate: it rises in a line and is 1 after ``warmup`` iterations.
 
     See Goyal et al. 2017, "Accurate, Large Minibatch SGD", section 2.2.
     """

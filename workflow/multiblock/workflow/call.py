@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from multiblock.config.reading import check_whole, merge, overrides, read
-from multiblock.config.schema import checked
-from multiblock.errors import UserError, one_line
+from multiblock.config.reading import check_whole, checked, merge, overrides, read
+from multiblock.config.study import load
+from multiblock.errors import UserError, in_full
 
 DEFAULT = Path("config.yaml")
 """What is read where no file is given."""
@@ -85,7 +85,11 @@ def configuration(files: Sequence[Path], settings: Mapping[str, Any], arguments:
     names = [_short(file) for file in files] or [DEFAULT]
     merged = read(names)
     merge(merged, overrides(settings))
-    full = checked(merged)
+    try:
+        full = checked(merged)
+    except UserError:
+        load(merged)  # knows of more that is wrong
+        raise
     if files:
         check_whole(merged, names)
     return full
@@ -116,7 +120,7 @@ def check(arguments: Sequence[str]) -> None:
             if not read([file]):
                 raise UserError(f"{file}: holds no keys; allowed is a mapping of keys, as in config.yaml")
     except UserError as error:
-        sys.exit(f"multiblock: error: {one_line(error)}")
+        sys.exit(f"multiblock: error: {in_full(error)}")
 
 
 def _short(file: Path) -> Path:

@@ -147,7 +147,7 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
         images=images,
         verdicts=verdicts,
         before=before,
-        asked=[*rules, *asked.values()],
+        asked=[*rules, *_asked(call.targets, store.results, results).values()],
         forced=call.forced,
     )
     terminal = _open_terminal(workflow, plan)
@@ -155,7 +155,9 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
         several, cores = len(study.runs) * len(study.seeds) > 1, workflow.cores or 1
         parallel = several and (terminal is not None or (given.threads < cores and given.gpus != 1))
         job.give_orders(config, results, store, call.forced, parallel, given)
-    return Started(study, results, store, given, terminal, asked)
+    return Started(
+        study, results, store, given, terminal, _asked((*call.targets, *call.forced), store.results, results)
+    )
 
 
 # 1. The config
@@ -267,13 +269,10 @@ def _settle(
     """Judge what there is, and let the paths of the study show it; the verdicts, and what the paths showed before."""
     shown = results.shown()
     before = {path: store.noted(address) for path, (address, _) in store.shown().items() if path in shown}
-    for path in call.forced:
-        read = shown.get(os.path.relpath(path, store.results))
-        if read and call.works:
-            store.ask_again(read.of.address)
-        elif read:
-            say(f"{path} will be made again")
-    verdicts = store.settle(results.all(), say, plans=call.plans)
+    forced = [result.address for result in _asked(call.forced, store.results, results).values()]
+    for address in forced if call.works else ():
+        store.ask_again(address)
+    verdicts = store.settle(results.all(), say, forced, call.plans)
     _compare_versions(store, results)
     if call.works:
         store.show(shown, study.runs)
@@ -285,12 +284,12 @@ def _settle(
     return verdicts, before
 
 
-def _asked(call: Call, folder: Path, results: Results) -> dict[str, Result]:
-    """The paths below the results folder that Snakemake was asked to make, each with the result that is shown there."""
-    shown = results.shown() if call.targets else {}
+def _asked(names: Sequence[str], folder: Path, results: Results) -> dict[str, Result]:
+    """The paths below the results folder among names of rules and files, each with the result that is shown there."""
+    shown = results.shown() if names else {}
     found = {}
-    for target in call.targets:
-        path = Path(os.path.relpath(target, folder))
+    for name in names:
+        path = Path(os.path.relpath(name, folder))
         for place in (path, *path.parents):
             if str(place) in shown:
                 found[str(path)] = shown[str(place)].of

@@ -232,7 +232,9 @@ class Status:
         waiting = [
             address
             for path, (address, _) in self._shown.items()
-            if not path.startswith(mine) and (self.store.results / path.partition("/")[0]).exists()
+            if not path.startswith(mine)
+            and (self.store.results / path.partition("/")[0]).exists()
+            and not self._is_of_this_study(address)
         ]
         named: set[str] = set()
         while waiting:
@@ -241,6 +243,11 @@ class Status:
                 named.add(address)
                 waiting += [read["address"] for read in self.store.noted(address).get("reads", {}).values()]
         return named
+
+    def _is_of_this_study(self, address: str) -> bool:
+        """Whether a result is a table or page of runs that all are this study's."""
+        runs = self.store.noted(address).get("settings", {}).get("runs")
+        return bool(runs) and set(runs) <= self.study.runs.keys()
 
     def _what(self, address: str) -> str:
         if ".damaged" in address:

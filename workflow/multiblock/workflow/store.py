@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,7 +128,9 @@ class Store:
         made = self.made(read.of.address)
         return (made and _digest_of_part(made["files"], read.name)) or None
 
-    def settle(self, results: Iterable[Result], say: Callable[[str], None], plans: bool = False) -> dict[str, Verdict]:
+    def settle(
+        self, results: Iterable[Result], say: Callable[[str], None], forced: Collection[str] = (), plans: bool = False
+    ) -> dict[str, Verdict]:
         """Judge all results, in the order in which they are made, before Snakemake looks at their marks.
 
         The mark of a result that does not count is renamed, until it does; a result whose files were changed by others
@@ -136,11 +138,14 @@ class Store:
         may have any. What a process makes at present is left to it.
 
         Args:
+            forced: addresses of results that are to be made again in any case.
             plans: only to say what would run, so that files stay where they are.
         """
         found: dict[str, Verdict] = {}
         for result in results:
             address, verdict = result.address, self.verdict(result)
+            if verdict.made and address in forced:
+                verdict = Verdict(False, "asked for")
             found[address] = verdict
             with suppress(OSError):  # results that are for reading only
                 if is_held(self.folder(address)):

@@ -8,7 +8,8 @@ _MOST_CONVERTING = 8
 
 def cores_here() -> int:
     """The cores that this process may use, for what is done without Snakemake."""
-    return len(os.sched_getaffinity(0))
+    affinity = getattr(os, "sched_getaffinity", None)  # macOS and Windows have none
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def threads_of_a_job(wanted: int | str, cores: int, gpus: int | None) -> int:
