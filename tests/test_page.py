@@ -86,7 +86,7 @@ def test_nothing_leads_out_of_the_page(page, study):
 
 def test_links_lead_to_the_tables(page, study):
     files = {address for tag, address in Addresses(page.read_text()).found if tag == "a" and address[0] != "#"}
-    assert {"psnr_by_phase.csv", "times.csv", "seed1/phase3/psnr.csv", "seed1/phase1/history.csv"} <= files
+    assert {"psnr_by_phase.csv", "times.csv", "seed1/measured3/psnr.csv", "seed1/phase1/history.csv"} <= files
     files = {address for tag, address in Addresses(study.read_text()).found if tag == "a" and address[0] != "#"}
     assert files == {"demo_comparison.csv", "plain/report.html", "other/report.html"}  # no link to what is not there
 

@@ -251,7 +251,7 @@ class Plan:
         return max(phase.last for phase in self.phases[:number])
 
     def owners(self, number: int) -> dict[int, int]:
-        """The network as it stands after phase ``number``: its blocks, each with the phase it comes from."""
+        """The network as it is after phase ``number``: its blocks, each with the phase it comes from."""
         return {block: self.owner(block, number) for block in range(1, self.reach(number) + 1)}
 
     def reads_weights(self, number: int) -> tuple[int, ...]:
@@ -299,7 +299,7 @@ class Plan:
     def title(self, number: int) -> str:
         """What phase ``number`` made, as the study writes it: ``N_2(N_1)``, or ``N`` for the whole chain at once.
 
-        It is the network as it stands then, all blocks trained so far. Where the span is not simply its last block or
+        It is the network as it is then, all blocks trained so far. Where the span is not simply its last block or
         all of it, the name says which blocks were trained: ``N (N_2 anew)``.
         """
         phase, reach = self.phase(number), self.reach(number)
