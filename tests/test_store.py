@@ -35,7 +35,10 @@ CHECKPOINT = "results/store/phase2_1-*/working/?????????-*.pt"
 
 def study(folder: Path, plan=PLAN, **changes) -> Path:
     runs = {"one": {"chain": ["tiny"] * len(plan), "plan": plan}}
-    write_config(folder, **{"runs": runs, "report": {}, "training": {"checkpoint_seconds": 0.1}, **changes})
+    write_config(
+        folder,
+        **{"runs": runs, "report": {}, "training": {"checkpoint_seconds": 0.1, "below_input": "go_on"}, **changes},
+    )
     return folder
 
 
