@@ -160,7 +160,7 @@ def test_workflows_at_work_in_one_folder_at_the_same_time(two_phases):
     logs = {file.parent.name: file.read_text() for file in two_phases.glob("results/store/phase?_1-*/job.log")}
     assert len(logs) == 3 and sum("waits for another workflow" in text for text in logs.values()) >= 1
     for name in ("other.yaml", "config.yaml"):
-        done = snakemake(two_phases, "phase2", "--configfile", str(two_phases / name))
+        done = snakemake(two_phases, "--rerun-incomplete", "phase2", "--configfile", str(two_phases / name))
         assert done.returncode == 0 and "Nothing to be done" in done.stdout + done.stderr, done.stdout + done.stderr
         both[name] = files(two_phases)
     assert both["config.yaml"] == expected and both["other.yaml"]["psnr.csv"] != expected["psnr.csv"]
