@@ -37,14 +37,13 @@ class Own(nn.Module):
 """
 
 
-def study(block=TOY, scale=1, chain=("b",), plan=None, results="results", **stage) -> config.Study:
+def study(block=TOY, scale=1, chain=("b",), plan=None, **stage) -> config.Study:
     """A study of one run; without a plan it has one phase of two stages, of which the second is changed."""
     images = {"hr": "a"} if scale > 1 else {"hr": "a", "lr": "b"}
     plain = {"iterations": 1, "batch": 2, "patch": 16}
     plan = plan or [{"span": f"1-{len(chain)}", "stages": [plain, {**plain, **stage}]}]
     return config.load(
         {
-            "results": str(results),
             "data": {"scale": scale, "train": images, "test": images},
             "blocks": {"b": dict(block)},
             "runs": {"one": {"chain": list(chain), "plan": plan}},
@@ -232,11 +231,9 @@ def test_it_leaves_random_numbers_as_they_are():
 def test_a_study_is_checked_once_and_again_where_it_changed(tmp_path, monkeypatch):
     called = []
     monkeypatch.setattr(checks, "check", lambda study: called.append(study) or "fine")
-    for _ in range(2):
-        check_once(study(results=tmp_path))
-    assert len(called) == 1
-    check_once(study(results=tmp_path, lr=1e-2))
-    assert len(called) == 2
+    for addresses, checked in ((("a", "b"), 1), (("b", "a"), 1), (("a", "c"), 2), (("a", "c"), 2)):
+        check_once(study(), addresses, tmp_path / "checked.txt")
+        assert len(called) == checked
 
 
 def test_plan_says_what_cannot_be_trained(tmp_path, capsys):

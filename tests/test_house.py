@@ -17,7 +17,7 @@ HOUSE = (
     ("pace", "how fast work goes, what is left of it, whether a bar may be drawn"),
     ("files", "files that are whole or not there, locks, digests"),
     ("plan", "what follows from a plan of spans"),
-    ("source", "digests of what Python code computes"),
+    ("versions", "a version number for the arithmetic of each kind of result"),
     ("networks", "families of networks, the zoo, descriptions of networks, parts they share"),
     ("data", "image files, pairing, checks, arrays, the sampler"),
     ("align", "pairs from two photographs"),
@@ -37,7 +37,6 @@ HOUSE = (
 
 APART = (
     ("plan", "files"),
-    ("source", "plan"),
     ("data", "networks"),
     ("report", "training"),
     ("page", "training"),
@@ -48,7 +47,7 @@ QUICK = (
     "errors",
     "files",
     "plan",
-    "source",
+    "versions",
     "networks.registry",
     "networks.zoo",
     "data.dataset",
@@ -59,9 +58,8 @@ QUICK = (
     "config",
     "config.explain",
     "config.minutes",
-    "align.run",
+    "align.pairs",
     "workflow.status",
-    "workflow.clean",
     "workflow.start",
     "cli",
 )

@@ -38,7 +38,7 @@ def test_a_pause_for_the_validation_images_does_not_count(monkeypatch, caplog):
             clock.now += 0.01
             shown.step()
             clock.now += 5
-            shown.looked(5)
+            shown.leave_out(5)
     assert "expected time left 10 s" in caplog.text
 
 

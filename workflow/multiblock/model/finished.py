@@ -94,7 +94,7 @@ def find(path: Path) -> Path:
         return _of_seed(path, phases, _planned(path.parent)[0])
     if seeds := _numbered(path, "seed"):
         return _of_run(path, seeds)
-    runs = [folder for folder in _folders(path) if _numbered(folder, "seed") and ".before" not in folder.name]
+    runs = [folder for folder in _folders(path) if _numbered(folder, "seed")]
     if len(runs) > 1:
         raise UserError(f"{path}: holds several runs; name one of them: {listed(runs)}")
     if not runs:

@@ -138,7 +138,7 @@ class Progress:
     def _seconds_left(self) -> float:
         return self._rate() * self._task.pixels(self._step, self._task.iterations)
 
-    def looked(self, seconds: float) -> None:
+    def leave_out(self, seconds: float) -> None:
         """Leave out so many seconds between two iterations, which something else took."""
         self._at += seconds
 

@@ -306,7 +306,7 @@ class Trainer:
                 self.clock.lap("validation")
                 return False
             plain = self.ranks.from_first(self.validation.psnr_without_network)
-        progress.looked(self.clock.lap("validation"))
+        progress.leave_out(self.clock.lap("validation"))
         rate = stage.lr * schedules.factor(stage, inside, state.plateau)
         self.history.add(state.step, number + 1, rate, state.loss_sum / state.count, psnr, state.norm_sum / state.count)
         state.loss_sum, state.norm_sum, state.count, state.recorded = 0.0, 0.0, 0, state.step
