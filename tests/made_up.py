@@ -15,7 +15,6 @@ from multiblock.data.imageset import write_set
 from multiblock.inference.evaluation import COLUMNS
 from multiblock.inference.metrics import VALUES
 from multiblock.page import pages
-from multiblock.page.plan_picture import describe
 from multiblock.plan import Block, Phase, Plan, Stage
 from multiblock.report import tables
 from multiblock.report.phases import PhaseFiles, TrainingFiles
@@ -157,7 +156,7 @@ def results(folder: Path, name: str = "demo", count: int = 2, size: tuple[int, i
         "hr": folder / "data" / "HR" / "test.npy",
         "titles": TITLES,
         "border": 2,
-        "plan": describe(PLAN),
+        "plan": PLAN.described(),
         "side": 32,
         "links": {"tables": ["psnr_by_phase.csv", "times.csv"], **links},
     }

@@ -9,7 +9,7 @@ Blocks and phases count from 1. The scheme is that of the multiblock study (phas
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from multiblock.errors import UserError
@@ -307,6 +307,23 @@ class Plan:
         if reach > phase.last or 1 < phase.first < phase.last:
             return f"{whole} (N_{format_span(phase.first, phase.last).replace('-', '..')} anew)"
         return through(phase.last) if phase.last == phase.first else whole
+
+    def described(self) -> dict[str, Any]:
+        """The plan in plain values, as far as its picture shows it: what the picture depends on."""
+        phases = []
+        for number in self.numbers:
+            task, phase, read = self.task(number, 0), self.phase(number), self.reads_set(number)
+            phases.append(
+                {
+                    "title": self.title(number),
+                    "first": phase.first,
+                    "last": phase.last,
+                    "reads": [read.phase, read.block],
+                    "starts": list(task.starts),
+                    "stages": [asdict(stage) for stage in phase.stages],
+                }
+            )
+        return {"blocks": [block.network for block in self.blocks], "phases": phases}
 
     def task(self, number: int, seed: int) -> "Task":
         """What phase ``number`` has to do for ``seed``."""

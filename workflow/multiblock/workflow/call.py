@@ -21,19 +21,12 @@ _KEPT_LAST = {
 }
 """Flags of Snakemake of which the last counts, without a word, where they are given twice; and how it is written."""
 
-_LOOKING: tuple[str, ...] = (
-    "report",
-    "list_rules",
-    "list_target_rules",
-    "lint",
-    "dag",
-    "rulegraph",
-    "filegraph",
-    "d3dag",
-    "summary",
+_LOOKING = (
+    *("report", "list_rules", "list_target_rules", "lint", "dag", "rulegraph", "filegraph", "d3dag", "summary"),
+    *("detailed_summary", "list_changes", "list_input_changes", "list_params_changes", "list_untracked"),
+    *("list_conda_envs", "unlock", "containerize"),
 )
-_LOOKING += ("detailed_summary", "list_changes", "list_input_changes", "list_params_changes", "list_untracked")
-_LOOKING += ("list_conda_envs", "unlock", "containerize")
+"""Options of Snakemake with which it runs nothing."""
 
 
 @dataclass(frozen=True)

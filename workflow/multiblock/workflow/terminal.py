@@ -25,7 +25,7 @@ from multiblock.errors import one_line, report_stop
 from multiblock.files import new_temporary_folder
 from multiblock.pace import REPORTS, duration
 from multiblock.workflow import overview
-from multiblock.workflow.overview import Known, Overview
+from multiblock.workflow.overview import Overview
 from multiblock.workflow.running import Job
 
 SUCCEEDED, FAILED = "succeeded", "failed"
@@ -111,12 +111,12 @@ class Terminal:
 
     Args:
         handler: Snakemake's way to us; it has Snakemake's settings, and its own words for a record.
-        known: what the start has found.
+        plan: what there is to do.
         elsewhere: whether jobs run on other machines.
     """
 
-    def __init__(self, handler: Any, known: Known, elsewhere: bool) -> None:
-        self._handler, self._known, settings = handler, known, handler.common_settings
+    def __init__(self, handler: Any, plan: Overview, elsewhere: bool) -> None:
+        self._handler, self._plan, settings = handler, plan, handler.common_settings
         self._quiet = {str(word).rpartition(".")[2].lower() for word in settings.quiet or ()}
         self._dry = bool(settings.dryrun)
         self._screen = Screen(colours=not settings.nocolor)
@@ -126,18 +126,14 @@ class Terminal:
             shared.mkdir(exist_ok=True)
         self._folder = Path(os.devnull) if self._dry else new_temporary_folder(shared)
         os.environ[REPORTS] = "" if self._dry else str(self._folder)
-        self._by_address = {made.address: made for made in known.results.all()}
-        self._overview: Overview | None = None
+        self._by_address = {made.address: made for made in plan.results.all()}
         self._begun = time.monotonic()
         self._jobs: dict[int, Job] = {}
         self._failed: dict[int, tuple[Job, bool, str]] = {}  # whether a job has said why itself, and its death
         self._held: list[logging.LogRecord] = []  # errors of a job that is not yet known
         self._devices: set[str] = set()
-        self._due: dict[
-            int, tuple[float, float]
-        ] = {}  # by job: when its next line is due, and seconds to the one after
-        self._counts: dict[str, int] = {}
-        self._started = self._said_phase = self._error = self._stopped = self._ended = False
+        self._due: dict[int, tuple[float, float]] = {}  # when a job's next line is due, and seconds to the one after
+        self._started = self._planned = self._said_phase = self._error = self._stopped = self._ended = False
         self._hears, self._at_once = threading.Lock(), False
         self._leaves, self._thread = threading.Event(), threading.Thread(target=self._look, daemon=True)
         atexit.register(self._leave)
@@ -169,16 +165,14 @@ class Terminal:
 
     def _on_run_info(self, record: Any) -> None:
         """Say once what is to be done."""
-        if self._overview:
+        if self._planned:
             return
-        self._counts = dict(getattr(record, "stats", {}))
-        self._overview = Overview(self._known, self._counts)
+        self._planned = True
+        self._plan.plan(getattr(record, "stats", {}))
         if self._dry or not self._quiet:
-            for line in self._overview.lines(self._dry):
+            for line in [*self._plan.lines(self._dry), *[""] * (not self._dry)]:
                 self._screen.say(line)
         if not self._dry:
-            if not self._quiet:
-                self._screen.say("")
             self._thread.start()
 
     def _on_job_info(self, record: Any) -> None:
@@ -201,13 +195,11 @@ class Terminal:
         if job is None or job.made is None:
             return
         self._hear(job)
-        if self._overview:
-            self._overview.outlook.note_end(job.made, time.monotonic() - job.begun)
+        if self._planned:
+            self._plan.outlook.note_end(job.made, time.monotonic() - job.begun)
         if job.made.kind == "evaluate" and "all" not in self._quiet:
-            self._said_phase, of, known = True, job.made.of, self._known
-            assert of.run is not None and of.seed is not None and of.phase is not None
-            phase = overview.of_phase(known.results, known.store, of.run, of.seed, of.phase)
-            self._screen.say(self._name(job) + phase)
+            self._said_phase = True
+            self._screen.say(self._name(job) + overview.of_phase(self._plan.results, self._plan.store, job.made.of))
 
     def _on_job_error(self, record: Any) -> None:
         job = self._jobs.pop(record.jobid, None) or self._job(record)
@@ -231,12 +223,12 @@ class Terminal:
 
     def _on_succeeded(self, _: Any) -> None:
         """Say what came out, and where to look."""
-        self._close()
+        self._rest()
         if "all" in self._quiet:
             return
-        study = self._known.study
+        study = self._plan.study
         try:
-            if "all" in self._counts:
+            if "all" in self._plan.counts:
                 lines = [*overview.outcome(study), "", *overview.where(study)]
                 for line in ["", *lines] if self._said_phase else lines:
                     self._screen.say(line)
@@ -246,7 +238,7 @@ class Terminal:
 
     def _on_failed(self, record: Any) -> None:
         """Say which jobs failed, and what becomes of the rest."""
-        self._close()
+        self._rest()
         self._ended = True
         for one in self._held:
             self._plain(one)
@@ -264,11 +256,6 @@ class Terminal:
             return ""
         seed = f", seed {job.made.of.seed}" if job.made.of.seed is not None else ""
         return f" of run {job.made.of.run}{seed}"
-
-    def _nothing_to_do(self) -> None:
-        files = (line for line in overview.where(self._known.study) if not line.startswith("multiblock "))
-        look = "".join(f"; look at {line.partition(' ')[0]}" for line in [*files][:1])
-        self._screen.say(f"Nothing to be done: all that was asked for is up to date{look}")
 
     # What moves
 
@@ -300,7 +287,7 @@ class Terminal:
             for job, state in work.values()
             if job.made
         }
-        together = self._overview.outlook.seconds_left(left) if self._overview and work else None
+        together = self._plan.outlook.seconds_left(left) if self._planned and work else None
         whole = duration(together) if together and together >= 1 else ""
         found: dict[int, str] = {}
         for number, (job, state) in work.items():
@@ -318,12 +305,12 @@ class Terminal:
             self._devices.add(device)
             if not self._quiet:
                 self._screen.say(f"trains on {device}")
-        if job.made and self._overview and "seconds_a_block_pixel" in state:
-            self._overview.outlook.note_speed(job.made, float(state["seconds_a_block_pixel"]))
+        if job.made and self._planned and "seconds_a_block_pixel" in state:
+            self._plan.outlook.note_speed(job.made, float(state["seconds_a_block_pixel"]))
 
     def _name(self, job: Job) -> str:
         """What a line of a job begins with where there are several runs or seeds: ``growing, seed 1, ``."""
-        study = self._known.study
+        study = self._plan.study
         if job.made is None:
             return ""
         parts = [job.made.of.run] if job.made.of.run and len(study.runs) > 1 else []
@@ -350,21 +337,29 @@ class Terminal:
             note.notes_a_stop = True  # type: ignore[attr-defined]
             signal.signal(number, note)
 
-    def _close(self) -> None:
+    def _rest(self) -> None:
+        """Let nothing move any more."""
         self._leaves.set()
         if self._thread.is_alive():
             self._thread.join(timeout=5)
         self._screen.show([])
 
+    def close(self) -> None:
+        """Say, where Snakemake has ended without a job or an error, that there was nothing to do."""
+        self._rest()
+        if self._started and not (self._planned or self._error or self._stopped):
+            self._started = False
+            files = [line for line in overview.where(self._plan.study) if not line.startswith("multiblock ")]
+            look = f"; look at {files[0].partition(' ')[0]}" if files else ""
+            self._screen.say(f"Nothing to be done: all that was asked for is up to date{look}")
+
     def _leave(self) -> None:
-        """The last of all: the terminal as it was, and a line on a stop if no job has said one."""
-        self._close()
+        """The last of all, when no job is at work: what they have said since, and a line on a stop if none has one."""
+        self.close()
         jobs = [*self._jobs.values(), *(job for job, _, _ in self._failed.values())]
         for job in jobs:
             self._hear(job)
         if self._stopped and not any(job.state().get("ended") == "stop" for job in jobs):
             report_stop()
-        elif self._started and not (self._overview or self._error or self._stopped):
-            self._nothing_to_do()
         if not self._dry:
             shutil.rmtree(self._folder, ignore_errors=True)
