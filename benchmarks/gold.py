@@ -165,9 +165,11 @@ def _run(name: str, side: Side, over: list[Path], roots: list[Path], anew: bool)
     whole = folder / "whole"
     if whole.exists() and not anew:
         return folder / "results"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    (folder / "weights").symlink_to(ROOT / "weights")  # where a study has its files of weights
+    if anew:  # what was interrupted goes on, as a user's does
+        shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "weights").is_symlink():
+        (folder / "weights").symlink_to(ROOT / "weights")  # where a study has its files of weights
     command = [sys.executable, "-m", "snakemake", "--cores", "1", "--snakefile", side.code / "Snakefile"]
     command += ["--directory", folder, "--omit-from", "page", "study_page", "--configfile", *configs]
     command += ["--config", "results=results", f"data_root={root}"]

@@ -31,7 +31,7 @@ STUDIES = sorted(
 
 
 LONG = (
-    *("test_slurm.py", "test_benchmarks.py", "test_keep.py", "test_sharing.py"),  # of those that are slow
+    *("test_slurm.py", "test_benchmarks.py", "test_store.py", "test_sharing.py"),  # of those that are slow
     *("test_rerun.py", "test_docs.py", "test_workflow.py", "test_zoo.py", "test_training.py", "test_page_browser.py"),
 )
 """Files that take a minute or more, longest first: begun first, so that both workers end together."""

@@ -54,7 +54,7 @@ def made(folder: Path) -> dict[str, str]:
     return {
         str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
         for file in files
-        if not file.stem.endswith("times") and not any(part.startswith("working-") for part in file.parts)
+        if not file.stem.endswith("times") and not {"working", "parts"}.intersection(file.parts)
     }
 
 
@@ -68,12 +68,16 @@ def children(parent: int) -> list[int]:
 
 
 def what(process: int) -> str:
-    """The script that a process runs."""
+    """The rule of the job that a process is, by the result whose log it holds open; nothing of other processes."""
     try:
         words = Path(f"/proc/{process}/cmdline").read_text().split("\0")
+        if not any(".snakemake/scripts/" in word for word in words):
+            return ""
+        opened = [os.readlink(file) for file in Path(f"/proc/{process}/fd").iterdir()]
     except OSError:
         return ""
-    return next((word.rsplit(".", 2)[1] for word in words if ".snakemake/scripts/" in word), "")
+    logs = [Path(file).parent.name for file in opened if file.endswith("/job.log")]
+    return logs[0].rpartition("-")[0] if logs else "a job that begins"
 
 
 def disturbed(folder: Path, configs: Sequence[Path], random_: random.Random, longest: float, tally: Tally) -> bool:

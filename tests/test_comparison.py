@@ -67,10 +67,8 @@ def plain(folder, seeds=(1, 2, 3), **how):
 
 
 def said(found):
-    """The sentences on PSNR RGB."""
-    rows = found.differences[found.differences.metric == "psnr_rgb"]
-    spent = found.spent
-    return [sentences.of_difference(row, spent[row.run], spent[row.baseline]) for row in rows.itertuples()]
+    """The sentences on PSNR RGB, a pair each."""
+    return sentences.of_comparison(found)[: len(found.differences) // len((*differences.COMPARED, *found.measures))]
 
 
 # -- Statistics --------------------------------------------------------------------------------------------------------
@@ -155,24 +153,51 @@ def test_a_cell_is_recomputed_from_the_tables_of_the_images(tmp_path):
     assert (row.seeds, row.images, row.method) == (3, 5, differences.BOTH)
 
 
-def test_sentences_of_what_is_above_below_and_neither(tmp_path):
-    found, _ = compared(
-        "plain",
-        plain=plain(tmp_path),
-        above=run(tmp_path / "above", shifted(lambda k, i: 0.1 * k + TABLE[k, i] + 0.1)),
-        below=run(tmp_path / "below", shifted(lambda k, i: 0.1 * k - TABLE[k, i] - 0.1)),
-        neither=run(tmp_path / "neither", shifted(lambda k, i: 0.1 * k + TABLE[k, i] - 0.1)),
-        same=run(tmp_path / "same", shifted(lambda k, i: 0.1 * k)),
-    )
-    assert said(found) == [
-        "above is 0.21 dB above plain, 95 % interval 0.10 to 0.32, 3 seeds x 5 images, at equal block-pixels.",
-        "below is 0.21 dB below plain, 95 % interval -0.32 to -0.10, 3 seeds x 5 images, at equal block-pixels.",
-        "neither cannot be told apart from plain: difference +0.01 dB, 95 % interval -0.10 to 0.12, "
-        "3 seeds x 5 images, at equal block-pixels.",
-        "same has the same figures as plain, 3 seeds x 5 images, at equal block-pixels.",
-    ]
+SURE = ", 3 seeds x 5 images, at equal block-pixels."
+NOISE = "differences under about 0.1 dB are not distinguishable"
+
+
+@pytest.mark.parametrize(
+    ("by", "seeds", "images", "expected"),
+    [
+        (lambda k, i: TABLE[k, i] + 0.1, 3, 5, f"other is 0.21 dB above plain, 95 % interval 0.10 to 0.32{SURE}"),
+        (lambda k, i: -TABLE[k, i] - 0.1, 3, 5, f"other is 0.21 dB below plain, 95 % interval -0.32 to -0.10{SURE}"),
+        (
+            lambda k, i: TABLE[k, i] - 0.1,
+            *(3, 5),
+            f"other cannot be told apart from plain: difference +0.01 dB, 95 % interval -0.10 to 0.12{SURE}",
+        ),
+        (lambda k, i: 0, 3, 5, f"other has the same figures as plain{SURE}"),
+        (  # no end of an interval is rounded to nothing
+            lambda k, i: 0.003 + 0.0005 * (i - 2),
+            *(3, 5),
+            f"other is 0.003 dB above plain, 95 % interval 0.002 to 0.004{SURE}",
+        ),
+        (
+            lambda k, i: TABLE[k, i],
+            *(1, 5),
+            f"other is 0.12 dB above plain, 1 seed x 5 images: with one seed no interval over seeds can be given, and "
+            f"{NOISE} (over the images alone: 0.07 to 0.17); at equal block-pixels.",
+        ),
+        (lambda k, i: 0, 1, 5, "other has the same figures as plain, 1 seed x 5 images, at equal block-pixels."),
+        (
+            lambda k, i: 0.2 + 0.01 * k,
+            *(3, 1),
+            "other is 0.21 dB above plain, 95 % interval on this one image 0.19 to 0.23, 3 seeds x 1 image, at equal "
+            "block-pixels.",
+        ),
+    ],
+)
+def test_the_sentence_of_a_pair(tmp_path, by, seeds, images, expected):
+    of = {"seeds": range(7, 7 + seeds), "images": dict(list(BASE.items())[:images])}
+    other = run(tmp_path / "other", shifted(lambda k, i: 0.1 * k + by(k, i), **of))
+    found, _ = compared("plain", plain=run(tmp_path / "plain", shifted(lambda k, i: 0.1 * k, **of)), other=other)
     text = as_markdown(found)
-    assert all(f"- {sentence}" in text for sentence in said(found))
+    assert said(found) == [expected] and f"- {expected}" in text
+    row = found.differences.iloc[0]
+    assert (pd.isna(row.ci95_low) and pd.isna(row.sd_over_seeds)) == (seeds == 1) == (row.method == "one seed")
+    for note, known in (("One seed: no interval can be given", False), ("| none ", False), ("Banerjee", True)):
+        assert (note in text) == (known if seeds > 1 else not known) or images == 1, note
 
 
 def test_a_run_is_held_against_the_one_that_it_is_equal_to(tmp_path):
@@ -196,12 +221,6 @@ def test_a_run_is_held_against_the_one_that_it_is_equal_to(tmp_path):
     figures.differences(found, tmp_path / "differences.png")
 
 
-def test_an_end_of_an_interval_is_not_rounded_to_nothing(tmp_path):
-    close = run(tmp_path / "close", shifted(lambda k, i: 0.1 * k + 0.003 + 0.0005 * (i - 2)))
-    found, _ = compared("plain", plain=plain(tmp_path), close=close)
-    assert said(found)[0].startswith("close is 0.003 dB above plain, 95 % interval 0.002 to 0.004, ")
-
-
 def test_measures_that_were_asked_for_are_compared_too(tmp_path):
     runs = {"plain": plain(tmp_path), "other": run(tmp_path / "other", shifted(lambda k, i: 0.5))}
     for name, value in (("plain", 0.06), ("other", 0.05)):
@@ -214,38 +233,6 @@ def test_measures_that_were_asked_for_are_compared_too(tmp_path):
     assert found.runs.set_index("run").gmsd.to_dict() == pytest.approx({"plain": 0.062, "other": 0.052})
     text = as_markdown(found)
     assert "GMSD" in text and "-0.0100" in text and "0.0620" in text
-
-
-def test_with_one_seed_there_is_no_interval_over_seeds(tmp_path):
-    other = run(tmp_path / "other", shifted(lambda k, i: TABLE[k, i], seeds=(7,)))
-    found, _ = compared("plain", plain=plain(tmp_path, (7,)), other=other)
-    row = found.differences.iloc[0]
-    assert pd.isna(row.ci95_low) and pd.isna(row.sd_over_seeds) and row.over_images_low > 0
-    assert row.method == differences.ONE_SEED
-    assert said(found) == [
-        "other is 0.12 dB above plain, 1 seed x 5 images: with one seed no interval over seeds can be given, and "
-        "differences under about 0.1 dB are not distinguishable (over the images alone: 0.07 to 0.17); "
-        "at equal block-pixels."
-    ]
-    text = as_markdown(found)
-    assert "One seed: no interval can be given" in text and "| none " in text and "Banerjee" not in text
-
-
-def test_one_seed_of_the_same_figures(tmp_path):
-    same = run(tmp_path / "same", {7: BASE})
-    found, _ = compared("plain", plain=plain(tmp_path, (7,)), same=same)
-    assert said(found) == ["same has the same figures as plain, 1 seed x 5 images, at equal block-pixels."]
-
-
-def test_with_one_image_it_is_the_interval_over_seeds(tmp_path):
-    only = {"i0": 20.0}
-    base = run(tmp_path / "plain", shifted(lambda k, i: 0.0, images=only))
-    other = run(tmp_path / "other", shifted(lambda k, i: 0.2 + 0.01 * k, images=only))
-    found, _ = compared("plain", plain=base, other=other)
-    assert said(found) == [
-        "other is 0.21 dB above plain, 95 % interval on this one image 0.19 to 0.23, 3 seeds x 1 image, at equal "
-        "block-pixels."
-    ]
 
 
 def test_seeds_and_images_that_do_not_count_are_named(tmp_path):
@@ -428,18 +415,16 @@ def test_figures_are_drawn(tmp_path):
     phased = run(tmp_path / "phased", shifted(lambda k, i: 0.1 * k + TABLE[k, i]), **PHASES, looks=LOOKS)
     found, seen = compared("plain", plain=plain(tmp_path, looks=[[(5, 23.0), (10, 24.0)]]), phased=phased)
     figures.differences(found, tmp_path / "differences.png")
-    for against in ("block_pixels", "seconds"):
-        figures.curves(seen, found, against, tmp_path / f"{against}.png")
     drawn = images.read(tmp_path / "differences.png").astype(int)
     red = ((drawn[..., 0] > 180) & (drawn[..., 1] < 90) & (drawn[..., 2] < 90)).sum()
     assert red > 50  # the warning of unequal compute
-    for name in ("block_pixels", "seconds"):
-        assert images.read(tmp_path / f"{name}.png").std() > 10
+    for against in ("block_pixels", "seconds"):
+        figures.curves(seen, found, against, tmp_path / "f.png")
+        assert images.read(tmp_path / "f.png").std() > 10
 
 
 def test_curves_of_nothing_are_drawn_too(tmp_path):
-    one = run(tmp_path / "a", {1: BASE}, looks=[[(10, None)]])
-    found, seen = compared("a", a=one)
+    found, seen = compared("a", a=run(tmp_path / "a", {1: BASE}, looks=[[(10, None)]]))
     figures.curves(seen, found, "seconds", tmp_path / "f.png")
     assert (tmp_path / "f.png").exists() and "Reach" not in as_markdown(found)
 

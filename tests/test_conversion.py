@@ -8,11 +8,9 @@ import sys
 import threading
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from multiblock.workflow.clean import removable
 from PIL import Image
 
 from conftest import icc_profile, picture
@@ -418,14 +416,6 @@ class TestGoesOn:
         with pytest.raises(UserError, match="image2"):
             convert(config, out / "HR", out / "LR")
         assert made(out) == before and len(ImageSet(out / "HR/train.npy")) == COUNT
-
-
-def test_what_an_abandoned_conversion_leaves_can_be_cleaned(tmp_path):
-    (tmp_path / partial.CONVERTING / "train").mkdir(parents=True)
-    of_data = SimpleNamespace(folder=tmp_path, unseen="")
-    found = SimpleNamespace(data=[of_data], phases={}, left=[], before=[], aside=[])
-    assert removable(found) == []
-    assert [item.paths for item in removable(found, arrays=True)] == [(tmp_path / partial.CONVERTING,)]
 
 
 BIG = """

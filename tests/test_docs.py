@@ -106,9 +106,10 @@ def parse(command: str) -> None:
 
 def commands_of_ours(words: list[str]) -> None:
     """A sentence may name a subcommand alone, without the arguments that it needs."""
-    known = {command.__name__.rpartition(".")[2].replace("importing", "import") for command in cli._COMMANDS}
-    if len(words) > 1 or words[0] not in known:
-        cli._parser().parse_args(words)
+    parser = cli._parser()
+    (subcommands,) = parser._subparsers._group_actions
+    if len(words) > 1 or words[0] not in subcommands.choices:
+        parser.parse_args(words)
 
 
 def benchmark_parts() -> list[str]:

@@ -19,7 +19,7 @@ import multiblock
 from conftest import ROOT
 from multiblock.model.chain import Chain
 from multiblock.plan import Block
-from multiblock.workflow import jobs
+from multiblock.workflow import job
 
 CONDA_NAMES = {"pytorch": "torch", "snakemake-minimal": "snakemake", "matplotlib-base": "matplotlib"}
 
@@ -142,7 +142,8 @@ def installed(tmp_path_factory) -> Path:
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder)
     ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "workflow" / "multiblock", folder / "workflow" / "multiblock", ignore=ignored)
+    for name in ("multiblock", "snakemake_logger_plugin_multiblock"):
+        shutil.copytree(ROOT / "workflow" / name, folder / "workflow" / name, ignore=ignored)
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", "out", "."]
     subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=120)
     with zipfile.ZipFile(next((folder / "out").glob("multiblock-*.whl"))) as wheel:
@@ -162,6 +163,7 @@ def test_the_wheel_holds_all_of_the_package(installed):
     assert files == {
         f.relative_to(installed / "multiblock") for f in (installed / "multiblock").rglob("*") if f.is_file()
     }
+    assert (installed / "snakemake_logger_plugin_multiblock" / "__init__.py").is_file()
 
 
 @pytest.mark.parametrize(
@@ -205,4 +207,4 @@ def test_the_wheel_upscales_where_snakemake_is_not_installed(installed, tmp_path
 def test_a_build_of_torch_that_names_its_cuda_is_no_other_version(monkeypatch):
     """Such a build says 2.11.0+cu130 of itself, where its package is 2.11.0, which is what a start looks at."""
     monkeypatch.setattr(torch, "__version__", f"{version('torch')}+cu130")
-    assert jobs._versions()["torch"] == version("torch")
+    assert job.made_by()["torch"] == version("torch")

@@ -62,12 +62,13 @@ def test_array_and_index_must_fit(tmp_path):
         ImageSet(tmp_path / "a.npy")
 
 
-def test_convert_pairs(pairs, tmp_path):
-    convert(data(pairs, validation=1), tmp_path / "HR", tmp_path / "LR")
+@pytest.mark.parametrize("most", [1500, 40])
+def test_convert_pairs(pairs, tmp_path, most):
+    convert(data(pairs, validation=1, max_side=most), tmp_path / "HR", tmp_path / "LR")
     hr, lr = ImageSet(tmp_path / "HR" / "test.npy"), ImageSet(tmp_path / "LR" / "test.npy")
     assert hr.names == lr.names == ["image1", "image2"]
     for kind, made in (("HR", hr), ("LR", lr)):
-        assert np.array_equal(made[1], images.read(pairs / "test" / kind / "image2.png"))
+        assert np.array_equal(made[1], images.read(pairs / "test" / kind / "image2.png")[:most, :most])
 
 
 def test_convert_makes_lr_cuts_to_the_scale_and_enlarges(tmp_path):

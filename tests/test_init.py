@@ -10,8 +10,8 @@ from PIL import Image
 
 from conftest import ROOT, icc_profile, picture
 from multiblock import cli, config
-from multiblock.config import beginning
-from multiblock.config.beginning import Asked, begin
+from multiblock.config import first_config
+from multiblock.config.first_config import Asked, begin
 from multiblock.data import images
 from multiblock.data.arrangement import common_scale, lr_name
 from multiblock.data.dataset import find
@@ -53,7 +53,7 @@ def splits(text: str) -> dict[str, list[str]]:
     return {split: [item.name for item in items] for split, items in find(run.data).items()}
 
 
-def of(*folders: Path, **changes) -> beginning.Beginning:
+def of(*folders: Path, **changes) -> first_config.Beginning:
     return begin(Asked(name="mine", hr=folders, **changes))
 
 
@@ -178,9 +178,9 @@ class TestOneFolderOfPhotographs:
         assert all(isinstance(name, str) for name in yaml.safe_load(text)["data"]["test"]["only"])
 
     def test_large_photographs_are_taken_by_windows(self, photos, monkeypatch):
-        monkeypatch.setattr(beginning, "LARGE", 100_000)
-        monkeypatch.setattr(beginning, "_SIDES", (64,))
-        monkeypatch.setattr(beginning, "_WINDOWS", 3 * 10 * 64**2)
+        monkeypatch.setattr(first_config, "LARGE", 100_000)
+        monkeypatch.setattr(first_config, "_SIDES", (64,))
+        monkeypatch.setattr(first_config, "_WINDOWS", 3 * 10 * 64**2)
         made = of(photos)
         assert len(splits(made.text)["train"]) == 3 * 10 and len(splits(made.text)["test"]) == 1
         assert any(line.startswith("large pictures: 3 windows of 64 x 64 pixels") for line in made.lines)

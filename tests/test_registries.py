@@ -103,26 +103,3 @@ def test_the_same_in_other_words_is_the_same_stage():
     assert first(schedule={"to": 0, "kind": "cosine"}) == first(schedule={"kind": "cosine", "restarts": 0})
     assert first(loss={"l2": 1, "l1": 2}) == first(loss={"l1": 2, "l2": 1})
     assert first(schedule={"kind": "cosine", "to": 1e-5}) != first(schedule={"kind": "cosine"})
-
-
-def test_terms_that_go_with_others():
-    with pytest.raises(
-        UserError, match="found tv: 1; at least one of l1, l2, charbonnier, ssim, psnr, content, style is needed"
-    ):
-        config.load(changed("recipes.single.0.loss", {"tv": 1}))
-    assert config.load(changed("recipes.single.0.loss", {"tv": 1e-6, "l1": 1}))
-
-
-@pytest.mark.parametrize(
-    ("stage", "says"),
-    [
-        (
-            {"lr": 1e-3, "schedule": {"kind": "cosine", "to": 2e-3}},
-            "schedule.to: found 0.002; allowed is at most the stage's lr",
-        ),
-        ({"optimiser": "sgd", "options": {"nesterov": True}}, "options.nesterov: found true without momentum"),
-    ],
-)
-def test_options_that_do_not_go_together(stage, says):
-    with pytest.raises(UserError, match=f"recipes.single, stage 2, {says}"):
-        config.load(changed("recipes.single", [{"iterations": 1}, {"iterations": 1, **stage}]))

@@ -230,7 +230,7 @@ def test_runs_are_called_what_they_are_called(tmp_path):
 
 
 def test_cells_are_written_as_they_are_given():
-    text = markdown.table(["run", "1e3"], [["001", "1e5"], ["a|b", "<b>"], ["True", 7]])
+    text = str(markdown.Table(["run", "1e3"], [["001", "1e5"], ["a|b", "<b>"], ["True", 7]]))
     assert cells(text)[0] == ["run", "1e3"] and cells(text)[2] == ["001", "1e5"]
     assert "a\\|b" in text and "&lt;b>" in text and "True" in text
 

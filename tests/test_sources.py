@@ -62,11 +62,6 @@ def test_other_files_do_not_count(pairs):
     for name in ("notes.txt", ".hidden.png", "Thumbs.db"):
         (pairs / "train" / "HR" / name).write_text("x")
     assert len(find(data(pairs, validation=1))["train"]) == 3
-    said = left_out(data(pairs))
-    assert [line.partition(";")[0] for line in said] == [
-        f"{pairs}/train/HR: 1 file is left out, ending in .db (as Thumbs.db)",
-        f"{pairs}/train/HR: 1 file is left out, ending in .txt (as notes.txt)",
-    ]
 
 
 def test_lr_may_be_called_otherwise(pairs):
@@ -83,25 +78,6 @@ def test_held_out_images_are_not_trained_on(pairs, share, held):
     assert len(names["validation"]) == held
     assert not names["validation"] & names["train"]
     assert len(names["validation"] | names["train"]) == 4
-
-
-@pytest.mark.parametrize(
-    ("spoil", "says"),
-    [
-        (lambda f: (f / "train/LR/image2.png").unlink(), "train/HR/image2.png: has no partner; an image called image2"),
-        (lambda f: (f / "train/HR/image2.png").unlink(), "train/LR/image2.png: has no partner in"),
-        (lambda f: images.write(f / "train/LR/image2.png", picture(40, 56)), "image2.png: found 56 x 40 pixels; with"),
-        (lambda f: (f / "test/HR/image1.png").write_text("x"), "test/HR/image1.png: cannot be read as an image"),
-        (lambda f: images.write(f / "train/HR/image3.jpg", picture()), "image3.png: has the same name as "),
-        (lambda f: [x.unlink() for x in (f / "test/HR").iterdir()], "test/HR: holds no images; found 0 files"),
-        (lambda f: (f / "test").rename(f / "tset"), "test/HR: cannot be listed: No such file or directory"),
-    ],
-)
-def test_what_is_wrong_is_named(pairs, spoil, says):
-    spoil(pairs)
-    with pytest.raises(UserError, match=re.escape(says)) as error:
-        look(pairs)
-    assert "\n" not in str(error.value)
 
 
 def test_images_in_folders_within_are_not_counted_as_files(pairs):
@@ -130,27 +106,16 @@ def test_holding_out_everything(pairs):
         look(pairs, validation=4)
 
 
-def test_a_touched_file_changes_nothing_and_a_changed_one_does(pairs):
+def test_a_touched_file_changes_nothing_and_a_changed_or_added_one_does(pairs):
     before = look(pairs)
     file = pairs / "train" / "HR" / "image1.png"
     os.utime(file, (1, 1))
     assert look(pairs) == before
     images.write(file, picture(seed=99))
-    assert look(pairs) != before
-
-
-def test_an_added_image_changes_the_digest(pairs):
-    before = look(pairs)
+    changed = look(pairs)
     for kind in ("HR", "LR"):
         images.write(pairs / "test" / kind / "image9.png", picture(seed=9))
-    assert look(pairs) != before
-
-
-def test_sizes_and_scales(pairs):
-    for file in (pairs / "train" / "LR").iterdir():
-        images.write(file, picture(24, 28))
-    with pytest.raises(UserError, match=re.escape("test/LR/image1.png: found 56 x 48 pixels; with data.scale 2")):
-        look(pairs, scale=2)
+    assert len({before, changed, look(pairs)}) == 3
 
 
 def test_several_folders_make_one_set(pairs):
@@ -181,16 +146,8 @@ def test_some_images_evenly_spaced(pairs):
     ]
 
 
-ODD_NAMES = ["NA", "null", "nan", "None", "inf", "-inf", "001", "01", "1", "1e5", "1_000", "0x10", "true", "", "#N/A"]
-ODD_NAMES = [name for name in ODD_NAMES if name and "/" not in name] + [
-    "=1+1",
-    "'quoted'",
-    '"',
-    ",",
-    "a,b",
-    "1.50",
-    " x ",
-]
+ODD_NAMES = ["NA", "null", "nan", "None", "inf", "-inf", "001", "01", "1", "1e5", "1_000", "0x10", "true", "=1+1"]
+ODD_NAMES += ["'quoted'", '"', ",", "a,b", "1.50", " x ", "#NA"]
 
 
 def test_names_that_table_readers_take_for_something_else(tmp_path):
@@ -299,17 +256,8 @@ class TestLeftOut:
             "data: {name: mine, scale: 1, validation: 1, train: {hr: train/HR, lr: train/LR}, "
             "test: {hr: test/HR, lr: test/LR}}\n"
         )
-        command = [
-            Path(sys.executable).with_name("snakemake"),
-            "-s",
-            ROOT / "Snakefile",
-            "-d",
-            pairs,
-            "-n",
-            "-q",
-            "all",
-        ]
-        command += ["--configfile", pairs / "config.yaml", "--cores", "1"]
+        command = [Path(sys.executable).with_name("snakemake"), "-s", ROOT / "Snakefile", "-d", pairs, "--cores", "1"]
+        command += ["-n", "-q", "all", "--configfile", pairs / "config.yaml"]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0
         assert "multiblock: train/HR: 1 file is left out, ending in .gif (as image9.gif); allowed are" in done.stderr

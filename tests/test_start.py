@@ -4,6 +4,7 @@ import logging
 import os
 import re
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,9 +14,11 @@ from multiblock.cli import main
 from multiblock.config import load
 from multiblock.data.inspection import Found
 from multiblock.errors import UserError
-from multiblock.workflow import jobs, start
+from multiblock.workflow import job, start
 from multiblock.workflow.call import Call, called_for
+from multiblock.workflow.results import Of
 from multiblock.workflow.threads import threads_of_a_job
+from stand_in import plan, results_of, study_of
 
 
 @pytest.mark.parametrize(
@@ -75,60 +78,68 @@ def test_threads_are_shared_among_the_gpus(wanted, cores, gpus, threads):
     assert threads_of_a_job(wanted, cores, gpus) == threads
 
 
-def test_a_job_on_a_node_has_the_threads_that_were_asked_for(monkeypatch):
-    monkeypatch.setenv("MULTIBLOCK_WORKFLOW", "1 pid:[1]")
-    monkeypatch.setenv("MULTIBLOCK_GIVEN", "")
-    assert jobs.handed_on(jobs.Given(64, 8, 8)) == (64, 8, 8)
-    monkeypatch.setenv("MULTIBLOCK_FORCED", "")
-    monkeypatch.setenv("MULTIBLOCK_PARALLEL", "")
-    jobs.start_jobs(jobs.Given(4, 2))
-    assert jobs.handed_on(jobs.Given(64, 8, 8)) == (4, 2, None)  # a cluster's GPUs are counted by the cluster
-    jobs.start_jobs(jobs.Given(4, 2, gpus=0))
-    assert jobs.handed_on(jobs.Given(64, 8, 8)) == (4, 2, 0)
-    # Where the first Snakemake is on another machine, the job watches the one that runs it here.
-    monkeypatch.setenv("MULTIBLOCK_WORKFLOW", "1 pid:[1]")
-    jobs.hand_on()
-    assert os.environ["MULTIBLOCK_WORKFLOW"].split()[0] == str(os.getpid())
+@pytest.fixture
+def environment(tmp_path, monkeypatch):
+    """What a workflow tells its jobs by, which is that of other tests here."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("WORKFLOW", "ORDERS", "FORCED", "PARALLEL"):
+        monkeypatch.setenv(f"MULTIBLOCK_{name}", "")
+
+
+def give(forced=(), parallel=False, given=None) -> None:
+    store, results = results_of(study_of({"a": plan()}), {})
+    job.give_orders({"device": "cpu"}, results, store, forced, parallel, given)
+
+
+def test_a_job_on_a_node_has_the_threads_that_were_asked_for(environment, monkeypatch):
+    node = SimpleNamespace(remote_exec=True, is_main_process=False, global_resources={"gpu": 8}, cores=64)
+    node.resource_settings = SimpleNamespace(nodes=None)
+    study = load({"threads": 64})
+    assert start._given(study, node).gpus == 8, "no workflow has said anything"
+    for gpus in (None, 0):  # a cluster's GPUs are counted by the cluster
+        give(given=start.Given(4, 2, gpus))
+        os.environ["MULTIBLOCK_WORKFLOW"] = "1 pid:[1]"
+        assert start._given(study, node) == (4, 2, gpus)
+        # Where the first Snakemake is on another machine, the job watches the one that runs it here.
+        assert os.environ["MULTIBLOCK_WORKFLOW"].split()[0] == str(os.getpid())
 
 
 @pytest.mark.parametrize(
-    ("forced", "works"),
-    [
-        ((), False),
-        (("*",), True),
-        (("phase1_1",), True),
-        (("phase2_1", "all"), False),
-        (("my results/a/seed1/phase1/weights.safetensors",), True),
-        (("./my results/a//seed1/phase1/history.csv",), True),
-        (("my results/a/seed1/phase2/weights.safetensors",), False),
-    ],
+    ("forced", "works"), [((), False), (("*",), True), (("phase1_1",), True), (("phase2_1", "all"), False)]
 )
-def test_a_job_is_forced_by_its_rule_or_by_a_file_that_it_makes(monkeypatch, forced, works):
-    for name in ("WORKFLOW", "GIVEN", "FORCED", "PARALLEL"):
-        monkeypatch.setenv(f"MULTIBLOCK_{name}", "")
-    outputs = [f"my results/a/seed1/phase1/{name}" for name in ("weights.safetensors", "history.csv")]
-    assert not jobs.is_forced("phase1_1", outputs)
-    jobs.start_jobs(jobs.Given(1, 1), forced)
-    assert jobs.is_forced("phase1_1", outputs) == works
+def test_a_job_is_forced_by_its_rule(environment, forced, works):
+    assert not job.is_forced("phase1_1")
+    give(forced)
+    assert job.is_forced("phase1_1") == works
+
+
+def test_jobs_go_by_what_the_start_found(environment):
+    """Whatever is edited after it: the config, and digests of what is read."""
+    give()
+    said = job.orders()
+    assert said["config"] == {"device": "cpu"} and said["known"]["images mine"] == "images"
+    kinds = {kind for kind, _ in said["results"].values()}
+    assert {"convert", "train", "generate", "evaluate", "table", "figures", "page"} <= kinds
 
 
 def test_a_path_with_a_space_ends_in_one_line(monkeypatch):
     start._check_paths(SimpleNamespace(basedir="/home/me/project"))
-    with pytest.raises(UserError, match="^/home/me/my project: the project lies under a path with a space, .* a link"):
+    with pytest.raises(UserError, match="^/home/me/my project: the project is under a path with a space, .* a link"):
         start._check_paths(SimpleNamespace(basedir="/home/me/my project"))
     monkeypatch.setattr("sys.executable", "/home/a b/python")
-    with pytest.raises(UserError, match="^/home/a b/python: Python lies"):
+    with pytest.raises(UserError, match="^/home/a b/python: Python is"):
         start._check_paths(SimpleNamespace(basedir="/home/me"))
 
 
 def test_lines_of_jobs_that_run_at_once_say_whose_they_are(tmp_path, monkeypatch, capsys):
-    wildcards = {"run": "phased", "seed": "2", "phase": "3"}
+    of = Of(run="phased", seed=2, phase=3)
     monkeypatch.setenv("MULTIBLOCK_PARALLEL", "")
-    assert jobs.label(wildcards) == ""
+    assert job.label(of) == ""
     monkeypatch.setenv("MULTIBLOCK_PARALLEL", "yes")
-    assert jobs.label(wildcards) == "[phased, seed 2, phase 3] "
-    assert jobs.label(wildcards | {"block": "1"}) == "[phased, seed 2, phase 3, LR_1] "
-    with jobs.logged(tmp_path / "log", jobs.label(wildcards)):
+    assert job.label(Of()) == ""
+    assert job.label(of) == "[phased, seed 2, phase 3] "
+    assert job.label(replace(of, block=1)) == "[phased, seed 2, phase 3, LR_1] "
+    with job.logged(tmp_path / "log", job.label(of)):
         logging.getLogger("multiblock.x").info("100 %% of %d", 3)
     logging.getLogger("multiblock").handlers.clear()
     assert capsys.readouterr().err == "[phased, seed 2, phase 3] 100 % of 3\n"

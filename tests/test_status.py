@@ -1,4 +1,4 @@
-"""How far a study is, told from its files alone, and what can be removed from them."""
+"""How far a study is, told from its results folder alone, and what can be removed from it: the two commands."""
 
 import os
 import re
@@ -7,25 +7,24 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import yaml
-from multiblock.workflow.records import differences, made_file
 
 from conftest import picture
 from multiblock import config
 from multiblock.cli import main
 from multiblock.data import images
 from multiblock.files import lock
-from multiblock.plan import Task
-from multiblock.runtime.device import choose
 from multiblock.training import trainer
-from multiblock.workflow import status as looking
-from test_workflow import finished_study, jobs, snakemake
+from multiblock.workflow import making
+from multiblock.workflow.status import PhaseStatus, Status
+from multiblock.workflow.why import differences
+from stand_in import Work, plan, study_of
+from test_workflow import finished_study
 
 PHASES = [("one_go", 1), ("phased", 1), ("phased", 2), ("phased", 3)]
 
@@ -55,14 +54,19 @@ def edit(**changes) -> None:
     Path("config.yaml").write_text(yaml.safe_dump(content))
 
 
-def phases() -> dict[tuple[str, int], looking.PhaseStatus]:
+def status() -> Status:
+    return Status(config.load(config.read([Path("config.yaml")])))
+
+
+def phases() -> dict[tuple[str, int], PhaseStatus]:
     """What is said of each phase, by run and number."""
-    found = looking.status(config.load(config.read([Path("config.yaml")])))
-    return {(run, phase.number): phase for (run, _), rows in found.phases.items() for phase in rows}
+    found = status()
+    return {(run, phase.number): phase for run in found.study.runs for phase in found.phases(run, 1)}
 
 
 def states() -> list[str]:
-    return [phases()[key].state for key in PHASES]
+    found = phases()
+    return [found[key].state for key in PHASES]
 
 
 def printed(capsys, *words: str) -> list[str]:
@@ -87,15 +91,23 @@ def files() -> dict[str, tuple[int, int]]:
     return {str(file): (file.stat().st_size, file.stat().st_mtime_ns) for file in found}
 
 
+def folder(run: str, phase: int, name: str = "weights.safetensors") -> Path:
+    """The folder in the store that a phase's files are in."""
+    return Path(os.path.relpath(Path(f"results/{run}/seed1/phase{phase}/{name}").resolve().parent))
+
+
 class Halt(Exception):
     """Stands for a power cut."""
 
 
 def interrupt(monkeypatch, phase: int = 2, after: int = 3) -> Path:
-    """Train a phase of the run ``phased`` for some iterations, as the workflow would; the folder of its checkpoints."""
-    look = looking._Look(config.load(config.read([Path("config.yaml")])))
-    of = SimpleNamespace(run="phased", seed=1, phase=phase)
-    folder, iterate = Path(look.layout.phase_folder(of, phase)), trainer.Trainer._iterate
+    """Train a phase of the run ``phased`` for some iterations, as its job would; the folder of its checkpoints."""
+    found, iterate = status(), trainer.Trainer._iterate
+    result = found.results.train("phased", 1, phase)
+    found.store.unmake(result.address)
+    often = replace(found.study, training=replace(found.study.training, checkpoint_seconds=0))
+    log = found.store.folder(result.address) / "job.log"
+    job = making.Job(result=result, study=often, store=found.store, trainings=(), threads=1, gpus=0, log=log)
 
     def some(self):
         if self.state.step == after:
@@ -104,22 +116,8 @@ def interrupt(monkeypatch, phase: int = 2, after: int = 3) -> Path:
 
     with monkeypatch.context() as patch, suppress(Halt):
         patch.setattr(trainer.Trainer, "_iterate", some)
-        trainer.train(
-            Task.from_dict(asdict(look.on.task(of))),
-            trainer.Settings(**look.on.settings(of)),
-            choose("cpu", "auto", gpus=0, threads=1),
-            inputs=Path(look.layout.cached(of)),
-            targets=Path(look.layout.hr(of)),
-            lr=Path(look.layout.input(of)),
-            weights={
-                int(Path(file).parent.name.removeprefix("phase")): Path(file) for file in look.layout.weights_read(of)
-            },
-            out=folder,
-            checkpoint_seconds=0,
-            memory_gib=2.5,
-        )
-    (working,) = folder.glob("working-*")
-    return working
+        making.train(job)
+    return job.out / "working"
 
 
 def test_a_finished_study_is_done(study, capsys):
@@ -139,21 +137,6 @@ def test_a_finished_study_is_done(study, capsys):
     assert printed(capsys, "clean") == ["there is nothing to remove"]
 
 
-def test_jobs_are_taken_to_read_and_make_what_they_do(study):
-    """The list of results is a second telling of the rules; this holds the two together."""
-    look = looking._Look(config.load(config.read([Path("config.yaml")])))
-    results = look.results.of_data("mine")
-    results += [result for run, number in PHASES for result in look.results.of_phase(run, 1, number)]
-    records = {Path(result.folder, ".depends", f"{result.record}.json") for result in results}
-    tables = {"table.json", "figures.json", "page.json"}
-    assert records == {file for file in Path("results").glob("*/**/.depends/*.json") if file.name not in tables}
-    for result in results:
-        made = yaml.safe_load(made_file(Path(result.folder, ".depends", f"{result.record}.json")).read_text())
-        for what, noted in ((result.inputs, made["inputs"]), (result.outputs, made["outputs"])):
-            plain = [file for file in what if not file.endswith(".npy") and Path(file).is_file()]
-            assert {os.path.relpath(file, result.folder) for file in plain} == noted.keys()
-
-
 def test_before_the_first_run_all_waits_and_nothing_is_made(study, capsys):
     shutil.rmtree("results")
     shutil.rmtree("train")
@@ -168,35 +151,36 @@ def test_before_the_first_run_all_waits_and_nothing_is_made(study, capsys):
     ("changes", "expected", "why"),
     [
         ({"recipes__joint__0__iterations": 5}, ["stale", "done", "done", "stale"], "stage 1 iterations: 3, now 5"),
-        ({"precision": "tf32"}, ["stale"] * 4, "precision: auto, now tf32; it depends on phase 1, phase 2"),
+        ({"precision": "tf32"}, ["stale"] * 4, "precision: auto, now tf32; it depends on phase 1; and 1 more"),
         ({"evaluation__border": 3}, ["stale"] * 4, "measurements: border: 1, now 3"),
-        ({"blocks__tiny__channels": 8}, ["waiting"] * 4, ""),  # another experiment
+        (
+            {"runs__phased__plan__1__start": "inherit"},
+            ["done", "done", "stale", "stale"],
+            "it depends on phase 2",
+        ),
+        ({"blocks__tiny__channels": 8}, ["stale"] * 4, "block 1 options channels: 4, now 8; block 2 options channels"),
         ({"report__zoom": 32, "training__history_every": 7, "training__checkpoint_seconds": 5}, ["done"] * 4, ""),
     ],
-    ids=["stage", "setting", "border", "network", "nothing"],
+    ids=["stage", "setting", "border", "start", "network", "nothing"],
 )
 def test_what_the_config_changed_is_stale_and_says_why(study, changes, expected, why):
     edit(**changes)
     assert states() == expected
-    assert phases()["phased", 3].why == why
+    assert phases()["phased", 3].why.startswith(why) and bool(why) == bool(phases()["phased", 3].why)
 
 
-def test_what_depends_on_it_is_stale_as_the_workflow_sees_it(study):
-    edit(runs__phased__plan__1__start="inherit")
-    found = phases()
-    assert [found[key].state for key in PHASES] == ["done", "done", "stale", "stale"]
-    assert found["phased", 2].why == "start 2: inherit_zeroed, now inherit"
-    assert found["phased", 3].why == "it depends on phase 2"
-    trained = {name for name in jobs(study) if re.fullmatch(r"phase\d_1", name)}
-    assert trained == {"phase2_1", "phase3_1"}
-
-
-def test_other_images_and_other_weights_are_seen(study, capsys):
+def test_images_weights_and_forced_results_are_said(study, capsys):
+    good = Path("train/HR/image1.png").read_bytes()
     shutil.copy("train/HR/image0.png", "train/HR/image1.png")
     assert states() == ["stale"] * 4
     assert any(re.match(r"mine stale .* the images have changed", line) for line in printed(capsys, "status"))
-    shutil.copy("results/phased/seed1/phase1/weights.safetensors", "results/phased/seed1/phase2")
-    assert "weights.safetensors has changed" in phases()["phased", 2].why
+    Path("train/HR/image1.png").write_bytes(good)
+    weights = [folder("phased", phase) / "weights.safetensors" for phase in (1, 2)]
+    shutil.copy(*weights)
+    assert phases()["phased", 2].why == "weights.safetensors has changed"
+    found = status()
+    found.store.ask_again(found.results.train("phased", 1, 1).address)
+    assert (phases()["phased", 1].state, phases()["phased", 1].why) == ("stale", "asked for")
 
 
 def test_without_the_images_they_are_as_they_were(study, capsys):
@@ -209,21 +193,16 @@ def test_without_the_images_they_are_as_they_were(study, capsys):
     assert states() == ["stale", "done", "done", "stale"]
 
 
-def test_an_interrupted_phase_says_where(study, monkeypatch, capsys):
-    Path("results/phased/seed1/phase2/weights.safetensors").unlink()
+def test_an_interrupted_phase_says_where_and_its_checkpoint_stays(study, monkeypatch, capsys):
     working = interrupt(monkeypatch)
     found = phases()
     assert [found[key].state for key in PHASES] == ["done", "done", "interrupted", "stale"]
     assert any(line.startswith("2 2 interrupted at iteration 3 of 7 ") for line in printed(capsys, "status"))
-    other = working.with_name("working-0123")
-    other.mkdir()
-    assert phases()["phased", 2].unneeded == (other,)
-    printed(capsys, "clean", "--yes")
-    assert not other.exists() and list(working.glob("000000003-*.pt")), "what the phase goes on from must stay"
+    assert printed(capsys, "clean", "--yes") == ["there is nothing to remove"]
+    assert list(working.glob("000000003-*.pt"))
     with lock(working.parent, "training"):
         assert any(line.startswith("2 2 running at iteration 3 of 7") for line in printed(capsys, "status"))
-        assert printed(capsys, "clean") == ["there is nothing to remove"]
-        # The two checkpoints lie 20 s apart, and the last one was written 5 s ago.
+        # The two checkpoints are 20 s apart, and the last one was written 5 s ago.
         earlier, last = sorted(working.glob("*.pt"))
         for file, ago in ((earlier, 25), (last, 5)):
             os.utime(file, (time.time() - ago,) * 2)
@@ -232,120 +211,102 @@ def test_an_interrupted_phase_says_where(study, monkeypatch, capsys):
         assert any("running at iteration 3 of 7, about 1 min 1" in line for line in printed(capsys, "status"))
         os.utime(earlier, (time.time() - 5000,) * 2)  # it was interrupted in between
         assert phases()["phased", 2].seconds_left is None
-    edit(recipes__few__0__lr=0.003)  # phases 1 and 2
-    assert phases()["phased", 2].why == (
-        "weights.safetensors is missing; it depends on phase 1; "
-        "the checkpoint at iteration 3 counts if what it reads comes out as it was"
-    )
-    assert phases()["phased", 2].unneeded == (), "phase 1 may come out as it was"
-    edit(recipes__few__0__lr=0.0001, runs__phased__plan__1__start="inherit")
-    assert phases()["phased", 2].why == (
-        "weights.safetensors is missing; the checkpoint at iteration 3 is of another config"
-    )
-    assert phases()["phased", 2].unneeded == (working,)
-
-
-def test_trained_anew_it_is_interrupted_while_the_old_weights_stand(study, monkeypatch):
+    # Of another config it is something begun, which goes when asked to, and counts when the config is put back.
     edit(runs__phased__plan__1__start="inherit")
-    assert phases()["phased", 2].state == "stale"
-    interrupt(monkeypatch)
+    assert phases()["phased", 2].state == "waiting"
+    lines = printed(capsys, "clean")
+    assert any(
+        line.startswith(f"{working.parent} ") and "begun by no config here, at iteration 3" in line for line in lines
+    )
+    edit(runs__phased__plan__1__start="inherit_zeroed")
     assert (phases()["phased", 2].state, phases()["phased", 2].at) == ("interrupted", 3)
 
 
-def test_arrays_that_were_deleted_by_hand_come_out_the_same(study, monkeypatch, capsys):
-    Path("results/phased/seed1/phase2/weights.safetensors").unlink()
-    interrupt(monkeypatch)
-    shutil.rmtree("results/phased/seed1/phase1/LR_1")
-    shutil.rmtree("results/data/mine/HR")
-    found = phases()
-    assert [found[key].state for key in PHASES] == ["done", "done", "stale", "stale"]
-    assert found["phased", 2].why.endswith("iteration 3 counts if what it reads comes out as it was")
-    assert printed(capsys, "clean") == ["there is nothing to remove"]
-
-
 def test_trained_and_not_measured(study):
-    Path("results/phased/seed1/phase3/psnr.csv").unlink()
-    shutil.rmtree("results/phased/seed1/phase3/images")
+    shutil.rmtree(folder("phased", 3, "psnr.csv"))
     assert states() == ["done", "done", "done", "trained"]
 
 
-def test_clean_lists_then_removes_what_the_plan_does_not_need(study, monkeypatch, capsys):
-    working = interrupt(monkeypatch)  # although the phase stands
-    shutil.copytree("results/phased", "results/phased.before1")
-    shutil.copytree("results/phased", "results/elsewhere")
-    shutil.copytree("results/phased/seed1/phase3", "results/phased/seed1/phase4")
-    shutil.copytree("results/phased/seed1/phase3", "results/phased/seed9/phase3")
-    gone = [Path("results/phased/seed1/phase4"), working, Path("results/phased.before1")]
+def test_clean_lists_then_removes_what_no_config_needs(study, capsys):
+    """Not what another config's runs show, nor what a change back would find, unless it is asked to."""
+    edit(runs__phased__plan__1__start="inherit")
+    before, size = files(), len(list(Path("results/store").glob("*-*")))
     lines = printed(capsys, "status")
-    for folder, what in zip(gone, ("the plan no longer has", "does not go on from", "set aside"), strict=True):
-        assert any(line.startswith(f"{folder} (") and what in line for line in lines), folder
-    for folder in ("results/elsewhere", "results/phased/seed9"):
-        assert any(line.startswith(f"{folder} (") and "not named by the config" in line for line in lines)
-    before = files()
+    assert any("of earlier configs; changing a config back finds them again" in line for line in lines)
+    gone = {folder("phased", 2), folder("phased", 3), folder("phased", 2, "psnr.csv"), folder("phased", 3, "psnr.csv")}
+    gone |= {Path(os.path.relpath(Path("results", name).resolve().parent)) for name in ("phased/report.html",)}
     lines = printed(capsys, "clean")
-    assert [line.split()[0] for line in lines[1:4]] == list(map(str, gone))
-    assert lines[4].endswith("in all; nothing is removed without --yes") and files() == before
+    assert {str(one) for one in gone} <= {line.split()[0] for line in lines[1:]}
+    assert lines[-1].endswith("in all; nothing is removed without --yes") and files() == before
     assert printed(capsys, "clean", "--yes")[-1].startswith("removed ")
-    assert not any(folder.exists() for folder in gone)
-    kept = {name: known for name, known in before.items() if not any(Path(name).is_relative_to(one) for one in gone)}
-    assert files() == kept
+    assert not any(one.exists() for one in gone) and len(list(Path("results/store").glob("*-*"))) < size - 4
+    assert states() == ["done", "done", "waiting", "waiting"]
     assert printed(capsys, "clean", "--yes") == ["there is nothing to remove"]
+
+
+def test_clean_never_removes_what_another_config_in_the_folder_shows(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    work = Work()
+    mine, other = study_of({"a": plan()}), study_of({"b": plan(1e-3, 2e-3)})
+    work(other)
+    work(mine)
+    work(study_of({"a": plan(5e-3)}))  # edited: earlier results are of no config
+    unneeded = {found.folder.name for found in Status(study_of({"a": plan(5e-3)})).unnamed()}
+    shown = {Path(path).resolve().parent.name for path in Path("results/b").rglob("*.*")}
+    assert unneeded and not unneeded & shown
+    _, results = work.look(other)
+    assert not unneeded & {result.address for result in results.all()}, "nor what that is made of"
+    assert [str(one) for one in Status(mine).others()] == ["results/b"]
+    # A dry run of the other config after its weights were changed: they are doubted, and not forgotten.
+    store, results = work.look(other)
+    place = store.folder(results.train("b", 1, 2).address) / "weights.safetensors"
+    place.write_text("changed")
+    store.settle(results.all(), print, plans=True)
+    assert not {found.folder.name for found in Status(mine).unnamed()} & {result.address for result in results.all()}
+    # A run whose folder was removed by hand shows nothing any more.
+    shutil.rmtree("results/b")
+    assert results.train("b", 1, 2).address in {found.folder.name for found in Status(mine).unnamed()}
 
 
 def test_arrays_are_removed_when_asked_for_and_no_phase_is_trained_again(study, capsys):
     before = files()
     lines = printed(capsys, "clean", "--arrays")
-    assert [line.split()[0] for line in lines[1:3]] == ["results/data/mine", "results/phased/seed1/phase1/LR_1"]
-    assert "Trainings find that they stand" in lines[-1] and files() == before
+    arrays = [
+        os.path.relpath(Path("results", name).resolve().parent) for name in ("data/mine/HR", "phased/seed1/phase1/LR_1")
+    ]
+    assert [line.split()[0] for line in lines[1:3]] == arrays
+    assert "finds that trainings are up to date" in lines[-1] and files() == before
     printed(capsys, "clean", "--arrays", "--yes")
-    assert files() == {name: known for name, known in before.items() if not name.endswith(".npy")}
+    assert not any(map(os.path.exists, arrays))
     assert states() == ["done"] * 4 and phases()["phased", 1].why == "the next run makes LR_1"
     assert any(line.startswith("mine removed ") for line in printed(capsys, "status"))
-    made_again = ("results/data/mine/HR/train.npy", "results/one_go/seed1/phase1/psnr.csv")
-    done = snakemake(study, "--rerun-incomplete", *made_again)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "stands as it is" in Path("results/one_go/seed1/phase1/logs/train.log").read_text()
-    assert Path("results/data/mine/HR/train.npy").exists()
+    parts = Path("results/store/parts/mine-convert")
+    parts.mkdir(parents=True)
+    assert any(line.startswith(str(parts)) for line in printed(capsys, "clean", "--arrays"))
+    assert printed(capsys, "clean") == ["there is nothing to remove"]
 
 
 def test_arrays_stay_where_they_cannot_be_made_again(study, capsys):
     shutil.rmtree("test")
     lines = printed(capsys, "clean", "--arrays", "--yes")
-    assert any(line.startswith("results/data/mine: its arrays stay") and "test/HR" in line for line in lines)
+    assert any(line.startswith("mine: its arrays stay") and "test/HR" in line for line in lines)
     assert Path("results/data/mine/HR/train.npy").exists()
-    assert not Path("results/phased/seed1/phase1/LR_1/train.npy").exists()
 
 
-def test_another_experiment_is_left_as_it_is(study, capsys):
-    edit(blocks__tiny__channels=8, runs__phased__plan=[{"span": "1-2", "stages": "joint"}])
-    before = files()
-    assert any("results/phased (" in line and "another chain" in line for line in printed(capsys, "status"))
-    lines = printed(capsys, "clean", "--arrays", "--yes")
-    assert lines[1].startswith("results/data/mine ") and len(lines) == 4
-    assert files() == {name: known for name, known in before.items() if not re.match(r"results/data/.*npy$", name)}
-
-
-def test_other_images_altogether_are_another_experiment_too(study, capsys):
+def test_other_images_altogether_leave_the_earlier_results_as_they_are(study, capsys):
     for file in Path("train/HR").iterdir():
         images.write(file, picture(seed=100 + int(file.stem.removeprefix("image"))))
-    edit(runs__phased__plan=yaml.safe_load(Path("config.yaml").read_text())["runs"]["phased"]["plan"][:2])
-    lines = printed(capsys, "status")
-    assert sum("holds weights of another chain or data set" in line for line in lines) == 2
-    # Its third phase is not this plan's to remove.
-    assert not any("phase that the plan no longer has" in line for line in lines)
-    assert {phase.state for phase in phases().values()} == {"waiting"}
+    assert {phase.state for phase in phases().values()} == {"stale"}
     before = files()
-    printed(capsys, "clean", "--yes")
+    printed(capsys, "clean")
     assert files() == before
 
 
-def test_nothing_is_removed_under_a_workflow_or_a_training(study, capsys):
+def test_nothing_is_removed_that_is_at_work(study, capsys):
+    edit(runs__phased__plan__1__start="inherit")
     before = files()
-    with lock(Path("results"), "running the workflow"):
-        assert "results: another process is running the workflow" in refused(capsys, "clean", "--arrays", "--yes")
-        assert states() == ["done"] * 4
-    with lock(Path("results/phased/seed1/phase1"), "training"):
-        assert "phase1: another process is training" in refused(capsys, "clean", "--arrays", "--yes")
+    with lock(folder("phased", 3), "training"):
+        assert "another process is making this result there already" in refused(capsys, "clean", "--yes")
     assert files() == before
 
 
@@ -356,13 +317,16 @@ def test_a_wrong_config_is_one_line(study, capsys, command):
     assert "nowhere.yaml: cannot be read" in refused(capsys, command, "nowhere.yaml")
 
 
-def test_damaged_files_are_said_and_do_not_end_it(study):
-    folder = Path("results/phased/seed1/phase3")
+def test_damaged_files_are_said_and_do_not_end_it(study, capsys):
     for name in ("psnr.csv", "training.json"):
-        (folder / name).write_text("")
+        (folder("phased", 3, name) / name).write_text("")
     found = phases()["phased", 3]
     assert found.state == "stale" and found.psnr is None and found.seconds is None
     assert "training.json has changed" in found.why and "psnr.csv" in found.why
+    (folder("phased", 2) / "made.json").write_text("{")
+    Path("results/store/shown.json").write_text("[")
+    assert phases()["phased", 2].state == "waiting"
+    assert printed(capsys, "clean")
 
 
 def test_it_does_not_wait_for_torch(study):
@@ -374,16 +338,8 @@ def test_it_does_not_wait_for_torch(study):
 
 
 def test_differences_are_said_in_words():
-    before = {
-        "task": {"stages": [{"lr": 0.1}, {"lr": 0.2}]},
-        "files": {"w.safetensors": "1"},
-        "code": {"training": "1"},
-    }
-    now = {"task": {"stages": [{"lr": 0.1}, {"lr": 0.3}]}, "files": {"w.safetensors": "2"}, "code": {"training": "2"}}
+    before = {"task": {"stages": [{"lr": 0.1}, {"lr": 0.2}]}, "border": 1}
+    now = {"task": {"stages": [{"lr": 0.1}, {"lr": 0.3}]}, "border": 1}
     assert list(differences(before, before)) == []
-    assert list(differences(before, now)) == [
-        "stage 2 lr: 0.2, now 0.3",
-        "w.safetensors has changed",
-        "the code has changed",
-    ]
+    assert list(differences(before, now)) == ["stage 2 lr: 0.2, now 0.3"]
     assert list(differences({"a": [1]}, {"a": [1, 2], "b": None})) == ["a: 1 of them, now 2 of them"]

@@ -5,13 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from multiblock.workflow.layout import Layout
 from tensorboardX.proto.event_pb2 import Event
 
 from multiblock import config
 from multiblock.errors import UserError
 from multiblock.report.curves import tensorboard
 from multiblock.workflow import check
+from multiblock.workflow.results import Results
+from multiblock.workflow.seen import Outside
 
 HISTORY = (
     "iteration,stage,lr,loss,psnr_rgb_validation,gradient_norm\n50,1,0.002,0.25,,1.5\n100,1,0.001,0.125,28.5,0.75\n"
@@ -53,9 +54,9 @@ def test_a_history_of_no_iterations_is_empty(tmp_path):
 
 def test_it_is_made_only_where_it_is_asked_for():
     study = config.load({})
-    assert not [file for file in Layout(study).promised("default") if "tensorboard" in file]
     asked = replace(study, report=replace(study.report, tensorboard=True))
-    assert "results/default/tensorboard" in Layout(asked).promised("default")
+    for of, there in ((study, False), (asked, True)):
+        assert ("default/tensorboard" in Results(of, Outside({}, str)).shown()) == there
 
 
 def test_without_the_package_it_is_refused_before_anything_runs(monkeypatch):

@@ -5,380 +5,76 @@ import logging
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
-import textwrap
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from multiblock.workflow.layout import Layout
 
-from conftest import ROOT
+from conftest import ROOT, write_pairs
 from multiblock import config
-from multiblock.data import walk
-from multiblock.plan import Block, Stage, Task
+from multiblock.data.walk import Progress
+from multiblock.pace import REPORTS
 from multiblock.report import markdown
-from multiblock.workflow import outcome, tells
-from multiblock.workflow.at_work import AtWork
-from multiblock.workflow.outlook import Job, Outlook
+from multiblock.workflow import overview, running
+from multiblock.workflow.overview import Overview
+from multiblock.workflow.results import Of, Results
+from multiblock.workflow.running import Job, Outlook, Reports
+from multiblock.workflow.seen import Outside
+from multiblock.workflow.store import Store
 from multiblock.workflow.terminal import Terminal
+from test_workflow import command, jobs, write_config
 
-HEAD = "phase,image,psnr_rgb_composed"
 
+class Watched:
+    """A command whose terminal is watched."""
 
-def measured(folder, phase: int, before: dict[str, float], after: dict[str, float]) -> None:
-    folder.mkdir(parents=True)
-    rows = [f"input,{name},{value}" for name, value in before.items()]
-    rows += [f"{phase},{name},{value}" for name, value in after.items()]
-    (folder / "psnr.csv").write_text("\n".join([HEAD, *rows]) + "\n")
-    (folder / "training.json").write_text(json.dumps({"seconds": 83.4}))
-
-
-@pytest.fixture
-def layout(tmp_path) -> Layout:
-    """Of a study with two phases."""
-    stages = [{"iterations": 2, "batch": 2, "patch": 16}]
-    plan = [{"span": 1, "stages": stages}, {"span": 2, "start": "inherit_zeroed", "stages": stages}]
-    runs = {"one": {"chain": ["small", "small"], "plan": plan}}
-    return Layout(config.load({"runs": runs, "results": str(tmp_path / "results")}))
-
-
-def test_a_phase_is_told_by_the_means_of_its_images(layout, tmp_path):
-    seed = tmp_path / "results/one/seed1"
-    measured(seed / "phase1", 1, {"a": 30, "b": 32}, {"a": 31, "b": 32.5})
-    assert outcome.of_phase(layout, "one", 1, 1) == "phase 1: 31.750 dB, +0.750 over no network, 1 min 23 s"
-    measured(seed / "phase2", 2, {"a": 30, "b": 32}, {"a": 31.5, "b": 33})
-    assert outcome.of_phase(layout, "one", 1, 2) == "phase 2: 32.250 dB, +0.500 over phase 1, 1 min 23 s"
-
-
-def test_a_mean_is_rounded_as_in_the_table(layout, tmp_path):
-    """There it is kept to four digits, and shown with three."""
-    measured(tmp_path / "results/one/seed1/phase1", 1, {"a": 30, "b": 30}, {"a": 33.56544, "b": 33.56550})
-    assert outcome.of_phase(layout, "one", 1, 1).startswith("phase 1: 33.566 dB, +3.566 over no network")
-
-
-def test_an_image_that_equals_hr_counts_in_no_mean(layout, tmp_path):
-    seed = tmp_path / "results/one/seed1"
-    measured(seed / "phase1", 1, {"a": 30, "b": 40}, {"a": 31, "b": "inf"})
-    measured(seed / "phase2", 2, {"a": 30, "b": 40}, {"a": 33, "b": 41})
-    assert outcome.of_phase(layout, "one", 1, 2).startswith("phase 2: 33.000 dB, +2.000 over phase 1")
-
-
-def test_a_phase_below_no_network_is_loud(layout, tmp_path):
-    seed = tmp_path / "results/one/seed1"
-    measured(seed / "phase1", 1, {"a": 30}, {"a": 12.5})
-    assert outcome.of_phase(layout, "one", 1, 1) == "phase 1: 12.500 dB, BELOW NO NETWORK (30.000 dB), 1 min 23 s"
-
-
-@pytest.mark.parametrize("text", ["", HEAD, "phase,image\n1,a\n", f"{HEAD}\ninput,a,30\n1,a,many\n"])
-def test_measurements_that_cannot_be_read_are_pointed_to(layout, tmp_path, text):
-    folder = tmp_path / "results/one/seed1/phase1"
-    folder.mkdir(parents=True)
-    (folder / "psnr.csv").write_text(text)
-    assert outcome.of_phase(layout, "one", 1, 1) == f"phase 1: measured, see {folder / 'psnr.csv'}"
-
-
-def test_pictures_are_named_and_the_command_that_uses_a_network_of_ones_own_trusts_its_code(tmp_path):
-    block = "from torch import nn\n\n\nclass Mine(nn.Module):\n    def __init__(self, *, width: int = 4): ...\n"
-    (tmp_path / "mine.py").write_text(block)
-    plan = [{"span": "1-2", "stages": [{"iterations": 2, "batch": 2, "patch": 16}]}]
-    for network, end in (("mcan", ""), (str(tmp_path / "mine.py"), f" --trust-code {tmp_path}/mine.py")):
-        given = {"blocks": {"it": {"network": network}}, "runs": {"one": {"chain": ["it", "it"], "plan": plan}}}
-        layout = Layout(config.load({**given, "results": str(tmp_path / "results")}))
-        folder = tmp_path / "results/one/seed1/phase1"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "weights.safetensors").touch()
-        pictures = tmp_path / "results/one/upscaled"
-        pictures.mkdir(exist_ok=True)
-        *files, said = outcome.where(layout.study, layout)
-        assert files == [f"{pictures}/  your own pictures, as the network makes them"]
-        assert said == f"multiblock upscale {tmp_path}/results/one photo.jpg -o out{end}"
-
-
-def test_the_notes_of_a_comparison_are_found_where_they_are_written():
-    assert outcome.NOTES == markdown.NOTES
-
-
-def test_a_sentence_a_pair_is_said(tmp_path):
-    plan = [{"span": 1, "stages": [{"iterations": 2, "batch": 2, "patch": 16}]}]
-    plain = {"chain": ["small"], "plan": plan}
-    runs = {"a": plain, "b": plain, "c": {**plain, "equal_to": "b"}}
-    study = config.load({"runs": runs, "results": str(tmp_path)})
-    lines = ["b is above a.", "c is above a.", "c is below b.", "a itself first comes to its last PSNR."]
-    text = "\n".join(["| run |", markdown.NOTES, *(f"- {line}" for line in lines)])
-    (tmp_path / "default_comparison.md").write_text(text)
-    assert outcome.sentences(study) == lines[:3]
-
-
-def task(phase: int, iterations: int, first: int = 1, last: int = 1, channels: int = 4) -> Task:
-    """Of 2 x 16 x 16 pixels an iteration and block."""
-    stage = Stage(iterations=iterations, batch=2, patch=16, lr=1e-3, optimiser="adam", loss={"l1": 1}, clamp="all")
-    blocks = tuple(Block(network="mcan", options={"channels": channels}) for _ in range(last))
-    return Task(seed=1, phase=phase, first=first, last=last, blocks=blocks, starts=("random",) * last, stages=(stage,))
-
-
-def test_what_is_left_follows_from_what_was_measured():
-    tasks = {("one", 1, 1): task(1, 100), ("one", 1, 2): task(2, 300, 1, 2)}
-    outlook = Outlook(dict(tasks), {"evaluate": 2})
-    assert outlook.seconds_left() is None
-    outlook.note_rate(("one", 1, 1), 0.5 / 512)  # half a second an iteration of one block
-    two = 4 + 300 * 2 * 0.5 + 2 * 3  # a start, twice the work an iteration, two jobs that nobody has measured
-    assert outlook.seconds_left({("one", 1, 1): 20}) == pytest.approx(20 + two)
-    outlook.note_end(Job(kind="train", rule="phase1_1", run="one", seed=1, phase=1), 60)
-    outlook.note_end(Job(kind="evaluate", rule="evaluate", run="one", seed=1, phase=1), 10)
-    assert outlook.seconds_left() == pytest.approx(4 + 300 * 2 * 0.5 + 10)
-    assert outlook.seconds_left(at_once=2) == pytest.approx((4 + 300 * 2 * 0.5 + 10) / 2)
-
-
-INFO = {"levelno": logging.INFO, "name": "multiblock.training"}
-
-
-def test_a_job_tells_how_far_it_is_by_its_log(tmp_path, monkeypatch):
-    monkeypatch.setenv(tells.FOLDER, str(tmp_path))
-    assert tells.listener("logs/train.log") and tells.read(tmp_path, "logs/train.log") == {}
-    handler = tells.Tells("logs/train.log")
-    for record in ({"progress": {"done": 3, "of": 7}}, {}):
-        handler.handle(logging.makeLogRecord({"msg": "3 of 7", **INFO, **record}))
-    assert tells.read(tmp_path, "logs/train.log") == {"done": 3, "of": 7}
-    assert tells.read(tmp_path, "logs/other.log") == {}
-    handler.ended("error")
-    assert tells.read(tmp_path, "logs/train.log")["ended"] == "error"
-
-
-def test_a_job_that_nobody_listens_to_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setenv(tells.FOLDER, str(tmp_path / "gone"))
-    assert tells.listener("logs/train.log") is None
-    tells.Tells("train.log").handle(logging.makeLogRecord({"msg": "", **INFO, "progress": {"done": 1, "of": 2}}))
-
-
-def test_the_line_of_a_job_begins_with_what_matters(layout, tmp_path, monkeypatch):
-    said: list[str] = []
-    work = AtWork(layout.study, tmp_path, said.append)
-    wildcards = {"run": "one", "seed": "1", "phase": "1"}
-    work.begin(7, Job.of("phase1_1", wildcards, "train.log"))
-    assert work.lines() == {"train.log": "phase 1  0 s"}
-    work.outlook = Outlook({("one", 1, 1): task(1, 100)}, {"evaluate": 1})
-    monkeypatch.setenv(tells.FOLDER, str(tmp_path))
-    told = {"done": 25, "of": 100, "rate": "2 it/s", "seconds_left": 37.5, "seconds_a_block_pixel": 0.5 / 512}
-    told |= {"note": "validation 29.261 dB", "device": "device cpu (CPU), precision float32"}
-    tells.Tells("train.log").handle(logging.makeLogRecord({"msg": "", **INFO, "progress": told}))
-    line = work.lines()["train.log"]
-    assert re.fullmatch(
-        r"phase 1  \S{12}   25%  25 of 100  38 s left, run 4\d s  2 it/s  validation 29.261 dB", line
-    ), line
-    assert said == ["trains on cpu (CPU)"]
-    assert work.finish(7).key == ("one", 1, 1) and work.lines() == {} and work.outlook.seconds_left() == 3
-    assert work.finish(8) is None
-
-
-def test_each_device_is_said_once(layout, tmp_path, monkeypatch):
-    """Two phases that train at once, each on a device that it names otherwise."""
-    said: list[str] = []
-    work = AtWork(layout.study, tmp_path, said.append)
-    monkeypatch.setenv(tells.FOLDER, str(tmp_path))
-    for number in (1, 2):
-        work.begin(number, Job.of("phase1_1", {"run": "one", "seed": str(number), "phase": "1"}, f"{number}.log"))
-        told = {"done": 1, "of": 2, "device": f"device cuda:{number} (a GPU), precision float32"}
-        tells.Tells(f"{number}.log").handle(logging.makeLogRecord({"msg": "", **INFO, "progress": told}))
-    for _ in range(3):
-        work.lines()
-    assert said == ["trains on cuda:1 (a GPU)", "trains on cuda:2 (a GPU)"]
-
-
-def test_the_line_of_a_conversion_says_the_time_left(layout, tmp_path, monkeypatch):
-    work = AtWork(layout.study, tmp_path, print)
-    work.begin(1, Job.of("convert", {"data": "many"}, "convert.log"))
-    work.outlook = Outlook({}, {"convert": 1, "evaluate": 1})
-    monkeypatch.setenv(tells.FOLDER, str(tmp_path))
-    told = {"done": 200, "of": 800, "seconds_left": 120.0, "note": "5 images/s"}
-    tells.Tells("convert.log").handle(logging.makeLogRecord({"msg": "", **INFO, "progress": told}))
-    line = work.lines()["convert.log"]
-    assert re.fullmatch(
-        r"converts images  \S{12}   25%  200 of 800  2 min 00 s left, run 2 min 03 s  5 images/s", line
-    ), line
-
-
-def test_a_conversion_tells_the_time_left(monkeypatch, caplog):
-    now = iter(range(0, 1000, 10))
-    monkeypatch.setattr(walk.time, "monotonic", lambda: float(next(now)))
-    caplog.set_level(logging.DEBUG, "multiblock")
-    with walk.Progress(10, "images converted") as shown:
-        shown.step(4, kept=True)
-        shown.step()
-    kept, told = (record.progress for record in caplog.records)
-    assert kept == {"done": 4, "of": 10, "note": "images"}  # what stood says nothing of the time that others take
-    assert told["done"] == 5 and told["seconds_left"] > 5 * 10 and told["note"].endswith("images/s")
-
-
-@pytest.fixture
-def terminal(tmp_path, monkeypatch, capsys, request):
-    """A terminal in which a training runs, and what Snakemake's own handler was given."""
-    monkeypatch.setenv(tells.FOLDER, "")
-    monkeypatch.chdir(tmp_path)
-    shown: list[str] = []
-    plain = logging.Handler()
-    plain.emit = lambda record: shown.append(record.getMessage())
-    settings = SimpleNamespace(quiet={"progress"}, dryrun=False, nocolor=True)
-    manager = SimpleNamespace(get_logfile=lambda: [str(tmp_path / "snakemake.log")])
-    resources = SimpleNamespace(nodes=getattr(request, "param", None))
-    workflow = SimpleNamespace(output_settings=settings, logger_manager=manager, resource_settings=resources)
-    study = config.load({"results": str(tmp_path)})
-    made = Terminal(plain, workflow, SimpleNamespace(study=study, layout=Layout(study)))
-    made.shown = shown
-    say(made, "Workflow has started!", event="workflow_started")
-    job = {"rule_name": "phase1_1", "wildcards": {"run": "default", "seed": "1", "phase": "1"}, "log": ["train.log"]}
-    say(made, "Rule: phase1_1", event="job_info", jobid=3, **job)
-    yield made
-    made._leave()
-
-
-def say(terminal: Terminal, message: str, level: int = logging.INFO, **fields) -> None:
-    terminal.handle(logging.makeLogRecord({"msg": message, "levelno": level, **fields}))
-
-
-ENDED = "RuleException:\nCalledProcessError in file train.smk\nCommand 'x' returned non-zero exit status 1."
-
-
-def fail(terminal: Terminal, message: str = ENDED) -> None:
-    say(terminal, message, logging.ERROR, event="error", exception="RuleException")
-    say(terminal, "Error in rule phase1_1", logging.ERROR, event="job_error", jobid=3, rule_name="phase1_1", log=[])
-    say(terminal, "Exiting because a job execution failed. Look above for error messages", logging.ERROR)
-    terminal.failed()
-    say(terminal, "WorkflowError:\nAt least one job did not complete successfully.", logging.ERROR, event="error")
-
-
-def test_a_job_that_has_said_its_error_is_only_named(terminal, capsys):
-    tells.Tells("train.log").ended("error")
-    fail(terminal)
-    assert terminal.shown == []
-    said = capsys.readouterr().err.splitlines()
-    assert said[0] == "multiblock: stopped in phase1_1 of run default, seed 1; its log is train.log"
-    assert len(said) == 2
-
-
-def warn(line: str) -> None:
-    record = {"msg": line, "levelno": logging.WARNING, "name": "multiblock.training", "levelname": "WARNING"}
-    tells.Tells("train.log").handle(logging.makeLogRecord(record))
-
-
-def test_what_a_job_says_on_this_machine_is_not_said_again(terminal, capsys):
-    warn("a picture is left out")
-    say(terminal, "", event="job_finished", job_id=3)
-    assert "left out" not in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("terminal", [20], indirect=True)
-def test_what_a_job_says_on_another_machine_is_said_here_and_each_attempt_counts_for_itself(terminal, capsys, tmp_path):
-    assert Path(os.environ[tells.FOLDER]).parent == tmp_path / ".snakemake", "which both machines see"
-    warn("a picture is left out")
-    tells.Tells("train.log").ended("stop")
-    fail_once = {"jobid": 3, "rule_name": "phase1_1", "log": ["train.log"]}
-    warn("stopped by SIGTERM")
-    say(terminal, "Error in rule phase1_1", logging.ERROR, event="job_error", **fail_once)
-    assert "stopped by SIGTERM" in capsys.readouterr().err
-    job = {"rule_name": "phase1_1", "wildcards": {"run": "default", "seed": "1", "phase": "1"}, "log": ["train.log"]}
-    say(terminal, "Rule: phase1_1", event="job_info", jobid=3, **job)
-    fail(terminal)
-    assert capsys.readouterr().err.count("stopped in phase1_1") == 1
-
-
-def test_of_a_job_that_has_said_nothing_all_is_shown(terminal, capsys):
-    fail(terminal)
-    assert terminal.shown == [ENDED, "Error in rule phase1_1"]
-    assert "snakemake.log" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("signal_", "why"),
-    [
-        ("SIGKILL: 9", "was killed (SIGKILL), by somebody or, where memory ran out, by the system"),
-        ("SIGSEGV: 11", "crashed (SIGSEGV): a fault in a library, or of the GPU or its driver"),
-        ("SIGHUP: 1", "was ended by SIGHUP"),
-    ],
-)
-def test_a_job_that_a_signal_ended_is_told_in_a_line(terminal, capsys, signal_, why):
-    fail(terminal, ENDED.replace("returned non-zero exit status 1.", f"died with <Signals.{signal_}>."))
-    assert terminal.shown == []
-    said = capsys.readouterr().err.splitlines()
-    line = f"multiblock: stopped in phase1_1 of run default, seed 1: its process {why}; its log is train.log"
-    assert line in said and len(said) == 3
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        "MissingRuleException:\nNo rule to produce nosuch",
-        "LockException:\nError: Directory cannot be locked.",
-        "MissingOutputException in rule phase1_1",
-    ],
-)
-def test_errors_of_snakemake_s_are_shown_in_full(terminal, message):
-    say(terminal, message, logging.ERROR, event="error", exception="WorkflowError")
-    assert terminal.shown == [message]
-
-
-def test_what_is_taken_for_granted_is_not_shown_and_warnings_are(terminal):
-    for message in ("Building DAG of jobs...", "Select jobs to execute...", "Using shell: /bin/bash"):
-        say(terminal, message)
-    say(terminal, "an old file is in the way", logging.WARNING)
-    assert terminal.shown == ["an old file is in the way"]
-
-
-def test_a_fault_of_the_terminal_s_own_hides_nothing(terminal, monkeypatch):
-    monkeypatch.setattr(terminal, "_held", None)
-    say(terminal, "Error in rule x", logging.ERROR, event="job_error", jobid=3, rule_name="x", log=[])
-    assert terminal.shown == ["Error in rule x"]
-
-
-def run(program: str, terminal: bool, **environment: str) -> str:
-    """What a program writes to standard error, a terminal or a pipe."""
-    words = [sys.executable, "-c", textwrap.dedent(program)]
-    env = {**os.environ, "PYTHONPATH": str(ROOT / "workflow"), "TERM": "xterm", "PYTHONUTF8": "1", **environment}
-    if not terminal:
-        return subprocess.run(words, stderr=subprocess.PIPE, env=env, timeout=120).stderr.decode()
-    master, end = pty.openpty()
-    with subprocess.Popen(words, stderr=end, env=env) as process:
+    def __init__(self, words: list[str], **environment: str) -> None:
+        self._master, end = pty.openpty()
+        env = {**os.environ, "TERM": "xterm", "PYTHONUTF8": "1", "COLUMNS": "200", **environment}
+        self.process = subprocess.Popen(
+            words, stdout=subprocess.DEVNULL, stderr=end, env=env, start_new_session=True, text=True
+        )
         os.close(end)
-        read = b""
-        while True:
-            try:
-                data = os.read(master, 65536)
-            except OSError:  # the other end is closed
-                break
-            if not data:
-                break
-            read += data
-        process.wait(timeout=120)
-    os.close(master)
-    return read.decode()
+        self.written = b""
 
+    def read(self) -> bool:
+        """Read on; False at the end."""
+        try:
+            data = os.read(self._master, 65536)
+        except OSError:  # the other end is closed
+            return False
+        self.written += data
+        return bool(data)
 
-SHOWN = """
-    import subprocess, sys, time
-    from multiblock.workflow.screen import Screen
-    screen = Screen(lambda: {"one": "phase 1  40 %", "two": "phase 2  60 %"})
-    screen.start()
-    time.sleep(1)
-    subprocess.run([sys.executable, "-c", "1 / 0"])
-    print("phase 1: 32.380 dB", file=sys.stderr)
-    time.sleep(1)
-    screen.freeze()
-    subprocess.run([sys.executable, "-c", "raise KeyboardInterrupt"])
-    print("the last without an end", end="", file=sys.stderr)
-    screen.stop()
-    print(" and after it", file=sys.stderr)
-"""
+    def until(self, pattern: str) -> "Watched":
+        """Wait until something is written."""
+        while not re.search(pattern, self.written.decode(errors="replace")):
+            assert self.read(), self.written.decode(errors="replace")
+        return self
+
+    def end(self) -> tuple[int, str]:
+        """The exit status, and all that was written."""
+        while self.read():
+            pass
+        self.close()
+        return self.process.wait(timeout=300), self.written.decode()
+
+    def close(self) -> None:
+        os.close(self._master)
 
 
 def last_seen(written: str) -> list[str]:
-    """The lines of a terminal after all that was written, as far as this module moves its cursor."""
+    """The lines of a terminal after all that was written, as far as the workflow moves its cursor."""
     lines, row, column = [""], 0, 0
-    for escape, character in re.findall(r"\x1b\[([\d;]*[A-Za-z])|([^\x1b])", written):
-        if escape == "K":
-            lines[row] = lines[row][:column]
-        elif escape == "1A":
-            row -= 1
+    for count, escape, character in re.findall(r"\x1b\[(?:\d+;)?(\d*)([A-Za-z])|([^\x1b])", written):
+        if escape == "J":
+            lines = [*lines[:row], lines[row][:column]]
+        elif escape == "A":
+            row -= int(count)
         elif character == "\r":
             column = 0
         elif character == "\n":
@@ -390,41 +86,425 @@ def last_seen(written: str) -> list[str]:
     return [line for line in lines if line]
 
 
-def test_lines_that_stay_come_to_stand_above_those_that_move():
-    written = run(SHOWN, terminal=True)
-    assert "phase 1  40 %\r" in written and written.count("phase 2  60 %") >= 2
+BLOCK = """import os
+
+from torch import nn
+
+
+class Mine(nn.Module):
+    receptive_field, output_layer, count = 3, "layer", 0
+
+    def __init__(self, *, width: int = 4):
+        super().__init__()
+        self.layer = nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, x):
+        Mine.count += 1
+        if Mine.count > 40 and os.path.exists("broken"):
+            raise ZeroDivisionError("no luck")
+        return x + self.layer(x)
+"""
+
+
+def study(folder: Path, iterations: int) -> Path:
+    """One run of one phase of a network of one's own, which fails in the midst where there is a file ``broken``."""
+    write_pairs(folder, train=3, test=2)
+    (folder / "mine.py").write_text(BLOCK)
+    plan = [{"span": 1, "stages": [{"iterations": iterations, "batch": 2, "patch": 16, "lr": 1e-4}]}]
+    runs = {"one": {"chain": ["it"], "plan": plan}}
+    write_config(folder, blocks={"it": {"network": "mine.py"}}, runs=runs, report={})
+    return folder
+
+
+def watch(folder: Path, *arguments: str) -> Watched:
+    return Watched(command(folder, "--configfile", str(folder / "config.yaml"), "--keep-going", *arguments))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> tuple[Path, str]:
+    """A finished study, and all that its terminal got."""
+    folder = study(tmp_path_factory.mktemp("terminal"), 60)
+    code, written = watch(folder).end()
+    assert code == 0, written
+    return folder, written
+
+
+def test_a_run_has_its_plan_a_line_that_moves_one_a_phase_the_table_and_where_to_look(finished):
+    _, written = finished
     seen = last_seen(written)
-    assert seen[0] == "Traceback (most recent call last):" and "ZeroDivisionError: division by zero" in seen
-    assert seen[-2:] == ["the last without an end", " and after it"]
-    assert "phase 1: 32.380 dB" in seen and not any("%" in line for line in seen)
-    assert "KeyboardInterrupt" not in written
+    assert "  1      1       60          to train" in seen and "run one, seed 1" in seen
+    assert re.search(
+        r"\rphase 1  [█░]{12}  [ \d]{3}%  \d+ of 60  \d+ s left, run \d+ s  \S+ it/s", written.replace("\x1b[J", "")
+    )
+    assert sum(line.startswith("phase 1: ") for line in seen) == 1 and "trains on cpu" in " ".join(seen)
+    assert not any("%" in line or "is measured" in line for line in seen), "what moved is gone"
+    assert [line.split()[:2] for line in seen if line.startswith(("no network", "1  "))] == [
+        ["no", "network"],
+        ["1", "1"],
+    ]
+    assert seen[-2] == "multiblock upscale results/one photo.jpg -o out --trust-code mine.py"
+    assert any(line.startswith("results/one/report.html  ") for line in seen) and seen[-1].startswith("done in ")
 
 
-def test_a_pipe_gets_no_carriage_returns():
-    written = run(SHOWN, terminal=False)
-    assert "\r" not in written and "\x1b" not in written
-    assert "ZeroDivisionError" in written and "phase 1: 32.380 dB" in written
+def test_a_terminal_that_is_closed_ends_nothing(finished):
+    folder, _ = finished
+    watched = watch(folder, "--forcerun", "phase1_1").until(r"phase 1  ")
+    watched.close()
+    assert watched.process.wait(timeout=300) == 0
+    assert jobs(folder) == {}, "all is done again"
 
 
-def test_what_is_written_is_not_lost_where_drawing_fails():
-    broken = SHOWN.replace('lambda: {"one": "phase 1  40 %", "two": "phase 2  60 %"}', "lambda: 1 / 0")
-    assert "phase 1: 32.380 dB" in run(broken, terminal=True)
+@pytest.fixture(scope="module")
+def long(tmp_path_factory) -> Path:
+    """A study that trains until it is stopped."""
+    return study(tmp_path_factory.mktemp("stopped"), 100_000)
 
 
-def test_errors_stand_out_on_a_terminal_unless_nobody_wants_colours():
-    program = """
-        import sys
-        from multiblock.workflow.screen import Screen
-        screen = Screen(dict)
-        screen.start()
-        print("multiblock: error: a.png: cannot be read", file=sys.stderr)
-        screen.stop()
-    """
-    assert "\x1b[1;31mmultiblock: error: a.png" in run(program, terminal=True)
-    assert "\x1b[1;31m" not in run(program, terminal=True, NO_COLOR="1")
+def test_ctrl_c_ends_in_one_line(long):
+    watched = watch(long).until(r"it/s")
+    os.killpg(watched.process.pid, signal.SIGINT)
+    code, written = watched.end()
+    seen = last_seen(written)
+    assert code != 0 and "Traceback" not in written and "Exception" not in written
+    assert re.fullmatch(r"stopped by SIGINT after iteration \d+ of 100000 of phase 1; the same command .*", seen[-1])
+
+
+@pytest.mark.slow
+def test_a_job_that_is_killed_is_named_with_what_became_of_it(long):
+    watched = watch(long).until(r"it/s")
+    assert "goes on from iteration" in watched.written.decode() or "to train" in watched.written.decode()
+    pid = watched.process.pid
+    while below := Path(f"/proc/{pid}/task/{pid}/children").read_text().split() or [
+        child for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
+    ]:
+        pid = int(below[0])
+    os.kill(pid, signal.SIGKILL)
+    code, written = watched.end()
+    assert code != 0 and "RuleException" not in written and "Traceback" not in written
+    line = r"multiblock: stopped in phase1_1 of run one, seed 1: its process was killed \(SIGKILL\), by somebody or"
+    assert re.search(line, written) and "the same command goes on from there" in last_seen(written)[-1]
+
+
+@pytest.mark.slow
+def test_after_sigterm_the_job_at_work_goes_on_to_its_end(finished):
+    folder, _ = finished
+    watched = watch(folder, "phase1", "--forcerun", "phase1_1").until(r"phase 1  \d")
+    os.kill(watched.process.pid, signal.SIGTERM)
+    code, written = watched.end()
+    assert code != 0 and last_seen(written)[-1] == "multiblock: stopped; the same command goes on"
+    assert "phase1_1" not in jobs(folder), "the training was finished"
+
+
+@pytest.mark.slow
+def test_of_a_job_that_fails_without_a_word_all_is_shown(finished):
+    folder, _ = finished
+    (folder / "broken").touch()
+    code, written = watch(folder, "--forcerun", "phase1_1").end()
+    (folder / "broken").unlink()
+    assert code != 0 and "ZeroDivisionError: no luck" in written and "Error in rule phase1_1" in written
+    assert re.search(r"multiblock: all that Snakemake said is in \.snakemake/log/\S+\.snakemake\.log", written)
+    assert re.search(
+        r"multiblock: stopped in phase1_1 of run one, seed 1; its log is results/store/phase1_1-\S+", written
+    )
 
 
 def test_ctrl_c_ends_in_one_line_wherever_it_comes():
-    program = "from multiblock.workflow import stops\nstops.in_one_line()\nstops.in_one_line()\n"
-    assert run(program + "raise KeyboardInterrupt", False) == "multiblock: stopped; the same command goes on\n"
-    assert "ZeroDivisionError" in run(program + "1 / 0", False)
+    program = "from multiblock.errors import stop_in_one_line\nstop_in_one_line()\nstop_in_one_line()\n"
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "workflow")}
+
+    def said(last: str) -> str:
+        return subprocess.run([sys.executable, "-c", program + last], stderr=subprocess.PIPE, env=env, text=True).stderr
+
+    assert said("raise KeyboardInterrupt") == "multiblock: stopped; the same command goes on\n"
+    assert "ZeroDivisionError" in said("1 / 0")
+
+
+SCREEN = """
+import subprocess, sys, time
+from multiblock.workflow.terminal import Screen
+screen = Screen(colours=True)
+screen.show(["phase 1  40 %", "", "phase 2  60 %"])
+screen.write("phase 1: 32.380 dB")
+screen.write("multiblock: error: a.png: cannot be read")
+subprocess.run([sys.executable, "-c", "1 / 0"])
+screen.show(["phase 2  70 %"])
+screen.show([])
+"""
+
+
+def test_lines_that_stay_come_above_those_that_move_and_tracebacks_of_others_are_not_wiped_out():
+    _, written = Watched([sys.executable, "-c", SCREEN], PYTHONPATH=str(ROOT / "workflow")).end()
+    seen = last_seen(written)
+    assert seen[0] == "phase 1: 32.380 dB" and "phase 2  60 %\r\x1b[1A" in written
+    assert seen[1] == "multiblock: error: a.png: cannot be read" and "\x1b[1;31mmultiblock: error" in written
+    assert (
+        seen[2].startswith("Traceback (most recent call last):") and seen[-1] == "ZeroDivisionError: division by zero"
+    )
+    plain = Watched([sys.executable, "-c", SCREEN], PYTHONPATH=str(ROOT / "workflow"), NO_COLOR="1").end()[1]
+    assert "\x1b[1;31m" not in plain and "error: a.png" in plain
+
+
+# What a phase brought
+
+
+@pytest.fixture
+def known(tmp_path) -> Overview:
+    """Of a study with two phases, of which nothing was made yet."""
+    stages = [{"iterations": 2, "batch": 2, "patch": 16}]
+    plan = [{"span": 1, "stages": stages}, {"span": 2, "start": "inherit_zeroed", "stages": stages}]
+    runs = {"one": {"chain": ["small", "small"], "plan": plan}}
+    loaded = config.load({"runs": runs, "results": str(tmp_path / "results")})
+    results = Results(loaded, Outside({}, lambda name: f"digest of {name}"))
+    nothing = {"images": {}, "verdicts": {}, "before": {}, "asked": (), "forced": ()}
+    return Overview(study=loaded, results=results, store=Store(tmp_path / "results"), **nothing)
+
+
+def brought(known: Overview, phase: int, before: dict[str, float], after: dict[str, float]) -> str:
+    """What is said of a phase with these measurements."""
+    rows = [f"input,{name},{value}" for name, value in before.items()]
+    rows += [f"{phase},{name},{value}" for name, value in after.items()]
+    written(known, phase, "psnr.csv", "\n".join(["phase,image,psnr_rgb_composed", *rows]) + "\n")
+    written(known, phase, "training.json", json.dumps({"seconds": 83.4}))
+    return overview.of_phase(known.results, known.store, Of(run="one", seed=1, phase=phase))
+
+
+def written(known: Overview, phase: int, name: str, text: str) -> None:
+    kind = known.results.evaluate if name == "psnr.csv" else known.results.train
+    folder = known.store.folder(kind("one", 1, phase).address)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(text)
+
+
+def test_a_phase_is_said_by_the_means_of_its_images(known):
+    assert brought(known, 1, {"a": 30, "b": 32}, {"a": 31, "b": 32.5}) == (
+        "phase 1: 31.750 dB, +0.750 over no network, 1 min 23 s"
+    )
+    assert brought(known, 2, {"a": 30, "b": 32}, {"a": 31.5, "b": 33}) == (
+        "phase 2: 32.250 dB, +0.500 over phase 1, 1 min 23 s"
+    )
+    # An image that equals HR counts in no mean; a mean has four digits, as in the table, and is shown with three.
+    brought(known, 1, {"a": 30, "b": 40}, {"a": 31, "b": float("inf")})
+    assert brought(known, 2, {"a": 30, "b": 40}, {"a": 33, "b": 41}).startswith(
+        "phase 2: 33.000 dB, +2.000 over phase 1"
+    )
+    assert brought(known, 1, {"a": 30, "b": 30}, {"a": 33.56544, "b": 33.56550}).startswith(
+        "phase 1: 33.566 dB, +3.566"
+    )
+    assert brought(known, 1, {"a": 30}, {"a": 12.5}) == "phase 1: 12.500 dB, BELOW NO NETWORK (30.000 dB), 1 min 23 s"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "phase,image,psnr_rgb_composed", "phase,image\n1,a\n", "phase,image,psnr_rgb_composed\n1,a,many\n"]
+)
+def test_measurements_that_cannot_be_read_are_pointed_to(known, text):
+    written(known, 1, "psnr.csv", text)
+    found = overview.of_phase(known.results, known.store, Of(run="one", seed=1, phase=1))
+    assert found == f"phase 1: measured, see {known.store.results}/one/seed1/phase1/psnr.csv"
+
+
+def test_a_sentence_a_pair_is_said(tmp_path):
+    plain = {"chain": ["small"], "plan": [{"span": 1, "stages": [{"iterations": 2, "batch": 2, "patch": 16}]}]}
+    loaded = config.load({"runs": {"a": plain, "b": plain, "c": {**plain, "equal_to": "b"}}, "results": str(tmp_path)})
+    lines = ["b is above a.", "c is above a.", "c is below b.", "a itself first comes to its last PSNR."]
+    text = "\n".join(["| run |", markdown.NOTES, *(f"- {line}" for line in lines)])
+    (tmp_path / "default_comparison.md").write_text(text)
+    assert overview.sentences(loaded) == lines[:3]
+
+
+# The time left, and what jobs report
+
+
+def test_what_is_left_follows_from_what_was_measured(known):
+    first, second = (known.results.train("one", 1, phase) for phase in (1, 2))
+    measured = known.results.evaluate("one", 1, 1)
+    outlook = Outlook(known.results, known.store, [first, second, measured], {first.address, second.address})
+    assert outlook.seconds_left() is None and outlook.iterations == 4
+    pixels = known.results.task("one", 1, 1).block_pixels
+    outlook.note_speed(first, 20 / pixels)
+    trainings = 4 + 20 * known.results.task("one", 1, 2).block_pixels / pixels  # and PyTorch's start
+    assert outlook.seconds_left({first.address: (7, 12)}) == pytest.approx(12 + trainings + 3)
+    assert outlook.seconds_left({measured.address: (2, None)}) == pytest.approx(24 + trainings + 1)
+    outlook.note_end(first, 60)
+    assert outlook.seconds_left() == pytest.approx(trainings + 3)
+    outlook.note_end(measured, 10)
+    again = Outlook(known.results, known.store, [measured], set())
+    again.note_end(known.results.evaluate("one", 1, 2), 10)
+    assert again.seconds_left() == 10, "as others of its kind took"
+    written(known, 1, "training.json", json.dumps({"block_pixels_per_second": pixels / 5}))
+    earlier = Outlook(known.results, known.store, [first], {first.address})
+    assert earlier.seconds_left() == pytest.approx(4 + 5), "at the speed of a training before"
+
+
+@pytest.fixture
+def reported(tmp_path, monkeypatch) -> Path:
+    """Where jobs report."""
+    monkeypatch.setenv(REPORTS, str(tmp_path))
+    return tmp_path
+
+
+def log(handler: logging.Handler, text: str = "", level: int = logging.INFO, **fields) -> None:
+    handler.handle(logging.makeLogRecord({"msg": text, "levelno": level, "name": "multiblock.x", **fields}))
+
+
+def test_a_job_reports_how_far_it_is_and_lines_for_a_person(reported):
+    job, other = (Job("phase1_1", None, name, reported) for name in ("train.log", "other.log"))
+    assert running.reports("train.log") and job.state() == {}
+    handler = Reports("train.log", "[seed 1] ")
+    log(handler, "3 of 7", progress={"done": 3, "of": 7})
+    log(handler, "a detail")
+    log(handler, "a picture is left out", name="multiblock.data.remarks")
+    assert job.state() == {"done": 3, "of": 7} and list(job.new_lines()) == ["[seed 1] a picture is left out"]
+    log(Reports("train.log"), "of another process", logging.WARNING)
+    assert list(job.new_lines()) == ["of another process"] and list(job.new_lines()) == []
+    handler.ended("error")
+    assert job.state()["ended"] == "error" and other.state() == {}
+    job.forget()
+    assert job.state() == {}
+
+
+def test_a_job_that_nobody_listens_to_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setenv(REPORTS, str(tmp_path / "gone"))
+    assert running.reports("train.log") is None
+    log(Reports("train.log"), "a warning", logging.WARNING, progress={"done": 1, "of": 2})
+
+
+def test_the_line_of_a_job_begins_with_what_matters(known, reported):
+    convert = Job("convert", known.results.convert("photographs"), "convert.log", reported)
+    assert convert.line("", {}, "") == "converts images  0 s" and convert.line("", {}, "9 s").endswith("  run 9 s left")
+    said = convert.line("", {"done": 200, "of": 800, "seconds_left": 120.0, "note": "5 images/s"}, "2 min 03 s")
+    assert re.fullmatch(r"converts images  \S{12}   25%  200 of 800  2 min 00 s left, run 2 min 03 s  5 images/s", said)
+
+
+def test_a_conversion_reports_the_time_left(monkeypatch, caplog):
+    now = iter(range(0, 1000, 10))
+    monkeypatch.setattr("multiblock.data.walk.time.monotonic", lambda: float(next(now)))
+    caplog.set_level(logging.DEBUG, "multiblock")
+    with Progress(10, "images converted") as shown:
+        shown.step(4, kept=True)
+        shown.step()
+    kept, made = (record.progress for record in caplog.records)
+    assert kept == {"done": 4, "of": 10, "note": "images"}  # what was kept says nothing of the time that others take
+    assert made["done"] == 5 and made["seconds_left"] > 5 * 10 and made["note"].endswith("images/s")
+
+
+# Snakemake's events
+
+
+@pytest.fixture
+def terminal(known, tmp_path, monkeypatch, request):
+    """A terminal that has heard that a training begins."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(REPORTS, "")
+    settings = SimpleNamespace(quiet={"progress"}, dryrun=False, nocolor=True)
+    handler = SimpleNamespace(common_settings=settings, format=logging.Formatter("Snakemake: %(message)s").format)
+    made = Terminal(handler, known, getattr(request, "param", False))
+    event(made, "workflow_started")
+    begin(made)
+    yield made
+    made._leave()
+
+
+def event(terminal: Terminal, name: str | None, text: str = "", level: int = logging.INFO, **fields) -> None:
+    terminal.emit(logging.makeLogRecord({"msg": text, "levelno": level, "event": name, **fields}))
+
+
+def begin(terminal: Terminal) -> None:
+    digest = terminal._plan.results.train("one", 1, 1).address.rpartition("-")[2]
+    job = {"rule_name": "phase1_1", "wildcards": {"digest": digest}, "log": ["train.log"]}
+    event(terminal, "job_info", jobid=3, **job)
+
+
+ENDED = "RuleException:\nCalledProcessError in file train.smk\nCommand 'x' returned non-zero exit status 1."
+
+
+def fail(terminal: Terminal, message: str = ENDED) -> None:
+    event(terminal, "error", message, logging.ERROR, exception="RuleException")
+    event(
+        terminal, "job_error", "Error in rule phase1_1", logging.ERROR, jobid=3, rule_name="phase1_1", log=["train.log"]
+    )
+    event(terminal, None, "Exiting because a job execution failed. Look above for error messages", logging.ERROR)
+    event(terminal, None, multiblock="failed", logs=[".snakemake/log/1.log"])
+    event(terminal, "error", "WorkflowError:\nAt least one job failed.", logging.ERROR, exception="WorkflowError")
+
+
+def test_a_job_that_has_said_its_error_is_only_named(terminal, capfd):
+    Reports("train.log").ended("error")
+    fail(terminal)
+    assert capfd.readouterr().err.splitlines() == [
+        "multiblock: stopped in phase1_1 of run one, seed 1; its log is train.log",
+        "multiblock: what is done is kept; the same command goes on from there",
+    ]
+
+
+@pytest.mark.parametrize("terminal", [True, False], indirect=True)
+def test_what_a_job_has_for_a_person_is_said_once_wherever_it_runs_and_each_try_counts_for_itself(terminal, capfd):
+    if terminal._folder.parent.name == ".snakemake":
+        assert terminal._folder.is_dir(), "which both machines see"
+    log(Reports("train.log", "[one] "), "stopped by SIGTERM", logging.WARNING)
+    Reports("train.log").ended("stop")
+    event(terminal, "job_error", "Error", logging.ERROR, jobid=3, rule_name="phase1_1", log=["train.log"])
+    begin(terminal)
+    event(terminal, "job_finished", job_id=3)
+    assert capfd.readouterr().err == "[one] stopped by SIGTERM\n"
+    event(terminal, None, multiblock="failed", logs=[])
+    assert "stopped in" not in capfd.readouterr().err
+
+
+def test_of_a_job_that_has_said_nothing_all_is_shown(terminal, capfd):
+    fail(terminal)
+    said = capfd.readouterr().err
+    assert said.startswith(
+        f"Snakemake: {ENDED}\nSnakemake: Error in rule phase1_1\nmultiblock: all that Snakemake said"
+    )
+    assert ".snakemake/log/1.log" in said and "At least one" not in said and "Exiting" not in said
+
+
+@pytest.mark.parametrize(
+    ("signal_", "why"),
+    [
+        ("SIGKILL: 9", "was killed (SIGKILL), by somebody or, where memory ran out, by the system"),
+        ("SIGSEGV: 11", "crashed (SIGSEGV): a fault in a library, or of the GPU or its driver"),
+        ("SIGHUP: 1", "was ended by SIGHUP"),
+    ],
+)
+def test_a_job_that_a_signal_ended_is_said_in_a_line(terminal, capfd, signal_, why):
+    fail(terminal, ENDED.replace("returned non-zero exit status 1.", f"died with <Signals.{signal_}>."))
+    line = f"multiblock: stopped in phase1_1 of run one, seed 1: its process {why}; its log is train.log"
+    assert capfd.readouterr().err.splitlines()[:-1] == [line]
+
+
+def test_errors_and_warnings_of_snakemake_s_are_shown_in_full_and_what_it_takes_for_granted_is_not(terminal, capfd):
+    event(
+        terminal,
+        "error",
+        "LockException:\nError: Directory cannot be locked.",
+        logging.ERROR,
+        exception="LockException",
+    )
+    for message in ("Building DAG of jobs...", "Select jobs to execute...", "Using shell: /bin/bash"):
+        event(terminal, None, message)
+    event(terminal, None, "an old file is in the way", logging.WARNING)
+    assert capfd.readouterr().err == (
+        "Snakemake: LockException:\nError: Directory cannot be locked.\nSnakemake: an old file is in the way\n"
+    )
+
+
+def test_a_fault_of_the_terminal_s_own_hides_nothing(terminal, capfd):
+    event(terminal, "job_error", "Error in rule x", logging.ERROR)  # with nothing of what it should have
+    assert capfd.readouterr().err == "Snakemake: Error in rule x\n"
+
+
+def test_each_device_is_said_once(terminal, capfd):
+    terminal._quiet = set()
+    for number in (1, 1, 2):
+        log(Reports("train.log"), progress={"device": f"device cuda:{number} (a GPU), precision float32"})
+        terminal._hear(terminal._jobs[3])
+    assert capfd.readouterr().err == "trains on cuda:1 (a GPU)\ntrains on cuda:2 (a GPU)\n"
+
+
+def test_elsewhere_a_job_that_takes_long_has_a_line_now_and_then(terminal, capfd, monkeypatch):
+    now = time.monotonic()
+    for seconds, lines in ((0, 0), (14, 0), (16, 1), (44, 0), (47, 1), (100, 0)):
+        monkeypatch.setattr("multiblock.workflow.terminal.time.monotonic", lambda seconds=seconds: now + seconds)
+        terminal._write_now_and_then({3: "phase 1   40 %"})
+        assert capfd.readouterr().err == "phase 1 40 %\n" * lines, seconds

@@ -145,29 +145,22 @@ class TestPlaces:
         assert said[2:] == ["multiblock: error: 2 of 4 pictures failed; the others are done"]
         assert sorted(os.listdir("out")) == ["a.png", "c.png"]
 
-    @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-    def test_what_is_no_number_is_no_picture(self, run, weights, tmp_path, value):
+    @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])
+    def test_what_is_no_number_or_overflows_is_no_picture(self, run, weights, tmp_path, value):
         save(tmp_path / "a.png")
         chain = Chain.build([Block(network="toy", options={"depth": 2})], [False])
         for parameter in chain.parameters():
             parameter.data.fill_(value)
         chain.save(weights)
         status, lines, said = run("a.png", "-o", "out")
-        assert (status, lines, len(said)) == (1, [], 1) and "not finite" in said[0]
-        assert not (tmp_path / "out").exists()
-
-    def test_nor_is_what_overflows(self, run, weights, tmp_path):
-        save(tmp_path / "a.png")
-        chain = Chain.build([Block(network="toy", options={"depth": 2})], [False])
-        for parameter in chain.parameters():
-            parameter.data.fill_(1e30)
-        chain.save(weights)
-        status, lines, said = run("a.png", "-o", "out")
         assert (status, lines, os.path.exists("out/a.png")) == (1, [], False)
-        assert said == [
-            "multiblock: error: a.png: the network makes values of it that are not finite; nothing is made of it",
-            "multiblock: error: 1 of 1 picture failed",
-        ]
+        if value == 1e30:  # weights that are no numbers are refused when they are loaded
+            assert said == [
+                "multiblock: error: a.png: the network makes values of it that are not finite; nothing is made of it",
+                "multiblock: error: 1 of 1 picture failed",
+            ]
+        else:
+            assert len(said) == 1 and "not finite" in said[0]
 
 
 class TestFormats:

@@ -1,8 +1,8 @@
 """The map of HR's pixels to LR's, what both photographs show by it, and LR's values at its places.
 
-The map is projective; scale, turn, stretch and perspective follow from it. Values between pixels are by the cubic
-kernel of MATLAB's bicubic (Keys 1981, a = -0.5). Where the new grid is coarser than the image's, the kernel is widened
-by the step, so that nothing aliases. OpenCV's ``remap`` rounds places to 1/32 pixel, and has no kernel that widens.
+The map is projective; scale, turn, stretch and perspective follow from it. Values between pixels are by the kernel
+of MATLAB's bicubic (Keys 1981, a = -0.5). Where the new grid is coarser than the image's, the kernel is widened by the
+step, so that nothing aliases. OpenCV's ``remap`` rounds places to 1/32 pixel, and has no kernel that widens.
 """
 
 import math

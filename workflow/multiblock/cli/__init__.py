@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from multiblock import __version__
 from multiblock.cli import (
@@ -19,6 +20,7 @@ from multiblock.cli import (
     upscale,
     weights,
 )
+from multiblock.config.rules import expanded
 from multiblock.errors import UserError, in_full
 from multiblock.networks.own import no_exit
 
@@ -29,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; wrong input ends with one line on standard error and exit status 1, Ctrl-C with 130."""
     options = _parser().parse_args(arguments)
     try:
+        _expand_paths(options)
         with no_exit():
             options.run(options)
         sys.stdout.flush()
@@ -41,6 +44,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("multiblock: stopped", file=sys.stderr)
         return 130
     return 0
+
+
+def _expand_paths(options: argparse.Namespace) -> None:
+    """Read ~ in all flags and arguments that name files and folders as the keys of a config read it.
+
+    Raises:
+        UserError: ~ is followed by what is no user.
+    """
+    for name, value in vars(options).items():
+        given = value if isinstance(value, list) else [value]
+        try:
+            found = [Path(expanded(str(one))) if isinstance(one, Path) else one for one in given]
+        except UserError as error:
+            raise UserError(f"{name}: {error}") from None
+        setattr(options, name, found if isinstance(value, list) else found[0])
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -59,13 +59,13 @@ def run(options: argparse.Namespace) -> None:
 
     if options.compare:
         _check_page(options.compare, options.overwrite)
-    plan = targets.plan(options.images, options.out, options.format, options.overwrite, options.skip_existing)
-    for note in plan.notes:
+    jobs, notes = targets.plan(options.images, options.out, options.format, options.overwrite, options.skip_existing)
+    for note in notes:
         print(f"multiblock: {note}", file=sys.stderr)
     loaded = network.load(options.weights, options.device, options.trust_code, options.enlarge)
     print(loaded.about, flush=True)
     # Before any work, which may take hours.
-    for file in [job.target for job in plan.jobs[:1]] + ([options.compare] if options.compare else []):
+    for file in [job.target for job in jobs[:1]] + ([options.compare] if options.compare else []):
         check_writable(file)
     upscaler = loaded.upscaler(ensemble=options.ensemble, memory_gib=options.memory_gib)
     made: list[Made] = []
@@ -75,8 +75,8 @@ def run(options: argparse.Namespace) -> None:
         bar.say(str(one))
 
     try:
-        with folder.in_megapixels(plan.jobs) as bar:
-            folder.run(upscaler, plan.jobs, done=done, complain=bar.complain, progress=bar.step)
+        with folder.in_megapixels(jobs) as bar:
+            folder.run(upscaler, jobs, done=done, complain=bar.complain, progress=bar.step)
     finally:
         if options.compare and made:
             _compare(made, options.compare)

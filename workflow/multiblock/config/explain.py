@@ -9,9 +9,9 @@ from dataclasses import Field, fields
 from itertools import pairwise
 from typing import Any
 
-from multiblock.config.keys import SECTIONS
+from multiblock.config.keys import SECTIONS, ConfigKeys
 from multiblock.config.reading import checked, plain_values
-from multiblock.config.rules import allowed, key
+from multiblock.config.rules import Place, Rule, allowed, key, of_key, resolved
 from multiblock.config.sizing import UNITS, spent
 from multiblock.config.study import Run, Study
 from multiblock.plan import EQUAL
@@ -60,13 +60,6 @@ def _default(one: Field[Any]) -> str:
 
 # -- What was left out -----------------------------------------------------------------------------------------
 
-_OWN = ("data", "blocks", "recipes", "runs")
-"""Keys whose default is an experiment; it is named, not spelt out."""
-
-_ONLY_WITH = {"lr_name": "lr", "crop_side": "crops", "min_side": None, "iterations": None, "gpus": None}
-_ONLY_WITH |= {"ensemble": "images", "format": "images"}
-"""Keys whose default does nothing, unless another key is given beside them."""
-
 
 def defaults(config: Mapping[str, Any]) -> list[str]:
     """What a configuration got for the keys that it left out, as lines; none where it left out none.
@@ -74,7 +67,7 @@ def defaults(config: Mapping[str, Any]) -> list[str]:
     What stages or phases left out is summed up: ``stages: lr 0.0001 (3)``.
     """
     found: dict[str, Counter[str]] = {"": Counter()}
-    for place, value in _left_out(plain_values(config), checked(config), ()):
+    for place, value in _left_out(plain_values(config), checked(config), ConfigKeys, ()):
         *above, name = place
         found.setdefault(_group(above), Counter())[f"{name} {_short(value)}"] += 1
     lines = []
@@ -87,19 +80,19 @@ def defaults(config: Mapping[str, Any]) -> list[str]:
     return ["left out, so at its default:", *lines] if lines else []
 
 
-def _left_out(given: Any, full: Any, place: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], Any]]:
+def _left_out(given: Any, full: Any, rule: Rule, place: Place) -> Iterator[tuple[Place, Any]]:
     """The places that ``full`` has and ``given`` has not, with their values."""
+    rule = resolved(rule)
     if isinstance(full, dict) and isinstance(given, dict):
         for name, value in full.items():
-            if name in given:
-                yield from _left_out(given[name], value, (*place, name))
-            elif isinstance(value, dict) and not place and name not in _OWN:
-                yield from _left_out({}, value, (name,))
-            elif value not in ({}, None) and (name not in _ONLY_WITH or _ONLY_WITH[name] in given):
+            below, needs = of_key(rule, name), rule.get("idle_without", {}).get(name)
+            if name in given or (not place and rule["defaults"].get(name) == {}):  # other defaults are experiments
+                yield from _left_out(given.get(name, {}), value, below, (*place, name))
+            elif value not in ({}, None) and (not needs or needs in given):
                 yield (*place, name), value
     elif isinstance(full, list) and isinstance(given, list):
         for number, (one, other) in enumerate(zip(given, full, strict=False)):
-            yield from _left_out(one, other, (*place, number))
+            yield from _left_out(one, other, of_key(rule, number), (*place, number))
 
 
 def _group(place: list[Any]) -> str:

@@ -1,21 +1,66 @@
-"""The text of a first config: about a dozen lines, each with why it stands there."""
+"""A first config for pictures that nobody has looked at yet: what is found in their folders, and the text that says it.
+
+The text is about a dozen lines, each with the reason for what it says.
+"""
 
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import yaml
 
-from multiblock.data.arrangement import Folders
-from multiblock.errors import printable
+from multiblock.config.reading import block, flow
+from multiblock.config.study import load
+from multiblock.data.arrangement import Folders, arrange
+from multiblock.data.dataset import is_named, left_out
+from multiblock.data.imageset import SPLITS
+from multiblock.data.inspection import Inspection, inspect
+from multiblock.data.leaks import groups
+from multiblock.data.survey import Survey, Surveyed, about, about_reading, divide, pictures, same_in_both
+from multiblock.errors import UserError, printable
+from multiblock.files import Digests
 
-_WIDTH = 110
+DEFAULT_SCALE = 2
+"""How many times as small LR is made where only HR is given, unless a user says."""
+ENOUGH = 10
+"""Pictures below which a line says that they are few."""
+LARGE = 2**29
+"""HR pixels of images to train on, beyond which windows of them are taken where LR is made."""
+_ARRAYS = 12
+"""Bytes of all arrays for each HR pixel, about: HR, LR at its size, and the sets that two phases make."""
+_WINDOWS = 2**28
+"""HR pixels of all windows together, about."""
+_SIDES, _MOST = (512, 256), 16
+"""Sides of windows, and the most of one photograph."""
+_PURPOSE = {"train": "to train on", "validation": "to look at while training", "test": "to test on"}
 
-_REASONS = 4
-"""Files whose reason for being left out stands in the config."""
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a user gives: the name of the data set, its folders, the scale where it is known, the seed of the split."""
+
+    name: str
+    hr: Sequence[Path]
+    lr: Path | None = None
+    scale: int | None = None
+    seed: int = 1
+
+
+@dataclass(kw_only=True)
+class Beginning:
+    """A config and what led to it.
+
+    Args:
+        text: what the file holds.
+        lines: what was found, for people.
+    """
+
+    text: str
+    lines: list[str] = field(default_factory=list)
 
 
 @dataclass(kw_only=True)
@@ -37,44 +82,159 @@ class Split:
     crops: tuple[int, int] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Written:
-    """What a config says; ``skip`` are the files to leave out, each with the reason."""
+def begin(asked: Asked) -> Beginning:
+    """Look at the folders, and write the config that goes with them; it loads, and its images pass the first check.
 
-    name: str
-    scale: int
-    seed: int
-    splits: Mapping[str, Split]
-    skip: Mapping[str, str] = field(default_factory=dict)
+    No picture is changed, moved or copied.
+
+    Raises:
+        UserError: there is nothing to train on, too little to split, or what was found does not go together.
+    """
+    inspection = Inspection(Digests(Path("/dev/null")))
+    arrangement = arrange(asked.hr, asked.lr)
+    _check_scale(asked, arrangement.splits)
+    survey = Survey(inspection)
+    found, scale = _look(asked, arrangement.splits, survey)
+    lines = [line for split in found for line in about(found[split], arrangement.splits[split], scale)]
+    for folder in arrangement.beside:
+        lines.append(f"{folder}: holds images too, which are not read; give it to --hr beside the other to take both")
+    lines += about_reading(survey)
+    if "test" in found:
+        lines += _leave_out_tested(found, survey)
+    _check_skip(found, survey.skip)
+    splits, more = _split(found, arrangement.splits, asked.seed)
+    lines += [*more, *_windows(splits["train"], found["train"])]
+    lines += [f"left out: {name}: {reason}" for name, reason in survey.skip.items()]
+    inspection.close()
+    text = "\n".join(_text(asked, scale, splits, survey.skip)) + "\n"
+    return Beginning(text=text, lines=[*lines, *_checked(text, inspection)])
 
 
-def text_of(written: Written) -> str:
-    """The file, which loads as it stands."""
-    return "\n".join(_lines(written)) + "\n"
+def _check_scale(asked: Asked, folders: Mapping[str, Folders]) -> None:
+    if asked.scale == 1 and folders["train"].lr is None:
+        raise UserError("--scale: found 1, but there is no LR; allowed are 2, 3, 4 to make LR from HR")
 
 
-def _lines(written: Written) -> Iterator[str]:
-    pairs, scale, splits = written.splits["train"].folders.lr is not None, written.scale, written.splits
-    yield f"# {written.name}: written by `multiblock init`; change what you like. All keys: docs/config.md."
+def _look(asked: Asked, splits: Mapping[str, Folders], survey: Survey) -> tuple[dict[str, Surveyed], int]:
+    """What is in the folders of each split, and the scale of all."""
+    scale, found = asked.scale, {}
+    for split in (split for split in SPLITS if split in splits):
+        found[split] = survey.of(splits[split], scale or (None if splits[split].lr else DEFAULT_SCALE))
+        scale = found[split].scale or scale
+    return found, scale or DEFAULT_SCALE
+
+
+def _check_skip(found: Mapping[str, Surveyed], skip: Mapping[str, str]) -> None:
+    """Files are left out by name, which must not take away one of the same name that is of use."""
+    for split in found.values():
+        for file in (*split.files.values(), *split.partners.values()):
+            if is_named(file, skip):
+                reason = skip.get(file.name) or skip[file.stem]
+                raise UserError(
+                    f"{file}: has the name of a file elsewhere that has to be left out ({reason}), and files are left "
+                    "out by name; rename one of the two, or move that one away"
+                )
+
+
+def _leave_out_tested(found: dict[str, Surveyed], survey: Survey) -> Iterator[str]:
+    """Training images that are test images too are left out: they would make the test worthless."""
+    for file, other in same_in_both(found["train"], found["test"]).items():
+        del found["train"].files[file.stem]
+        found["train"].partners.pop(file, None)
+        survey.skip[file.name] = f"has the pixels of {other}, a test image"
+        yield f"{file}: is {other}, a test image; it is not trained on"
+    found["train"].looks = [look for look in found["train"].looks if look.file.stem in found["train"].files]
+
+
+def _split(
+    found: Mapping[str, Surveyed], folders: Mapping[str, Folders], seed: int
+) -> tuple[dict[str, Split], list[str]]:
+    """Which images each split takes, and lines on it; splits that have no folder take theirs from train's."""
+    looks, missing = found["train"].looks, [split for split in SPLITS if split not in found]
+    together = groups(looks)
+    if len(together) <= len(missing):
+        raise UserError(
+            f"{folders['train'].hr[0]}: found {pictures(len(together))} that can be used and differ; at least "
+            f"{len(missing) + 1} are needed: one to train on, {' and '.join(_PURPOSE[split] for split in missing)}; "
+            f"some {ENOUGH} make a training that says something"
+        )
+    drawn = divide(together, seed, missing)
+    lines = [
+        f"one picture in several sizes or encodings, kept in one split: {', '.join(look.file.name for look in group)}"
+        for group in together
+        if len(group) > 1
+    ]
+    splits = {}
+    for split in SPLITS:
+        own = found.get(split, found["train"])
+        splits[split] = Split(
+            folders=folders.get(split, folders["train"]),
+            lr_name=own.lr_name,
+            count=len(drawn.get(split, own.files)) - (split == "train") * sum(map(len, drawn.values())),
+            only=drawn.get(split),
+            without=missing if split == "train" else [],
+        )
+    counts = ", ".join(f"{splits[split].count} {_PURPOSE[split]}" for split in SPLITS)
+    lines.append(f"split{f' with seed {seed}' if missing else ', as the folders say'}: {counts}")
+    if len(looks) < ENOUGH:
+        lines.append(f"{pictures(len(looks))} are few: what is measured on so few says little of others")
+    return splits, lines
+
+
+def _windows(train: Split, found: Surveyed) -> Iterator[str]:
+    """Take windows of large photographs, whose arrays would fill the disk; pairs are taken whole."""
+    sizes = list(found.sizes.values())
+    pixels = sum(height * width for height, width in sizes)
+    if pixels <= LARGE:
+        return
+    side = next((side for side in _SIDES if side <= min(map(min, sizes))), None)
+    if train.folders.lr is not None or side is None:
+        yield f"arrays of these images will take about {_ARRAYS * pixels / 2**30:.0f} GiB; `take` in train takes fewer"
+        return
+    each = max(1, min(_MOST, round(_WINDOWS / (train.count * side**2))))
+    train.crops = each, side
+    yield (
+        f"large pictures: {each} windows of {side} x {side} pixels are taken of each to train on (crops); whole, "
+        f"arrays would take about {_ARRAYS * pixels / 2**30:.0f} GiB"
+    )
+
+
+def _checked(text: str, inspection: Inspection) -> Iterator[str]:
+    """See that a config loads, and that its images pass what is checked before a training; what it leaves out."""
+    study = load(yaml.safe_load(text))
+    for name, data in study.data.items():
+        inspect(data, inspection, study.largest_patch(name))
+        yield from (line for line in left_out(data) if "by skip" not in line)  # which is in the lines file by file
+
+
+# -- The text ---------------------------------------------------------------------------------------------------
+
+_WIDTH = 110
+_REASONS = 4
+"""Files whose reason for being left out is in the config."""
+
+
+def _text(asked: Asked, scale: int, splits: Mapping[str, Split], skip: Mapping[str, str]) -> Iterator[str]:
+    """The lines of the config, which loads as it is."""
+    pairs = splits["train"].folders.lr is not None
+    yield f"# {asked.name}: written by `multiblock init`; change what you like. All keys: docs/config.md."
     yield "# What is left out has its default: three small blocks, trained in four phases, as in config.yaml."
-    yield f"study: {flow(written.name)}"
+    yield f"study: {flow(asked.name)}"
     yield "data:"
-    yield f"  name: {flow(written.name)}"
+    yield f"  name: {flow(asked.name)}"
     why = "found from the sizes of LR and HR" if pairs else "LR is made from HR by MATLAB's bicubic"
     yield f"  scale: {scale}  # {'LR and HR are of equal size' if scale == 1 else why}"
-    if written.skip:
+    if skip:
         yield "  # Left out:"
-        yield from (
-            _line(printable(f"  #   {name}: {reason}")) for name, reason in list(written.skip.items())[:_REASONS]
-        )
-        if (more := len(written.skip) - _REASONS) > 0:
+        yield from (_line(printable(f"  #   {name}: {reason}")) for name, reason in list(skip.items())[:_REASONS])
+        if (more := len(skip) - _REASONS) > 0:
             yield f"  #   and {more} more"
-        yield from _mapping("skip", {"skip": list(written.skip)}, bare=True)
+        yield from _mapping("skip", list(skip))
     train, validation, test = (splits[split] for split in ("train", "validation", "test"))
     also = ", and each that is added to the folder" if train.without else ""
     yield f"  # To train on: {_count(train.count, pairs)}{also}."
     yield from _mapping("train", _keys(train))
-    drawn = f", drawn with seed {written.seed}"
+    drawn = f", drawn with seed {asked.seed}"
     yield f"  # Looked at while training: {_count(validation.count, pairs)}{drawn if validation.only else ''}."
     yield from _mapping("validation", _keys(validation))
     yield f"  # Measured at the end, never trained on: {_count(test.count, pairs)}{drawn if test.only else ''}."
@@ -106,7 +266,7 @@ def _keys(split: Split) -> dict[str, Any]:
 
 
 def _path(folder: Path) -> str:
-    """A folder as the config names it: from the project on where it lies in it, else in full."""
+    """A folder as the config names it: from the project on where it is inside, else in full."""
     full = os.path.abspath(folder)
     inside = os.path.relpath(full)
     return inside if Path("Snakefile").is_file() and not inside.startswith("..") else full
@@ -117,47 +277,7 @@ def _name(file: Path) -> str:
     return file.name if re.fullmatch(r"\d+[eE]\d+", file.stem) else file.stem
 
 
-def _mapping(name: str, keys: Mapping[str, Any], bare: bool = False) -> Iterator[str]:
-    """A key with a mapping, in one line where it fits; ``bare`` for a list alone."""
-    one = f"  {name}: {flow(keys[name] if bare else dict(keys))}"
-    if len(one) <= _WIDTH:
-        yield one
-        return
-    indent = "    "
-    if not bare:
-        yield f"  {name}:"
-    for key, value in keys.items():
-        start = f"  {key}: " if bare else f"{indent}{key}: "
-        if not isinstance(value, list) or len(start + flow(value)) <= _WIDTH:
-            yield start + flow(value)
-            continue
-        yield f"{start}["
-        yield from _wrapped([flow(item) for item in value], " " * (len(start) - len(start.lstrip()) + 2))
-        yield " " * (len(start) - len(start.lstrip())) + "]"
-
-
-def _wrapped(items: Sequence[str], indent: str) -> Iterator[str]:
-    line = indent
-    for item in items:
-        if len(line) + len(item) + 2 > _WIDTH and line.strip():
-            yield line.rstrip()
-            line = indent
-        line += f"{item}, "
-    yield line.rstrip()
-
-
-def flow(value: Any) -> str:
-    """A value as YAML in one line; text is quoted where it has to be, and where it begins like a number."""
-    text = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**9)
-    return text.removesuffix("\n").removesuffix("\n...")
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes 009 too, which is text in one version of YAML and a number in another."""
-
-
-def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="'" if re.match(r"[\d.+-]", text) else None)
-
-
-_Dumper.add_representer(str, _text)
+def _mapping(name: str, value: Any) -> list[str]:
+    """A key of the data with its value, in one line where it fits."""
+    one = f"  {name}: {flow(value)}"
+    return [one] if len(one) <= _WIDTH else indent(block({name: value}, _WIDTH), "  ").splitlines()

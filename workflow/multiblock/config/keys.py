@@ -88,7 +88,9 @@ class ImagesKeys:
     lr: str = optional(path())
     """Folder of LR images."""
     lr_name: str = setting(
-        text(r"^[^{}]*\{name\}[^{}]*$", "a name with {name} in it once, and no other { or }"), "{name}"
+        text(r"^[^{}]*\{name\}[^{}]*$", "a name with {name} in it once, and no other { or }"),
+        "{name}",
+        idle_without="lr",
     )
     """How an LR file is called, without its ending; `{name}` is the HR file's name without ending."""
     photographs: list[str] = optional(list_of(words(*PHOTOGRAPHS), 1, differ=True))
@@ -101,11 +103,11 @@ class ImagesKeys:
     the folder is then one to train on."""
     take: int = optional(whole(1))
     """Take so many of the images, evenly spaced, instead of all."""
-    min_side: int = setting(whole(1), 1)
+    min_side: int = setting(whole(1), 1, idle_without="min_side")
     """Leave out images with a side of fewer pixels, instead of ending with an error."""
     crops: int = optional(whole(1, 1000))
     """Take so many square windows of each image, at random places drawn once, instead of the image."""
-    crop_side: int = setting(whole(8), 256)
+    crop_side: int = setting(whole(8), 256, idle_without="crops")
     """Side of these windows in pixels."""
 
 
@@ -248,7 +250,7 @@ class RunKeys:
     batch x output pixels x blocks trained; `in: flops` is counted floating-point operations, forward and backward,
     where blocks differ in size. A study that `shrink` makes smaller stays equal: the run that is named is shrunk,
     then this one is sized by it."""
-    gpus: int = setting(whole(1, 64), 1)
+    gpus: int = setting(whole(1, 64), 1, idle_without="gpus")
     """GPUs that train each phase of this run together, a process each: every batch is shared among them, so that
     `batch` means the same however many there are. It needs `--resources gpu=N`, with N at least as large; where a
     job is given fewer, it takes those. Without a GPU the processes share the CPU's threads. Networks with batch
@@ -337,20 +339,20 @@ class Upscale:
     images: Path | None = optional(path(pattern=".", allowed="the name of a folder"))
     """Folder of pictures under `data_root`; subfolders count. Results are in `results/<run>/upscaled/`, made by the
     last phase of the first seed."""
-    ensemble: bool = setting(FLAG, False)
+    ensemble: bool = setting(FLAG, False, idle_without="images")
     """The mean of what the network makes of a picture in its eight turns and mirrorings; eight times as slow."""
-    format: str = setting(words("lossless", "same", "png"), "lossless")
+    format: str = setting(words("lossless", "same", "png"), "lossless", idle_without="images")
     """Kind of the files that are made; `lossless` keeps TIFF and makes PNG of all else, `same` keeps the picture's
     own."""
 
 
 @_names_keys
 class ShrinkKeys:
-    """Makes any study smaller, to try it out; see studies/short.yaml. Results of a shrunk study are no results of the
-    study.
+    """Makes any study smaller, to try it out; see studies/short.yaml. What comes out of a shrunk study is not a result
+    of the study.
     """
 
-    iterations: float = setting(number(most=1, above=0), 1)
+    iterations: float = setting(number(most=1, above=0), 1, idle_without="iterations")
     """Factor on the iterations of each stage (rounded up)."""
     max_iterations: int = optional(whole(1))
     """Most iterations of each stage."""
@@ -475,4 +477,4 @@ SECTIONS: dict[str, type] = {
     "runs.NAME.plan": PhaseKeys,
     "recipes.NAME, or stages of a phase": StageKeys,
 }
-"""The classes of keys by where their keys stand in a config."""
+"""The classes of keys by where their keys are in a config."""

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multiblock.config import plans
-from multiblock.config.first_config import flow
 from multiblock.config.keys import StageKeys
+from multiblock.config.reading import flow
 from multiblock.config.rules import section
 from multiblock.config.sizing import proportional, resized
 from multiblock.config.study import Run, Study

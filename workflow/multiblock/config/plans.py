@@ -55,17 +55,20 @@ def plan(run: Mapping[str, Any], place: str, scale: int | None, full: Mapping[st
 
 
 def block(name: str, full: Mapping[str, Any], scale: int = 1) -> Block:
-    """The block that the config calls ``name``; ``scale`` is what it enlarges by if the config does not say."""
-    place = f"blocks.{name}"
-    options = {option: value for option, value in full["blocks"][name].items() if option != "network"}
-    for option in (
-        option for option, value in options.items() if option.endswith("_weights") and isinstance(value, str)
-    ):
-        try:
-            options[option] = expanded(options[option])
-        except UserError as error:
-            raise UserError(f"{place}.{option}: {error}") from None
-    built = zoo.block(full["blocks"][name]["network"], options, place, scale)
+    """The block that the config calls ``name``; ``scale`` is what it enlarges by if the config does not say.
+
+    Raises:
+        UserError: an unknown network or option, or a file of weights that is not there.
+    """
+    place, options = f"blocks.{name}", dict(full["blocks"][name])
+    network = options.pop("network")
+    for option, value in options.items():
+        if option.endswith("_weights") and isinstance(value, str):
+            try:
+                options[option] = expanded(value)
+            except UserError as error:
+                raise UserError(f"{place}.{option}: {error}") from None
+    built = zoo.block(network, options, place, scale)
     for option, value in built.options.items():
         if value in built.files:
             needs_file(value, f"{place}.{option}", registry.explanations(built.network).get(option, ""))
@@ -105,7 +108,7 @@ def _phase(phase: Mapping[str, Any], place: tuple[Any, ...], full: Mapping[str, 
 def stages_of(
     phase: Mapping[str, Any], place: tuple[Any, ...], full: Mapping[str, Any]
 ) -> tuple[list[dict[str, Any]], tuple[Any, ...]]:
-    """The stages of the phase at ``place``, its own or those of a recipe, and the place where they stand.
+    """The stages of the phase at ``place``, its own or those of a recipe, and their place.
 
     Raises:
         UserError: there is no such recipe.
@@ -127,23 +130,25 @@ def _stage(stage: Mapping[str, Any], place: str, full: Mapping[str, Any], span: 
     Args:
         as_written: whether its iterations stay as they are all the same.
     """
-    shrink = full["shrink"]
-    loss, vgg16 = _loss(stage["loss"], place, full["training"].get("vgg16"))
+    shrink, problems, iterations, warmup = full["shrink"], Problems(), stage["iterations"], stage.get("warmup", 0)
     options, schedule = optimisers.filled(stage["optimiser"], stage["options"]), schedules.filled(stage["schedule"])
-    parts = stage["parts"]
+    with problems.noted():
+        loss, vgg16 = _loss(stage["loss"], place, full["training"].get("vgg16"))
+    with problems.noted():
+        intermediate = _intermediate(stage.get("intermediate", 0), place, span)
     if wrong := optimisers.OPTIMISERS[stage["optimiser"]].wrong(options):
-        raise UserError(f"{place}, options{wrong}")
+        problems.found.append(f"{place}, options{wrong}")
     if schedule and (wrong := schedules.SCHEDULES[schedule["kind"]].wrong(schedule, stage["lr"])):
-        raise UserError(f"{place}, schedule{wrong}")
-    warmup = stage.get("warmup", 0)
-    if warmup > stage["iterations"]:
-        raise UserError(
-            f"{place}, warmup: found {warmup}; allowed is at most the stage's {stage['iterations']} iterations"
+        problems.found.append(f"{place}, schedule{wrong}")
+    if warmup > iterations:
+        problems.found.append(
+            f"{place}, warmup: found {warmup}; allowed is at most the stage's {iterations} iterations"
         )
+    problems.end()
     clamp = {True: "all", False: "none"}.get(stage["clamp"], stage["clamp"])
     made = {
         "clamp": "all" if clamp == "last" and len(span) == 1 else clamp,
-        "intermediate": _intermediate(stage.get("intermediate", 0), place, span),
+        "intermediate": intermediate,
         "clip": float(stage["clip"]) if "clip" in stage else None,
         "lr": float(stage["lr"]),
         "batch": min(stage["batch"], shrink.get("batch", stage["batch"])),
@@ -151,10 +156,10 @@ def _stage(stage: Mapping[str, Any], place: str, full: Mapping[str, Any], span: 
         "loss": loss,
         "options": options,
         "schedule": schedule,
-        "parts": {name: dict(sorted(part.items())) for name, part in sorted(parts.items())},
+        "parts": {name: dict(sorted(part.items())) for name, part in sorted(stage["parts"].items())},
         "vgg16": vgg16,
     }
-    whole, iterations = Stage(**{**stage, **made}), stage["iterations"]
+    whole = Stage(**{**stage, **made})
     fewer = min(math.ceil(iterations * shrink["iterations"]), shrink.get("max_iterations", iterations))
     return whole if as_written else resized(whole, fewer)
 

@@ -221,7 +221,7 @@ def _content(file: Path) -> dict[Any, Any]:
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise UserError(
-            f"line {line}: cannot be read as YAML: found bytes that are no UTF-8; allowed is UTF-8 text"
+            f"line {line}: cannot be read as YAML: found bytes that are not UTF-8; allowed is UTF-8 text"
         ) from None
     content = _parsed(text)
     if not isinstance(content, dict | None):
@@ -232,7 +232,7 @@ def _content(file: Path) -> dict[Any, Any]:
 @lru_cache(maxsize=8)
 def _parsed(text: str) -> Any:
     """The values of a text, not to be changed: one start reads the same files several times."""
-    with suppress(ValueError, RecursionError):  # JSON is no YAML where it is indented by tabs
+    with suppress(ValueError, RecursionError):  # JSON is not YAML where it is indented by tabs
         return json.loads(text, object_pairs_hook=_pairs)
     try:
         return yaml.load(text, _Loader)
@@ -286,7 +286,7 @@ def check_whole(config: Mapping[str, Any], files: Sequence[Path]) -> None:
     if "data" not in config and "runs" not in config:
         names = " and ".join(map(str, files))
         raise UserError(
-            f"{names}: found neither data nor runs; a file that is laid over others stands after them, as in "
+            f"{names}: found neither data nor runs; a file that is laid over others is named after them, as in "
             f"--configfile config.yaml {files[-1]}"
         )
 
@@ -306,7 +306,7 @@ def overrides(given: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(value, str):
             try:
                 read = yaml.load(value, _Loader) if value.strip() else value
-            except Exception:  # text that is no YAML is text
+            except Exception:  # what cannot be read as YAML is text
                 return value
             # What quotes there were around a name are gone by now.
             return read if isinstance(read, list | dict | None) or not is_text(ConfigKeys, place) else value
@@ -316,3 +316,31 @@ def overrides(given: Mapping[str, Any]) -> dict[str, Any]:
         return plain_values(typed(given))
     except UserError as error:
         raise UserError(*(f"--config: {problem}" for problem in error.problems)) from None
+
+
+def flow(value: Any) -> str:
+    """A value as YAML in one line; text is quoted where it has to be, and where it begins like a number."""
+    return _dumped(value, True, 10**9).removesuffix("\n").removesuffix("\n...")
+
+
+def block(value: Any, width: int) -> str:
+    """A value as YAML, a line a key, lists wrapped at a width."""
+    return _dumped(value, None, width)
+
+
+def _dumped(value: Any, flow: bool | None, width: int) -> str:
+    text: str = yaml.dump(
+        value, Dumper=_Dumper, default_flow_style=flow, sort_keys=False, allow_unicode=True, width=width
+    )
+    return text
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes 009 too, which is text in one version of YAML and a number in another."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="'" if re.match(r"[\d.+-]", text) else None)
+
+
+_Dumper.add_representer(str, _text)

@@ -1,7 +1,7 @@
 """What keys allow: rules in the words of JSON Schema, classes of keys made of them, and what messages say of both.
 
-A rule is a mapping such as ``{"type": "integer", "minimum": 1}``; a class whose fields are keys, which stands for a
-mapping with these keys; or a function that makes a rule of the mapping that the key is in, where one key says what
+A rule is a mapping such as ``{"type": "integer", "minimum": 1}``; a class whose fields are keys, which is a rule for
+mappings with these keys; or a function that makes a rule of the mapping that the key is in, where one key says what
 another one allows.
 """
 
@@ -52,7 +52,7 @@ def text(pattern: str | None = None, allowed: str | None = None, longest: int | 
 
 
 def path(**bounds: Any) -> Rule:
-    """Text that names a file or folder, in which ~ stands for the user's own folder."""
+    """Text that names a file or folder, in which ~ is the user's own folder."""
     return {**text(**bounds), "path": True}
 
 
@@ -90,13 +90,15 @@ def _bounded(kind: str, **bounds: Any) -> dict[str, Any]:
 FLAG: Rule = {"type": "boolean"}
 
 
-def setting(rule: Rule, default: Any, more: Callable[[], str] | None = None) -> Any:
+def setting(rule: Rule, default: Any, more: Callable[[], str] | None = None, *, idle_without: str = "") -> Any:
     """A key with a default, as a field of a class of keys; the docstring of the field says what the key does.
 
     Args:
         more: what the reference says after that, where it follows from a table of the package.
+        idle_without: the key beside it without which the default does nothing; itself where it never does anything.
     """
-    return field(default_factory=lambda: default, metadata={"rule": rule, "default": default, "more": more})
+    about = {"rule": rule, "default": default, "more": more, "idle_without": idle_without}
+    return field(default_factory=lambda: default, metadata=about)
 
 
 def needed(rule: Rule) -> Any:
@@ -118,6 +120,7 @@ def section(keys: type) -> Rule:
         "properties": {one.name: one.metadata["rule"] for one in known},
         "required": [one.name for one in known if one.default is one.default_factory is MISSING],
         "defaults": {one.name: one.metadata["default"] for one in known if "default" in one.metadata},
+        "idle_without": {one.name: one.metadata.get("idle_without") for one in known},
         "additionalProperties": getattr(keys, "open", False),
     }
 
@@ -133,7 +136,7 @@ def resolved(rule: Rule, around: Mapping[str, Any] | None = None) -> Mapping[str
     return rule(around or {}) if callable(rule) else rule
 
 
-def _of_key(rule: Mapping[str, Any], name: Any) -> Rule:
+def of_key(rule: Mapping[str, Any], name: Any) -> Rule:
     """The rule of a key of a mapping, or of an entry of a list; one that allows all where there is none."""
     if isinstance(name, int):
         return rule.get("items", {})
@@ -142,10 +145,10 @@ def _of_key(rule: Mapping[str, Any], name: Any) -> Rule:
 
 
 def rule_at(keys: Rule, place: Iterable[Any]) -> Mapping[str, Any]:
-    """The rule of a place; one that allows all where nothing is said of it."""
+    """The rule of a place; one that allows all where there is no rule for it."""
     rule = resolved(keys)
     for part in place:
-        rule = resolved(_of_key(rule, part))
+        rule = resolved(of_key(rule, part))
     return rule
 
 
@@ -160,9 +163,9 @@ def completed(value: Any, rule: Rule) -> Any:
     rule = resolved(rule)
     if isinstance(value, dict):
         given = {**value, **{name: one for name, one in rule.get("defaults", {}).items() if name not in value}}
-        return {name: completed(one, _of_key(rule, name)) for name, one in given.items()}
+        return {name: completed(one, of_key(rule, name)) for name, one in given.items()}
     if isinstance(value, list):
-        return [completed(one, _of_key(rule, 0)) for one in value]
+        return [completed(one, of_key(rule, 0)) for one in value]
     return expanded(value) if "path" in rule and isinstance(value, str) and not _names_nobody(value) else value
 
 
@@ -170,7 +173,7 @@ def expanded(path: str) -> str:
     """A path in which ~ is the user's own folder, as all keys and flags that name a file or folder read it.
 
     Raises:
-        UserError: ~ is followed by what is no user.
+        UserError: ~ is followed by a name that no user has.
     """
     if _names_nobody(path):
         raise UserError(f"found {shown(path)}{_NOBODY}")
@@ -222,7 +225,7 @@ def _of_mapping(value: Mapping[str, Any], rule: Mapping[str, Any], place: Place)
             continue
         if "propertyNames" in rule and (wrong := _wrong(name, rule["propertyNames"])):
             yield (*place, name), f"{key(*place)}: found {shown(name)}{wrong}"
-        yield from problems(one, _of_key(rule, name), (*place, name), value)
+        yield from problems(one, of_key(rule, name), (*place, name), value)
     for name in missing:
         hints = (
             f"; found '{other}'{hint}" for other in value if other not in known and (hint := nearest(other, [name]))

@@ -1,6 +1,6 @@
 """The study that a configuration says: its settings and its runs, each with data and plan."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property
@@ -10,7 +10,7 @@ from typing import Any
 from multiblock.config import plans
 from multiblock.config.keys import Evaluation, Inference, Report, Training, Upscale
 from multiblock.config.reading import examined
-from multiblock.config.rules import Place, related
+from multiblock.config.rules import Place, key, related
 from multiblock.config.sizing import EqualTo, equal_to, sized, spent
 from multiblock.data.dataset import DatasetConfig
 from multiblock.data.imageset import SPLITS
@@ -145,6 +145,9 @@ def _hashable(value: Any) -> Any:
     return value
 
 
+_OF_JOBS = ("device", "precision", "layout", "compile", "deterministic", "threads", "convert_threads")
+
+
 def load(config: Mapping[str, Any]) -> Study:
     """Check a configuration and derive the study from it.
 
@@ -164,12 +167,18 @@ def load(config: Mapping[str, Any]) -> Study:
             with problems.noted():
                 plans.block(name, full)
     runs: dict[str, Run] = {}
-    for name in full["runs"] if isinstance(full["runs"], dict) else ():
-        with problems.noted():
-            if is_right(("runs", name), *_read_by(name, full)):
-                runs[name] = _run(name, full)
-            elif is_right(*_read_by_the_plan(name, full)):
-                plans.plan(full["runs"][name], f"runs.{name}", None, full)
+    for name, run in full["runs"].items() if isinstance(full["runs"], dict) else ():
+        own, data, plan = isinstance(run, dict) and "data" in run, None, None
+        place = ("runs", name, "data") if own else ("data",)
+        if is_right(place, ("data_root",), ("shrink",)):
+            with problems.noted():
+                data = _dataset(run["data"] if own else full["data"], key(*place), full)
+        if is_right(*_read_by_the_plan(name, run)):
+            with problems.noted():
+                plan = plans.plan(run, f"runs.{name}", data.scale if data else None, full)
+        if data and plan and is_right(("runs", name)):
+            with problems.noted():
+                runs[name] = _run(name, full["runs"], data, plan)
     with problems.noted():
         _check_data(runs)
     runs = _sized(runs, problems)
@@ -179,6 +188,7 @@ def load(config: Mapping[str, Any]) -> Study:
         with problems.noted():
             _check_results(full["results"])
     problems.end()
+    measures, pictures = full["evaluation"]["measures"], full["upscale"].get("images")
     return Study(
         name=full["study"],
         results=str(Path(full["results"])),
@@ -187,24 +197,15 @@ def load(config: Mapping[str, Any]) -> Study:
         training=Training(**full["training"]),
         inference=Inference(**full["inference"]),
         # In the order of the registry: the same measures in another order are the same.
-        evaluation=Evaluation(**{**full["evaluation"], "measures": tuple(measures_in(full["evaluation"]["measures"]))}),
+        evaluation=Evaluation(**{**full["evaluation"], "measures": tuple(measures_in(measures))}),
         report=Report(**full["report"]),
-        upscale=_upscale(**full["upscale"], root=Path(full["data_root"])),
-        **{key: full[key] for key in ("device", "precision", "layout", "compile", "deterministic")},
-        **{key: full[key] for key in ("threads", "convert_threads")},
+        upscale=Upscale(**{**full["upscale"], "images": pictures and Path(full["data_root"]) / pictures}),
+        **{name: full[name] for name in _OF_JOBS},
     )
 
 
-def _read_by(name: str, full: Mapping[str, Any]) -> list[Place]:
-    """The places of a config that a run reads beside its own."""
-    run = full["runs"][name]
-    data: list[Place] = [] if isinstance(run, dict) and "data" in run else [("data",)]
-    return [("data_root",), *data, *_read_by_the_plan(name, full)]
-
-
-def _read_by_the_plan(name: str, full: Mapping[str, Any]) -> list[Place]:
-    """The places that say what a run's plan is."""
-    run: Any = full["runs"][name]
+def _read_by_the_plan(name: str, run: Any) -> list[Place]:
+    """The places of a config that say what a run's plan is."""
     found: list[Place] = [("runs", name, key) for key in ("chain", "plan", "gpus", "equal_to")]
     found += [("shrink",), ("training", "vgg16")]
     with suppress(TypeError, KeyError):  # then a place of the run itself is wrong
@@ -213,26 +214,16 @@ def _read_by_the_plan(name: str, full: Mapping[str, Any]) -> list[Place]:
     return found
 
 
-def _run(name: str, full: Mapping[str, Any]) -> Run:
-    run, place, problems = full["runs"][name], f"runs.{name}", Problems()
-    own = "data" in run
-    given = run["data"] if own else full["data"]
-    with problems.noted():
-        data = _dataset(given, f"{place}.data" if own else "data", full)
-    with problems.noted():
-        plan = plans.plan(run, place, given["scale"], full)
-        enlarged = plan.scale == 1 and given["scale"] > 1
-        plans.check_start_files(plan, given["scale"] if enlarged else 1, name)
-    with problems.noted():
-        size = equal_to(name, full["runs"])
-    problems.end()
+def _run(name: str, runs: Mapping[str, Any], data: DatasetConfig, plan: Plan) -> Run:
+    enlarged = plan.scale == 1 and data.scale > 1
+    plans.check_start_files(plan, data.scale if enlarged else 1, name)
     return Run(
         name=name,
-        chain=tuple(run["chain"]),
+        chain=tuple(runs[name]["chain"]),
         data=data,
         plan=plan,
         input="LR_enlarged" if enlarged else "LR",
-        equal_to=size,
+        equal_to=equal_to(name, runs),
     )
 
 
@@ -243,10 +234,7 @@ def _dataset(data: Mapping[str, Any], key: str, full: Mapping[str, Any]) -> Data
         UserError: keys that do not go together.
     """
     root, shrink, problems, sources = Path(full["data_root"]), full["shrink"], Problems(), {}
-    with problems.noted():
-        _check_without(data, key)
-    with problems.noted():
-        _check_scale(data, key)
+    problems.found += _not_together(data, key)
     for split in SPLITS:
         with problems.noted():
             sources[split] = _source(data[split], f"{key}.{split}", root)
@@ -262,32 +250,21 @@ def _dataset(data: Mapping[str, Any], key: str, full: Mapping[str, Any]) -> Data
     )
 
 
-def _check_without(data: Mapping[str, Any], key: str) -> None:
-    """Training images that other splits have can be left out where those splits say which they have."""
-    for split in SPLITS:
-        source = data[split]
-        if split != "train" and isinstance(source, Mapping) and "without" in source:
-            raise UserError(f"{key}.{split}.without: found {listed(source['without'])}; allowed is it in {key}.train")
+def _not_together(data: Mapping[str, Any], key: str) -> Iterator[str]:
+    """What is wrong with keys of splits that say something of one another."""
+    own = {split: data[split] for split in SPLITS if isinstance(data[split], Mapping)}
+    for split, source in own.items():
+        if split != "train" and "without" in source:
+            yield f"{key}.{split}.without: found {listed(source['without'])}; allowed is it in {key}.train"
     for split in data["train"].get("without", ()):
-        if not isinstance(data[split], Mapping):
-            raise UserError(
+        if split not in own:
+            yield (
                 f"{key}.train.without: found {split}, which holds out {data[split]} of the training images already; "
                 "allowed are splits with images of their own"
             )
-
-
-_MAKES_LR = ({"hr"}, {"photographs"})
-"""What keys a split has where LR is made."""
-
-
-def _check_scale(data: Mapping[str, Any], key: str) -> None:
-    """LR that is made is smaller than HR."""
-    for split in SPLITS:
-        makes_lr = isinstance(data[split], Mapping) and data[split].keys() & {"hr", "lr", "photographs"} in _MAKES_LR
-        if makes_lr and data["scale"] == 1:
-            raise UserError(
-                f"{key}.scale: found 1, but {key}.{split} has no lr; allowed are 2, 3, 4 to make LR from HR"
-            )
+    made = [split for split, source in own.items() if source.keys() & {"hr", "photographs"} and "lr" not in source]
+    if made and data["scale"] == 1:
+        yield f"{key}.scale: found 1, but {key}.{made[0]} has no lr; allowed are 2, 3, 4 to make LR from HR"
 
 
 def _source(source: Any, key: str, root: Path) -> Any:
@@ -305,16 +282,11 @@ def _source(source: Any, key: str, root: Path) -> Any:
         raise UserError(
             f"{key}.only: found together with photographs, which names images itself; allowed is it with hr"
         )
-    hr, lr = source.get("hr"), source.get("lr")
-    under = {
-        "hr": [str(root / one) for one in hr] if isinstance(hr, list) else str(root / str(hr)),
-        "lr": str(root / str(lr)),
-    }
-    return {**source, **{name: folder for name, folder in under.items() if name in source}}
+    return {**source, **{name: _under(root, source[name]) for name in ("hr", "lr") if name in source}}
 
 
-def _upscale(root: Path, images: str | None = None, **more: Any) -> Upscale:
-    return Upscale(images=None if images is None else root / images, **more)
+def _under(root: Path, folder: str | list[str]) -> str | list[str]:
+    return [str(root / one) for one in folder] if isinstance(folder, list) else str(root / folder)
 
 
 def _sized(runs: Mapping[str, Run], problems: Problems) -> dict[str, Run]:
@@ -351,11 +323,11 @@ def _check_report(full: Mapping[str, Any], problems: Problems) -> None:
     named = {f"losses.{figure}": chosen for figure, chosen in report.get("losses", {}).items()}
     if "baseline" in report:
         named["baseline"] = [report["baseline"]]
-    for key, chosen in named.items():
+    for where, chosen in named.items():
         for run in chosen:
             if run not in runs:
                 problems.found.append(
-                    f"report.{key}: unknown run '{run}'{nearest(run, runs)}; known are {listed(runs)}"
+                    f"report.{where}: unknown run '{run}'{nearest(run, runs)}; known are {listed(runs)}"
                 )
     if "reference_losses" in report:
         with problems.noted():

@@ -96,7 +96,7 @@ class _Conversion:
     def split(self, split: str, items: Sequence[ImagePair], folder: Path) -> PartialSets:
         """Convert a split: its sets, which are whole but not in their place."""
         photographs = inspection.photographs(split, items)
-        sizes = inspection.taken_sizes(self._data, photographs, images.size)
+        sizes = inspection.taken_sizes(self._data, photographs)
         small = [(height // self._data.scale, width // self._data.scale) for height, width in sizes]
         sets, checks, kept = PartialSets(folder, {"HR": sizes, "LR": small}), dict[ImagePair, PairCheck](), 0
         try:

@@ -6,7 +6,7 @@ a file once for all that a split takes of it. :func:`check` reads them all, what
 
 import hashlib
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -185,13 +185,11 @@ def taken_size(data: DatasetConfig, split: str, item: ImagePair, height: int, wi
     return height, width
 
 
-def taken_sizes(
-    data: DatasetConfig, photographs: Sequence[Photograph], whole: Callable[[Path], tuple[int, int]]
-) -> list[tuple[int, int]]:
-    """Height and width of what is taken for each item; ``whole`` gives those of a file."""
+def taken_sizes(data: DatasetConfig, photographs: Sequence[Photograph]) -> list[tuple[int, int]]:
+    """Height and width of what is taken for each item, by the headers of the HR files."""
     found = []
     for photograph in photographs:
-        full = whole(photograph.hr)
+        full = images.size(photograph.hr)
         found += [taken_size(data, photograph.split, item, *full) for item in photograph.items]
     return found
 

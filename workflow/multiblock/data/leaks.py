@@ -167,24 +167,16 @@ def compare(looks: Looks, name: str) -> list[str]:
 
 def groups(looks: Sequence[Look]) -> list[list[Look]]:
     """Looks at one picture together, whatever its size and encoding; all others alone. In order of their first."""
-    group, first_of = list(range(len(looks))), dict[str, int]()
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
 
-    def root(number: int) -> int:
-        while group[number] != number:
-            number = group[number]
-        return number
-
-    def join(one: int, other: int) -> None:
-        first, second = sorted((root(one), root(other)))
-        group[second] = first
-
-    for number, look in enumerate(looks):
-        join(first_of.setdefault(look.digest, number), number)
-    for one, other, _ in _close(looks, looks):
-        join(one, other)
+    first_of = dict[str, int]()
+    pairs = [(first_of.setdefault(look.digest, number), number) for number, look in enumerate(looks)]
+    pairs += [(one, other) for one, other, _ in _close(looks, looks)]
+    graph = coo_array((np.ones(len(pairs)), np.array(pairs).reshape(-1, 2).T), shape=(len(looks), len(looks)))
     together: dict[int, list[Look]] = {}
-    for number, look in enumerate(looks):
-        together.setdefault(root(number), []).append(look)
+    for look, group in zip(looks, connected_components(graph, directed=False)[1].tolist(), strict=True):
+        together.setdefault(group, []).append(look)
     return list(together.values())
 
 

@@ -7,9 +7,9 @@ contrast free, on images that are smoothed so that blur counts for little.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -96,19 +96,20 @@ def pair_checks(lr: np.ndarray, hr: np.ndarray) -> PairCheck:
         return _flat(*gray)
     correlation = float(np.corrcoef(gray[0].ravel(), gray[1].ravel())[0, 1])
     found = align(*gray) if correlation > NO_CORRELATION else Alignment()
-    measured: dict[str, Any] = {
-        "correlation": correlation,
-        "down": scale * found.down,
-        "right": scale * found.right,
-        "zoom": found.zoom,
-        "turn": found.turn,
-        "stops": _stops(*gray),
-        "order": _order(low, high),
-        "detail": _detail(gray[0]) / _detail(gray[1]),
-    }
-    wrong, doubtful = _against(scale=scale, **measured)
+    check = PairCheck(
+        correlation=correlation,
+        down=scale * found.down,
+        right=scale * found.right,
+        zoom=found.zoom,
+        turn=found.turn,
+        stops=_stops(*gray),
+        order=_order(low, high),
+        detail=_detail(gray[0]) / _detail(gray[1]),
+        verdict="fine",
+    )
+    wrong, doubtful = _against(check, scale)
     verdict: Verdict = "wrong" if wrong else "doubtful" if doubtful else "fine"
-    return PairCheck(**measured, verdict=verdict, reasons=(*wrong, *doubtful))
+    return replace(check, verdict=verdict, reasons=(*wrong, *doubtful))
 
 
 def of_all(checks: Sequence[PairCheck]) -> list[str]:
@@ -129,37 +130,26 @@ def _median(values: Sequence[float]) -> float:
     return float(np.median(known)) if known else math.nan
 
 
-def _against(
-    *,
-    scale: int,
-    correlation: float,
-    down: float,
-    right: float,
-    zoom: float,
-    turn: float,
-    stops: float,
-    order: str,
-    detail: float,
-) -> tuple[list[str], list[str]]:
+def _against(check: PairCheck, scale: int) -> tuple[list[str], list[str]]:
     """What makes a pair wrong, and what makes it doubtful."""
-    if correlation < NO_CORRELATION:
-        return [f"correlation {correlation:z.2f}: they do not show the same"], []
+    if check.correlation < NO_CORRELATION:
+        return [f"correlation {check.correlation:z.2f}: they do not show the same"], []
     wrong, doubtful = [], []
-    if order not in ("RGB", "-"):
-        what = "red and blue are swapped" if order == "BGR" else f"the channels of LR are HR's {order}"
+    if check.order not in ("RGB", "-"):
+        what = "red and blue are swapped" if check.order == "BGR" else f"the channels of LR are HR's {check.order}"
         wrong.append(f"{what} in one of the two")
-    if correlation < LEAST_CORRELATION:
-        doubtful.append(f"correlation {correlation:.2f}; below {LEAST_CORRELATION} they may not show the same")
-    if max(abs(down), abs(right)) > MOST_SHIFT:
-        doubtful.append(f"LR is shifted by {down:+z.1f} pixels down and {right:+z.1f} to the right")
-    if abs(zoom - 1) > MOST_ZOOM:
-        doubtful.append(f"LR shows things {zoom:.3f} times as large as HR does, the scale taken off")
-    if abs(turn) > MOST_TURN:
-        doubtful.append(f"LR is turned by {turn:+z.1f} degrees")
-    if abs(stops) > MOST_STOPS:
-        doubtful.append(f"LR is {abs(stops):.2f} stops {'brighter' if stops > 0 else 'darker'} than HR")
-    if scale == 1 and detail > MOST_DETAIL:
-        doubtful.append(f"LR has {detail:.2f} times the detail of HR; the folders may be swapped")
+    if check.correlation < LEAST_CORRELATION:
+        doubtful.append(f"correlation {check.correlation:.2f}; below {LEAST_CORRELATION} they may not show the same")
+    if max(abs(check.down), abs(check.right)) > MOST_SHIFT:
+        doubtful.append(f"LR is shifted by {check.down:+z.1f} pixels down and {check.right:+z.1f} to the right")
+    if abs(check.zoom - 1) > MOST_ZOOM:
+        doubtful.append(f"LR shows things {check.zoom:.3f} times as large as HR does, the scale taken off")
+    if abs(check.turn) > MOST_TURN:
+        doubtful.append(f"LR is turned by {check.turn:+z.1f} degrees")
+    if abs(check.stops) > MOST_STOPS:
+        doubtful.append(f"LR is {abs(check.stops):.2f} stops {'brighter' if check.stops > 0 else 'darker'} than HR")
+    if scale == 1 and check.detail > MOST_DETAIL:
+        doubtful.append(f"LR has {check.detail:.2f} times the detail of HR; the folders may be swapped")
     return wrong, doubtful
 
 

@@ -166,7 +166,7 @@ def upscale_folder(
         UserError: there are no pictures, or some failed; the others are done then, and the table is not written.
     """
     log.info("%s", about)
-    jobs = targets.plan([images], table.parent, form, overwrite=True, but=results).jobs
+    jobs, _ = targets.plan([images], table.parent, form, overwrite=True, but=results)
     known = _Results(table.parent, images, made_of)
     rows = {job.target: row for job in jobs if (row := known.row(job))}
     known.remove_all_but(set(rows))

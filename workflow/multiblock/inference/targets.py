@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from multiblock.data import images
@@ -23,19 +23,6 @@ class Job:
     target: Path
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What there is to do.
-
-    Args:
-        jobs: the pictures, in order.
-        notes: lines on files that are left out, and on names that were made different.
-    """
-
-    jobs: list[Job]
-    notes: list[str] = field(default_factory=list)
-
-
 def plan(
     given: Sequence[Path],
     out: Path,
@@ -43,8 +30,10 @@ def plan(
     overwrite: bool = False,
     skip: bool = False,
     but: Path | None = None,
-) -> Plan:
-    """Where each result goes, found before anything is done.
+) -> tuple[list[Job], list[str]]:
+    """The pictures in order, each with where its result goes; and notes on files left out and names made different.
+
+    All is found before anything is done.
 
     Args:
         given: pictures, and folders of pictures, whose subfolders are kept.
@@ -81,7 +70,7 @@ def plan(
     if there and skip:
         jobs = [job for job in jobs if job not in set(there)]
         notes.append(f"{out}: {len(there)} of {len(there) + len(jobs)} results are there already, and left as they are")
-    return Plan(jobs=jobs, notes=notes)
+    return jobs, notes
 
 
 def in_folder(folder: Path, out: Path) -> tuple[list[Path], list[str]]:
@@ -138,13 +127,10 @@ def _is_out(folder: Path, out: Path) -> bool:
 
 
 def _name(file: Path, form: str) -> str:
-    return file.stem + _ending(file, form)
-
-
-def _ending(file: Path, form: str) -> str:
+    """The name of the result for a picture."""
     own = file.suffix.lower()
     keeps = own in FORMATS and (form == "same" or (form == "lossless" and FORMATS[own].name == "TIFF"))
-    return file.suffix if keeps else ".png"
+    return file.stem + (file.suffix if keeps else ".png")
 
 
 def _named_apart(jobs: Sequence[Job]) -> tuple[list[Job], list[str]]:

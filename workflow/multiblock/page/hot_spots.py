@@ -1,4 +1,4 @@
-"""Where pictures gained and lost the most: windows of an image, judged by their mean squared error."""
+"""Windows of an image in which pictures gained and lost the most, judged by their mean squared error."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -26,7 +26,7 @@ class Place:
     change: float | None = None
 
     def plain(self, left: int = 0, top: int = 0) -> dict[str, Any]:
-        """As a mapping, counted from (left, top)."""
+        """The place as a mapping, counted from (left, top)."""
         return {**asdict(self), "x": self.x - left, "y": self.y - top}
 
 
@@ -117,5 +117,5 @@ def _place(
 
 
 def _change(before: float, after: float) -> float | None:
-    """What a fall of the mean squared error is in dB of PSNR."""
+    """A fall of the mean squared error as dB of PSNR; None where one of the errors is nothing."""
     return None if min(before, after) <= 1e-9 else round(10 * math.log10(before / after), 3)

@@ -9,6 +9,7 @@ from typing import Any
 from multiblock.page import pictures, plan_picture, rendering, viewer
 from multiblock.report import comparison_markdown, curves, sentences, tables
 from multiblock.report.comparison import comparison
+from multiblock.report.markdown import Table
 from multiblock.report.phases import Key, PhaseFiles, by_seed, kind
 
 Record = Mapping[str, Any]
@@ -39,7 +40,7 @@ def run_page(
         lr, hr: test sets of LR_0 and of HR.
         titles: the network as it stands after each phase.
         border: pixels cut for PSNR-Y and SSIM-Y.
-        plan: as :func:`multiblock.page.plan_picture.describe` gives it.
+        plan: as :meth:`multiblock.plan.Plan.described` gives it.
         side: of the windows that are looked at first, in pixels.
         links: addresses of CSVs by what they are of, relative to the folder in which the page is opened.
         out, small: the HTML files.
@@ -65,15 +66,15 @@ def run_page(
         sentence=sentences.of_run(
             rows, {seed: files[-1].measured for seed, files in of_seeds.items()}, len(plan["blocks"])
         ),
-        by_phase=rendering.table(tables.by_phase(rows, titles)),
-        spent=rendering.table(tables.spent(rows)),
+        by_phase=tables.by_phase(rows, titles),
+        spent=tables.spent(rows),
         notes=[note for note in tables.notes(rows, border) if note != tables.COMPUTE],
         compute_note=tables.COMPUTE,
         seed=first,
         seeds=seeds,
         plan=plan_picture.picture(plan),
         machine=machine(records.values()),
-        settings=rendering.table(settings(stages)),
+        settings=settings(stages),
     )
 
 
@@ -85,7 +86,7 @@ class RunFiles:
         table, times: its per-phase table, two CSVs.
         phases: what each (seed, phase) left.
         lr, hr: test sets of LR_0 and of HR.
-        plan: as :func:`multiblock.page.plan_picture.describe` gives it.
+        plan: as :meth:`multiblock.plan.Plan.described` gives it.
         page: address of its page, relative to the folder in which the study's page is opened.
     """
 
@@ -99,7 +100,7 @@ class RunFiles:
 
     @property
     def last(self) -> dict[int, PhaseFiles]:
-        """What the last phase of each seed left."""
+        """The files of the last phase of each seed."""
         return {seed: files[-1] for seed, files in by_seed(self.phases).items()}
 
 
@@ -149,15 +150,12 @@ def study_page(
         sentence=sentence,
         further=[line for line in sentences.of_comparison(compared) if line != sentence],
         unequal=sentences.unequal(compared),
-        tables=[
-            {"title": title, **rendering.table(cells(compared))}
-            for title, cells in (
-                ("Last phases", comparison_markdown.means),
-                (f"Differences from {baseline}", comparison_markdown.differences),
-                ("What each run took", comparison_markdown.spent),
-                (f"On the way to {baseline}", comparison_markdown.reach),
-            )
-        ],
+        tables={
+            "Last phases": comparison_markdown.means(compared),
+            f"Differences from {baseline}": comparison_markdown.differences(compared),
+            "What each run took": comparison_markdown.spent(compared),
+            f"On the way to {baseline}": comparison_markdown.reach(compared),
+        },
         # What is loud, and the convention; the rest can be unfolded.
         notes=loud,
         more=[note for note in notes if note not in loud],
@@ -270,8 +268,8 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 
-def settings(stages: Sequence[tuple[int, Record]]) -> tuple[list[str], list[list[str]]]:
-    """Heads and cells of the stages, a row each.
+def settings(stages: Sequence[tuple[int, Record]]) -> Table:
+    """The table of the stages, a row each.
 
     Args:
         stages: the number of each stage's phase, and the stage as its record has it.
@@ -281,7 +279,7 @@ def settings(stages: Sequence[tuple[int, Record]]) -> tuple[list[str], list[list
         plain = {**stage, "loss": kind(stage["loss"]), "iterations": f"{stage['iterations']:,}"}
         more = [f"{name} {_in_words(stage[name])}" for name, left in _DEFAULTS.items() if stage.get(name, left) != left]
         rows.append([str(phase), *(str(plain.get(name, "")) for name in _STAGE), "; ".join(more)])
-    return ["phase", *_STAGE, "further"], rows
+    return Table(["phase", *_STAGE, "further"], rows)
 
 
 def _in_words(value: Any) -> str:

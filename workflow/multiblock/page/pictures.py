@@ -74,7 +74,7 @@ class Shown:
 
     @property
     def change(self) -> float:
-        """How much there is to see in it: the largest gain or loss in dB."""
+        """The largest gain or loss in dB: the more, the more there is to see in the image."""
         return max((abs(place.change or 0) for place in self.places), default=0.0)
 
     @property

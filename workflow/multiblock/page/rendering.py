@@ -1,9 +1,9 @@
-"""Templates, styles and programs of the pages, put together into one file that asks for nothing else."""
+"""Templates, styles, programs and charts of the pages, put together into one file that asks for nothing else."""
 
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,7 @@ def render(template: str, **values: Any) -> str:
 
 
 def as_data(value: Any) -> Markup:
-    """A value as JSON that can stand inside a script element: nothing in it ends the element or begins another."""
+    """A value as JSON for the inside of a script element: nothing in it ends the element or begins another."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -96,7 +96,7 @@ def write(out: Path, text: str, limit: int = LIMIT) -> None:
 
 
 def write_small(out: Path, text: str, title: str, elsewhere: str) -> None:
-    """Write the form of a page for Snakemake's report; where it is too large for that, a page that only says so.
+    """Write the form of a page for Snakemake's report; where it is too large, a page that names the full one alone.
 
     Args:
         elsewhere: where the full page is.
@@ -114,12 +114,6 @@ def within(template: str, limit: int, fill: Any, **values: Any) -> str:
     """
     bare = len(render(template, viewer=fill(0), **values).encode())
     return render(template, viewer=fill(max(0, limit - bare - limit // 100)), **values)
-
-
-def table(cells: tuple[list[str], list[list[Any]]]) -> Mapping[str, Any]:
-    """Heads and rows for the template."""
-    heads, rows = cells
-    return {"heads": heads, "rows": rows}
 
 
 # -- Charts ------------------------------------------------------------------------------------------------------------

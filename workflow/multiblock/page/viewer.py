@@ -45,9 +45,9 @@ def page(
             shown as RGB. One that is smaller by a whole factor is enlarged by bicubic interpolation, which its label
             then says.
         out: the HTML file.
-        target: whether the last picture of each image is what the others should be; then the page says PSNR.
+        target: whether the last picture of each image is what the others should be; then the page gives PSNR.
         side: of the windows that are looked at first, in pixels.
-        limit: bytes of the page. Where whole pictures would take more, windows are shown, which the page says.
+        limit: bytes of the page. Where whole pictures would take more, windows are shown, and a sentence about it.
 
     Returns:
         The sentence of the page on what it leaves out; empty where it shows all.
@@ -187,31 +187,18 @@ def _fitted(images: Sequence[Shown], budget: int) -> list[Cut]:
         return []
     longest = max(max(image.size) for image in images)
     share = min(1.0, budget / max(sum(image.bytes for image in images), 1), (_LONGEST / longest) ** 2)
-    if share == 1:
-        return [_whole(image) for image in images]
     parts = [cut for image in images for cut in _windows(image, share)]
-    large = all(min(cut.window.width, cut.window.height) >= _least(cut.image) for cut in parts)
+    large = all(min(cut.window.width, cut.window.height) >= min(SMALLEST, *cut.image.size) for cut in parts)
     return parts if large or len(images) == 1 else []
-
-
-def _least(image: Shown) -> int:
-    return min(SMALLEST, *image.size)
 
 
 def _extremes(images: Sequence[Shown], most: int) -> list[tuple[Shown, Place]]:
     """The largest gain of all images and the largest loss, or, without targets, the first places."""
     if not images:
         return []
-    pairs = [(image, image.places[0]) for image in images], [(image, image.places[-1]) for image in images]
-    best = max(pairs[0], key=lambda pair: pair[1].change or 0)
-    worst = min(pairs[1], key=lambda pair: pair[1].change or 0)
-    chosen = [best] if best == worst else [best, worst]
-    return chosen[:most]
-
-
-def _whole(image: Shown) -> Cut:
-    height, width = image.size
-    return Cut(image=image, window=Place(x=0, y=0, width=width, height=height, what="whole image"))
+    best = max(((image, image.places[0]) for image in images), key=lambda pair: pair[1].change or 0)
+    worst = min(((image, image.places[-1]) for image in images), key=lambda pair: pair[1].change or 0)
+    return [best, worst][: 1 if best == worst else most]
 
 
 def _windows(image: Shown, share: float) -> list[Cut]:
@@ -238,7 +225,7 @@ def _around(places: Sequence[Place], size: tuple[int, int], area: float) -> Plac
 
 
 def _within(place: Place, window: Place) -> Place:
-    """As much of a place as is in a window."""
+    """The part of a place that is in a window."""
     left, top = max(place.x, window.x), max(place.y, window.y)
     right = min(place.x + place.width, window.x + window.width)
     bottom = min(place.y + place.height, window.y + window.height)

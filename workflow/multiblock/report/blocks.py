@@ -1,6 +1,6 @@
-"""What each block does of a network that a phase has trained over several blocks: before that phase, and after it."""
+"""Networks that a phase has trained over several blocks, taken apart: after each block, before that phase and after
+it."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -14,9 +14,9 @@ from multiblock.inference.measures import measures_in
 from multiblock.inference.metrics import METRICS
 from multiblock.plan import through
 from multiblock.report import markdown
+from multiblock.report.markdown import Table
 from multiblock.report.phases import INPUT, Key
 from multiblock.report.strips import grid, score
-from multiblock.report.tables import ONE_SEED
 
 STATES = ("before", "after")
 
@@ -65,24 +65,23 @@ def means(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, list[str]]]:
 def as_markdown(table: pd.DataFrame, run: str, border: int) -> str:
     """A table a phase, means over the test images, and PSNR RGB of each image."""
     names = measures_in(table)
-    parts, left_out = [f"# {run}: networks taken apart"], []
+    parts: list[str | Table] = [f"# {run}: networks taken apart"]
+    left_out = []
     for phase, rows in table.groupby("phase"):
         found, without = means(rows)
-        left_out.append(json.dumps(without, ensure_ascii=False) if without else "")
+        left_out.append(markdown.as_json(without))
         clamped = rows.drop_duplicates(["when", "block"]).set_index(["when", "block"]).clamped
         parts += [f"## Phase {phase}", _means(found, clamped, names), _images(rows)]
-    seeds = list(map(str, table.seed.unique()))
-    about = f"Seeds: {', '.join(seeds)}; figures are means over the seeds." if len(seeds) > 1 else ONE_SEED
     parts += [
         markdown.NOTES,
         markdown.left_out(left_out),
-        f"{CONVENTION.format(border=markdown.count(border, 'pixel'))} {about}",
+        f"{CONVENTION.format(border=markdown.count(border, 'pixel'))} {markdown.about_seeds(table.seed)}",
     ]
     parts += [BEFORE if "before" in set(table.when) else ""]
     return markdown.document([*parts, markdown.about_measures(names)])
 
 
-def _means(found: pd.DataFrame, clamped: pd.Series, measures: Sequence[str]) -> str:
+def _means(found: pd.DataFrame, clamped: pd.Series, measures: Sequence[str]) -> Table:
     """One phase's means: a row a block, before and after side by side."""
     states = _states(found.index.get_level_values("when"))
     others = ("psnr_y", "ssim_y", *measures)
@@ -100,7 +99,7 @@ def _means(found: pd.DataFrame, clamped: pd.Series, measures: Sequence[str]) -> 
             cells += [markdown.metric(name, value) for value in figures[name]]
         cells += [clamped.get(key, "") for key in keys]
         rows.append([through(block) if block else "no network", *cells])
-    return markdown.table(heads, rows)
+    return Table(heads, rows)
 
 
 def _states(found: Iterable[str]) -> list[str]:
@@ -114,7 +113,7 @@ def _images(rows: pd.DataFrame) -> str:
     keys = [(when, block) for when in (INPUT, *STATES) for block in sorted(rows[rows.when == when].block.unique())]
     heads = ["image", *("no network" if when == INPUT else f"{when}: {through(block)}" for when, block in keys)]
     table = [[name, *(markdown.psnr(psnr[name, *key]) for key in keys)] for name in rows.image.unique()]
-    return "PSNR RGB of each test image:\n\n" + markdown.table(heads, table)
+    return f"PSNR RGB of each test image:\n\n{Table(heads, table)}"
 
 
 def strips(
@@ -127,7 +126,7 @@ def strips(
     zoom: int,
     out: Path,
 ) -> None:
-    """For each phase and each of the first ``count`` test images, of the first seed: the network before and after it.
+    """Draw the network before and after each phase, for the first ``count`` test images of the first seed.
 
     Args:
         table: what :func:`by_block` gives.

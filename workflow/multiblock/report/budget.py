@@ -1,6 +1,6 @@
-"""What the lightweight x3 study reports of a network: size, work, and a score that weighs them against PSNR."""
+"""The budget of a network, as the lightweight x3 study reports it: size, work, and a score that weighs them against
+PSNR."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +13,7 @@ from multiblock.inference.metrics import means
 from multiblock.model import complexity
 from multiblock.plan import Block
 from multiblock.report import markdown, phases
+from multiblock.report.markdown import Table
 from multiblock.report.phases import INPUT
 
 
@@ -47,7 +48,7 @@ def budget(measured: Sequence[Path], blocks: Sequence[Mapping[str, Any]], limit:
         "ranking_score": round(score, 1),
         "limit_gflops": limit,
         "within_limit": counted.gflops <= limit,
-        "left_out": json.dumps({"psnr_rgb8": left_out}, ensure_ascii=False) if left_out else "",
+        "left_out": markdown.as_json({"psnr_rgb8": left_out} if left_out else {}),
     }
 
 
@@ -77,12 +78,10 @@ def as_markdown(budgets: Mapping[str, Mapping[str, Any]]) -> str:
         f"the limit is {limit:g}. Ranking score: exp(PSNR - 20) / (GFLOPs x million parameters). Sum of MSE: over the "
         "images, peak 255."
     )
-    parts = [
-        markdown.table([*columns, "ranking score"], rows),
-        markdown.table(["image", *budgets], images),
-        markdown.NOTES,
-    ]
-    return markdown.document([*parts, markdown.left_out(f["left_out"] for f in budgets.values()), about])
+    tables = [Table([*columns, "ranking score"], rows), Table(["image", *budgets], images)]
+    return markdown.document(
+        [*tables, markdown.NOTES, markdown.left_out(f["left_out"] for f in budgets.values()), about]
+    )
 
 
 def write(budgets: Mapping[str, Mapping[str, Any]], csv: Path, markdown: Path) -> None:

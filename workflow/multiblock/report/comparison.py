@@ -1,6 +1,5 @@
 """The runs of a study side by side: what each reached and spent, and how sure it is that it differs."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ import pandas as pd
 
 from multiblock.inference.measures import MEASURES
 from multiblock.plan import EQUAL
-from multiblock.report import phases
+from multiblock.report import markdown, phases
 from multiblock.report.curves import reach
 from multiblock.report.differences import COMPARED, differences
 from multiblock.report.phases import INPUT
@@ -96,7 +95,7 @@ def comparison(
         row |= _spent(spent[run], spent[baseline], baseline) | _times(spent[run], table, tables[baseline])
         row |= _spent_once(table)
         row["below_no_network"] = _below(table)
-        row["left_out"] = json.dumps(left_out, ensure_ascii=False) if left_out else ""
+        row["left_out"] = markdown.as_json(left_out)
         rows.append(row)
     whole = ("parameters", "iterations", "block_pixels", "generation_block_pixels")
     same = looks[looks.run.isin(_same_validation(tables, baseline))]
@@ -133,7 +132,7 @@ def _spent(run: Spent, base: Spent, baseline: str) -> dict[str, object]:
 
 
 def _spent_once(table: pd.DataFrame) -> dict[str, float]:
-    """What was really spent on a run: a phase that n runs share counts as 1/n, so that sums are the study's."""
+    """The amounts really spent on a run: a phase that n runs share counts as 1/n, so that sums are the study's."""
     seeds, share = table.seed.nunique(), portion(table)
     return {
         "block_pixels_spent": round(float((table.block_pixels * share).sum() / seeds)),
@@ -170,7 +169,7 @@ def _same_validation(tables: Mapping[str, pd.DataFrame], baseline: str) -> list[
 
 
 def spent_on(table: pd.DataFrame) -> dict[str, float | None]:
-    """What a run spent: sums over the phases, means over the seeds; ``parameters`` are those of the whole network.
+    """The amounts that a run spent: sums over phases, means over seeds; ``parameters`` are those of the whole network.
 
     ``with_generation`` is training and making LR_k together, in block-pixels of training.
 
@@ -215,7 +214,7 @@ def unequal(run: Spent, base: Spent) -> list[str]:
 
 
 def alike(run: Spent, base: Spent) -> str:
-    """What a run of which nothing is to be warned has in common with the baseline, in words."""
+    """The amounts of training that a run without a warning has in common with the baseline, in words."""
     return f"equal block-pixels{' and training FLOPs' if is_equal(ratio(run, base, 'training_flops')) else ''}"
 
 
@@ -228,14 +227,14 @@ def warning(run: Spent, base: Spent, baseline: str) -> str:
     training, whole, flops = (ratio(run, base, name) for name in ("block_pixels", "with_generation", "training_flops"))
     if training is None or whole is None or all(is_equal(one) for one in (training, whole, flops or 1.0)):
         return ""
-    said = f"spent {times(training)} x the block-pixels of {baseline}"
+    text = f"spent {times(training)} x the block-pixels of {baseline}"
     if is_equal(training):
-        said = f"spent {times(whole)} x the block-pixels of {baseline} with the making of LR_k, as many without it"
+        text = f"spent {times(whole)} x the block-pixels of {baseline} with the making of LR_k, as many without it"
         if is_equal(whole):
             return f"spent {times(flops or 1.0)} x the training FLOPs of {baseline}, at equal block-pixels"
     elif not is_equal(whole / training):
-        said += f" ({times(whole)} x with the making of LR_k)"
-    return said + (f" and {times(flops)} x its training FLOPs" if flops and not is_equal(flops) else "")
+        text += f" ({times(whole)} x with the making of LR_k)"
+    return text + (f" and {times(flops)} x its training FLOPs" if flops and not is_equal(flops) else "")
 
 
 def times(relation: float) -> str:

@@ -6,13 +6,10 @@ from multiblock.plan import EQUAL
 from multiblock.report import markdown, sentences
 from multiblock.report.comparison import Comparison, alike, equal, unequal, warning
 from multiblock.report.differences import COMPARED
-from multiblock.report.markdown import NOT_RECORDED
-from multiblock.report.tables import BELOW, COMPUTE, ONE_SEED, PARTS_OF_TIME, REMEDY
+from multiblock.report.markdown import NOT_RECORDED, ONE_SEED, Table
+from multiblock.report.tables import BELOW, COMPUTE, PARTS_OF_TIME, REMEDY
 
-Cells = tuple[list[str], list[list[object]]]
-"""Heads and rows of a table; none at all where there is nothing to show."""
-
-NOTHING: Cells = ([], [])
+NOTHING = Table([], [])
 
 INTERVAL = (
     "The 95 % interval is that of the paired difference, same seed number against same seed number, for other seeds "
@@ -37,7 +34,7 @@ REACH = (
 
 def as_markdown(found: Comparison) -> str:
     """Tables, then sentences and notes."""
-    tables = [markdown.table(*cells) for cells in (means(found), differences(found), spent(found), reach(found))]
+    tables = means(found), differences(found), spent(found), reach(found)
     lines = "\n".join(f"- {line}" for line in sentences.of_comparison(found))
     return markdown.document([*tables, markdown.NOTES, sentences.unequal(found), lines, *notes(found)])
 
@@ -73,7 +70,7 @@ def _about_shared(table: pd.DataFrame) -> str:
     )
 
 
-def means(found: Comparison) -> Cells:
+def means(found: Comparison) -> Table:
     """The last phase of each run."""
     metrics = (*COMPARED, *found.measures)
     columns = [
@@ -81,25 +78,25 @@ def means(found: Comparison) -> Cells:
         "PSNR RGB of the input",
         *(head for title in markdown.heads_of(metrics) for head in (title, "sd")),
     ]
-    rows: list[list[object]] = []
+    rows = []
     for row in found.runs.to_dict("records"):
         phase = "" if row["psnr_rgb"] < row["psnr_rgb_input"] else "a phase "
         named = row["run"] + (f" {phase}**{BELOW}**" if row["below_no_network"] else "")
         figures = [markdown.metric(name, row[column]) for name in metrics for column in (name, f"{name}_sd")]
         rows.append([named, markdown.psnr(row["psnr_rgb_input"]), *figures, row["seeds"], _compute(found, row["run"])])
     if len(found.runs) == 1:
-        return [*columns, "seeds"], [row[:-1] for row in rows]
-    return [*columns, "seeds", "compute"], rows
+        return Table([*columns, "seeds"], [row[:-1] for row in rows])
+    return Table([*columns, "seeds", "compute"], rows)
 
 
 def _compute(found: Comparison, run: str) -> str:
-    """What a run spent in relation to the baseline, in a cell."""
+    """The cell of what a run spent in relation to the baseline."""
     own, base = found.spent[run], found.spent[found.baseline]
     warned = warning(own, base, found.baseline)
     return "baseline" if run == found.baseline else f"**{warned}**" if warned else alike(own, base)
 
 
-def differences(found: Comparison) -> Cells:
+def differences(found: Comparison) -> Table:
     """Each run over the baseline, then over the one that it is equal to."""
     table = found.differences
     if table.empty:
@@ -107,7 +104,7 @@ def differences(found: Comparison) -> Cells:
     first, *others = markdown.heads_of((*COMPARED, *found.measures))
     columns = [f"over {found.baseline}", first, "sd", "95 % interval", "over seeds", "over images"]
     columns += [head for title in others for head in (title, "95 % interval")]
-    rows: list[list[object]] = []
+    rows = []
     for (run, base), of_pair in table.groupby(["run", "baseline"], sort=False):
         rgb, *rest = of_pair.itertuples()  # in the order of the heads
         cells = [run if base == found.baseline else f"{run} over {base}", markdown.number(rgb.difference, "+.3f")]
@@ -117,7 +114,7 @@ def differences(found: Comparison) -> Cells:
             digits = 3 if row.metric.startswith("psnr") else 4
             cells += [markdown.number(row.difference, f"+.{digits}f"), _interval(row, "ci95", digits)]
         rows.append([*cells, rgb.why_not or f"{rgb.seeds} x {rgb.images}"])
-    return [*columns, "seeds x images"], rows
+    return Table([*columns, "seeds x images"], rows)
 
 
 def _interval(row: object, name: str, digits: int = 3) -> str:
@@ -125,13 +122,13 @@ def _interval(row: object, name: str, digits: int = 3) -> str:
     return "none" if pd.isna(low) else f"{low:+.{digits}f} to {high:+.{digits}f}"
 
 
-def spent(found: Comparison) -> Cells:
-    """What each run took, and in what it is equal to the baseline."""
+def spent(found: Comparison) -> Table:
+    """The amounts that each run took, and those in which it is equal to the baseline."""
     columns = ["run", "parameters of the whole network", "iterations", "block-pixels of training"]
     columns += ["block-pixels of LR_k", "training FLOPs", "seconds", "relative time of an iteration"]
     relations = [f"equal to {found.baseline}", f"not equal to {found.baseline}"] if len(found.runs) > 1 else []
     parts = _parts_of_time(found)
-    rows: list[list[object]] = []
+    rows = []
     for row in found.runs.itertuples():
         own, base = found.spent[row.run], found.spent[found.baseline]
         cells = [row.run, markdown.number(row.parameters, ",", NOT_RECORDED), f"{row.iterations:,}"]
@@ -143,7 +140,7 @@ def spent(found: Comparison) -> Cells:
         elif relations:
             cells += [", ".join(equal(own, base)) or "in nothing", ", ".join(unequal(own, base))]
         rows.append([*cells, *(markdown.number(own[name], ".1f", NOT_RECORDED) for name in parts)])
-    return [*columns, *relations, *parts.values()], rows
+    return Table([*columns, *relations, *parts.values()], rows)
 
 
 def _parts_of_time(found: Comparison) -> dict[str, str]:
@@ -153,19 +150,19 @@ def _parts_of_time(found: Comparison) -> dict[str, str]:
     return {name: f"seconds of {words}" for name, words in named.items() if name in known}
 
 
-def reach(found: Comparison) -> Cells:
-    """What each run took to come to the baseline's last PSNR of the validation images."""
+def reach(found: Comparison) -> Table:
+    """The compute that each run took to come to the baseline's last PSNR of the validation images."""
     if found.reach.empty or len(found.runs) == 1:
         return NOTHING
     base = found.baseline
     columns = ["run", f"block-pixels to the last validation PSNR of {base}", f"in relation to all of {base}", "by seed"]
-    rows: list[list[object]] = []
+    rows = []
     for row in found.reach.itertuples():
         never = pd.isna(row.reach_ratio)
         cells = ["never reached", ""] if never else [f"{row.reach_block_pixels:.3g}", f"{row.reach_ratio:.3f}"]
         span = f", {row.reach_ratio_least:.3f} to {row.reach_ratio_most:.3f}" if row.reach_seeds else ""
         rows.append([row.run, *cells, f"{row.reach_seeds} of {row.reach_of}{span}"])
-    return columns, rows
+    return Table(columns, rows)
 
 
 def _equal_means(found: Comparison) -> str:

@@ -1,11 +1,11 @@
-"""Curves of training: what histories say of losses and of validation PSNR, and charts of it.
+"""Curves of training: losses and validation PSNR from histories, and charts of them.
 
 A chart holds what a figure shows, once: lines, axes, levels. :mod:`multiblock.report.figures` draws it as a picture,
 :mod:`multiblock.page` for a browser.
 
 What is seen of the validation images is the span that a phase trains: the whole network as it stands (``composed``),
 the whole of it but with the images after the blocks before the span taken from the cache (``staged``), or a span with
-trained blocks after it (``part``), which says nothing of the network.
+trained blocks after it (``part``), which is no measure of the network.
 """
 
 import math
@@ -41,14 +41,14 @@ TAGS = {
 
 
 class Style(NamedTuple):
-    """How a line is drawn, by what it measures.
+    """The look of a line, by what it measures.
 
     Args:
         line: the style as Matplotlib names it.
         dash: the same as SVG writes it.
         legend: what it is.
         note: a sentence on it.
-        mark: what each of its points says of it.
+        mark: words on it in the note of each of its points.
     """
 
     line: str
@@ -97,12 +97,12 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """What a figure shows.
+    """The contents of a figure.
 
     Args:
         title: of the chart.
         xs: the x axes to choose from: column of the points to label.
-        y: the label, and what has to be said beside it.
+        y: the label, and the convention or the kind that belongs to it.
         log: whether y is logarithmic.
         lines: all lines, in the order that they are drawn in.
         level: PSNR of the images without any network; None where it is not known or there is none.
@@ -251,7 +251,7 @@ def tensorboard(histories: Mapping[Key, Path], out: Path) -> None:
     """Write a folder ``seed<k>/phase<p>`` of events for each phase into ``out``; steps are iterations of the phase.
 
     Each is written whole from the history: curves that a training wrote by itself would fold back where it was
-    interrupted. Nothing in a history says when a row was written: all have the time of the file.
+    interrupted. A history does not hold when a row was written: all have the time of the file.
 
     Args:
         histories: the history.csv of each (seed, phase).
@@ -316,7 +316,7 @@ def _of_seed(phases: Sequence[TrainingFiles], table: pd.DataFrame) -> pd.DataFra
 
 
 def _share(stages: Sequence[Mapping[str, Any]], iterations: pd.Series) -> np.ndarray:
-    """How much of a phase's block-pixels are spent after so many iterations, from 0 to 1."""
+    """The share of a phase's block-pixels that is spent after so many iterations, from 0 to 1."""
     stages = [stage for stage in stages if stage["iterations"]]
     done = np.cumsum([0, *(stage["iterations"] for stage in stages)])
     work = np.cumsum([0, *(stage["iterations"] * stage["batch"] * stage["patch"] ** 2 for stage in stages)])
@@ -394,7 +394,7 @@ def reach(seen: pd.DataFrame, baseline: str, total: float) -> pd.DataFrame:
 
 
 def _each_seed(seen: pd.DataFrame, run: str, baseline: str) -> list[float | None]:
-    """For each seed of both, where the run reaches the baseline's last PSNR of that seed."""
+    """The block-pixels at which the run reaches the baseline's last PSNR of the same seed, for each seed of both."""
     own, base = (dict(list(seen[seen.run == name].groupby("seed"))) for name in (run, baseline))
     targets = {seed: final(base[seed]) for seed in own if seed in base}
     return [reached(own[seed], target) for seed, target in targets.items() if target is not None]

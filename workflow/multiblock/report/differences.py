@@ -13,24 +13,25 @@ Three questions have three intervals:
 The last is Banerjee's interval for a sum of means with variances of their own (Sankhya 22, 1960). With normal effects
 it covers the truth in at least 95 % of all studies, whatever the share of seeds and images in the scatter, and it is
 never narrower than either of the others. It is too wide where the rest rules, which both half-widths hold. A bootstrap
-that draws seeds and images again is not used: with three seeds it covers less than it says (docs/comparison.md).
+that draws seeds and images again is not used: with three seeds it covers less than it promises (docs/comparison.md).
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from multiblock.report.markdown import as_json
+
 CONFIDENCE = 0.95
 
 COMPARED = ("psnr_rgb", "psnr_y", "ssim_y")
-"""What is compared, composed; the first rules."""
+"""Metrics that are compared, composed; the first decides."""
 
 BOTH, SEEDS_ALONE, ONE_SEED, NONE = "over seeds and images", "over seeds, on one image", "one seed", "none"
-"""What the 95 % interval is taken over, or why there is none."""
+"""Methods: what the 95 % interval is taken over, or why there is none."""
 
 COLUMNS = (
     *("run", "baseline", "metric", "difference", "sd_over_seeds", "ci95_low", "ci95_high", "method"),
@@ -38,20 +39,16 @@ COLUMNS = (
     *("seeds_left_out", "images_left_out", "by_seed", "by_image", "why_not"),
 )
 
+Interval = tuple[float, float]
+"""Both ends of a confidence interval."""
+
 Figures = Mapping[str, Mapping[int, pd.DataFrame]]
 """The figures by image of each run and seed, as :func:`multiblock.report.phases.of_phase` gives them."""
 
 
-class Interval(NamedTuple):
-    """Both ends of a confidence interval."""
-
-    low: float
-    high: float
-
-
 @dataclass(frozen=True, kw_only=True)
 class Paired:
-    """What paired differences say.
+    """Mean and intervals of paired differences.
 
     Args:
         mean: over seeds and images.
@@ -76,7 +73,7 @@ def paired(differences: np.ndarray) -> Paired:
     mean, seeds = float(differences.mean()), differences.mean(axis=1)
 
     def around(half: np.ndarray | None) -> Interval | None:
-        return None if half is None else Interval(mean - float(half), mean + float(half))
+        return None if half is None else (mean - float(half), mean + float(half))
 
     of_seeds, of_images, both = half_widths(differences)
     return Paired(
@@ -137,7 +134,7 @@ def _row(
     apart = sorted(run.keys() ^ base.keys())
     row: dict[str, object] = {
         "seeds": len(seeds),
-        "seeds_left_out": json.dumps(apart) if apart else "",
+        "seeds_left_out": as_json(apart),
         "images": 0,
         "images_left_out": "",
         "method": NONE,
@@ -155,7 +152,7 @@ def _row(
     kept = np.isfinite(one).all(axis=0) & np.isfinite(other).all(axis=0) & ~np.isin(names, list(left_out))
     row["images"] = int(kept.sum())
     gone = [image for image, stays in zip(names, kept, strict=True) if not stays]
-    row["images_left_out"] = json.dumps(gone, ensure_ascii=False) if gone else ""
+    row["images_left_out"] = as_json(gone)
     if not kept.any():
         return {**row, "why_not": "no test image that does not equal HR in one of them"}
     return row | _statistics((one - other)[:, kept], seeds, [image for image in names if image not in gone])

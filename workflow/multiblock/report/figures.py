@@ -28,13 +28,13 @@ INTERVALS = {
     "over_seeds": ("other seeds alone", 0.14, 2, COLOURS[0]),
     "over_images": ("other images alone", 0.24, 2, COLOURS[1]),
 }
-"""For each interval: its words, how far below the run's line it is drawn, its width in points, its colour."""
+"""The words of each interval, its distance below the run's line, its width in points, its colour."""
 
 COLUMNS = 4
 """Columns of the legend of a comparison."""
 
 NEAR = 0.5
-"""How far below the baseline's last PSNR the second panel of a comparison begins, in dB."""
+"""The second panel of a comparison begins so many dB below the baseline's last PSNR."""
 
 
 def save(figure: Figure, file: Path, **options: Any) -> None:
@@ -227,7 +227,7 @@ def curves(looks: pd.DataFrame, found: Comparison, against: str, file: Path) -> 
 
 
 def _limits(panels: Iterable[Axes], chart: Chart, means: pd.DataFrame, target: float | None, baseline: str) -> None:
-    """How much of the y axis both panels show, and the levels of the baseline's last PSNR and of no network."""
+    """Set the y axes of both panels, and draw the levels of the baseline's last PSNR and of no network."""
     whole, near = panels
     if target is None:
         return

@@ -1,7 +1,8 @@
 """Figures, tables and notes as all reports write them, in Markdown."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -12,21 +13,26 @@ NOTES = "<!-- notes -->"
 """Separates a table from the notes under it, which Snakemake's report shows as the caption; it reads this Markdown as
 reStructuredText, which bold and code have in common."""
 
+ONE_SEED = "One seed: no interval can be given, and differences under about 0.1 dB are not distinguishable."
+
 NOT_RECORDED = "not recorded"
 """The cell of what results of older versions do not hold."""
 
 _PLAIN = {"psnr_rgb": "PSNR RGB", "psnr_y": "PSNR-Y", "ssim_y": "SSIM-Y", "psnr_rgb8": "PSNR RGB8"}
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Rows of cells under their columns, or nothing where there is none.
+class Table(NamedTuple):
+    """Rows of cells under their heads; neither where there is nothing to show."""
 
-    A cell is written as it is given: ``001`` and ``1e5`` are not numbers.
-    """
-    if not columns:
-        return ""
-    frame = pd.DataFrame([list(map(_cell, row)) for row in rows], columns=list(map(_cell, columns)), dtype=object)
-    return frame.to_markdown(index=False, disable_numparse=True)
+    heads: list[str]
+    rows: list[list[Any]]
+
+    def __str__(self) -> str:
+        """The table in Markdown, each cell as it is given: ``001`` and ``1e5`` are not numbers."""
+        if not self.heads:
+            return ""
+        frame = pd.DataFrame([map(_cell, row) for row in self.rows], columns=list(map(_cell, self.heads)), dtype=object)
+        return frame.to_markdown(index=False, disable_numparse=True)
 
 
 def _cell(value: object) -> str:
@@ -34,9 +40,9 @@ def _cell(value: object) -> str:
     return str(value).replace("|", "\\|").replace("<", "&lt;")
 
 
-def document(parts: Iterable[str]) -> str:
+def document(parts: Iterable[str | Table]) -> str:
     """Paragraphs and tables as the text of a file; those that are empty are left out."""
-    return "\n\n".join(filter(None, parts)) + "\n"
+    return "\n\n".join(filter(None, map(str, parts))) + "\n"
 
 
 def number(value: float | None, form: str, missing: str = "") -> str:
@@ -57,7 +63,7 @@ def metric(name: str, value: float) -> str:
 
 
 def gain(value: float, before: float, digits: int = 3) -> str:
-    """What was gained over ``before``, where both are finite."""
+    """The gain over ``before``, where both are finite."""
     difference = value - before if abs(value) < float("inf") and abs(before) < float("inf") else float("nan")
     return "" if pd.isna(difference) else f"{difference:+.{digits}f}"
 
@@ -65,6 +71,17 @@ def gain(value: float, before: float, digits: int = 3) -> str:
 def count(number: int, what: str) -> str:
     """A number of things: ``1 seed``, ``3 seeds``."""
     return f"{number} {what}{'s' if number != 1 else ''}"
+
+
+def as_json(names: Collection[Any]) -> str:
+    """Names in a cell of a CSV, as JSON; nothing where there are none."""
+    return json.dumps(names, ensure_ascii=False) if names else ""
+
+
+def about_seeds(seeds: Iterable[int]) -> str:
+    """The note on the seeds of a table; with one seed, on how little that is."""
+    one, *more = dict.fromkeys(seeds)
+    return f"Seeds: {', '.join(map(str, (one, *more)))}; figures are means over the seeds." if more else ONE_SEED
 
 
 def left_out(texts: Iterable[str]) -> str:
@@ -94,5 +111,5 @@ def heads_of(metrics: Iterable[str]) -> list[str]:
 
 def about_measures(measures: Iterable[str]) -> str:
     """The note on the measures of perceived quality in a table; nothing where there are none."""
-    said = "; ".join(f"{MEASURES[name].title} {MEASURES[name].what}" for name in measures)
-    return f"Measures of perceived quality, 8 bits, the same border cut: {said}." if said else ""
+    about = "; ".join(f"{MEASURES[name].title} {MEASURES[name].what}" for name in measures)
+    return f"Measures of perceived quality, 8 bits, the same border cut: {about}." if about else ""

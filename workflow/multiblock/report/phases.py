@@ -1,4 +1,4 @@
-"""What the phases of a run left, read back: measurements of each image, histories, training records."""
+"""Files that the phases of a run left, and what is in them: measurements of each image, histories, training records."""
 
 import csv
 import json
@@ -25,7 +25,7 @@ _Files = TypeVar("_Files")
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingFiles:
-    """What the training of a phase left.
+    """The files that the training of a phase left.
 
     Args:
         history: the CSV of losses and looks at the validation images.
@@ -48,7 +48,7 @@ class TrainingFiles:
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseFiles(TrainingFiles):
-    """What a phase left, trained and measured.
+    """The files that a phase left, trained and measured.
 
     Args:
         measured: the evaluation CSV.

@@ -1,4 +1,4 @@
-"""What a run and a comparison of runs found, in sentences with their numbers."""
+"""The findings of a run and of a comparison of runs, in sentences with their numbers."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ def unequal(found: Comparison) -> str:
 
 
 def of_difference(row: Any, run: Spent, base: Spent) -> str:
-    """How a run differs from the baseline in PSNR RGB, how sure that is, and whether both spent the same.
+    """The sentence on a difference in PSNR RGB from the baseline, how sure it is, and whether both spent the same.
 
     Args:
         row: a row of the table of differences.
@@ -72,7 +72,7 @@ def of_difference(row: Any, run: Spent, base: Spent) -> str:
 
 
 def of_reach(row: Any, baseline: str, itself: float) -> str:
-    """What a run took to come to the baseline's last PSNR of the validation images.
+    """The sentence on the compute that a run took to come to the baseline's last PSNR of the validation images.
 
     Args:
         row: a row of the table that :func:`multiblock.report.curves.reach` gives.
@@ -123,7 +123,7 @@ def _spent(run: Spent, base: Spent, baseline: str) -> str:
 
 
 def size(row: Any) -> str:
-    """What was compared: ``3 seeds x 5 images``."""
+    """The number of seeds and images compared: ``3 seeds x 5 images``."""
     return _many(row.seeds, row.images)
 
 
@@ -142,7 +142,7 @@ def _left_out(row: Any) -> str:
 
 
 def of_run(table: pd.DataFrame, measured: Mapping[int, Path], blocks: int) -> str:
-    """What a run gained over no network, how sure that is, and what its last phase brought; as Markdown.
+    """The sentence on a run's gain over no network, how sure it is, and what its last phase brought; as Markdown.
 
     Args:
         table: the per-phase table of the run.
@@ -157,14 +157,16 @@ def of_run(table: pd.DataFrame, measured: Mapping[int, Path], blocks: int) -> st
     left_out = json.loads(next(filter(None, table.left_out), "{}")).get("psnr_rgb", [])
     sure = _sure(_gains(measured, names[-1], left_out))
     gain = psnr.iloc[-1] - psnr.iloc[0]
-    said = f"{network} reaches {psnr.iloc[-1]:.3f} dB PSNR RGB on the test images, **{gain:+.3f} dB over the input**"
-    said += f" of {psnr.iloc[0]:.3f} dB ({sure})"
+    sentence = (
+        f"{network} reaches {psnr.iloc[-1]:.3f} dB PSNR RGB on the test images, **{gain:+.3f} dB over the input**"
+    )
+    sentence += f" of {psnr.iloc[0]:.3f} dB ({sure})"
     if len(names) > 2:
         what = "joint phase" if "-" in str(means.span.iloc[-1]) else "last phase"
         last, before = psnr.iloc[-1] - psnr.iloc[-2], psnr.iloc[-2] - psnr.iloc[0]
-        said += f"; the phases before brought {before:+.3f} dB, the {what} {last:+.3f} dB"
+        sentence += f"; the phases before brought {before:+.3f} dB, the {what} {last:+.3f} dB"
     below = bool((table.below_no_network != "").any())
-    return f"{said}{f'. **{BELOW} after a phase: see the table**' if below else ''}."
+    return f"{sentence}{f'. **{BELOW} after a phase: see the table**' if below else ''}."
 
 
 def _gains(measured: Mapping[int, Path], phase: str, left_out: Sequence[str]) -> np.ndarray:
@@ -192,8 +194,8 @@ def _sure(gains: np.ndarray) -> str:
     return f"95 % interval over seeds, on this one image, {_ends(sure.over_seeds)}, {many}" if sure.over_seeds else many
 
 
-def _ends(interval: Any) -> str:
-    return f"{interval.low:+.3f} to {interval.high:+.3f}"
+def _ends(interval: differences.Interval) -> str:
+    return "{:+.3f} to {:+.3f}".format(*interval)
 
 
 _WORDS = {
@@ -223,8 +225,8 @@ def of_study(found: Comparison) -> str:
     sizes = dict.fromkeys(size(row) for row in rgb.itertuples() if not row.why_not)
     how = ["95 % intervals"] if rgb.ci95_low.notna().any() else []
     how += [" or ".join(sizes)] if sizes else []
-    said = f"{start}: {'; '.join(parts)}" + (f" ({', '.join(how)})" if how else "")
-    return said + (f". Made equal in compute: {'; '.join(equal)}." if equal else ".")
+    sentence = f"{start}: {'; '.join(parts)}" + (f" ({', '.join(how)})" if how else "")
+    return sentence + (f". Made equal in compute: {'; '.join(equal)}." if equal else ".")
 
 
 def _group(row: Any) -> str:

@@ -11,10 +11,11 @@ from multiblock.files import write_text
 from multiblock.inference import timing
 from multiblock.inference.metrics import VALUES, columns
 from multiblock.report import markdown, phases
+from multiblock.report.markdown import Table
 from multiblock.report.phases import INPUT, Key, measures_in, of_phase
 
 PARTS_OF_TIME = ("seconds_iterations", "seconds_validation", "seconds_generation", "seconds_start")
-"""Where the time went; empty in results that have no record of it."""
+"""Columns of where the time went; empty in results that have no record of it."""
 
 TIMES = ("seconds", "seconds_spent", *PARTS_OF_TIME, "iteration_seconds", "relative_time")
 """Columns that are not the same when the same is done again. They are written into a CSV of their own."""
@@ -35,10 +36,8 @@ COMPUTE = (
     "was interrupted is summed up; what a kill lost counts once."
 )
 
-ONE_SEED = "One seed: no interval can be given, and differences under about 0.1 dB are not distinguishable."
-
 BELOW = "BELOW NO NETWORK"
-"""How a phase is marked whose network makes images worse than they were."""
+"""The mark of a phase whose network makes images worse than they were."""
 
 REMEDY = (
     "Training went wrong or has hardly begun: look at learning_curves.png, and try a smaller lr, more iterations, "
@@ -91,7 +90,7 @@ def psnr_by_phase(
             row["generation_block_pixels"] = generated.get(int(name), 0) * pixels
             row["below_no_network"] = _below(row, found[seed, INPUT])
             row["shared_with"] = ", ".join((shared or {}).get(int(name), ()))
-        rows.append({**row, "left_out": json.dumps(left_out, ensure_ascii=False) if left_out else ""})
+        rows.append({**row, "left_out": markdown.as_json(left_out)})
     whole = ("parameters", "iterations", "block_pixels", "parameters_chain", "generation_block_pixels")
     names = (*COLUMNS, *columns(measures_in(pd.DataFrame(rows))))
     kinds = {**dict.fromkeys(whole, "Int64"), **dict.fromkeys(("training_flops", *PARTS_OF_TIME), float)}
@@ -122,7 +121,7 @@ def _of_generation(records: Sequence[Path]) -> float | None:
 
 
 def _below(row: Mapping[str, Any], before: Mapping[str, float]) -> str:
-    """On which images the phase's network is worse than none: validation, test, both, or nothing."""
+    """The images on which the phase's network is worse than none: validation, test, both, or nothing."""
     validation, plain = row["psnr_rgb_validation"], row["psnr_rgb_validation_input"]
     known = validation is not None and plain is not None
     places = ["validation"] if known and validation < plain else []
@@ -163,8 +162,8 @@ def mean_over_seeds(table: pd.DataFrame) -> pd.DataFrame:
     return numbers.groupby("phase").mean().assign(span=spans).loc[order].reset_index()
 
 
-def by_phase(table: pd.DataFrame, titles: Mapping[int, str]) -> tuple[list[str], list[list[str]]]:
-    """Heads and cells of the per-phase table: means over the seeds, what each phase brought over the input and the
+def by_phase(table: pd.DataFrame, titles: Mapping[int, str]) -> Table:
+    """The per-phase table: means over the seeds, what each phase brought over the input and the
     phase before.
 
     Args:
@@ -194,16 +193,14 @@ def by_phase(table: pd.DataFrame, titles: Mapping[int, str]) -> tuple[list[str],
         mark = f" **{BELOW}**" if row.phase in below else ""
         gains = [markdown.gain(psnr[i], psnr[0]) + mark, markdown.gain(psnr[i], psnr[i - 1])]
         rows.append([row.phase, row.span, markdown.psnr(psnr[i]), *gains, *figures, titles[int(row.phase)]])
-    return heads, rows
+    return Table(heads, rows)
 
 
 def notes(table: pd.DataFrame, border: int) -> list[str]:
     """The notes under the tables of a run, as Markdown, a paragraph each; the loudest first."""
-    seeds = list(map(str, table.seed.unique()))
-    about = f"Seeds: {', '.join(seeds)}; figures are means over the seeds." if len(seeds) > 1 else ONE_SEED
     parts = [warning(table), markdown.left_out(table.left_out.unique()), _about_shared(table)]
     parts += [
-        f"PSNR in dB. {CONVENTION.format(border=markdown.count(border, 'pixel'))} {about}",
+        f"PSNR in dB. {CONVENTION.format(border=markdown.count(border, 'pixel'))} {markdown.about_seeds(table.seed)}",
         markdown.about_measures(measures_in(table)),
         COMPUTE,
     ]
@@ -216,9 +213,10 @@ def as_markdown(table: pd.DataFrame, run: str, border: int, titles: Mapping[int,
     Args:
         titles: the network that is measured after each phase, as the study writes it.
     """
-    tables = [markdown.table(*by_phase(table, titles)), f"What it took:\n\n{markdown.table(*spent(table))}"]
-    parts = [f"# {run}: what each phase brought", *tables, markdown.NOTES, *notes(table, border)]
-    return markdown.document(parts)
+    brought, took = by_phase(table, titles), f"What it took:\n\n{spent(table)}"
+    return markdown.document(
+        [f"# {run}: what each phase brought", brought, took, markdown.NOTES, *notes(table, border)]
+    )
 
 
 def _about_shared(table: pd.DataFrame) -> str:
@@ -239,16 +237,16 @@ _SPENT = {
     "seconds_start": "of start",
     "seconds_generation": "of LR_k",
 }
-"""The columns of what was spent, as words say them."""
+"""The columns of what was spent, and their heads."""
 
 
-def spent(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
-    """Heads and cells of what each phase took, and all together: means over the seeds."""
+def spent(table: pd.DataFrame) -> Table:
+    """The table of what each phase took, and all together: means over the seeds."""
     means = mean_over_seeds(table)
     phases = means[means.phase != INPUT]
     rows = [[row.phase, *(_amount(getattr(row, name), name) for name in _SPENT)] for row in phases.itertuples()]
     sums = [_amount(phases[name].sum(skipna=False), name) for name in _SPENT]
-    return ["phase", *_SPENT.values()], [*rows, ["all", *sums]]
+    return Table(["phase", *_SPENT.values()], [*rows, ["all", *sums]])
 
 
 def _amount(value: Any, name: str) -> str:

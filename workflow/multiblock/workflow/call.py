@@ -21,19 +21,12 @@ _KEPT_LAST = {
 }
 """Flags of Snakemake of which the last counts, without a word, where they are given twice; and how it is written."""
 
-_LOOKING: tuple[str, ...] = (
-    "report",
-    "list_rules",
-    "list_target_rules",
-    "lint",
-    "dag",
-    "rulegraph",
-    "filegraph",
-    "d3dag",
-    "summary",
+_LOOKING = (
+    *("report", "list_rules", "list_target_rules", "lint", "dag", "rulegraph", "filegraph", "d3dag", "summary"),
+    *("detailed_summary", "list_changes", "list_input_changes", "list_params_changes", "list_untracked"),
+    *("list_conda_envs", "unlock", "containerize"),
 )
-_LOOKING += ("detailed_summary", "list_changes", "list_input_changes", "list_params_changes", "list_untracked")
-_LOOKING += ("list_conda_envs", "unlock", "containerize")
+"""Options of Snakemake with which it runs nothing."""
 
 
 @dataclass(frozen=True)
@@ -115,13 +108,13 @@ def check(arguments: Sequence[str]) -> None:
         for setting in given.config:
             if not re.fullmatch(r"[A-Za-z_][\w-]*\w=.*", setting, re.DOTALL):
                 raise UserError(
-                    f"--config: found {setting!r}; allowed are settings such as seeds=[2]; what is to be made stands "
+                    f"--config: found {setting!r}; allowed are settings such as seeds=[2]; what is to be made comes "
                     "before --config"
                 )
         for file in given.configfile:
             if not file.exists() and file.suffix not in (".yaml", ".yml", ".json"):
                 raise UserError(
-                    f"--configfile: found {file}, and there is no such file; what is to be made stands before "
+                    f"--configfile: found {file}, and there is no such file; what is to be made comes before "
                     "--configfile"
                 )
             if not read([file]):
@@ -131,7 +124,7 @@ def check(arguments: Sequence[str]) -> None:
 
 
 def _short(file: Path) -> Path:
-    """A file as it was probably written: relative where it lies in or below the working folder."""
+    """A file as it was probably written: relative where it is in or below the working folder."""
     try:
         return Path(file).relative_to(Path.cwd())
     except ValueError:

@@ -16,7 +16,7 @@ from multiblock.files import read_json
 from multiblock.pace import duration
 from multiblock.plan import format_span
 from multiblock.workflow import why
-from multiblock.workflow.results import ARRAYS, Read, Result, Results
+from multiblock.workflow.results import ARRAYS, Of, Read, Result, Results
 from multiblock.workflow.running import Outlook
 from multiblock.workflow.store import Store, Verdict
 
@@ -93,9 +93,9 @@ def planned(
 # Before anything runs
 
 
-@dataclass(frozen=True, kw_only=True)
-class Known:
-    """What the start of a workflow has found.
+@dataclass(kw_only=True)
+class Overview:
+    """What is to be done: data sets, runs with their phases, and what it will take.
 
     Args:
         images: how many images each data set has, by split; only those that could be looked at.
@@ -114,24 +114,19 @@ class Known:
     asked: Sequence[Result]
     forced: Sequence[str]
 
+    def plan(self, counts: Mapping[str, int]) -> None:
+        """Find out which results will be made.
 
-class Overview:
-    """What is to be done: data sets, runs with their phases, and what it will take.
-
-    Args:
-        counts: how many jobs of each rule Snakemake will run, as it says itself.
-    """
-
-    def __init__(self, known: Known, counts: Mapping[str, int]) -> None:
-        self._known, self._counts = known, counts
-        found = planned(known.results, known.asked, known.verdicts, known.forced)
-        # Options such as --until leave some of them out.
-        self.planned = [made for made in found if counts.get(made.rule)]
-        forced = [made for made in self.planned if not {"*", made.rule}.isdisjoint(known.forced)]
-        self._forced = {made.address for made in forced}
+        Args:
+            counts: how many jobs of each rule Snakemake will run, as it reports itself.
+        """
+        found = planned(self.results, self.asked, self.verdicts, self.forced)
+        self.counts = dict(counts)
+        self.planned = [made for made in found if counts.get(made.rule)]  # options as --until leave some of them out
+        self._forced = {made.address for made in self.planned if {"*", made.rule} & set(self.forced)}
         self._waits: dict[str, bool] = {}
-        self._trained = {made.address for made in self.planned if made.kind == "train" and self._wait_for(made)}
-        self.outlook = Outlook(known.results, known.store, self.planned, set(self._trained))
+        self.trained = {made.address for made in self.planned if made.kind == "train" and self._wait_for(made)}
+        self.outlook = Outlook(self.results, self.store, self.planned, self.trained)
 
     def _wait_for(self, made: Result) -> bool:
         """Whether a result, or something that it reads, will change; arrays alone come out as they were.
@@ -139,18 +134,18 @@ class Overview:
         Snakemake may plan a training that does not change: its job finds that there is nothing to do.
         """
         if made.address not in self._waits:
-            changes = not self._known.verdicts[made.address].made or made.address in self._forced
+            changes = not self.verdicts[made.address].made or made.address in self._forced
             changes &= made.kind not in ARRAYS
             self._waits[made.address] = changes or any(self._wait_for(read.of) for read in made.reads.values())
         return self._waits[made.address]
 
     def lines(self, dry: bool) -> Iterator[str]:
         """The plan in words."""
-        study, seeds = self._known.study, self._known.study.seeds
+        study, seeds = self.study, self.study.seeds
         for name, data in study.data.items():
-            counts = self._known.images.get(name, {})
-            said = ", ".join(f"{counts[split]} {what}" for split, what in _SPLITS.items() if split in counts)
-            yield f"data {name}, x{data.scale}{f': {said} images' if said else ''}"
+            counts = self.images.get(name, {})
+            images = ", ".join(f"{counts[split]} {what}" for split, what in _SPLITS.items() if split in counts)
+            yield f"data {name}, x{data.scale}{f': {images} images' if images else ''}"
         runs = [run for run in study.runs.values() if self._is_of(run)] or list(study.runs.values())
         short = sum(len(run.plan.phases) for run in runs) > _MOST_ROWS
         for run in runs[:_MOST_RUNS]:
@@ -165,11 +160,11 @@ class Overview:
             rows = [self._row(run, number) for number in run.plan.numbers]
             yield from aligned([("phase", "trains", "iterations", "now"), *rows], indent="  ")
         if rest := {run.name for run in runs[_MOST_RUNS:]}:
-            to_train = sum(made.of.run in rest for made in self.planned if made.address in self._trained)
+            to_train = sum(made.of.run in rest for made in self.planned if made.address in self.trained)
             yield f"and {len(rest)} more run{'s' if len(rest) > 1 else ''}, with {to_train} phases to train"
         yield self._amount()
         if dry:
-            listed = sorted((rule, count) for rule, count in self._counts.items() if rule not in ("all", "total"))
+            listed = sorted((rule, count) for rule, count in self.counts.items() if rule not in ("all", "total"))
             # As Snakemake's own table has it, which people and their scripts know.
             rows = [(rule, str(count)) for rule, count in sorted(listed, key=lambda row: _place(row[0]))]
             yield from aligned([("job", "count"), *rows])
@@ -177,14 +172,14 @@ class Overview:
 
     def _is_of(self, run: Run) -> bool:
         """Whether a job makes something of a run, or of a phase that it shares."""
-        phases = [self._known.results.train(run.name, *key) for key in self._known.results.seeds_and_phases(run.name)]
+        phases = [self.results.train(run.name, *key) for key in self.results.seeds_and_phases(run.name)]
         makers = {made.of.run for made in phases} | {run.name}
         return any(made.of.run in makers for made in self.planned)
 
     def _row(self, run: Run, number: int) -> tuple[str, ...]:
         phase = run.plan.phase(number)
         seeds: dict[str, list[int]] = {}
-        for seed in self._known.study.seeds:
+        for seed in self.study.seeds:
             seeds.setdefault(self._state(run.name, seed, number), []).append(seed)
         states = [
             f"{state} (seed{'s' if len(of) > 1 else ''} {', '.join(map(str, of))})" if len(seeds) > 1 else state
@@ -195,33 +190,32 @@ class Overview:
 
     def _state(self, run: str, seed: int, number: int) -> str:
         """What becomes of a phase."""
-        known = self._known
-        made = known.results.train(run, seed, number)
-        verdict = known.verdicts[made.address]
+        made = self.results.train(run, seed, number)
+        verdict = self.verdicts[made.address]
         if made.of.run != run:
             return f"as in run {made.of.run}"
-        if made.address not in self._trained:
-            found = psnr(known.results, known.store, run, seed, number)
-            measured = f", {found[number]:.3f} dB" if found else ""
-            return f"up to date{measured}" if verdict.made else "not asked for"
-        if at := known.store.step(made.address):
+        if made.address not in self.trained:
+            found = psnr(self.results, self.store, run, seed, number)
+            return (
+                "not asked for" if not verdict.made else "up to date" + (f", {found[number]:.3f} dB" if found else "")
+            )
+        if at := self.store.step(made.address):
             return f"goes on from iteration {at}"
-        before = known.before.get(f"{run}/seed{seed}/phase{number}/{made.makes[0]}")
-        found_why = why.reasons(before, made) if before else []
-        found_why += [verdict.why] if verdict.why else []
-        found_why += ["asked for"] if made.address in self._forced else []
+        before = self.before.get(f"{run}/seed{seed}/phase{number}/{made.makes[0]}")
+        reasons = why.reasons(before, made) if before else []
+        reasons += [verdict.why] if verdict.why else []
+        reasons += ["asked for"] if made.address in self._forced else []
         if verdict.made:
             waits = [read.of for read in made.reads.values() if self._wait_for(read.of)]
-            found_why += [f"it depends on {why.called(one.of)}" for one in waits]
-        if found_why:
-            return f"to train again: {why.in_words(found_why)}"
-        return "to train again" if before else "to train"
+            reasons += [f"it depends on {why.called(one.of)}" for one in waits]
+        again = "to train again" if before or reasons else "to train"
+        return f"{again}: {why.in_words(reasons)}" if reasons else again
 
     def _amount(self) -> str:
-        if not self._trained:
-            others = sum(n for rule, n in self._counts.items() if rule != "total" and not makes_nothing(rule))
+        if not self.trained:
+            others = sum(n for rule, n in self.counts.items() if rule != "total" and not makes_nothing(rule))
             return f"no phase to train, {others} other job{'' if others == 1 else 's'} to do"
-        phases, seconds = len(self._trained), self.outlook.seconds_left()
+        phases, seconds = len(self.trained), self.outlook.seconds_left()
         what = f"{phases} phase{'s' if phases > 1 else ''} to train, {self.outlook.iterations:,} iterations"
         if seconds is None:
             return f"{what}; how long it takes is known after the first seconds"
@@ -267,20 +261,22 @@ def _rows(table: Path) -> list[dict[str, Any]]:
         return []
 
 
-def of_phase(results: Results, store: Store, run: str, seed: int, number: int) -> str:
+def of_phase(results: Results, store: Store, of: Of) -> str:
     """What a phase brought: ``phase 2: 32.559 dB, +0.179 over phase 1, 9 s``."""
+    run, seed, number = of.run, of.seed, of.phase
+    assert run is not None and seed is not None and number is not None
     found = psnr(results, store, run, seed, number)
     if not found:
         return f"phase {number}: measured, see {store.results}/{run}/seed{seed}/phase{number}/psnr.csv"
-    said = f"phase {number}: {found[number]:.3f} dB"
+    line = f"phase {number}: {found[number]:.3f} dB"
     if found[number] < found[_INPUT]:
-        said += f", {BELOW} ({found[_INPUT]:.3f} dB)"
+        line += f", {BELOW} ({found[_INPUT]:.3f} dB)"
     if number - 1 in found:
-        said += f", {found[number] - found[number - 1]:+.3f} over phase {number - 1}"
+        line += f", {found[number] - found[number - 1]:+.3f} over phase {number - 1}"
     elif found[number] >= found[_INPUT]:
-        said += f", {found[number] - found[_INPUT]:+.3f} over no network"
+        line += f", {found[number] - found[_INPUT]:+.3f} over no network"
     seconds = read_json(store.path(Read(results.train(run, seed, number), "training.json"))).get("seconds")
-    return said + (f", {duration(seconds)}" if isinstance(seconds, int | float) else "")
+    return line + (f", {duration(seconds)}" if isinstance(seconds, int | float) else "")
 
 
 def outcome(study: Study) -> Iterator[str]:

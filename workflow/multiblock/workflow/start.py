@@ -23,7 +23,7 @@ from multiblock.model.metadata import digest_of_result
 from multiblock.workflow import job
 from multiblock.workflow.call import Call, called_for
 from multiblock.workflow.check import check_installed
-from multiblock.workflow.overview import Known, asked_for, makes_nothing, upto
+from multiblock.workflow.overview import Overview, asked_for, makes_nothing, upto
 from multiblock.workflow.results import Read, Result, Results
 from multiblock.workflow.seen import outside
 from multiblock.workflow.store import Store, Verdict
@@ -133,14 +133,14 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
     given = _given(study, workflow)
     if not main:
         return Started(study, results, store, given)
+    asked = _asked((*call.targets, *call.forced), store.results, results)
     if call.looks:
-        terminal = _open_terminal(workflow, None)
-        return Started(study, results, store, given, terminal)
+        return Started(study, results, store, given, _open_terminal(workflow, None), asked)
     verdicts, before = _settle(study, results, store, call)
     with suppress(OSError):  # what was learnt; a plan of results that are for reading only does without
         remembered.save()
     rules = [made for target in call.targets or ("all",) for made in asked_for(results, target)]
-    known = Known(
+    plan = Overview(
         study=study,
         results=results,
         store=store,
@@ -150,14 +150,12 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
         asked=[*rules, *_asked(call.targets, store.results, results).values()],
         forced=call.forced,
     )
-    terminal = _open_terminal(workflow, known)
+    terminal = _open_terminal(workflow, plan)
     if call.works:
         several, cores = len(study.runs) * len(study.seeds) > 1, workflow.cores or 1
         parallel = several and (terminal is not None or (given.threads < cores and given.gpus != 1))
         job.give_orders(config, results, store, call.forced, parallel, given)
-    return Started(
-        study, results, store, given, terminal, _asked((*call.targets, *call.forced), store.results, results)
-    )
+    return Started(study, results, store, given, terminal, asked)
 
 
 # 1. The config
@@ -310,21 +308,21 @@ def _compare_versions(store: Store, results: Results) -> None:
 # 5. The terminal
 
 
-def _open_terminal(workflow: Any, known: Known | None) -> Terminal | None:
+def _open_terminal(workflow: Any, plan: Overview | None) -> Terminal | None:
     """Take over what Snakemake logs, where the project's profile has chosen our handler (and --verbose has not).
 
     Args:
-        known: what there is to say of a run; None where Snakemake only looks at what is there, and says so itself.
+        plan: what there is to do; None where Snakemake only looks at what is there, and says so itself.
     """
     plugin = sys.modules.get("snakemake_logger_plugin_multiblock")
     handler = plugin.LogHandler.current if plugin else None
     if handler is None or handler.common_settings.verbose:
         return None
-    if known is None:
+    if plan is None:
         handler.hand_to(None)
         return None
-    terminal = Terminal(handler, known, _jobs_are_elsewhere(workflow))
-    handler.hand_to(terminal.emit)
+    terminal = Terminal(handler, plan, _jobs_are_elsewhere(workflow))
+    handler.hand_to(terminal.emit, terminal.close)
     terminal.watch_for_stops()
     return terminal
 

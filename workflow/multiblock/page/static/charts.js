@@ -1,4 +1,4 @@
-// Line charts as inline SVG: what a point says under the pointer or, with the arrow keys, under the focus.
+// Line charts as inline SVG: what a point is, under the pointer or, with the arrow keys, under the focus.
 
 const COLOURS = 8;
 
@@ -168,7 +168,7 @@ class Chart {
         if (!best || far < best.far) best = { far, l, p };
       }),
     );
-    if (best) this.tell(best.l, best.p);
+    if (best) this.point(best.l, best.p);
   }
 
   key(event) {
@@ -177,16 +177,16 @@ class Chart {
     if (!(event.key in steps) || !this.lines.length) return;
     event.preventDefault();
     const [lines, points] = steps[event.key];
-    const now = this.told || { l: 0, p: points > 0 ? -1 : 0 };
+    const now = this.pointed || { l: 0, p: points > 0 ? -1 : 0 };
     const l = (now.l + lines + this.lines.length) % this.lines.length;
-    this.tell(l, between(now.p + points, 0, this.lines[l].points.length - 1));
+    this.point(l, between(now.p + points, 0, this.lines[l].points.length - 1));
   }
 
-  tell(l, p) {
+  point(l, p) {
     const line = this.lines[l];
     const point = line.points[p];
     const [x, y] = [this.x(point.x[this.axis]), this.y(point.y)];
-    this.told = { l, p };
+    this.pointed = { l, p };
     this.dot.setAttribute("cx", x);
     this.dot.setAttribute("cy", y);
     this.dot.setAttribute("visibility", "visible");
@@ -203,7 +203,7 @@ class Chart {
   }
 
   leave() {
-    this.told = null;
+    this.pointed = null;
     this.tip.hidden = true;
     this.dot.setAttribute("visibility", "hidden");
   }

@@ -87,27 +87,49 @@ function numbers() {
   return { list, table, status: element("p", { class: "status", role: "status" }) };
 }
 
-// Keys of the viewer, and the list of them.
-
+// Keys of the viewer: the characters, their name in the list of keys, what they do, and how.
 const KEYS = [
-  ["1 … 9", "picture B is that of the list, in place"],
-  ["0", "picture B is the target, or the last one"],
-  ["x", "swap A and B"],
-  ["m", "slider, side by side, one picture"],
-  ["g, l", "the largest gain, the largest loss"],
-  ["e", `errors: how far from the target, ×${ERROR_FACTOR}`],
-  ["+, −", "zoom"],
-  ["f", "the whole picture"],
-  ["arrows", "move, where the picture has the focus; move the divider, where that has it"],
-  ["[, ]", "image before, image after"],
-  ["?", "this list"],
+  {
+    keys: "123456789", name: "1 … 9", what: "picture B is that of the list, in place",
+    act: (viewer, key) => viewer.choose("b", Number(key) - 1),
+  },
+  {
+    keys: "0", what: "picture B is the target, or the last one",
+    act: (viewer) => viewer.choose("b", viewer.cut.target ?? viewer.pictures.length - 1),
+  },
+  { keys: "x", what: "swap A and B", act: (viewer) => viewer.swap() },
+  { keys: "m", what: "slider, side by side, one picture", act: (viewer) => viewer.setMode(nextMode(viewer.mode)) },
+  {
+    keys: "gl", name: "g, l", what: "the largest gain, the largest loss",
+    act: (viewer, key) => viewer.goTo(viewer.cut.places.at(key === "g" ? 0 : -1)),
+  },
+  {
+    keys: "e", what: `errors: how far from the target, ×${ERROR_FACTOR}`,
+    act: (viewer) => viewer.setErrors(!viewer.errors),
+  },
+  {
+    keys: "+=-", name: "+, −", what: "zoom",
+    act: (viewer, key) => viewer.zoom(key === "-" ? Math.SQRT1_2 : Math.SQRT2),
+  },
+  { keys: "f", what: "the whole picture", act: (viewer) => viewer.fit() },
+  { keys: "", name: "arrows", what: "move, where the picture has the focus; move the divider, where that has it" },
+  {
+    keys: "[]", name: "[, ]", what: "image before, image after",
+    act: (viewer, key) => viewer.step(key === "[" ? -1 : 1),
+  },
+  { keys: "?", what: "this list", act: (viewer) => viewer.help.showModal() },
 ];
 
-// CSS pixels that an arrow key moves.
-const FAR = 48;
+// CSS pixels that an arrow key moves a picture, to the right and down.
+const MOVES = { ArrowLeft: [48, 0], ArrowRight: [-48, 0], ArrowUp: [0, 48], ArrowDown: [0, -48] };
+
+function nextMode(mode) {
+  const modes = Object.keys(MODES);
+  return modes[(modes.indexOf(mode) + 1) % modes.length];
+}
 
 function keyHelp() {
-  const row = ([key, what]) => element("tr", {}, element("th", { scope: "row" }, key), element("td", {}, what));
+  const row = ({ keys, name, what }) => element("tr", {}, element("th", { scope: "row" }, name || keys), element("td", {}, what));
   const about =
     "Keys work while the pointer is over the viewer or something in it has the focus. The wheel zooms once the picture " +
     "was clicked, or with Ctrl; two fingers zoom; drag to move.";
@@ -121,42 +143,15 @@ function keyHelp() {
 }
 
 function onKey(viewer, event) {
-  const { target } = event;
+  const { key, target } = event;
   if (event.ctrlKey || event.metaKey || event.altKey || viewer.help.open || !viewer.pictures.length) return;
   const inside = viewer.root.contains(target);
   if ((!inside && !viewer.hovered) || ["SELECT", "TEXTAREA"].includes(target.tagName)) return;
-  const act = actionOf(viewer, event.key, target.classList.contains("picture"));
-  if (!act) return;
-  act();
+  const entry = key.length === 1 && KEYS.find(({ keys }) => keys.includes(key));
+  if (entry) entry.act(viewer, key);
+  else if (key in MOVES && target.classList.contains("picture")) viewer.move(...MOVES[key]);
+  else return;
   event.preventDefault();
-}
-
-function actionOf(viewer, key, isPicture) {
-  if (key === "0") return () => viewer.choose("b", viewer.cut.target ?? viewer.pictures.length - 1);
-  if (/^[1-9]$/.test(key)) return () => viewer.choose("b", Number(key) - 1);
-  const { places } = viewer.cut;
-  const modes = Object.keys(MODES);
-  const actions = {
-    x: () => viewer.swap(),
-    m: () => viewer.setMode(modes[(modes.indexOf(viewer.mode) + 1) % modes.length]),
-    e: () => viewer.setErrors(!viewer.errors),
-    f: () => viewer.fit(),
-    g: () => places.length && viewer.goTo(places[0]),
-    l: () => places.length && viewer.goTo(places[places.length - 1]),
-    "+": () => viewer.zoom(Math.SQRT2),
-    "=": () => viewer.zoom(Math.SQRT2),
-    "-": () => viewer.zoom(1 / Math.SQRT2),
-    "[": () => viewer.step(-1),
-    "]": () => viewer.step(1),
-    "?": () => viewer.help.showModal(),
-  };
-  const moves = {
-    ArrowLeft: () => viewer.move(FAR, 0),
-    ArrowRight: () => viewer.move(-FAR, 0),
-    ArrowUp: () => viewer.move(0, FAR),
-    ArrowDown: () => viewer.move(0, -FAR),
-  };
-  return actions[key] || (isPicture && moves[key]);
 }
 
 // Drag to move or to shift the divider, two fingers to zoom.

@@ -138,6 +138,7 @@ class Viewer {
   }
 
   goTo(place) {
+    if (!place) return;
     this.view.show(place);
     this.draw();
   }
@@ -314,7 +315,7 @@ class View {
     this.settle();
   }
 
-  // Zoom by a factor; what lies under the point (in CSS pixels of the frame) stays where it is.
+  // Zoom by a factor; what is under the point (in CSS pixels of the frame) stays where it is.
   zoomBy(factor, at = { x: this.frame.width / 2, y: this.frame.height / 2 }) {
     const before = this.at(at);
     this.zoom = between(this.zoom * factor, this.fitting, Math.max(MOST_ZOOM, this.fitting));
@@ -347,7 +348,7 @@ class View {
     this.y = half.y * 2 >= this.image.height ? this.image.height / 2 : between(this.y, half.y, this.image.height - half.y);
   }
 
-  // Where the image's corner stands in the frame, in CSS pixels, on whole device pixels.
+  // Where the image's corner is in the frame, in CSS pixels, on whole device pixels.
   corner(ratio) {
     const round = (value) => Math.round(value * ratio) / ratio;
     return {
