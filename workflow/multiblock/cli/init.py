@@ -16,7 +16,7 @@ def add(commands: Any) -> None:
         "init",
         help="look at folders of pictures, and write a first config for them",
         description="Look at folders of pictures (sizes, pairs, what can be read, what is there twice) and write a "
-        "config that runs as it stands, with whole pictures to train on, to look at and to test on. No picture is "
+        "config that runs as it is, with whole pictures to train on, to look at and to test on. No picture is "
         "changed, moved or copied.",
     )
     parser.add_argument("name", metavar="NAME", type=argument("data.name"), help="of the data set and the study")

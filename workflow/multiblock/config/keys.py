@@ -348,8 +348,8 @@ class Upscale:
 
 @_names_keys
 class ShrinkKeys:
-    """Makes any study smaller, to try it out; see studies/short.yaml. Results of a shrunk study are no results of the
-    study.
+    """Makes any study smaller, to try it out; see studies/short.yaml. What comes out of a shrunk study is not a result
+    of the study.
     """
 
     iterations: float = setting(number(most=1, above=0), 1, idle_without="iterations")
@@ -477,4 +477,4 @@ SECTIONS: dict[str, type] = {
     "runs.NAME.plan": PhaseKeys,
     "recipes.NAME, or stages of a phase": StageKeys,
 }
-"""The classes of keys by where their keys stand in a config."""
+"""The classes of keys by where their keys are in a config."""

@@ -221,7 +221,7 @@ def _content(file: Path) -> dict[Any, Any]:
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise UserError(
-            f"line {line}: cannot be read as YAML: found bytes that are no UTF-8; allowed is UTF-8 text"
+            f"line {line}: cannot be read as YAML: found bytes that are not UTF-8; allowed is UTF-8 text"
         ) from None
     content = _parsed(text)
     if not isinstance(content, dict | None):
@@ -232,7 +232,7 @@ def _content(file: Path) -> dict[Any, Any]:
 @lru_cache(maxsize=8)
 def _parsed(text: str) -> Any:
     """The values of a text, not to be changed: one start reads the same files several times."""
-    with suppress(ValueError, RecursionError):  # JSON is no YAML where it is indented by tabs
+    with suppress(ValueError, RecursionError):  # JSON is not YAML where it is indented by tabs
         return json.loads(text, object_pairs_hook=_pairs)
     try:
         return yaml.load(text, _Loader)
@@ -286,7 +286,7 @@ def check_whole(config: Mapping[str, Any], files: Sequence[Path]) -> None:
     if "data" not in config and "runs" not in config:
         names = " and ".join(map(str, files))
         raise UserError(
-            f"{names}: found neither data nor runs; a file that is laid over others stands after them, as in "
+            f"{names}: found neither data nor runs; a file that is laid over others is named after them, as in "
             f"--configfile config.yaml {files[-1]}"
         )
 
@@ -306,7 +306,7 @@ def overrides(given: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(value, str):
             try:
                 read = yaml.load(value, _Loader) if value.strip() else value
-            except Exception:  # text that is no YAML is text
+            except Exception:  # what cannot be read as YAML is text
                 return value
             # What quotes there were around a name are gone by now.
             return read if isinstance(read, list | dict | None) or not is_text(ConfigKeys, place) else value

@@ -1,7 +1,7 @@
 """What keys allow: rules in the words of JSON Schema, classes of keys made of them, and what messages say of both.
 
-A rule is a mapping such as ``{"type": "integer", "minimum": 1}``; a class whose fields are keys, which stands for a
-mapping with these keys; or a function that makes a rule of the mapping that the key is in, where one key says what
+A rule is a mapping such as ``{"type": "integer", "minimum": 1}``; a class whose fields are keys, which is a rule for
+mappings with these keys; or a function that makes a rule of the mapping that the key is in, where one key says what
 another one allows.
 """
 
@@ -52,7 +52,7 @@ def text(pattern: str | None = None, allowed: str | None = None, longest: int | 
 
 
 def path(**bounds: Any) -> Rule:
-    """Text that names a file or folder, in which ~ stands for the user's own folder."""
+    """Text that names a file or folder, in which ~ is the user's own folder."""
     return {**text(**bounds), "path": True}
 
 
@@ -145,7 +145,7 @@ def of_key(rule: Mapping[str, Any], name: Any) -> Rule:
 
 
 def rule_at(keys: Rule, place: Iterable[Any]) -> Mapping[str, Any]:
-    """The rule of a place; one that allows all where nothing is said of it."""
+    """The rule of a place; one that allows all where there is no rule for it."""
     rule = resolved(keys)
     for part in place:
         rule = resolved(of_key(rule, part))
@@ -173,7 +173,7 @@ def expanded(path: str) -> str:
     """A path in which ~ is the user's own folder, as all keys and flags that name a file or folder read it.
 
     Raises:
-        UserError: ~ is followed by what is no user.
+        UserError: ~ is followed by a name that no user has.
     """
     if _names_nobody(path):
         raise UserError(f"found {shown(path)}{_NOBODY}")

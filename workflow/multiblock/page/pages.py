@@ -40,7 +40,7 @@ def run_page(
         lr, hr: test sets of LR_0 and of HR.
         titles: the network as it stands after each phase.
         border: pixels cut for PSNR-Y and SSIM-Y.
-        plan: as :func:`multiblock.page.plan_picture.describe` gives it.
+        plan: as :meth:`multiblock.plan.Plan.described` gives it.
         side: of the windows that are looked at first, in pixels.
         links: addresses of CSVs by what they are of, relative to the folder in which the page is opened.
         out, small: the HTML files.
@@ -86,7 +86,7 @@ class RunFiles:
         table, times: its per-phase table, two CSVs.
         phases: what each (seed, phase) left.
         lr, hr: test sets of LR_0 and of HR.
-        plan: as :func:`multiblock.page.plan_picture.describe` gives it.
+        plan: as :meth:`multiblock.plan.Plan.described` gives it.
         page: address of its page, relative to the folder in which the study's page is opened.
     """
 

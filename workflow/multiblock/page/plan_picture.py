@@ -1,12 +1,11 @@
 """The plan as a picture, a row a phase and a column a block: what is trained when, on which set, from which weights."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from markupsafe import Markup
 
-from multiblock.plan import INPUT, Plan, inherits, is_file, split_file
+from multiblock.plan import INPUT, inherits, is_file, split_file
 from multiblock.report.phases import kind
 
 LEFT, BLOCK, GAP, ROW, CELL, RIGHT, TOP = 132, 126, 62, 76, 48, 330, 46
@@ -17,26 +16,8 @@ _STAGES_SHOWN = 3
 Described = Mapping[str, Any]
 
 
-def describe(plan: Plan) -> dict[str, Any]:
-    """A plan in plain values, as far as the picture shows it: what the picture depends on."""
-    phases = []
-    for number in plan.numbers:
-        task, phase, read = plan.task(number, 0), plan.phase(number), plan.reads_set(number)
-        phases.append(
-            {
-                "title": plan.title(number),
-                "first": phase.first,
-                "last": phase.last,
-                "reads": [read.phase, read.block],
-                "starts": list(task.starts),
-                "stages": [asdict(stage) for stage in phase.stages],
-            }
-        )
-    return {"blocks": [block.network for block in plan.blocks], "phases": phases}
-
-
 def picture(plan: Described) -> Markup:
-    """The plan, as :func:`describe` gives it, as an SVG element in the page's colours."""
+    """The plan, as :meth:`multiblock.plan.Plan.described` gives it, as an SVG element in the page's colours."""
     blocks, phases = len(plan["blocks"]), plan["phases"]
     width, height = _x(blocks) + BLOCK + 20 + RIGHT, TOP + ROW * len(phases)
     parts = [

@@ -17,7 +17,6 @@ from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from multiblock.config import Run, Study
-from multiblock.page.plan_picture import describe
 from multiblock.plan import INPUT, CachedSet, Task
 from multiblock.versions import VERSIONS
 
@@ -335,7 +334,7 @@ class Results:
             "run": run,
             "border": self.study.border(planned),
             "titles": self._titles(run),
-            "plan": describe(planned.plan),
+            "plan": planned.plan.described(),
             "zoom": self.study.report.zoom,
         }
         reads = self._tables(run) | self._phases(run, "psnr.csv", "history.csv", "training.json", "images")
@@ -410,7 +409,7 @@ class Results:
         study, name = self.study, self.study.name
         settings = {
             "study": name,
-            "plans": {run: describe(planned.plan) for run, planned in study.runs.items()},
+            "plans": {run: planned.plan.described() for run, planned in study.runs.items()},
             "baseline": study.baseline,
             "pairs": study.pairs,
             "zoom": study.report.zoom,
