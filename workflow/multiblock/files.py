@@ -183,6 +183,8 @@ def is_held(folder: Path) -> bool:
             return False
     except UserError:
         return True
+    except OSError:  # where nobody can write, nobody is at work
+        return False
 
 
 def size_of(path: Path) -> int:
