@@ -23,9 +23,8 @@ from multiblock.networks.own import no_exit
 from multiblock.pace import PARALLEL
 from multiblock.training.signals import end_with
 from multiblock.workflow import making
-from multiblock.workflow.results import Of, Result, Results, digest_of_text
+from multiblock.workflow.results import Of, Outside, Result, Results, digest_of_text
 from multiblock.workflow.running import Reports, reports
-from multiblock.workflow.seen import Outside
 from multiblock.workflow.store import Store
 
 log = logging.getLogger(__name__)
