@@ -28,7 +28,6 @@ from multiblock.workflow.running import reports
 if TYPE_CHECKING:
     from multiblock.runtime.device import Device
     from multiblock.training.ranks import Ranks
-    from multiblock.workflow.making import Job
 
 log = logging.getLogger(__name__)
 
@@ -56,12 +55,13 @@ class Order:
     training: dict[str, Any]
 
 
-def train(job: "Job", *, asked: int, **training: Any) -> None:
+def train(job: Any, *, asked: int, **training: Any) -> None:
     """Train a phase, in one process for each GPU that the job was given.
 
     Without GPUs here the processes share the CPU's threads.
 
     Args:
+        job: as :class:`multiblock.workflow.making.Job` has it.
         asked: the ``gpus`` of the phase.
         training: see :func:`multiblock.training.trainer.train`.
 
