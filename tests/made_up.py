@@ -106,7 +106,7 @@ def psnr(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def phase(folder: Path, number: int, seed: int, shown: list[list[np.ndarray]]) -> PhaseFiles:
-    """What a phase of the plan leaves: history, record, measurements and pictures."""
+    """What a phase of the plan leaves: history and record in one folder, measurements and pictures in another."""
     rows = [(n, 1 + (n > 20), 1e-3, 0.1 / n, 20 + number + n / 30 if n % 10 == 0 else None) for n in range(5, 31, 5)]
     trained = training(
         folder,
@@ -122,14 +122,16 @@ def phase(folder: Path, number: int, seed: int, shown: list[list[np.ndarray]]) -
         versions={"torch": "2.13.0"},
         peak_memory_mib={"host": 300},
     )
-    for at, of in enumerate(shown):
-        images.write(folder / "images" / f"image{at}.png", of[number])
+    measured = folder.with_name(f"measured{number}")
+    for at, of in enumerate(shown):  # no page shows the pictures of the second seed
+        images.write(measured / "images" / f"image{at}.png", of[number if seed == 1 else 0])
     before, after = (
         {f"image{at}": psnr(of[which], of[-1]) + (seed / 10 if which else 0) for at, of in enumerate(shown)}
         for which in (0, number)
     )
-    measured = psnr_csv(folder / "psnr.csv", before, after, number)
-    return PhaseFiles(history=trained.history, training=trained.training, measured=measured, pictures=folder / "images")
+    figures = psnr_csv(measured / "psnr.csv", before, after, number)
+    of_training = {"history": trained.history, "training": trained.training}
+    return PhaseFiles(**of_training, measured=figures, pictures=measured / "images")
 
 
 def results(folder: Path, name: str = "demo", count: int = 2, size: tuple[int, int] = (96, 128), seeds=(1,)) -> dict:
@@ -146,7 +148,10 @@ def results(folder: Path, name: str = "demo", count: int = 2, size: tuple[int, i
         {key: of.measured for key, of in phases.items()}, {key: of.training for key, of in phases.items()}, {1: 1}, 1000
     )
     tables.write(table, ["seed", "phase"], made / "psnr_by_phase.csv", made / "times.csv")
-    links = {f"seed {s}, phase {p}": [f"seed{s}/phase{p}/{name}.csv" for name in ("psnr", "history")] for s, p in keys}
+    links = {
+        f"seed {seed}, phase {p}": [file.relative_to(made).as_posix() for file in (of.measured, of.history)]
+        for (seed, p), of in phases.items()
+    }
     return {
         "run": name,
         "table": made / "psnr_by_phase.csv",

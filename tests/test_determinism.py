@@ -81,13 +81,6 @@ def test_every_family_can_be_trained_so(anew, name):
     network(torch.rand(2, 3, 16, 16)).sum().backward()
 
 
-def test_random_numbers_go_on():
-    states = random_states()
-    first = torch.rand(3)
-    set_random_states(states)
-    assert torch.equal(torch.rand(3), first)
-
-
 def test_random_numbers_of_a_gpu_go_on_under_another_number(monkeypatch):
     """A job that goes on may get another GPU than it began on: the state is that of the one in use."""
     held = {0: torch.tensor([1], dtype=torch.uint8), 1: torch.tensor([2], dtype=torch.uint8)}

@@ -304,5 +304,7 @@ def test_a_file_in_the_place_of_a_folder_of_results_is_one_line(pairs):
     done = snakemake(pairs)
     said = done.stdout + done.stderr
     assert done.returncode == 1 and "Traceback" not in said and 'File "' not in said, said
-    assert said.splitlines()[-1].startswith("multiblock: error: results/one_go/seed1/phase1")
+    assert said.splitlines()[-1] == (
+        "multiblock: error: results/one_go/seed1/phase1: is in the way of a folder of results; move it away"
+    )
     assert place.read_text() == "mine"

@@ -142,7 +142,8 @@ def installed(tmp_path_factory) -> Path:
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder)
     ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "workflow" / "multiblock", folder / "workflow" / "multiblock", ignore=ignored)
+    for name in ("multiblock", "snakemake_logger_plugin_multiblock"):
+        shutil.copytree(ROOT / "workflow" / name, folder / "workflow" / name, ignore=ignored)
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", "out", "."]
     subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=120)
     with zipfile.ZipFile(next((folder / "out").glob("multiblock-*.whl"))) as wheel:
@@ -162,6 +163,7 @@ def test_the_wheel_holds_all_of_the_package(installed):
     assert files == {
         f.relative_to(installed / "multiblock") for f in (installed / "multiblock").rglob("*") if f.is_file()
     }
+    assert (installed / "snakemake_logger_plugin_multiblock" / "__init__.py").is_file()
 
 
 @pytest.mark.parametrize(

@@ -37,10 +37,10 @@ def test_float16(tmp_path):
     assert np.array_equal(write(tmp_path / "a.npy", pictures, "float16")[1], pictures[1])
 
 
-def test_the_digest_is_that_of_the_pixels(tmp_path):
-    first, again = write(tmp_path / "a.npy"), write(tmp_path / "b.npy")
-    other = write(tmp_path / "c.npy", [PICTURES[0], PICTURES[1] ^ 1])
-    assert first.digest == again.digest != other.digest
+def test_digests_are_those_of_the_pixels(tmp_path):
+    first, again = write(tmp_path / "a.npy").entries, write(tmp_path / "b.npy").entries
+    other = write(tmp_path / "c.npy", [PICTURES[0], PICTURES[1] ^ 1]).entries
+    assert first == again and first[0] == other[0] and first[1].digest != other[1].digest
 
 
 def test_an_image_of_another_size_is_refused(tmp_path):
@@ -62,12 +62,13 @@ def test_array_and_index_must_fit(tmp_path):
         ImageSet(tmp_path / "a.npy")
 
 
-def test_convert_pairs(pairs, tmp_path):
-    convert(data(pairs, validation=1), tmp_path / "HR", tmp_path / "LR")
+@pytest.mark.parametrize("most", [1500, 40])
+def test_convert_pairs(pairs, tmp_path, most):
+    convert(data(pairs, validation=1, max_side=most), tmp_path / "HR", tmp_path / "LR")
     hr, lr = ImageSet(tmp_path / "HR" / "test.npy"), ImageSet(tmp_path / "LR" / "test.npy")
     assert hr.names == lr.names == ["image1", "image2"]
     for kind, made in (("HR", hr), ("LR", lr)):
-        assert np.array_equal(made[1], images.read(pairs / "test" / kind / "image2.png"))
+        assert np.array_equal(made[1], images.read(pairs / "test" / kind / "image2.png")[:most, :most])
 
 
 def test_convert_makes_lr_cuts_to_the_scale_and_enlarges(tmp_path):

@@ -105,7 +105,7 @@ def test_what_is_to_be_made_is_not_taken_for_a_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("mine.yaml").write_text("seeds: [1]\n")
     check(["snakemake", "phase2", "--configfile", "mine.yaml"])
-    with pytest.raises(SystemExit, match="found phase2, and there is no such file; what is to be made stands before"):
+    with pytest.raises(SystemExit, match="found phase2, and there is no such file; what is to be made comes before"):
         check(["snakemake", "--configfile", "mine.yaml", "phase2"])
 
 

@@ -127,18 +127,6 @@ def test_killed_where_an_average_begins_or_ends(arrays, tmp_path, monkeypatch, e
     assert same(run(arrays, tmp_path / "out", todo), run(arrays, tmp_path / "whole", todo))
 
 
-def test_an_average_lives_through_stages_that_have_one_and_ends_with_one_that_has_none(arrays, tmp_path):
-    def kept(*emas):
-        return weights(run(arrays, tmp_path / repr(emas), joint(*({"ema": ema, "iterations": 8} for ema in emas))))
-
-    plain = kept(None, None)
-    assert equal(kept(0.9, None), plain)
-    # Which decay the first stage had is in the average of the second.
-    assert not close(kept(0.95, 0.9), kept(None, 0.9)) and not close(kept(0.95, 0.9), plain)
-    # Begun in the second stage, it begins with the weights as they are then, and as if nothing had been before.
-    assert not close(kept(None, 0.9), plain)
-
-
 @pytest.mark.parametrize("keep", ["last", "best"])
 def test_a_last_stage_without_iterations_sets_the_clamps_of_what_is_measured(arrays, tmp_path, keep, caplog):
     """No iteration was seen with these clamps, so none of them is the best."""
@@ -150,13 +138,6 @@ def test_a_last_stage_without_iterations_sets_the_clamps_of_what_is_measured(arr
     found = looked(arrays, out)
     assert about["psnr_rgb_validation"] == pytest.approx(found, abs=1e-5)
     assert abs(found - float(history(out)[-1]["psnr_rgb_validation"])) > 1e-3, "the clamps change nothing here"
-
-
-def test_keep_best_keeps_the_averaged_weights(arrays, tmp_path):
-    todo = joint({"ema": 0.9}, {"ema": 0.9, "lr": 0.05})  # which makes the second stage worse
-    out = run(arrays, tmp_path / "out", todo, replace(BEST, validate_every=5))
-    seen = [float(row["psnr_rgb_validation"]) for row in history(out) if row["psnr_rgb_validation"]]
-    assert looked(arrays, out) == pytest.approx(max(seen), abs=1e-5)
 
 
 class Normed(nn.Module):
@@ -207,15 +188,6 @@ def test_warm_up_rises_in_a_line_and_multiplies_what_the_schedule_makes(schedule
     assert factors == pytest.approx([0.25, 0.5, 0.75] + [1.0] * 9)
 
 
-def test_a_phase_is_warmed_up(arrays, tmp_path):
-    todo = joint({"warmup": 8})
-    out = run(arrays, tmp_path / "out", todo, replace(SETTINGS, history_every=4))
-    rates = [float(row["lr"]) for row in history(out)]
-    assert rates == pytest.approx([5e-3 * 4 / 8, 5e-3, 5e-3, 5e-3, 5e-3])
-    *_, (span, _) = by_hand(arrays, todo, nn.functional.l1_loss, factor=lambda i: min(1, (i + 1) / 8))
-    assert equal(weights(out), span.blocks.state_dict())
-
-
 # -- Clipping ----------------------------------------------------------------------------------------------------------
 
 
@@ -236,16 +208,6 @@ def test_gradients_are_scaled_down_to_the_largest_norm_and_history_has_the_norm_
 
 
 # -- Clamps of some blocks ---------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("clamp", "clamps"), [("all", [True, True]), ("last", [False, True]), ("none", [False] * 2)])
-def test_which_blocks_are_clamped(arrays, tmp_path, clamp, clamps):
-    todo = joint({"iterations": 5}, clamp=clamp)
-    out = run(arrays, tmp_path / "out", todo)
-    made = chain.load(out / "weights.safetensors")
-    assert made.clamped == clamps
-    *_, (span, _) = by_hand(arrays, todo, nn.functional.l1_loss)
-    assert equal(weights(out), span.blocks.state_dict())
 
 
 def test_the_plan_knows_which_blocks_are_clamped():

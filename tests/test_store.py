@@ -35,7 +35,10 @@ CHECKPOINT = "results/store/phase2_1-*/working/?????????-*.pt"
 
 def study(folder: Path, plan=PLAN, **changes) -> Path:
     runs = {"one": {"chain": ["tiny"] * len(plan), "plan": plan}}
-    write_config(folder, **{"runs": runs, "report": {}, "training": {"checkpoint_seconds": 0.1}, **changes})
+    write_config(
+        folder,
+        **{"runs": runs, "report": {}, "training": {"checkpoint_seconds": 0.1, "below_input": "go_on"}, **changes},
+    )
     return folder
 
 
@@ -220,6 +223,7 @@ def test_what_changes_between_the_start_and_a_job_ends_the_job(pairs, monkeypatc
     store.show(results.shown(), loaded.runs)
     converted, trained = results.convert("mine"), results.train("one", 1, 1)
     job.give_orders(content, results, store, (), False, start.Given(1, 1))
+    monkeypatch.setenv("MULTIBLOCK_WORKFLOW", "")  # that has not started this process
 
     def make(result) -> None:
         log = store.folder(result.address) / "job.log"
@@ -271,25 +275,26 @@ def test_content_of_start_weights_decides(pairs, monkeypatch):
 LOOKS = (["--dag"], ["--rulegraph"], ["--summary"], ["--list-rules"], ["--report", "report.html"])
 
 
-def looked(folder: Path) -> list[str]:
-    """Look in all ways, from the folder itself; what was said."""
+def looked(folder: Path, whole: bool = True) -> list[str]:
+    """Look in all ways; what was said. Snakemake's report has one line of results that are not there."""
     said = []
     for arguments in LOOKS:
         done = snakemake(folder, *arguments)
         said.append(done.stdout + done.stderr)
         wrong = [word for word in ("MissingInputException", "Traceback", "KeyError") if word in said[-1]]
-        assert not wrong and done.returncode == 0, (arguments, said[-1])
+        missing = not whole and "marked for report but does not exist" in said[-1]
+        assert not wrong and (done.returncode == 0 or missing), (arguments, said[-1])
     return said
 
 
 def test_looking_needs_no_results_and_no_images(pairs):
     """Before the first run, and where the images are elsewhere; nothing is written."""
     study(pairs)
-    said = looked(pairs)
+    said = looked(pairs, whole=False)
     assert "digraph" in said[0] and "phase2_1" in said[1]
     assert not (pairs / "results").exists()
     shutil.rmtree(pairs / "train")
-    looked(pairs)
+    looked(pairs, whole=False)
 
 
 @slow
@@ -297,7 +302,7 @@ def test_looking_at_a_study_that_has_grown(two_phases):
     """Of which one seed is there and another is not; then without its images."""
     finish(two_phases)
     study(two_phases, seeds=[1, 2])
-    looked(two_phases)
+    looked(two_phases, whole=False)
     study(two_phases)
     for split in ("train", "test"):
         shutil.rmtree(two_phases / split)
@@ -374,13 +379,13 @@ def test_results_for_reading_only(tmp_path_factory, for_reading_only, monkeypatc
     shutil.rmtree(folder / ".snakemake")
     for_reading_only(folder / "results")
     assert jobs(folder) == {}
-    config = yaml.safe_load((folder / "config.yaml").read_text())
-    write_config(folder, **{**config, "evaluation": {"border": 3}})
-    assert jobs(folder)["evaluate"] == 4
     looked(folder)
     monkeypatch.chdir(folder)
     assert main(["status"]) == 0 and main(["clean"]) == 0
     assert "Traceback" not in capsys.readouterr().err
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    write_config(folder, **{**config, "evaluation": {"border": 3}})
+    assert jobs(folder)["evaluate"] == 4
     done = subprocess.run(
         command(folder, "--configfile", str(folder / "config.yaml")), capture_output=True, text=True, env={**os.environ}
     )

@@ -224,8 +224,8 @@ import subprocess, sys, time
 from multiblock.workflow.terminal import Screen
 screen = Screen(colours=True)
 screen.show(["phase 1  40 %", "", "phase 2  60 %"])
-screen.say("phase 1: 32.380 dB")
-screen.say("multiblock: error: a.png: cannot be read")
+screen.write("phase 1: 32.380 dB")
+screen.write("multiblock: error: a.png: cannot be read")
 subprocess.run([sys.executable, "-c", "1 / 0"])
 screen.show(["phase 2  70 %"])
 screen.show([])
@@ -506,5 +506,5 @@ def test_elsewhere_a_job_that_takes_long_has_a_line_now_and_then(terminal, capfd
     now = time.monotonic()
     for seconds, lines in ((0, 0), (14, 0), (16, 1), (44, 0), (47, 1), (100, 0)):
         monkeypatch.setattr("multiblock.workflow.terminal.time.monotonic", lambda seconds=seconds: now + seconds)
-        terminal._say_now_and_then({3: "phase 1   40 %"})
+        terminal._write_now_and_then({3: "phase 1   40 %"})
         assert capfd.readouterr().err == "phase 1 40 %\n" * lines, seconds

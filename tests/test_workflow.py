@@ -123,7 +123,7 @@ def test_snakemake_s_own_words_are_shown_on_request(finished):
     short, own = (snakemake(finished, *arguments, *more) for more in ((), ("--workflow-profile", "none")))
     said = short.stdout + short.stderr
     assert "jobid:" not in said and re.search(r"^  3 +1-2 +3 +to train again", said, re.MULTILINE), said
-    assert re.search(r"^  1 +1 +4 \+ 3 +stands, \d+\.\d{3} dB$", said, re.MULTILINE), said
+    assert re.search(r"^  1 +1 +4 \+ 3 +up to date, \d+\.\d{3} dB$", said, re.MULTILINE), said
     for words in (own, snakemake(finished, *arguments, "--verbose")):
         assert "rule phase3_1:" in words.stdout + words.stderr and "output: results/" in words.stdout + words.stderr
 

@@ -16,7 +16,10 @@ from snakemake_interface_logger_plugins.base import LogHandlerBase
 class LogHandler(LogHandlerBase):
     """Takes what Snakemake logs."""
 
-    writes_to_stream, writes_to_file, has_formatter, needs_rulegraph = True, False, False, False  # type: ignore
+    writes_to_stream = True
+    writes_to_file = False
+    has_formatter = False
+    needs_rulegraph = False
     current: "LogHandler | None" = None
     """The handler of the Snakemake that runs in this process."""
 

@@ -108,13 +108,13 @@ def check(arguments: Sequence[str]) -> None:
         for setting in given.config:
             if not re.fullmatch(r"[A-Za-z_][\w-]*\w=.*", setting, re.DOTALL):
                 raise UserError(
-                    f"--config: found {setting!r}; allowed are settings such as seeds=[2]; what is to be made stands "
+                    f"--config: found {setting!r}; allowed are settings such as seeds=[2]; what is to be made comes "
                     "before --config"
                 )
         for file in given.configfile:
             if not file.exists() and file.suffix not in (".yaml", ".yml", ".json"):
                 raise UserError(
-                    f"--configfile: found {file}, and there is no such file; what is to be made stands before "
+                    f"--configfile: found {file}, and there is no such file; what is to be made comes before "
                     "--configfile"
                 )
             if not read([file]):
@@ -124,7 +124,7 @@ def check(arguments: Sequence[str]) -> None:
 
 
 def _short(file: Path) -> Path:
-    """A file as it was probably written: relative where it lies in or below the working folder."""
+    """A file as it was probably written: relative where it is in or below the working folder."""
     try:
         return Path(file).relative_to(Path.cwd())
     except ValueError:

@@ -118,7 +118,7 @@ class Overview:
         """Find out which results will be made.
 
         Args:
-            counts: how many jobs of each rule Snakemake will run, as it says itself.
+            counts: how many jobs of each rule Snakemake will run, as it reports itself.
         """
         found = planned(self.results, self.asked, self.verdicts, self.forced)
         self.counts = dict(counts)
@@ -144,8 +144,8 @@ class Overview:
         study, seeds = self.study, self.study.seeds
         for name, data in study.data.items():
             counts = self.images.get(name, {})
-            said = ", ".join(f"{counts[split]} {what}" for split, what in _SPLITS.items() if split in counts)
-            yield f"data {name}, x{data.scale}{f': {said} images' if said else ''}"
+            images = ", ".join(f"{counts[split]} {what}" for split, what in _SPLITS.items() if split in counts)
+            yield f"data {name}, x{data.scale}{f': {images} images' if images else ''}"
         runs = [run for run in study.runs.values() if self._is_of(run)] or list(study.runs.values())
         short = sum(len(run.plan.phases) for run in runs) > _MOST_ROWS
         for run in runs[:_MOST_RUNS]:
@@ -268,15 +268,15 @@ def of_phase(results: Results, store: Store, of: Of) -> str:
     found = psnr(results, store, run, seed, number)
     if not found:
         return f"phase {number}: measured, see {store.results}/{run}/seed{seed}/phase{number}/psnr.csv"
-    said = f"phase {number}: {found[number]:.3f} dB"
+    line = f"phase {number}: {found[number]:.3f} dB"
     if found[number] < found[_INPUT]:
-        said += f", {BELOW} ({found[_INPUT]:.3f} dB)"
+        line += f", {BELOW} ({found[_INPUT]:.3f} dB)"
     if number - 1 in found:
-        said += f", {found[number] - found[number - 1]:+.3f} over phase {number - 1}"
+        line += f", {found[number] - found[number - 1]:+.3f} over phase {number - 1}"
     elif found[number] >= found[_INPUT]:
-        said += f", {found[number] - found[_INPUT]:+.3f} over no network"
+        line += f", {found[number] - found[_INPUT]:+.3f} over no network"
     seconds = read_json(store.path(Read(results.train(run, seed, number), "training.json"))).get("seconds")
-    return said + (f", {duration(seconds)}" if isinstance(seconds, int | float) else "")
+    return line + (f", {duration(seconds)}" if isinstance(seconds, int | float) else "")
 
 
 def outcome(study: Study) -> Iterator[str]:

@@ -71,7 +71,7 @@ class Reports(logging.Handler):
                 self._write()
 
     def ended(self, how: str) -> None:
-        """Report that the job has said itself why it ends: ``error`` or ``stop``."""
+        """Report that the job has logged why it ends: ``error`` or ``stop``."""
         self._known["ended"] = how
         self._write()
 

@@ -133,9 +133,9 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
     given = _given(study, workflow)
     if not main:
         return Started(study, results, store, given)
+    asked = _asked((*call.targets, *call.forced), store.results, results)
     if call.looks:
-        terminal = _open_terminal(workflow, None)
-        return Started(study, results, store, given, terminal)
+        return Started(study, results, store, given, _open_terminal(workflow, None), asked)
     verdicts, before = _settle(study, results, store, call)
     with suppress(OSError):  # what was learnt; a plan of results that are for reading only does without
         remembered.save()
@@ -155,9 +155,7 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
         several, cores = len(study.runs) * len(study.seeds) > 1, workflow.cores or 1
         parallel = several and (terminal is not None or (given.threads < cores and given.gpus != 1))
         job.give_orders(config, results, store, call.forced, parallel, given)
-    return Started(
-        study, results, store, given, terminal, _asked((*call.targets, *call.forced), store.results, results)
-    )
+    return Started(study, results, store, given, terminal, asked)
 
 
 # 1. The config

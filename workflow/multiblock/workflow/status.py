@@ -9,6 +9,7 @@ from multiblock.config import Study
 from multiblock.errors import UserError
 from multiblock.files import Digests, is_held, size_of
 from multiblock.model.metadata import digest_of_result
+from multiblock.pace import Pace
 from multiblock.plan import Task
 from multiblock.report import phases
 from multiblock.workflow import why
@@ -195,7 +196,9 @@ class Status:
         seconds, pixels = begun - earlier, task.pixels(before, last)
         if not pixels or not 0 < seconds < _BREAK * self.study.training.checkpoint_seconds:
             return None
-        return max(0.0, seconds / pixels * task.pixels(last, task.iterations) - (time.time() - begun))
+        pace = Pace()
+        pace.note(seconds, pixels)
+        return max(0.0, (pace.left(task.pixels(last, task.iterations)) or 0.0) - (time.time() - begun))
 
     def others(self) -> list[Path]:
         """Folders of runs, and of seeds of this study's runs, that this config does not name."""

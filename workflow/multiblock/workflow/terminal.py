@@ -3,7 +3,7 @@
 Snakemake hands its events to a handler of ours (``snakemake_logger_plugin_multiblock``), and that hands them on to
 the :class:`Terminal` that the start of the workflow gave it. Snakemake's own words are in its log file, and on the
 terminal where it was called with ``--verbose`` or without the project's profile. Its errors are shown in full, but for
-those that say no more than that a job has ended that has said why itself.
+those that say no more than that a job has ended, where it has reported why.
 """
 
 import atexit
@@ -29,7 +29,7 @@ from multiblock.workflow.overview import Overview
 from multiblock.workflow.running import Job
 
 SUCCEEDED, FAILED = "succeeded", "failed"
-"""How a workflow ended, as the rules say it to the terminal: by a record with the attribute ``multiblock``."""
+"""How a workflow ended, as the rules report it: by a record with the attribute ``multiblock``."""
 
 _REDRAW = 0.25
 """Seconds between two looks at what moves."""
@@ -71,13 +71,13 @@ class Screen:
         self._below: list[str] = []
         self._lock = threading.RLock()
 
-    def say(self, line: str, colour: str = "") -> None:
+    def write(self, line: str, colour: str = "") -> None:
         """Write a line that stays, or several."""
         colour = colour or next((colour for word, colour in _COLOURS.items() if word in line), "")
         with self._lock:
             below = self._below
             text = f"{colour}{line}{_PLAIN}" if colour and self._colours else line
-            self._write(("\r\x1b[J" if below else "") + text + "\n")
+            self._send(("\r\x1b[J" if below else "") + text + "\n")
             self._draw(below)
 
     def show(self, lines: Iterable[str]) -> None:
@@ -93,10 +93,10 @@ class Screen:
     def _draw(self, below: list[str]) -> None:
         if below or self._below:
             up = f"\x1b[{len(below) - 1}A" if len(below) > 1 else ""
-            self._write("\r\x1b[J" + "\n".join(below) + "\r" + up)
+            self._send("\r\x1b[J" + "\n".join(below) + "\r" + up)
         self._below = below
 
-    def _write(self, text: str) -> None:
+    def _send(self, text: str) -> None:
         data = text.encode(sys.stderr.encoding or "utf-8", errors="replace")
         try:
             sys.stderr.flush()
@@ -129,11 +129,11 @@ class Terminal:
         self._by_address = {made.address: made for made in plan.results.all()}
         self._begun = time.monotonic()
         self._jobs: dict[int, Job] = {}
-        self._failed: dict[int, tuple[Job, bool, str]] = {}  # whether a job has said why itself, and its death
+        self._failed: dict[int, tuple[Job, bool, str]] = {}  # whether a job has reported why itself, and its death
         self._held: list[logging.LogRecord] = []  # errors of a job that is not yet known
         self._devices: set[str] = set()
         self._due: dict[int, tuple[float, float]] = {}  # when a job's next line is due, and seconds to the one after
-        self._started = self._planned = self._said_phase = self._error = self._stopped = self._ended = False
+        self._started = self._planned = self._phase_shown = self._error = self._stopped = self._ended = False
         self._hears, self._at_once = threading.Lock(), False
         self._leaves, self._thread = threading.Event(), threading.Thread(target=self._look, daemon=True)
         atexit.register(self._leave)
@@ -141,37 +141,35 @@ class Terminal:
     # Snakemake's events
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Say what a record of Snakemake's means to a person, or nothing, or what it says."""
+        """Show what a record of Snakemake's means to a person, or nothing, or its own words."""
         event = str(getattr(record, "event", None) or getattr(record, "multiblock", ""))
         take = getattr(self, f"_on_{event}", None)
-        if self._stopped and event != "job_finished":  # jobs say what they did, and Snakemake calls a stop a failure
+        if self._stopped and event != "job_finished":  # jobs report what they did; Snakemake calls a stop a failure
             return
+        self._started |= event == "workflow_started"
         self._error |= record.levelno >= logging.ERROR
         try:
             if take:
                 take(record)
             elif not event and record.levelno >= logging.WARNING and not record.getMessage().startswith(_NOISE):
                 self._plain(record)
-        except Exception:  # a fault in here must not hide what was to be said, nor end the workflow
+        except Exception:  # a fault in here must not hide what was to be shown, nor end the workflow
             self._plain(record)
 
     def _plain(self, record: logging.LogRecord) -> None:
         colour = _RED if record.levelno >= logging.ERROR else _YELLOW if record.levelno >= logging.WARNING else ""
         if text := self._handler.format(record):
-            self._screen.say(text, colour)
-
-    def _on_workflow_started(self, _: Any) -> None:
-        self._started = True
+            self._screen.write(text, colour)
 
     def _on_run_info(self, record: Any) -> None:
-        """Say once what is to be done."""
+        """Show once what is to be done."""
         if self._planned:
             return
         self._planned = True
         self._plan.plan(getattr(record, "stats", {}))
         if self._dry or not self._quiet:
             for line in [*self._plan.lines(self._dry), *[""] * (not self._dry)]:
-                self._screen.say(line)
+                self._screen.write(line)
         if not self._dry:
             self._thread.start()
 
@@ -198,8 +196,8 @@ class Terminal:
         if self._planned:
             self._plan.outlook.note_end(job.made, time.monotonic() - job.begun)
         if job.made.kind == "evaluate" and "all" not in self._quiet:
-            self._said_phase = True
-            self._screen.say(self._name(job) + overview.of_phase(self._plan.results, self._plan.store, job.made.of))
+            self._phase_shown = True
+            self._screen.write(self._name(job) + overview.of_phase(self._plan.results, self._plan.store, job.made.of))
 
     def _on_job_error(self, record: Any) -> None:
         job = self._jobs.pop(record.jobid, None) or self._job(record)
@@ -207,22 +205,22 @@ class Terminal:
         held, self._held = self._held[:1], self._held[1:]  # jobs that fail together come in one order
         died = next((found[1] for one in held if (found := _DIED.search(one.getMessage()))), "")
         death = _DEATHS.get(died, "its process was ended by {}").format(died) if died else ""
-        said = "ended" in job.state()
-        self._failed[record.jobid] = job, said, death
-        for one in (*held, record) if not said and not death else ():
+        reported = "ended" in job.state()
+        self._failed[record.jobid] = job, reported, death
+        for one in (*held, record) if not reported and not death else ():
             self._plain(one)
 
     def _on_error(self, record: Any) -> None:
-        """Hold back what Snakemake says of a job that has ended, until it is known which."""
+        """Hold back the error of a job that has ended, until it is known which job that is."""
         if getattr(record, "exception", "") == "RuleException" and self._jobs:
             self._held.append(record)
         elif not self._ended:
             self._plain(record)
 
-    # The end, as the rules say it
+    # The end, as the rules report it
 
     def _on_succeeded(self, _: Any) -> None:
-        """Say what came out, and where to look."""
+        """Show what came out, and where to look."""
         self._rest()
         if "all" in self._quiet:
             return
@@ -230,26 +228,26 @@ class Terminal:
         try:
             if "all" in self._plan.counts:
                 lines = [*overview.outcome(study), "", *overview.where(study)]
-                for line in ["", *lines] if self._said_phase else lines:
-                    self._screen.say(line)
+                for line in ["", *lines] if self._phase_shown else lines:
+                    self._screen.write(line)
         except Exception as error:  # all is done: no reason to fail
-            self._screen.say(f"multiblock: what came out cannot be shown here: {one_line(error)}")
-        self._screen.say(f"done in {duration(time.monotonic() - self._begun)}")
+            self._screen.write(f"multiblock: what came out cannot be shown here: {one_line(error)}")
+        self._screen.write(f"done in {duration(time.monotonic() - self._begun)}")
 
     def _on_failed(self, record: Any) -> None:
-        """Say which jobs failed, and what becomes of the rest."""
+        """Name the jobs that failed, and what becomes of the rest."""
         self._rest()
         self._ended = True
         for one in self._held:
             self._plain(one)
-        if self._held or not all(said or death for _, said, death in self._failed.values()):
-            self._screen.say(
+        if self._held or not all(reported or death for _, reported, death in self._failed.values()):
+            self._screen.write(
                 f"multiblock: all that Snakemake said is in {', '.join(map(os.path.relpath, record.logs))}"
             )
-        for job, said, death in self._failed.values():
-            why = f": {death}" if death and not said else ""
-            self._screen.say(f"multiblock: stopped in {job.rule}{self._of(job)}{why}; its log is {job.log}")
-        self._screen.say("multiblock: what is done is kept; the same command goes on from there")
+        for job, reported, death in self._failed.values():
+            why = f": {death}" if death and not reported else ""
+            self._screen.write(f"multiblock: stopped in {job.rule}{self._of(job)}{why}; its log is {job.log}")
+        self._screen.write("multiblock: what is done is kept; the same command goes on from there")
 
     def _of(self, job: Job) -> str:
         if job.made is None or job.made.of.run is None:
@@ -270,14 +268,14 @@ class Terminal:
                 elif self._screen.moves:
                     self._screen.show(self._lines().values())
                 else:
-                    self._say_now_and_then(self._lines())
+                    self._write_now_and_then(self._lines())
 
-    def _say_now_and_then(self, lines: Mapping[int, str]) -> None:
+    def _write_now_and_then(self, lines: Mapping[int, str]) -> None:
         for number, line in lines.items():
             at, pause = self._due.setdefault(number, (time.monotonic() + _FIRST, _FIRST))
             if time.monotonic() > at:
                 self._due[number] = time.monotonic() + 2 * pause, min(2 * pause, _LONGEST)
-                self._screen.say(" ".join(line.split()))
+                self._screen.write(" ".join(line.split()))
 
     def _lines(self) -> dict[int, str]:
         """A line for each job at work; the first also says what is left of the whole run."""
@@ -295,16 +293,16 @@ class Terminal:
         return found
 
     def _hear(self, job: Job) -> None:
-        """Say what a job has for a person, and learn from what it reports."""
+        """Show what a job has for a person, and learn from what it reports."""
         with self._hears:
             for line in job.new_lines():
-                self._screen.say(line)
+                self._screen.write(line)
         state = job.state()
         device = str(state.get("device", "")).removeprefix("device ").partition(", precision")[0]
         if device and device not in self._devices and "ended" not in state:
             self._devices.add(device)
             if not self._quiet:
-                self._screen.say(f"trains on {device}")
+                self._screen.write(f"trains on {device}")
         if job.made and self._planned and "seconds_a_block_pixel" in state:
             self._plan.outlook.note_speed(job.made, float(state["seconds_a_block_pixel"]))
 
@@ -345,16 +343,16 @@ class Terminal:
         self._screen.show([])
 
     def close(self) -> None:
-        """Say, where Snakemake has ended without a job or an error, that there was nothing to do."""
+        """Write, where Snakemake has ended without a job or an error, that there was nothing to do."""
         self._rest()
         if self._started and not (self._planned or self._error or self._stopped):
             self._started = False
             files = [line for line in overview.where(self._plan.study) if not line.startswith("multiblock ")]
             look = f"; look at {files[0].partition(' ')[0]}" if files else ""
-            self._screen.say(f"Nothing to be done: all that was asked for is up to date{look}")
+            self._screen.write(f"Nothing to be done: all that was asked for is up to date{look}")
 
     def _leave(self) -> None:
-        """The last of all, when no job is at work: what they have said since, and a line on a stop if none has one."""
+        """The last of all, when no job is at work: what they have reported since, and a line on a stop if none has."""
         self.close()
         jobs = [*self._jobs.values(), *(job for job, _, _ in self._failed.values())]
         for job in jobs:
