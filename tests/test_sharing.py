@@ -230,6 +230,8 @@ def test_a_copy_is_known_for_what_it_is(work, symlinks):
     shutil.rmtree("results")
     Path("copy").rename("results")
     assert work.todo(study) == []
+    work(study_of({"a": plan(1e-3, 2e-3), "b": plan()}), upto=0)
+    assert not Path("results/a/seed1/phase2/weights.safetensors").exists(), "not yet made"
     work(study)
     assert contents() == before
 
@@ -243,7 +245,10 @@ def test_a_disk_without_links_has_copies_of_small_files(work, monkeypatch):
     assert work(study) == ALL
     assert weights("b", 3) == weights("a", 3) and not Path("results/b/seed1/phase3/weights.safetensors").is_symlink()
     assert work(study) == set()
-    work(study_of({"a": plan(1e-3, 2e-3), "b": plan()}))
+    changed = study_of({"a": plan(1e-3, 2e-3), "b": plan()})
+    work(changed, upto=0)
+    assert not Path("results/a/seed1/phase2/weights.safetensors").exists(), "not yet made"
+    work(changed)
     assert weights("a", 2) != weights("b", 2)
     assert work(study) == set() and weights("a", 2) == weights("b", 2)
     monkeypatch.setattr("multiblock.workflow.store._COPIED", 0)

@@ -35,7 +35,10 @@ CHECKPOINT = "results/store/phase2_1-*/working/?????????-*.pt"
 
 def study(folder: Path, plan=PLAN, **changes) -> Path:
     runs = {"one": {"chain": ["tiny"] * len(plan), "plan": plan}}
-    write_config(folder, **{"runs": runs, "report": {}, "training": {"checkpoint_seconds": 0.1}, **changes})
+    write_config(
+        folder,
+        **{"runs": runs, "report": {}, "training": {"checkpoint_seconds": 0.1, "below_input": "go_on"}, **changes},
+    )
     return folder
 
 
@@ -376,13 +379,13 @@ def test_results_for_reading_only(tmp_path_factory, for_reading_only, monkeypatc
     shutil.rmtree(folder / ".snakemake")
     for_reading_only(folder / "results")
     assert jobs(folder) == {}
-    config = yaml.safe_load((folder / "config.yaml").read_text())
-    write_config(folder, **{**config, "evaluation": {"border": 3}})
-    assert jobs(folder)["evaluate"] == 4
     looked(folder)
     monkeypatch.chdir(folder)
     assert main(["status"]) == 0 and main(["clean"]) == 0
     assert "Traceback" not in capsys.readouterr().err
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    write_config(folder, **{**config, "evaluation": {"border": 3}})
+    assert jobs(folder)["evaluate"] == 4
     done = subprocess.run(
         command(folder, "--configfile", str(folder / "config.yaml")), capture_output=True, text=True, env={**os.environ}
     )

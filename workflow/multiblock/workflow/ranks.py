@@ -22,7 +22,7 @@ from multiblock.files import temporary_folder
 from multiblock.networks.own import no_exit
 from multiblock.plan import Task
 from multiblock.training.signals import end_with
-from multiblock.workflow import job as jobs
+from multiblock.workflow import process
 from multiblock.workflow.running import reports
 
 if TYPE_CHECKING:
@@ -200,13 +200,13 @@ def main() -> None:
         end_with(parent)  # by its number: where it is gone already, another process is above this one
         order: Order = pickle.loads((folder / "order").read_bytes())
         if rank == 0:
-            jobs.open_log(order.log, order.label, reports(order.log, order.label))
+            process.open_log(order.log, order.label, reports(order.log, order.label))
         from multiblock.training import trainer
         from multiblock.training.ranks import Ranks
 
         ranks = Ranks.join(rank, order.gpus, folder / "meeting")
         trainer.train(device=_device(order, ranks), ranks=ranks, **order.training)
-    jobs.leave()
+    process.leave()
 
 
 def _device(order: Order, ranks: "Ranks") -> "Device":

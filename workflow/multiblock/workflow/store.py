@@ -274,37 +274,40 @@ class Store:
             runs: names of the runs, whose folders show nothing else from now on.
 
         Raises:
-            UserError: something that is no link is in the way.
+            UserError: something that is not a link, or not a folder above one, is in the way.
         """
-        folders = tuple(f"{run}/" for run in runs)
-        if can_link(self.root):
-            for path, read in shown.items():
-                self._make_room(self.results / path, self.path(read))
+        folders, links, known = tuple(f"{run}/" for run in runs), can_link(self.root), self.shown()
+        wanted = {path: [read.of.address, read.name] for path, read in shown.items()}
+        for path in [*wanted, *(path for path in known if path.startswith(folders) and path not in wanted)]:
+            shows = [known.get(path), wanted.get(path)]
+            if links or shows[0] != shows[1]:
+                self._make_room(path, [place for place in shows if place], links and path in wanted)
         with lock(self.root, "noting what is shown", wait=60):
             before = self.shown()
-            gone = {path for path in before if path.startswith(folders)} - set(shown)
-            now = {path: place for path, place in before.items() if path not in gone}
-            now |= {path: [read.of.address, read.name] for path, read in shown.items()}
+            gone = {path for path in before if path.startswith(folders)} - set(wanted)
+            now = {path: place for path, place in before.items() if path not in gone} | wanted
             if now != before:
                 write_text(self.root / SHOWN, json.dumps(now, indent=0, sort_keys=True) + "\n")
         for path in gone:
             self._hide(self.results / path)
-        for path, read in shown.items():
-            self._point(path, read.of.address, read.name)
+        for path, (address, name) in wanted.items():
+            self._point(path, address, name)
 
-    def _make_room(self, place: Path, shown: Path) -> None:
-        """Remove what is in the place of a link, if it is a copy of what the link is to show."""
+    def _make_room(self, path: str, shows: Iterable[list[str]], needed: bool) -> None:
+        """Remove what is in the place of a link, if it is a copy of what the link showed or is to show."""
+        place = self.results / path
+        above = next(folder for folder in place.parents if os.path.lexists(folder))
+        if not above.is_dir():
+            raise UserError(f"{above}: is in the way of a folder of results; move it away")
         if not os.path.lexists(place) or place.is_symlink():
             return
-        pairs = {file.relative_to(place): file for file in _files_in(place)}
-        if any(
-            not (shown / name).is_file() or digest_of(shown / name) != digest_of(file) for name, file in pairs.items()
-        ):
+        if any(_is_copy(place, self.root / address / name) for address, name in shows):
+            shutil.rmtree(place) if place.is_dir() else place.unlink()
+        elif needed:
             raise UserError(
                 f"{place}: is in the way of a link into {self.root}, maybe of an older version of this program; move "
                 "it away, and nothing of it is lost"
             )
-        shutil.rmtree(place) if place.is_dir() else place.unlink()
 
     def show_result(self, address: str) -> None:
         """Show a result that has just been made, where the last start of a workflow wanted it."""
@@ -365,6 +368,12 @@ def can_link(folder: Path) -> bool:
         return False
     probe.unlink()
     return True
+
+
+def _is_copy(copy: Path, place: Path) -> bool:
+    """Whether a file, or all files in a folder, are those at another place."""
+    pairs = [(file, place / file.relative_to(copy)) for file in _files_in(copy)]
+    return all(original.is_file() and digest_of(original) == digest_of(file) for file, original in pairs)
 
 
 def _copy(place: Path, copy: Path) -> None:
