@@ -42,7 +42,7 @@ ROOT = Path(__file__).resolve().parent.parent
 COMPARED = {".npy", ".safetensors", ".csv", ".png", ".tif", ".tiff", ".jpg"}
 """Kinds of files that hold what was computed."""
 
-NOT_COMPARED = re.compile(r"(^|/)(\.|logs/|store/|working-)|(^|_)times\.\w+$")
+NOT_COMPARED = re.compile(r"(^|/)(\.|logs/|store/|working-)|(^|[/_])times\.\w+$")
 """Paths below results/ that hold records, checkpoints, or times alone."""
 
 TIME = re.compile(r"seconds|minutes|hours|per_second|(^|_)time")
@@ -240,6 +240,9 @@ def _difference(one: Path, other: Path) -> str:
         return f"has other parts: {', '.join(map(str, sorted(ours.keys() ^ theirs.keys())))}"
     for name, first in ours.items():
         second, which = theirs[name], f" in {name}" if name else ""
+        if first.dtype.kind == second.dtype.kind == "U":  # of text each has the width that it needs
+            widest = np.promote_types(first.dtype, second.dtype)
+            first, second = first.astype(widest), second.astype(widest)
         if (first.dtype, first.shape) != (second.dtype, second.shape):
             return f"differs{which}: {first.dtype} {first.shape} and {second.dtype} {second.shape}"
         if first.tobytes() != second.tobytes():

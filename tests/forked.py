@@ -1,5 +1,6 @@
 """Dry runs of Snakemake without its import: a process that has it imported is forked for each."""
 
+import atexit
 import multiprocessing
 import os
 import subprocess
@@ -35,4 +36,7 @@ def _main(arguments: list[str], env: dict[str, str], folder: str, outputs: list[
     sys.argv = arguments
     from snakemake.cli import main
 
-    main()
+    try:
+        main()
+    finally:
+        atexit._run_exitfuncs()  # a process that was forked leaves without them, and the terminal's last line is one

@@ -74,26 +74,38 @@ def same(values: Values, kept: Values) -> bool:
     return len(values) == len(kept) and all(map(close, values, kept))
 
 
-def advice(kind: str, names: list[str]) -> str:
-    """What to do where values have moved."""
+def problem(kind: str) -> str | None:
+    """What is wrong with a kind's version, as a sentence that says what to do; None where nothing is."""
+    kept, values = read().get(kind, {"version": "no version", "values": {}}), make(kind)
+    again = f"keep the new values: python tests/keep_values.py {kind}"
+    if kept["version"] != VERSIONS[kind]:
+        return f"VERSIONS['{kind}'] is {VERSIONS[kind]}, and values are kept of {kept['version']}; {again}"
+    if names := moved(values, kept["values"]):
+        return _changed(kind, names)
+    if others := values.keys() ^ kept["values"].keys():
+        return f"{', '.join(sorted(others))} of `{kind}`: made and not kept, or kept and not made; {again}"
+    return None
+
+
+def keep(kind: str) -> str | None:
+    """Keep the values of a kind; what is wrong, where they have moved under the same number."""
+    kept, values = read(), make(kind)
+    before = kept.get(kind, {"version": None, "values": {}})
+    if before["version"] == VERSIONS[kind] and (names := moved(values, before["values"])):
+        return _changed(kind, names)
+    # Of those that are the same, the last digits stay as they were.
+    stay = {name: old for name, old in before["values"].items() if name in values and same(values[name], old)}
+    kept[kind] = {"version": VERSIONS[kind], "values": {**values, **stay}}
+    KEPT.write_text(as_text({kind: kept[kind] for kind in MAKERS if kind in kept}))
+    return None
+
+
+def _changed(kind: str, names: list[str]) -> str:
     some = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
     return (
         f"what `{kind}` computes has changed: {some}. If that is meant, raise VERSIONS['{kind}'] in "
         f"workflow/multiblock/versions.py and keep the new values: python tests/keep_values.py {kind}"
     )
-
-
-def main(kinds: list[str]) -> str | None:
-    """Keep the values of these kinds; what is wrong, if anything is."""
-    kept, refused = read(), []
-    for kind in kinds or MAKERS:
-        values, before = make(kind), kept.get(kind, {"version": None, "values": {}})
-        if before["version"] == VERSIONS[kind] and (names := moved(values, before["values"])):
-            refused.append(advice(kind, names))
-            continue
-        kept[kind] = {"version": VERSIONS[kind], "values": values}
-    KEPT.write_text(as_text(kept))
-    return "\n".join(refused) or None
 
 
 def as_text(kept: Mapping[str, Mapping[str, Any]]) -> str:
@@ -106,4 +118,5 @@ def as_text(kept: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    refused = [line for kind in sys.argv[1:] or MAKERS if (line := keep(kind))]
+    sys.exit("\n".join(refused) or None)

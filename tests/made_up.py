@@ -123,8 +123,8 @@ def phase(folder: Path, number: int, seed: int, shown: list[list[np.ndarray]]) -
         peak_memory_mib={"host": 300},
     )
     measured = folder.with_name(f"measured{number}")
-    for at, of in enumerate(shown):
-        images.write(measured / "images" / f"image{at}.png", of[number])
+    for at, of in enumerate(shown):  # no page shows the pictures of the second seed
+        images.write(measured / "images" / f"image{at}.png", of[number if seed == 1 else 0])
     before, after = (
         {f"image{at}": psnr(of[which], of[-1]) + (seed / 10 if which else 0) for at, of in enumerate(shown)}
         for which in (0, number)

@@ -411,7 +411,7 @@ def test_looks_without_a_finite_psnr_are_left_out(tmp_path):
 # -- Figures -----------------------------------------------------------------------------------------------------------
 
 
-def test_figures_are_drawn(tmp_path):
+def test_figures_are_drawn(tmp_path, monkeypatch):
     phased = run(tmp_path / "phased", shifted(lambda k, i: 0.1 * k + TABLE[k, i]), **PHASES, looks=LOOKS)
     found, seen = compared("plain", plain=plain(tmp_path, looks=[[(5, 23.0), (10, 24.0)]]), phased=phased)
     figures.differences(found, tmp_path / "differences.png")
@@ -421,6 +421,11 @@ def test_figures_are_drawn(tmp_path):
     for against in ("block_pixels", "seconds"):
         figures.curves(seen, found, against, tmp_path / "f.png")
         assert images.read(tmp_path / "f.png").std() > 10
+    kept = []
+    monkeypatch.setattr(figures, "save", lambda figure, _: kept.append(figure))
+    figures.curves(seen, found, "seconds", tmp_path / "f.png")
+    lines = [line for line in kept[0].axes[0].lines if line.get_marker() == "."]
+    assert [line.get_linestyle() for line in lines] == ["-", "-", "--", "-"]  # the second phase of the last is staged
 
 
 def test_curves_of_nothing_are_drawn_too(tmp_path):

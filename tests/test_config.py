@@ -249,6 +249,10 @@ seeds: [1, 1]
     seeds: found [1, 1]; allowed are entries that all differ
 seeds: one
     seeds: found 'one'; allowed is a list
+seeds: [true]
+    seeds, seed 1: found True; allowed is a whole number
+report.blocks: 1
+    report.blocks: found 1; allowed is true or false
 device: gpu
     device: found 'gpu'
 recipes.single.0.iterations: -1
@@ -435,6 +439,17 @@ def test_all_mistakes_are_listed_at_once(tmp_path, capsys):
     for begin in map(str.strip, begins.strip().splitlines()):
         assert sum(line.startswith(begin) for line in found) == 1, begin
     assert [line.partition(". ")[0] for line in said[1:]] == [f"  {number}" for number in range(1, 16)]
+
+
+def test_what_no_key_allows_is_listed_beside_other_mistakes():
+    with pytest.raises(UserError) as error:
+        config.load({"seeds": [float("nan"), "x"], "device": "gpu", 1: 2})
+    assert [problem.partition(";")[0] for problem in error.value.problems] == [
+        "seeds, seed 1: found nan",
+        "config: found the key 1",
+        "seeds, seed 2: found 'x'",
+        "device: found 'gpu'",
+    ]
 
 
 def test_one_mistake_is_one_line_even_where_more_follows_from_it():

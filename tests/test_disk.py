@@ -27,7 +27,7 @@ from multiblock.model.chain import Chain
 from multiblock.plan import Block
 from multiblock.training import checkpoint
 from multiblock.training.checkpoint import State
-from multiblock.workflow import job
+from multiblock.workflow import process
 from test_workflow import snakemake, write_config
 
 
@@ -224,7 +224,7 @@ def test_a_file_system_without_what_is_extra_is_no_hindrance(missing, tmp_path, 
     ],
 )
 def test_a_job_ends_with_one_line(tmp_path, capsys, error, says):
-    with pytest.raises(SystemExit) as left, job.logged(tmp_path / "log"):
+    with pytest.raises(SystemExit) as left, process.logged(tmp_path / "log"):
         raise error
     assert left.value.code == 1
     assert (tmp_path / "log").read_text() == capsys.readouterr().err == f"multiblock: error: {says}\n"
@@ -258,7 +258,7 @@ def test_on_a_full_disk_the_workflow_stops_and_goes_on_when_there_is_room(pairs,
 JOB = """
 import sys, time
 from pathlib import Path
-from multiblock.workflow.job import logged
+from multiblock.workflow.process import logged
 with logged(Path(sys.argv[1])):
     print("begun", flush=True)
     time.sleep(60)
@@ -266,7 +266,7 @@ with logged(Path(sys.argv[1])):
 
 WORKFLOW = """
 import subprocess, sys
-from multiblock.workflow.job import hand_on
+from multiblock.workflow.process import hand_on
 hand_on()
 subprocess.run([sys.executable, "-c", sys.argv[1], sys.argv[2]])
 """
@@ -287,11 +287,11 @@ def test_a_job_whose_workflow_is_gone_does_not_begin(tmp_path, monkeypatch, caps
     gone = subprocess.Popen(["true"])
     gone.wait()
     monkeypatch.setenv("MULTIBLOCK_WORKFLOW", f"{gone.pid} {os.readlink('/proc/self/ns/pid')}")
-    with pytest.raises(SystemExit), job.logged(tmp_path / "log"):
+    with pytest.raises(SystemExit), process.logged(tmp_path / "log"):
         pytest.fail("it began")
     assert "the Snakemake that started this job is gone" in capsys.readouterr().err
     monkeypatch.setenv("MULTIBLOCK_WORKFLOW", f"{gone.pid} pid:[1]")  # of a container, whose numbers are others
-    with job.logged(tmp_path / "log"):
+    with process.logged(tmp_path / "log"):
         pass
     logging.getLogger("multiblock").handlers.clear()
 

@@ -86,6 +86,7 @@ def panels(monkeypatch):
         for axes in figure.axes:  # the lines where phases begin have no points
             curves = [list(line.get_ydata()) for line in axes.lines if line.get_marker() == "."]
             drawn[axes.get_ylabel().split("\n")[-1]] = curves
+            assert (axes.get_yscale() == "log") == axes.get_ylabel().startswith("training loss")
 
     monkeypatch.setattr(figures, "save", keep)
     return drawn

@@ -36,6 +36,7 @@ def both(tmp_path) -> tuple[Path, Path]:
     (phase / "training.json").write_text("{}")
     Image.fromarray(picture(seed=1)).save(phase / "curves_times.png")
     shutil.copytree(phase, store)
+    (phase / "times.csv").write_text("seed,1\n")
     save_file(WEIGHTS, store / "weights.safetensors", {"commit": "another"})
     (store / "psnr.csv").write_text(TABLE.replace("0.2", "7.5"))
     Image.fromarray(picture()).save(store / "strip.png", compress_level=0)
@@ -68,6 +69,7 @@ def changed_pixels(file: Path) -> None:
         ),
         ("weights.safetensors", lambda file: save_file({"1.bias": WEIGHTS["1.bias"]}, file), "1.weight"),
         ("psnr.csv", lambda file: file.write_text(TABLE.replace("38.0463", "38.0464")), "38.0463 and 38.0464"),
+        ("psnr.csv", lambda file: file.write_text(TABLE.replace("38.0463", "38.04631")), "38.0463 and 38.04631"),
         ("psnr.csv", lambda file: file.write_text(TABLE.replace("psnr_rgb", "psnr")), "psnr"),
         ("strip.png", changed_pixels, "1 of"),
         ("strip.png", Path.unlink, "is missing"),

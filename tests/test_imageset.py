@@ -37,10 +37,10 @@ def test_float16(tmp_path):
     assert np.array_equal(write(tmp_path / "a.npy", pictures, "float16")[1], pictures[1])
 
 
-def test_the_digest_is_that_of_the_pixels(tmp_path):
-    first, again = write(tmp_path / "a.npy"), write(tmp_path / "b.npy")
-    other = write(tmp_path / "c.npy", [PICTURES[0], PICTURES[1] ^ 1])
-    assert first.digest == again.digest != other.digest
+def test_digests_are_those_of_the_pixels(tmp_path):
+    first, again = write(tmp_path / "a.npy").entries, write(tmp_path / "b.npy").entries
+    other = write(tmp_path / "c.npy", [PICTURES[0], PICTURES[1] ^ 1]).entries
+    assert first == again and first[0] == other[0] and first[1].digest != other[1].digest
 
 
 def test_an_image_of_another_size_is_refused(tmp_path):

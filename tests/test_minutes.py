@@ -12,8 +12,6 @@ from conftest import ROOT
 from multiblock import cli, config
 from multiblock.config import minutes
 from multiblock.config.minutes import Costs, costs_of, fitted, pixels
-from multiblock.data import images
-from multiblock.data.dataset import find
 from multiblock.errors import UserError
 from multiblock.runtime.device import choose
 from multiblock.training import speed
@@ -52,6 +50,7 @@ def stages(made) -> list[list[int]]:
 
 
 def with_iterations(made, numbers: list[list[int]]):
+    """A plan with so many stages of so many iterations in each phase."""
     phases = zip(made.phases, numbers, strict=True)
     return replace(made, phases=tuple(replace(p, stages=tuple(stage(iterations=n) for n in own)) for p, own in phases))
 
@@ -103,8 +102,7 @@ class TestWhatFits:
 
     def test_pixels_are_those_that_are_used(self):
         mine = config.load({**STUDY, "data": {**STUDY["data"], "max_side": 100}}).runs["mine"].data
-        counted = pixels(mine, find(mine), images.size)
-        assert counted == {"train": 512 * 512, "validation": 100 * 100, "test": 100 * 100}  # brick is 512 x 512
+        assert pixels(mine) == {"train": 512 * 512, "validation": 100 * 100, "test": 100 * 100}  # brick is 512 x 512
 
 
 class TestMeasured:
@@ -161,7 +159,7 @@ class TestTheCommand:
         ours, theirs = after.runs["mine"], before.runs["mine"]
         (a, b), (c, d), (joint,) = stages(ours.plan)
         assert a == pytest.approx(3 * b, abs=3) and c == pytest.approx(3 * d, abs=3) and a > 100
-        spent = costs_of(ours, SPEEDS, pixels(ours.data, find(ours.data), images.size), 200)
+        spent = costs_of(ours, SPEEDS, pixels(ours.data), 200)
         assert spent.of(ours.plan) == pytest.approx(180, abs=0.1)
         # What a stage counts in iterations goes along; all else stays.
         assert ours.plan.phase(3).stages[0].schedule["every"] == -(-10 * joint // 20)

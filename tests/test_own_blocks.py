@@ -14,7 +14,7 @@ from multiblock.cli import main
 from multiblock.errors import UserError
 from multiblock.networks import own, registry
 from multiblock.networks.registry import describe
-from multiblock.workflow import job
+from multiblock.workflow import process
 
 BLOCK = """
 from __future__ import annotations
@@ -160,7 +160,7 @@ def exiting(folder, how: str, where: str) -> str:
 def test_a_job_that_a_block_ends_says_so(tmp_path, how, where, line, capsys):
     code, said = EXITS[how]
     file = exiting(tmp_path, code, where)
-    with pytest.raises(SystemExit) as ended, job.logged(tmp_path / "log"):
+    with pytest.raises(SystemExit) as ended, process.logged(tmp_path / "log"):
         registry.build(file, {})(torch.rand(1, 3, 8, 8))
     expected = f"multiblock: error: {file}: ends the program in line {line} {said}; a network's code may raise errors"
     assert ended.value.code == 1

@@ -110,7 +110,8 @@ def test_a_study_shows_its_runs_against_the_baseline(study):
     (cut, _) = data(study, "viewer-data")["cuts"]
     assert [shown["label"] for shown in cut["pictures"]] == ["input", "plain", "other", "target (HR)"]
     assert (cut["before"], cut["after"]) == (1, 2)
-    assert "other is 0.10 dB above plain" in text_of(study)
+    assert cut["pictures"][1]["sum"] != cut["pictures"][0]["sum"]  # of the first seed
+    assert re.search(r'<p class="found">other is 0.10 dB above plain', study.read_text())
     compute = data(study, "compute-data")
     assert [series["name"] for series in compute["series"]] == ["plain", "other"]
 
@@ -125,6 +126,7 @@ def test_curves_are_those_of_the_histories(page):
     assert psnr["lines"] == [{"y": 19.5, "label": "no network"}] and psnr["xs"][0]["most"] == 90
     assert (first["title"], second["title"]) == ("Training loss: l1", "Training loss: l2")
     assert [len(line["points"]) for line in first["series"][0]["lines"]] == [4]
+    assert data(page, "compute-data")["lines"] == psnr["lines"]
     compute = data(page, "compute-data")["series"][0]["lines"]
     assert [line["dash"] for line in compute] == ["", "6 4", ""]  # phase 2 is staged
     assert compute[-1]["points"][-1]["x"][0] == 300  # 100 a phase

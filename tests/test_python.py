@@ -19,7 +19,7 @@ from multiblock.model import chain as chains
 from multiblock.model.chain import Chain
 from multiblock.model.metadata import VALIDATION_PSNR, Provenance
 from multiblock.plan import Block
-from test_regions import ensemble_by_hand
+from test_inference import ensemble_by_hand
 from test_upscale import save, tagged
 
 TINY = Block(network="mcan", options={"channels": 4, "residual_blocks": 1})

@@ -37,10 +37,10 @@ DRIVER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from multiblock.workflow import jobs, ranks
+from multiblock.workflow import process, ranks
 from test_ranks import given, training
 out = Path({out!r})
-with jobs.logged(out / "log"):
+with process.logged(out / "log"):
     ranks.train(given(out, {gpus}), asked=2, **training(Path({arrays!r}), out))
 """
 

@@ -75,8 +75,7 @@ def test_files_that_are_fine(tmp_path, content, holds):
     assert config.read([tmp_path / "a.yaml"]) == holds
 
 
-@pytest.mark.parametrize("name", ["a tab", "no colon", "a key twice", "UTF-16"])
-@pytest.mark.parametrize("given", [True, False])
+@pytest.mark.parametrize(("name", "given"), [("a tab", True), ("a key twice", True), ("UTF-16", False)])
 def test_snakemake_says_so_too(tmp_path, name, given):
     content, says = WRONG[name]
     file = tmp_path / "config.yaml"

@@ -66,7 +66,7 @@ def test_the_map_of_every_phase_is_measured_and_the_last_ones_are_drawn(tmp_path
     assert [file.name for file in out.iterdir()] == ["image0.png"]
     drawing = images.read(out / "image0.png").astype(int)
     first, before, after, _ = (part.mean() for part in np.array_split(drawing, 4, axis=1))
-    assert first > before > after and drawing.shape[1] > 900
+    assert first > before + 4 > after + 6 and drawing.shape[1] > 900  # white is what the first map reaches
 
 
 def test_an_input_that_equals_hr_is_no_obstacle(tmp_path):

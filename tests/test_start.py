@@ -154,6 +154,6 @@ def test_check_reads_on_as_many_threads_as_a_conversion(monkeypatch):
         "multiblock.data.inspection.check", lambda _, threads: given.append(threads) or Found(name="one")
     )
     for content in ({}, {"convert_threads": 3}):
-        monkeypatch.setattr("multiblock.cli.check.study_of", lambda _, content=content: (load(content), None))
+        monkeypatch.setattr("multiblock.cli.check_images.study_of", lambda _, content=content: (load(content), None))
         assert main(["check"]) == 0
     assert given == [8, 3]

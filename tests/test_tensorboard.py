@@ -11,8 +11,7 @@ from multiblock import config
 from multiblock.errors import UserError
 from multiblock.report.curves import tensorboard
 from multiblock.workflow import check
-from multiblock.workflow.results import Results
-from multiblock.workflow.seen import Outside
+from multiblock.workflow.results import Outside, Results
 
 HISTORY = (
     "iteration,stage,lr,loss,psnr_rgb_validation,gradient_norm\n50,1,0.002,0.25,,1.5\n100,1,0.001,0.125,28.5,0.75\n"

@@ -21,9 +21,8 @@ from multiblock.pace import REPORTS
 from multiblock.report import markdown
 from multiblock.workflow import overview, running
 from multiblock.workflow.overview import Overview
-from multiblock.workflow.results import Of, Results
+from multiblock.workflow.results import Of, Outside, Results
 from multiblock.workflow.running import Job, Outlook, Reports
-from multiblock.workflow.seen import Outside
 from multiblock.workflow.store import Store
 from multiblock.workflow.terminal import Terminal
 from test_workflow import command, jobs, write_config

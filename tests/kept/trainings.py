@@ -193,7 +193,11 @@ def by_two(folder: Path) -> Values:
         subprocess.Popen([*words, str(rank), str(folder)], stdout=subprocess.PIPE, cwd=Path(__file__).parent.parent)
         for rank in (0, 1)
     ]
-    printed = [process.communicate()[0] for process in others]
+    try:
+        printed = [process.communicate(timeout=300)[0] for process in others]
+    finally:
+        for process in others:  # one whose other is gone would wait for it
+            process.kill()
     return json.loads(printed[0])
 
 

@@ -22,15 +22,11 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def atomic_write(file: Path, flushed: bool = True) -> Iterator[Path]:
+def atomic_write(file: Path) -> Iterator[Path]:
     """A temporary path to write to, in the same folder and with the same ending; it becomes ``file`` in the end.
 
     What was written is flushed to the disk, then renamed in one step. Where the block fails, or the process is
     killed, ``file`` stays as it was; what a killed process left is removed the next time.
-
-    Args:
-        flushed: false for what is found wrong and made again if the machine fails; flushing many small files takes
-            long.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     for other in file.parent.glob(_part_name(file, "*")):
@@ -38,7 +34,7 @@ def atomic_write(file: Path, flushed: bool = True) -> Iterator[Path]:
             other.unlink(missing_ok=True)
     with removed_on_failure(file) as part:
         yield part
-        settle(part, file, flushed)
+        settle(part, file)
 
 
 def part_of(file: Path) -> Path:
@@ -108,15 +104,13 @@ def check_writable(file: Path) -> None:
         part.unlink()
 
 
-def settle(part: Path, file: Path, flushed: bool = True) -> None:
+def settle(part: Path, file: Path) -> None:
     """Flush ``part`` to the disk, then make it ``file`` in one step, readable for all whom the umask lets read."""
-    if flushed:
-        _flush(part)
+    _flush(part)
     os.umask(mask := os.umask(0))
     part.chmod(0o666 & ~mask)  # some libraries write for their user alone
     part.replace(file)
-    if flushed:
-        _flush(file.parent)
+    _flush(file.parent)
 
 
 def _flush(path: Path) -> None:
@@ -204,9 +198,9 @@ def size_of(path: Path) -> int:
     return total
 
 
-def write_text(file: Path, text: str, flushed: bool = True) -> None:
+def write_text(file: Path, text: str) -> None:
     """Write a text file whole; see :func:`atomic_write`."""
-    with atomic_write(file, flushed) as part:
+    with atomic_write(file) as part:
         part.write_text(text, encoding="utf-8")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from multiblock import __version__
 from multiblock.cli import (
     align,
-    check,
+    check_images,
     clean,
     evaluate,
     init,
@@ -24,7 +24,7 @@ from multiblock.config.rules import expanded
 from multiblock.errors import UserError, in_full
 from multiblock.networks.own import no_exit
 
-_COMMANDS = (init, align, check, plan, status, clean, models, weights, evaluate, upscale, reference)
+_COMMANDS = (init, align, check_images, plan, status, clean, models, weights, evaluate, upscale, reference)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

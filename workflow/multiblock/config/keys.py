@@ -399,7 +399,7 @@ _PLAN = [
 @_names_keys
 class ConfigKeys:
     """Every key of a run's configuration, with its type, bounds and default. Keys that are not listed here are
-    errors.
+    errors. In the name of a file or folder, `~` is your own folder.
     """
 
     study: str = setting(NAME, "default")

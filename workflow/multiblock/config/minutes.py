@@ -5,19 +5,18 @@ that comes out is printed as YAML, for a file that is given after the config. No
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from multiblock.config import plans
 from multiblock.config.keys import StageKeys
 from multiblock.config.reading import flow
 from multiblock.config.rules import section
-from multiblock.config.sizing import proportional, resized
+from multiblock.config.sizing import proportional, with_iterations
 from multiblock.config.study import Run, Study
 from multiblock.data import images
-from multiblock.data.dataset import DatasetConfig, ImagePair, find
+from multiblock.data.dataset import DatasetConfig, find
 from multiblock.data.imageset import SPLITS
 from multiblock.errors import UserError, one_line
 from multiblock.plan import CachedSet, Plan, Stage
@@ -86,7 +85,7 @@ def plan_for(study: Study, full: Mapping[str, Any], minutes: float, speed: "Spee
     for name, run in study.runs.items():
         if run.equal_to is None:
             speeds = speed.speeds([run.plan.task(number, 0) for number in run.plan.numbers])
-            costs = costs_of(run, speeds, _pixels_if_there(run.data), study.training.validate_every)
+            costs = costs_of(run, speeds, pixels(run.data), study.training.validate_every)
             made = fitted(run.plan, costs, minutes, name)
             head += [f"# {line}" for line in _reckoned(run, made, costs, speeds.device)]
             lines += [f"  {flow(name)}:", f"    chain: {flow(list(run.chain))}", "    plan:"]
@@ -149,11 +148,7 @@ def fitted(plan: Plan, costs: Costs, minutes: float, run: str) -> Plan:
             f"--minutes: found {minutes:g}; for run {run}, to start jobs, make LR_k and measure takes about "
             f"{sum(costs.fixed) / 60:.2g} here, one iteration of each stage {least / 60e6:.2g}; allowed is more"
         )
-    numbers = iter(proportional(written, [one.__mul__ for one in micro], target))
-    phases = (
-        replace(phase, stages=tuple(resized(stage, next(numbers)) for stage in phase.stages)) for phase in plan.phases
-    )
-    return replace(plan, phases=tuple(phases))
+    return with_iterations(plan, proportional(written, [one.__mul__ for one in micro], target))
 
 
 def costs_of(run: Run, speeds: Speeds, counted: Mapping[str, int], validate_every: int) -> Costs:
@@ -177,26 +172,15 @@ def costs_of(run: Run, speeds: Speeds, counted: Mapping[str, int], validate_ever
     return Costs(iterations, fixed)
 
 
-def pixels(
-    data: DatasetConfig, found: Mapping[str, Sequence[ImagePair]], size: Callable[[Path], tuple[int, int]]
-) -> dict[str, int]:
-    """HR pixels of each split of a data set, as it is trained and measured on.
-
-    Args:
-        found: the images of each split; see :func:`multiblock.data.dataset.find`.
-        size: gives height and width of an image file.
-    """
-    counted = {}
-    for split, items in found.items():
-        most = None if split == "train" else data.max_side
-        sides = (item.window(*size(item.hr))[2:] for item in items)
-        counted[split] = sum(min(height, most or height) * min(width, most or width) for height, width in sides)
-    return counted
-
-
-def _pixels_if_there(data: DatasetConfig) -> dict[str, int]:
+def pixels(data: DatasetConfig) -> dict[str, int]:
+    """HR pixels of each split of a data set, as it is trained and measured on; 0 where its images cannot be read."""
+    counted = dict.fromkeys(SPLITS, 0)
     try:
-        return pixels(data, find(data), images.size)
+        for split, items in find(data).items():
+            most = None if split == "train" else data.max_side
+            sides = (item.window(*images.size(item.hr))[2:] for item in items)
+            counted[split] = sum(min(height, most or height) * min(width, most or width) for height, width in sides)
     except (UserError, OSError) as error:
         log.warning("warning: looks at images, LR_k and measuring are not reckoned: %s", one_line(error))
         return dict.fromkeys(SPLITS, 0)
+    return counted

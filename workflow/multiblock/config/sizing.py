@@ -5,7 +5,7 @@ leaves them, this run's with the batch and patch that it leaves.
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -79,12 +79,7 @@ def sized(plan: Plan, target: int, unit: str, run: str) -> Plan:
             f"runs.{run}.equal_to: the run that it names takes {target:,} {UNITS[unit]}, one iteration of each stage "
             f"here {least:,}; allowed are runs that take more"
         )
-    iterations = iter(proportional(written, works, target))
-    phases = (
-        replace(phase, stages=tuple(resized(stage, next(iterations)) for stage in phase.stages))
-        for phase in plan.phases
-    )
-    return replace(plan, phases=tuple(phases))
+    return with_iterations(plan, proportional(written, works, target))
 
 
 def _of_stage(plan: Plan, phase: Phase, unit: str, run: str) -> Callable[[Stage], int]:
@@ -130,6 +125,15 @@ def resized(stage: Stage, iterations: int) -> Stage:
         schedule=scaled(stage.schedule, lengths),
         parts={name: scaled(part, ["freeze"]) for name, part in stage.parts.items()},
     )
+
+
+def with_iterations(plan: Plan, iterations: Iterable[int]) -> Plan:
+    """The plan with so many iterations of each stage, in the order of the plan; see :func:`resized`."""
+    number = iter(iterations)
+    phases = (
+        replace(phase, stages=tuple(resized(stage, next(number)) for stage in phase.stages)) for phase in plan.phases
+    )
+    return replace(plan, phases=tuple(phases))
 
 
 def proportional(written: Sequence[int], works: Sequence[Callable[[int], int]], target: int) -> list[int]:

@@ -6,9 +6,8 @@ float16.
 """
 
 import csv
-import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -90,30 +89,6 @@ class ImageSet:
 def index_of(array: Path) -> Path:
     """The index that belongs to a ``.npy`` file."""
     return array.with_suffix(".csv")
-
-
-def was_changed(index: Path) -> bool:
-    """Whether the array beside an index was written to after it and holds other pixels than the index names.
-
-    One that only has a later time, as a copy may, is read once; the index then gets the array's time.
-    """
-    array = index.with_suffix(".npy")
-    try:
-        written = array.stat()
-        if written.st_mtime_ns <= index.stat().st_mtime_ns:
-            return False
-        images = ImageSet(array)
-    except OSError:  # that one of them is missing is seen elsewhere
-        return False
-    except UserError:
-        return True
-    if any(
-        digest_of_bytes(_content(pixels)) != entry.digest for pixels, entry in zip(images, images.entries, strict=True)
-    ):
-        return True
-    with suppress(OSError):
-        os.utime(index, ns=(written.st_atime_ns, written.st_mtime_ns))
-    return False
 
 
 def _content(pixels: np.ndarray) -> memoryview:

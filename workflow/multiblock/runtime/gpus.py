@@ -121,5 +121,6 @@ def _hold(gpu: str) -> None:
     number = 0
     while is_held(slot := folder() / gpu / str(number)):
         number += 1
-    _held[gpu] = ExitStack()
-    _held[gpu].enter_context(lock(slot, "using a GPU"))
+    stack = ExitStack()
+    stack.enter_context(lock(slot, "using a GPU"))
+    _held[gpu] = stack

@@ -5,8 +5,7 @@ import logging
 import os
 import platform
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -15,29 +14,21 @@ from typing import Any
 from multiblock import __version__
 from multiblock import config as configuration
 from multiblock.config import Study
-from multiblock.errors import UserError, one_line
+from multiblock.errors import UserError
 from multiblock.files import digest_of, read_json, write_text
 from multiblock.model.metadata import digest_of_result
 from multiblock.networks import registry
-from multiblock.networks.own import no_exit
 from multiblock.pace import PARALLEL
-from multiblock.training.signals import end_with
 from multiblock.workflow import making
-from multiblock.workflow.results import Of, Result, Results, digest_of_text
-from multiblock.workflow.running import Reports, reports
-from multiblock.workflow.seen import Outside
+from multiblock.workflow.process import hand_on, leave, logged
+from multiblock.workflow.results import Of, Outside, Result, Results, digest_of_text
 from multiblock.workflow.store import Store
 
 log = logging.getLogger(__name__)
 
-_WORKFLOW = "MULTIBLOCK_WORKFLOW"
 _FORCED = "MULTIBLOCK_FORCED"
 _ORDERS = "MULTIBLOCK_ORDERS"
-"""Environment variables by which a workflow tells its jobs who started them and what they are to make of what."""
-
-_NUMBERS = Path("/proc/self/ns/pid")
-"""What process numbers are about: in some containers they are others."""
-
+"""Environment variables by which a workflow tells its jobs what they are to make, and which in any case."""
 
 # From the Snakemake that a user started to its jobs
 
@@ -70,14 +61,6 @@ def give_orders(
 def orders() -> dict[str, Any]:
     """What :func:`give_orders` said; empty in a process that no workflow started."""
     return read_json(Path(os.environ.get(_ORDERS, os.devnull)))
-
-
-def hand_on() -> None:
-    """To be called by a Snakemake that runs one job for another, as on the node of a cluster, too.
-
-    The job will end when this one does: the process number of the first one means nothing on another machine.
-    """
-    os.environ[_WORKFLOW] = f"{os.getpid()} {_numbers()}"
 
 
 def is_forced(rule: str) -> bool:
@@ -165,85 +148,6 @@ def code_of_package() -> str:
     return digest_of_text("\n".join(f"{file.relative_to(package)} {digest_of(file)}" for file in files))
 
 
-def leave() -> None:
-    """End this process without taking its modules apart, which takes PyTorch 0.4 s a job; all files are closed."""
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
-
-
-# What a job logs
-
-
 def label(of: Of) -> str:
     """What lines on the terminal begin with where several jobs write there: run, seed, phase, and which LR_k."""
     return f"[{of}] " if os.environ.get(PARALLEL) and str(of) else ""
-
-
-@contextmanager
-def logged(file: Path, label: str = "") -> Iterator[None]:
-    """Log to the terminal and to ``file``, and end on wrong input with one line and exit status 1.
-
-    The job asks itself to stop (SIGTERM) when the Snakemake that started it is gone.
-
-    Args:
-        label: what each line on the terminal begins with.
-    """
-    log, listener = logging.getLogger("multiblock"), reports(file, label)
-    try:
-        open_log(file, label, listener)
-        _end_with_workflow()
-        with no_exit():
-            yield
-    except (UserError, OSError) as error:
-        log.error("multiblock: error: %s", one_line(error))
-        if listener:
-            listener.ended("error")
-        sys.exit(1)
-    except KeyboardInterrupt:
-        log.warning("stopped; the same command goes on")
-        if listener:
-            listener.ended("stop")
-        sys.exit(130)
-
-
-def open_log(file: Path, label: str, listener: Reports | None) -> None:
-    """Log to ``file`` from now on, and to the workflow, which shows what a person should see; without it, to stderr."""
-    logging.raiseExceptions = False  # a log file on a full disk is not worth a traceback
-    log = logging.getLogger("multiblock")
-    log.setLevel(logging.DEBUG if listener else logging.INFO)
-    to_file = logging.FileHandler(file, encoding="utf-8")
-    to_file.setLevel(logging.INFO)
-    log.handlers = [listener or logging.StreamHandler(), to_file]
-    log.handlers[0].setFormatter(logging.Formatter(f"{label.replace('%', '%%')}%(message)s"))
-
-
-def _numbers() -> str:
-    try:
-        return os.readlink(_NUMBERS)
-    except OSError:
-        return "unknown"
-
-
-def _end_with_workflow() -> None:
-    """End when the Snakemake that started this job does, or now if it is gone already."""
-    process, _, numbers = os.environ.get(_WORKFLOW, "").partition(" ")
-    if not process or numbers != _numbers():
-        return
-    if (ancestors := _ancestors()) and int(process) not in ancestors:
-        raise UserError("the Snakemake that started this job is gone")
-    end_with(int(process))
-
-
-def _ancestors() -> list[int]:
-    """The processes above this one; nothing where the system does not tell."""
-    found, process = [], os.getppid()
-    while process > 0:
-        found.append(process)
-        try:
-            status = Path(f"/proc/{process}/stat").read_text()
-        except OSError:
-            return []
-        process = int(status.rpartition(")")[2].split()[1])
-    return found

@@ -31,7 +31,7 @@ _INPUT = "input"
 _MOST_ROWS, _MOST_RUNS = 30, 30
 """Phases of all runs together that get a line each (where there are more, a run gets one), and runs that get a line."""
 
-_ASKING = re.compile(r"all|upscale|phase\d+|shown .*")
+_ASKING = re.compile(r"all|upscale|phase\d+")
 
 
 # What is asked for, and what Snakemake will run for it

@@ -22,13 +22,12 @@ from multiblock.files import temporary_folder
 from multiblock.networks.own import no_exit
 from multiblock.plan import Task
 from multiblock.training.signals import end_with
-from multiblock.workflow import job as jobs
+from multiblock.workflow import process
 from multiblock.workflow.running import reports
 
 if TYPE_CHECKING:
     from multiblock.runtime.device import Device
     from multiblock.training.ranks import Ranks
-    from multiblock.workflow.making import Job
 
 log = logging.getLogger(__name__)
 
@@ -56,12 +55,13 @@ class Order:
     training: dict[str, Any]
 
 
-def train(job: "Job", *, asked: int, **training: Any) -> None:
+def train(job: Any, *, asked: int, **training: Any) -> None:
     """Train a phase, in one process for each GPU that the job was given.
 
     Without GPUs here the processes share the CPU's threads.
 
     Args:
+        job: as :class:`multiblock.workflow.making.Job` has it.
         asked: the ``gpus`` of the phase.
         training: see :func:`multiblock.training.trainer.train`.
 
@@ -200,13 +200,13 @@ def main() -> None:
         end_with(parent)  # by its number: where it is gone already, another process is above this one
         order: Order = pickle.loads((folder / "order").read_bytes())
         if rank == 0:
-            jobs.open_log(order.log, order.label, reports(order.log, order.label))
+            process.open_log(order.log, order.label, reports(order.log, order.label))
         from multiblock.training import trainer
         from multiblock.training.ranks import Ranks
 
         ranks = Ranks.join(rank, order.gpus, folder / "meeting")
         trainer.train(device=_device(order, ranks), ranks=ranks, **order.training)
-    jobs.leave()
+    process.leave()
 
 
 def _device(order: Order, ranks: "Ranks") -> "Device":

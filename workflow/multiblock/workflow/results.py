@@ -14,14 +14,11 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property, wraps
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from multiblock.config import Run, Study
 from multiblock.plan import INPUT, CachedSet, Task
 from multiblock.versions import VERSIONS
-
-if TYPE_CHECKING:
-    from multiblock.workflow.seen import Outside
 
 TRAINED = ("weights.safetensors", "history.csv", "training.json")
 """What a phase leaves."""
@@ -111,10 +108,29 @@ def _once(find: Callable[Concatenate["Results", _Given], _Found]) -> Callable[Co
     return found
 
 
+class Outside:
+    """Digests by name: ``images DATA``, ``file PATH``, ``network NAME``, ``pictures`` to upscale.
+
+    Args:
+        known: digests that another process has taken.
+        look: takes the digest of something that is not known.
+    """
+
+    def __init__(self, known: Mapping[str, str], look: Callable[[str], str]) -> None:
+        self.known, self._look = dict(known), look
+        self.unseen: dict[str, str] = {}
+        """Data sets whose images cannot be looked at, and why."""
+
+    def __getitem__(self, name: str) -> str:
+        if name not in self.known:
+            self.known[name] = self._look(name)
+        return self.known[name]
+
+
 class Results:
     """All results of a study; each method gives one, by what it is of."""
 
-    def __init__(self, study: Study, outside: "Outside") -> None:
+    def __init__(self, study: Study, outside: Outside) -> None:
         self.study, self.outside = study, outside
         self.found: dict[tuple[Any, ...], Any] = {}
         self._by_address: dict[str, Result] = {}

@@ -10,26 +10,8 @@ from multiblock.errors import UserError, one_line
 from multiblock.files import Digests
 from multiblock.inference.targets import in_folder
 from multiblock.networks import registry
+from multiblock.workflow.results import Outside
 from multiblock.workflow.store import Store
-
-
-class Outside:
-    """Digests by name: ``images DATA``, ``file PATH``, ``network NAME``, ``pictures`` to upscale.
-
-    Args:
-        known: digests that another process has taken.
-        look: takes the digest of something that is not known.
-    """
-
-    def __init__(self, known: Mapping[str, str], look: Callable[[str], str]) -> None:
-        self.known, self._look = dict(known), look
-        self.unseen: dict[str, str] = {}
-        """Data sets whose images cannot be looked at, and why."""
-
-    def __getitem__(self, name: str) -> str:
-        if name not in self.known:
-            self.known[name] = self._look(name)
-        return self.known[name]
 
 
 def outside(study: Study, store: Store, remembered: Digests, known: Mapping[str, str] | None = None) -> Outside:

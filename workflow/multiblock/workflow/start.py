@@ -24,6 +24,7 @@ from multiblock.workflow import job
 from multiblock.workflow.call import Call, called_for
 from multiblock.workflow.check import check_installed
 from multiblock.workflow.overview import Overview, asked_for, makes_nothing, upto
+from multiblock.workflow.process import hand_on
 from multiblock.workflow.results import Read, Result, Results
 from multiblock.workflow.seen import outside
 from multiblock.workflow.store import Store, Verdict
@@ -205,7 +206,7 @@ def _check_forced(call: Call) -> None:
 def _given(study: Study, workflow: Any) -> Given:
     """Threads and GPUs of jobs. On the node of a cluster they are what the Snakemake that a user started found."""
     if workflow.remote_exec:
-        job.hand_on()
+        hand_on()
     if not workflow.is_main_process and (said := job.orders().get("given")):
         return Given(*said)
     named = workflow.global_resources.get("gpu")
