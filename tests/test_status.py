@@ -248,17 +248,17 @@ def test_clean_never_removes_what_another_config_in_the_folder_shows(tmp_path, m
     monkeypatch.chdir(tmp_path)
     work = Work()
     mine, other = study_of({"a": plan()}), study_of({"b": plan(1e-3, 2e-3)})
-    work(other)
+    work(other, mine="others")  # other images under the same name, whose arrays no path shows any more
     work(mine)
     work(study_of({"a": plan(5e-3)}))  # edited: earlier results are of no config
     unneeded = {found.folder.name for found in Status(study_of({"a": plan(5e-3)})).unnamed()}
     shown = {Path(path).resolve().parent.name for path in Path("results/b").rglob("*.*")}
     assert unneeded and not unneeded & shown
-    _, results = work.look(other)
+    _, results = work.look(other, mine="others")
     assert not unneeded & {result.address for result in results.all()}, "nor what that is made of"
     assert [str(one) for one in Status(mine).others()] == ["results/b"]
     # A dry run of the other config after its weights were changed: they are doubted, and not forgotten.
-    store, results = work.look(other)
+    store, results = work.look(other, mine="others")
     place = store.folder(results.train("b", 1, 2).address) / "weights.safetensors"
     place.write_text("changed")
     store.settle(results.all(), print, plans=True)
