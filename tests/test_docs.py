@@ -12,7 +12,9 @@ Fenced blocks say by their language what happens to them:
 All is done in a copy of the project with a few small pictures, in the order of the document.
 """
 
+import atexit
 import multiprocessing
+import os
 import re
 import runpy
 import shlex
@@ -187,7 +189,12 @@ def in_a_fork(words: list[str], printed: Path) -> None:
 
     sys.argv = ["snakemake", *words]  # which the workflow looks at
     with printed.open("w") as file, redirect_stdout(file), redirect_stderr(file):
-        main(words)
+        os.dup2(file.fileno(), 2)  # where the terminal writes
+        atexit._clear()
+        try:
+            main(words)
+        finally:
+            atexit._run_exitfuncs()  # a process that was forked leaves without them
 
 
 def run_snakemake(command: str, dry_runs: set[str]) -> None:
