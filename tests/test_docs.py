@@ -171,6 +171,12 @@ def run_multiblock(command: str, capsys) -> str:
     for word in words:  # the run at full length, which the short one stands in for
         if word.startswith("results/my_block/") and not Path(word).exists():
             shutil.copytree("results/short/my_block", "results/my_block", dirs_exist_ok=True)
+    if "--minutes" in words:  # its own start is one of those that are reckoned; this process has been there for long
+        done = subprocess.run([sys.executable, "-m", "multiblock", *words], capture_output=True, text=True)
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+        if file:
+            Path(file).write_text(done.stdout)
+        return done.stdout
     capsys.readouterr()
     with pytest.MonkeyPatch.context() as patch:
         if words in (["models"], ["models", "--csv"]):  # all of them take a minute

@@ -192,7 +192,8 @@ def test_pictures_are_tried_on_what_each_run_ends_with(finished):
         made = finished / "results" / run / "upscaled"
         assert pd.read_csv(made / "pictures.csv").result.tolist() == ["a.png", "sub/b.png"]
         weights = finished / f"results/{run}/seed1/phase{last}/weights.safetensors"
-        assert f"seed1/phase{last}/weights.safetensors: phase {last} " in (made / "../logs/upscale.log").read_text()
+        log = finished / "results" / run / "logs/upscale.log"
+        assert f"weights.safetensors: phase {last} " in log.read_text()
         expected = network.load(weights, device="cpu").upscale(picture(seed=1))
         assert abs(images.read(made / "a.png").astype(int) - expected).max() <= 1
     assert jobs(finished, *given) == {}
