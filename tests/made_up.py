@@ -3,6 +3,7 @@ from phase to phase."""
 
 import csv
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -61,11 +62,11 @@ def cells(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
 
 
-def caption(name: str, run: str = "demo", **given) -> str:
+def caption(name: str, run: str = "demo", params: Mapping[str, str] | None = None, **given) -> str:
     """A caption as Snakemake shows it: filled in, and read as reStructuredText, in the folder of the run."""
     jinja2, docutils = pytest.importorskip("jinja2"), pytest.importorskip("docutils.core")  # it brings both
     text = (ROOT / "workflow" / "report" / f"{name}.rst").read_text()
-    filled = jinja2.Template(text).render(snakemake={"wildcards": {"run": run}, "output": {}, **given})
+    filled = jinja2.Template(text).render(snakemake={"params": {"run": run, **(params or {})}, "output": {}, **given})
     shown = docutils.publish_parts(filled, writer="html")["body"]
     assert "system-message" not in shown
     return shown

@@ -190,6 +190,6 @@ def test_the_caption_says_what_stands_under_the_table(tmp_path, monkeypatch):
     rows += [("after", 1, "a_", 31.0), ("after", 1, "b", 22.0)]
     psnr_by_block(tmp_path / "1.csv", rows, haarpsi=0.5)
     (tmp_path / "psnr_by_block.md").write_text(as_markdown(by_block({(1, 2): tmp_path / "1.csv"}), "demo", 1))
-    page = caption("psnr_by_block", params={"run": "demo"}, output={"csv": "psnr_by_block.csv"})
+    page = caption("psnr_by_block", output={"csv": "psnr_by_block.csv"})
     assert "a_" in page and "HaarPSI" in page and "no border cut" in page and "Before" in page
     assert all(len(caption(name)) > 200 for name in ("blocks", "residuals"))

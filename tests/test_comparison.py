@@ -439,7 +439,7 @@ def test_captions_say_it_too(tmp_path, monkeypatch):
     more = run(tmp_path / "more", shifted(lambda k, i: 0.1 * k + 0.2), iterations=(137,))
     found, _ = compared("plain", plain=plain(tmp_path, iterations=(100,)), more=more)
     (tmp_path / "comparison.md").write_text(as_markdown(found))
-    page = caption("comparison", output={"markdown": "comparison.md"})
+    page = caption("comparison", output={"csv": "comparison.csv"})
     items = re.findall(r"<li>(?:<p>)?(.*?)(?:</p>)?\s*</li>", page, re.S)
     assert items[0].replace("\n", " ") == said(found)[0] and len(items) == 3
     assert "<strong>Compute is not equal" in page and "staged" in caption("comparison_curves")

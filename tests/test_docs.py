@@ -12,7 +12,9 @@ Fenced blocks say by their language what happens to them:
 All is done in a copy of the project with a few small pictures, in the order of the document.
 """
 
+import atexit
 import multiprocessing
+import os
 import re
 import runpy
 import shlex
@@ -169,6 +171,12 @@ def run_multiblock(command: str, capsys) -> str:
     for word in words:  # the run at full length, which the short one stands in for
         if word.startswith("results/my_block/") and not Path(word).exists():
             shutil.copytree("results/short/my_block", "results/my_block", dirs_exist_ok=True)
+    if "--minutes" in words:  # its own start is one of those that are reckoned; this process has been there for long
+        done = subprocess.run([sys.executable, "-m", "multiblock", *words], capture_output=True, text=True)
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+        if file:
+            Path(file).write_text(done.stdout)
+        return done.stdout
     capsys.readouterr()
     with pytest.MonkeyPatch.context() as patch:
         if words in (["models"], ["models", "--csv"]):  # all of them take a minute
@@ -187,7 +195,12 @@ def in_a_fork(words: list[str], printed: Path) -> None:
 
     sys.argv = ["snakemake", *words]  # which the workflow looks at
     with printed.open("w") as file, redirect_stdout(file), redirect_stderr(file):
-        main(words)
+        os.dup2(file.fileno(), 2)  # where the terminal writes
+        atexit._clear()
+        try:
+            main(words)
+        finally:
+            atexit._run_exitfuncs()  # a process that was forked leaves without them
 
 
 def run_snakemake(command: str, dry_runs: set[str]) -> None:

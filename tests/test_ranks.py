@@ -47,12 +47,11 @@ with process.logged(out / "log"):
 
 def given(out: Path, gpus: int) -> SimpleNamespace:
     """What a job of the workflow is given."""
+    from multiblock.runtime import device
+
+    study = SimpleNamespace(device="cpu", precision="float32")
     return SimpleNamespace(
-        log=[out / "log"],
-        wildcards={"run": "one", "seed": "5", "phase": "1"},
-        config={"device": "cpu", "precision": "float32"},
-        resources={"gpu": gpus},
-        threads=gpus,
+        study=study, log=out / "log", label="", threads=gpus, gpus=gpus, device=device.choose("cpu", "float32", 0, gpus)
     )
 
 
@@ -114,9 +113,9 @@ def processes_of(parent: int) -> list[int]:
 
 def in_the_middle(arrays: Path, out: Path) -> tuple[subprocess.Popen, list[int]]:
     """A training that has written a checkpoint; and its processes."""
-    before = set(out.glob("working-*/*.pt"))
+    before = set(out.glob("working/*.pt"))
     process = started(arrays, out)
-    while not set(out.glob("working-*/?????????-*.pt")) - before:
+    while not set(out.glob("working/?????????-*.pt")) - before:
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.01)
     return process, processes_of(process.pid)

@@ -195,9 +195,8 @@ def test_captions_say_what_the_tables_say(tmp_path, monkeypatch, seeds, noise):
     (tmp_path / "psnr_by_phase.md").write_text(said(table))
     (tmp_path / "comparison.md").write_text(as_markdown(alone(table, *csvs.values())))
     for page in (
-        caption("psnr_by_phase", output={"csv": "psnr_by_phase.csv"}),
-        caption("psnr_by_phase", input={"table": "psnr_by_phase.csv"}),
-        caption("comparison", output={"markdown": "comparison.md"}),
+        caption("psnr_by_phase", params={"markdown": "psnr_by_phase.md"}),
+        caption("comparison", output={"csv": "comparison.csv"}),
     ):
         assert "BELOW NO NETWORK" in page and "null" in page
         assert ("not distinguishable" in page) == noise and "no border cut" in page
