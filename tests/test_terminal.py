@@ -122,7 +122,7 @@ def watch(folder: Path, *arguments: str) -> Watched:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> tuple[Path, str]:
     """A finished study, and all that its terminal got."""
-    folder = study(tmp_path_factory.mktemp("terminal"), 60)
+    folder = study(tmp_path_factory.mktemp("terminal"), 2000)  # seconds, so that its line is seen to move
     code, written = watch(folder).end()
     assert code == 0, written
     return folder, written
@@ -131,9 +131,9 @@ def finished(tmp_path_factory) -> tuple[Path, str]:
 def test_a_run_has_its_plan_a_line_that_moves_one_a_phase_the_table_and_where_to_look(finished):
     _, written = finished
     seen = last_seen(written)
-    assert "  1      1       60          to train" in seen and "run one, seed 1" in seen
+    assert "  1      1       2000        to train" in seen and "run one, seed 1" in seen
     assert re.search(
-        r"\rphase 1  [█░]{12}  [ \d]{3}%  \d+ of 60  \d+ s left, run \d+ s  \S+ it/s", written.replace("\x1b[J", "")
+        r"\rphase 1  [█░]{12}  [ \d]{3}%  \d+ of 2000  \d+ s left, run \d+ s  \S+ it/s", written.replace("\x1b[J", "")
     )
     assert sum(line.startswith("phase 1: ") for line in seen) == 1 and "trains on cpu" in " ".join(seen)
     assert not any("%" in line or "is measured" in line for line in seen), "what moved is gone"
