@@ -281,6 +281,7 @@ for path, result in started.asked.items():
     rule:
         name:
             f"shown {path}"
+        localrule: True
         input:
             started.marks([result]),
         output:
