@@ -140,17 +140,17 @@ def test_the_workflow_goes_on_with_a_conversion_that_was_killed(tmp_path):
     command[command.index("--cores") + 1] = "2"
     command.insert(command.index("snakemake") + 1, "results/data/many/HR/train.npy")
     with subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True) as workflow:
-        folder, end = tmp_path / "results/data/many", time.monotonic() + 90
-        while journal_lines(folder) < 8 and workflow.poll() is None and time.monotonic() < end:
+        folder, parts, end = tmp_path / "results/data/many", tmp_path / "results/store/parts", time.monotonic() + 90
+        while journal_lines(parts) < 8 and workflow.poll() is None and time.monotonic() < end:
             time.sleep(0.02)
         for process in [workflow.pid, *kill.children(workflow.pid)]:
             subprocess.run(["kill", "-9", str(process)], check=False, capture_output=True)
-    done = journal_lines(folder)
+    done = journal_lines(parts)
     assert 8 <= done < 43 and not (folder / "HR/train.npy").exists()
     subprocess.run(command, check=True, capture_output=True)
     log = (folder / "logs/convert.log").read_text()
     assert f"train: 38 images of many, {min(done, 38)} of them by an earlier start" in log
-    assert not (folder / ".converting").exists()
+    assert not list(parts.glob("*/*"))
     assert np.array_equal(images.read(tmp_path / "photos/train/image1.png")[:506, :700], _first(folder))
 
 

@@ -52,11 +52,7 @@ def made(folder: Path) -> dict[str, bytes]:
     """What must be the same: weights, histories, arrays and measurements."""
     names = ("weights.safetensors", "history.csv", "psnr.csv")
     files = [file for file in sorted((folder / "results").rglob("*")) if file.name in names or file.suffix == ".npy"]
-    return {
-        str(file.relative_to(folder)): file.read_bytes()
-        for file in files
-        if "working" not in file.parts
-    }
+    return {str(file.relative_to(folder)): file.read_bytes() for file in files if "working" not in file.parts}
 
 
 @pytest.fixture(scope="module")
