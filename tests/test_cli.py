@@ -133,4 +133,4 @@ def test_upscale(tmp_path, enlarge):
 
 def test_it_is_a_module_too():
     done = subprocess.run([sys.executable, "-m", "multiblock", "--version"], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "0.1.0"
+    assert done.stdout.strip() == "1.0.0"
