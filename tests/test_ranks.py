@@ -429,7 +429,9 @@ def test_each_job_has_gpus_of_its_own_and_one_for_two_waits_for_two(tmp_path):
     run = {"chain": ["tiny"], "plan": [{"span": 1, "stages": stages}]}
     runs = {"alone": run, "together": {"chain": ["tiny", "tiny"], "plan": [{"span": "1-2", "stages": stages}]}}
     runs["together"]["gpus"] = 2
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump({**settings, "runs": runs, "seeds": [1, 2, 3, 4], "report": {}}))
+    (tmp_path / "config.yaml").write_text(
+        yaml.safe_dump({**settings, "runs": runs, "seeds": [1, 2, 3, 4], "report": {}})
+    )
     (tmp_path / "sitecustomize.py").write_text(PRETENDED)
     environment = {**os.environ, "TAKEN": str(tmp_path / "taken"), "XDG_RUNTIME_DIR": str(tmp_path)}
     # Four for one GPU and two for two: whatever Snakemake begins with, it fills all four GPUs.
