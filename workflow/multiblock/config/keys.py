@@ -417,7 +417,8 @@ class ConfigKeys:
     precision: str = setting(words("auto", "float32", "tf32", "bfloat16"), "auto")
     """Number format of the convolutions in training; weights, clamp, loss and what makes the image are always
     float32. `auto` is bfloat16 on GPUs and CPUs that are faster with it, else float32; the first start chooses it for
-    a results folder. `tf32` is float32 whose products a GPU rounds to ten bits. Images are always made and measured in float32."""
+    a results folder. `tf32` is float32 whose products a GPU rounds to ten bits. Images are always made and measured in
+    float32."""
     layout: str = setting(words("auto", "channels_last", "contiguous"), "auto")
     """How feature maps are laid out in memory while training. `auto` is what is faster for the networks of the
     phase, mostly channels_last."""
