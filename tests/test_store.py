@@ -370,10 +370,12 @@ def test_a_file_can_be_asked_for_and_forced_by_its_path(two_phases):
 
 
 @slow
-def test_a_phase_below_no_network_stops_the_run_there(pairs):
+def test_a_phase_below_no_network_ends_the_run_there_and_the_others_go_on(pairs):
     """That of the tiny study, with `below_input: go_on`, does not: tests/test_workflow.py."""
+    good = [{**PLAN[0], "start": "orthogonal_zeroed", "stages": [{**STAGES[0], "iterations": 1, "lr": 1e-9}]}]
     bad = [{"span": 1, "stages": [{**STAGES[0], "iterations": 5, "lr": 1}]}, PLAN[1]]
-    study(pairs, bad, training={"below_input": "stop"})
+    runs = {"one": {"chain": ["tiny"] * 2, "plan": bad}, "other": {"chain": ["tiny"], "plan": good}}
+    study(pairs, runs=runs, training={"below_input": "stop"})
     done = snakemake(pairs)
     said = done.stdout + done.stderr
     assert done.returncode != 0
@@ -382,8 +384,12 @@ def test_a_phase_below_no_network_stops_the_run_there(pairs):
     assert (phase / "psnr.csv").exists() and not (pairs / "results/one/seed1/phase2/weights.safetensors").exists()
     record = json.loads((phase / "training.json").read_text())
     assert record["psnr_rgb_validation"] < record["psnr_rgb_validation_input"]
-    assert "the run stops here" in said
-    assert re.search(r"multiblock: stopped in phase1_2 of run one, seed 1", said), said
+    assert (pairs / "results/other/report.html").exists()
+    last = said.splitlines()[-2:]
+    assert re.search(r"multiblock: stopped in phase1_2 of run one, seed 1: \S+: phase 1 ended at .* below", last[0]), (
+        said
+    )
+    assert "change the stages of that phase" in last[0] and last[1].endswith("the same command goes on"), said
     assert "RuleException" not in said and "CalledProcessError" not in said  # the job has said why itself
 
 
