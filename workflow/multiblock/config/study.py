@@ -39,14 +39,6 @@ class Run:
         """How many times LR is enlarged before it enters the chain."""
         return self.data.scale if self.input == "LR_enlarged" else 1
 
-    def beginning(self, phase: int, seed: int = 0) -> tuple[Any, ...]:
-        """All that the results of a phase follow from, apart from the settings of the study.
-
-        Every phase needs all phases before it, directly or by others: each of them trained a block that the network
-        has by now. So two phases are equal where their runs are equal up to there.
-        """
-        return self.data, self.input, *(self.plan.task(number, seed) for number in range(1, phase + 1))
-
     def provenance(self, phase: int, seed: int) -> Provenance:
         """What is known of the weights of a phase before it is trained, for the file that keeps them."""
         return Provenance(
@@ -90,16 +82,22 @@ class Study:
 
     @cached_property
     def equal_phases(self) -> dict[tuple[str, int], tuple[str, ...]]:
-        """For each run and number of a phase the runs whose phase of that number is the same, in their order."""
-        known = {
-            (run.name, number): (number, _hashable(run.beginning(number)))
-            for run in self.runs.values()
-            for number in run.plan.numbers
-        }
-        equal: dict[Any, list[str]] = {}  # found by hash: a sweep has thousands of phases
-        for (run, _), beginning in known.items():
-            equal.setdefault(beginning, []).append(run)
-        return {one: tuple(equal[beginning]) for one, beginning in known.items()}
+        """For each run and number of a phase the runs whose phase of that number is the same, in their order.
+
+        Every phase needs all phases before it, directly or by others: each of them trained a block that the network
+        has by now. So two phases are equal where their runs are equal up to there.
+        """
+        known: dict[Any, int] = {}  # each way to begin by a number: a sweep has thousands of phases
+        beginnings = {}
+        for run in self.runs.values():
+            beginning = known.setdefault(_hashable((run.data, run.input)), len(known))
+            for number in run.plan.numbers:
+                beginning = known.setdefault((beginning, _hashable(run.plan.task(number, 0))), len(known))
+                beginnings[run.name, number] = beginning
+        equal: dict[int, list[str]] = {}
+        for (run_name, _), beginning in beginnings.items():
+            equal.setdefault(beginning, []).append(run_name)
+        return {one: tuple(equal[beginning]) for one, beginning in beginnings.items()}
 
     @property
     def baseline(self) -> str:
