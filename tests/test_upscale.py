@@ -325,6 +325,29 @@ class TestKept:
             png.write_chunks(out, [head, *extra, *rest])
         other.unlink()
 
+    @pytest.mark.parametrize("deep", [False, True])
+    def test_what_a_png_states_of_its_colours(self, run, tmp_path, deep):
+        """The pixels stay, so what is said of them goes on being right."""
+        stated = [(b"cICP", bytes([9, 16, 0, 1])), (b"gAMA", struct.pack(">I", 100000))]
+        save(tmp_path / "a.png")
+        if deep:
+            with (tmp_path / "a.png").open("wb") as out:
+                png.Writer(56, 48, bitdepth=16, greyscale=False).write(out, DEEP[..., :3].reshape(48, -1))
+        head, *rest = png.Reader(filename=str(tmp_path / "a.png")).chunks()
+        with (tmp_path / "a.png").open("wb") as out:
+            png.write_chunks(out, [head, *stated, *rest])
+        assert run("a.png", "-o", "out")[0] == 0
+        assert set(stated) <= set(png.Reader(filename=str(tmp_path / "out/a.png")).chunks())
+        (tmp_path / "a.png").rename(tmp_path / "a.tif")  # content counts, not the name
+        assert "not kept: what it states of its colours" in run("a.tif", "-o", "out")[1][0]
+
+    def test_a_damaged_jpeg_is_named(self, run, tmp_path, caplog):
+        content = save(tmp_path / "a.jpg", quality=95).read_bytes()
+        half = len(content) // 2
+        (tmp_path / "a.jpg").write_bytes(content[:half] + bytes(200) + content[half + 200 :])
+        assert run("a.jpg", "-o", "out")[0] == 0
+        assert "warning: a.jpg: its JPEG data is damaged" in caplog.text
+
     @pytest.mark.parametrize("channels", [1, 3, 4])
     def test_16_bit_tiff(self, run, tmp_path, channels):
         pixels = DEEP[..., :channels].squeeze()

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import png
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
 
 from multiblock.data import colour, images
 from multiblock.data.images import Remark, at_once
@@ -41,6 +41,7 @@ class Picture:
         pixels: (H, W, channels), uint8 or uint16 with 65535 as white; 1 channel for gray, else RGB.
         alpha: (H, W, 1), of the same type; None where there is none.
         profile: its ICC profile; None where there is none, which is taken as sRGB.
+        colours: chunks of a PNG file that state its colours otherwise, as cICP.
         exif: EXIF data without orientation, which is applied.
         dpi: dots per inch, horizontally and vertically.
         not_kept: what the file held besides.
@@ -50,6 +51,7 @@ class Picture:
     pixels: np.ndarray
     alpha: np.ndarray | None = None
     profile: bytes | None = None
+    colours: dict[bytes, bytes] = field(default_factory=dict)
     exif: Image.Exif | None = None
     dpi: tuple[float, float] | None = None
     not_kept: list[str] = field(default_factory=list)
@@ -69,6 +71,7 @@ def read(file: Path, remark: Remark = at_once) -> Picture:
         deep, becomes_srgb = colour.is_deep(image), _BECOME_SRGB.get(image.mode)
         stated = colour.stated_bits(image) if deep else None
         lost, converted = _besides(image), list[str]()
+        notes = images.jpeg_damage(image)
         if deep and becomes_srgb:  # the conversion gives 8
             converted.append("16 bits a channel (8 were read)")
             deep = False
@@ -79,14 +82,25 @@ def read(file: Path, remark: Remark = at_once) -> Picture:
         if not deep:
             pixels, alpha = _plain(image)
         if becomes_srgb or not profile:  # then nothing can tell that the result has other colours
-            for level, what in colour.to_srgb(image)[1]:
-                remark(level, what, file)
+            notes += colour.to_srgb(image)[1]
+        for level, what in notes:
+            remark(level, what, file)
+        colours = image.info.get(colour.PNG_COLOURS, {})
     if deep:
         pixels, alpha = _deep(file, stated, remark)
     if becomes_srgb:
         converted.append(f"{becomes_srgb} (it became sRGB)")
         profile = None
-    return Picture(pixels=pixels, alpha=alpha, profile=profile, exif=exif, dpi=dpi, not_kept=lost, converted=converted)
+    return Picture(
+        pixels=pixels,
+        alpha=alpha,
+        profile=profile,
+        colours=colours,
+        exif=exif,
+        dpi=dpi,
+        not_kept=lost,
+        converted=converted,
+    )
 
 
 _CONVERTED = "image.convert('RGB') makes one of them"
@@ -278,6 +292,8 @@ def write(picture: Picture, file: Path) -> list[str]:
         )
         if value and not holds
     ]
+    if picture.colours and kind.name != "PNG":
+        lost.append("what it states of its colours")
     if picture.exif:
         _resized(picture.exif, picture.pixels)
     with atomic_write(file) as part:
@@ -315,6 +331,10 @@ def _write_plain(picture: Picture, pixels: np.ndarray, kind: Format, part: Path)
         options["exif"] = picture.exif.tobytes()  # of the object itself TIFF would write no folders
     if picture.dpi and kind.dpi:
         options["dpi"] = picture.dpi
+    if kind.name == "PNG":
+        options["pnginfo"] = PngImagePlugin.PngInfo()
+        for chunk in picture.colours.items():
+            options["pnginfo"].add(*chunk)
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     if image.mode in ("L", "LA") and not kind.gray:
         image = image.convert("RGBA" if image.mode == "LA" else "RGB")
@@ -329,7 +349,7 @@ def _write_deep_png(picture: Picture, pixels: np.ndarray, part: Path) -> None:
     writer.write(content, pixels.reshape(height, -1))
     content.seek(0)
     header, *rest = png.Reader(file=content).chunks()
-    extra = []
+    extra = [chunk for chunk in picture.colours.items() if not (picture.profile and chunk[0] == b"sRGB")]
     if picture.profile:
         extra.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(picture.profile)))
     if picture.dpi:
