@@ -2,6 +2,8 @@
 
 import argparse
 import csv
+import errno
+import io
 import os
 import subprocess
 import sys
@@ -194,6 +196,40 @@ class TestFilesThatAreThere:
         file.unlink()
         monkeypatch.setattr(files, "_flush", flush)
         assert main([*arguments, "--overwrite"]) == 0 and file.exists()
+
+
+class Gone(io.StringIO):
+    """A stream whose reader is gone, or whose disk is full."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self._number = number
+
+    def write(self, _):
+        raise OSError(self._number, os.strerror(self._number))
+
+    def flush(self):
+        self.write("")
+
+
+@pytest.mark.parametrize("command", WRITING, indirect=True)
+@pytest.mark.parametrize(("number", "status"), [(errno.EPIPE, 0), (errno.EIO, 0), (errno.ENOSPC, 1)])
+def test_a_line_that_cannot_be_printed_ends_no_work(command, monkeypatch, number, status):
+    """A full disk is an error in the end: `multiblock models --csv > FILE` has no other result."""
+    arguments, file = command
+    monkeypatch.setattr(sys, "stdout", Gone(number))
+    monkeypatch.setattr(sys, "stderr", Gone(number))
+    assert main(arguments) == status
+    assert file.exists()
+
+
+@pytest.mark.parametrize("redirection", ["| head -c 1", ">&- 2>&-"])
+def test_it_ends_well_when_nobody_listens(redirection):
+    """As seen from outside, where Python has a last word too."""
+    words = f"{sys.executable} -c 'from multiblock.cli import main; exit(main())' models --csv {redirection}"
+    script = f"set -o pipefail; {words}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def raiser(error):

@@ -67,12 +67,14 @@ def run(options: argparse.Namespace) -> None:
             rows.append(row)
     finally:  # what is done is kept, however it ends
         if rows:
-            table, notes = evaluation.summary(rows, border)
-            print_table(table)
-            print(*notes, sep="\n", end="\n" if notes else "")
-            if options.out:
-                with keeping(options.overwrite):
-                    write_text(options.out, evaluation.scores_as_csv(rows))
+            try:
+                if options.out:
+                    with keeping(options.overwrite):
+                        write_text(options.out, evaluation.scores_as_csv(rows))
+            finally:
+                table, notes = evaluation.summary(rows, border)
+                print_table(table)
+                print(*notes, sep="\n", end="\n" if notes else "")
     if problems:
         kept = "the others are scored above" if rows else "nothing is scored"
         raise UserError(f"{len(problems)} of {len(items)} images cannot be scored; {kept}: {'; '.join(problems)}")

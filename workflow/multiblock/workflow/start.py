@@ -16,7 +16,7 @@ from multiblock import config as configuration
 from multiblock.config import Study
 from multiblock.data.dataset import left_out
 from multiblock.data.inspection import Inspection, digests, inspect
-from multiblock.errors import UserError, stop_in_one_line
+from multiblock.errors import UserError, make_streams_last, stop_in_one_line
 from multiblock.files import Digests, write_text
 from multiblock.inference.targets import in_folder
 from multiblock.model.metadata import digest_of_result
@@ -124,6 +124,7 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
     Raises:
         UserError: what is wrong with the configuration, an image, or the folder of results.
     """
+    make_streams_last()
     main = workflow.is_main_process
     call = called_for(arguments) if main else Call(looks=True)
     study = _read(config, call, workflow)
