@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from PIL import Image
 
 import forked
 from conftest import ROOT, picture, tiny_study, write_pairs
@@ -201,6 +202,10 @@ def test_pictures_are_tried_on_what_each_run_ends_with(finished):
     images.write(finished / "photos/a.png", picture(seed=3))
     assert jobs(finished, *given) == {"upscale_pictures": 2}
     assert jobs(finished) == {}
+    Image.new("RGB", (8192, 2)).save(finished / "photos/a.webp")
+    too_wide = refused(finished, "--config", "upscale={images: photos, format: same}")
+    assert "upscale.images: photos/a.webp: the result would have" in too_wide, "before anything is trained"
+    (finished / "photos/a.webp").unlink()
     (finished / "photos/a.png").write_text("no picture")
     assert "upscale.images: photos/a.png: cannot be read as an image" in refused(finished, *given)
 

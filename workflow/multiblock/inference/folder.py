@@ -105,6 +105,8 @@ def in_megapixels(jobs: Sequence[Job]) -> Progress:
 
 def _one(upscaler: Upscaler, job: Job, step: Step) -> Made:
     picture = pictures.read(job.source)
+    height, width = picture.pixels.shape[:2]
+    pictures.check_side(job.source, job.target, height * upscaler.scale, width * upscaler.scale)
     result, tiling = upscaler.picture(picture, step)
     tiles.warn_of_tiles(str(job.source), tiling)
     lost = picture.not_kept + picture.converted + write(result, job.target)

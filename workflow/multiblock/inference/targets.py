@@ -11,7 +11,7 @@ from typing import Any
 
 from multiblock.data import images
 from multiblock.data.dataset import allowed_endings, key, not_read, order
-from multiblock.data.picture import FORMATS
+from multiblock.data.picture import FORMATS, check_side
 from multiblock.errors import UserError
 
 CHOICES = ("lossless", "same", "png")
@@ -81,6 +81,15 @@ def plan(
         jobs = [job for job in jobs if job not in set(there)]
         notes.append(f"{out}: {len(there)} of {len(there) + len(jobs)} results are there already, and left as they are")
     return jobs, notes
+
+
+def check_sides(file: Path, form: str, height: int, width: int) -> None:
+    """See that the result for a picture, of that size in pixels, can be written in a format of :data:`CHOICES`.
+
+    Raises:
+        UserError: it cannot.
+    """
+    check_side(file, Path(_name(file, form)), height, width)
 
 
 def in_folder(folder: Path, out: Path) -> tuple[list[Path], list[str]]:

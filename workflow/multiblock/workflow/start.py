@@ -18,7 +18,7 @@ from multiblock.data.dataset import left_out
 from multiblock.data.inspection import Inspection, digests, inspect
 from multiblock.errors import UserError, make_streams_last, stop_in_one_line
 from multiblock.files import Digests, write_text
-from multiblock.inference.targets import in_folder
+from multiblock.inference.targets import check_sides, in_folder
 from multiblock.model.metadata import digest_of_result
 from multiblock.workflow import job
 from multiblock.workflow.call import Call, called_for
@@ -244,8 +244,10 @@ def _look_at_images(study: Study, call: Call, inspection: Inspection) -> dict[st
         pictures, said = in_folder(study.upscale.images, Path(study.results))
         for line in said:
             say(line)
+        scale = max(run.data.scale for run in study.runs.values())
         for file in pictures:
-            inspection.look(file)
+            height, width = inspection.size(file)
+            check_sides(file, study.upscale.format, height * scale, width * scale)
     except UserError as error:
         raise UserError(f"upscale.images: {error}") from None
     inspection.close()
