@@ -251,4 +251,4 @@ def test_weights_are_not_replaced_by_what_is_made_of_them(tmp_path, capsys):
 
 def test_it_is_a_module_too():
     done = subprocess.run([sys.executable, "-m", "multiblock", "--version"], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "0.1.0"
+    assert done.stdout.strip() == "1.0.0"

@@ -13,7 +13,7 @@ from scipy import stats
 from made_up import INF, caption, cells, psnr_csv, training
 from multiblock.data import images
 from multiblock.report import curves, differences, figures, sentences, tables
-from multiblock.report.comparison import comparison, spent_on
+from multiblock.report.comparison import comparison, spent_on, unlike
 from multiblock.report.comparison_markdown import as_markdown
 from multiblock.report.differences import half_widths, paired
 
@@ -53,7 +53,8 @@ def compared(baseline, also=(), **runs):
     each = {name: one.table for name, one in runs.items()}
     seen = curves.looks({name: one.phases for name, one in runs.items()}, each)
     pairs = [*((name, baseline) for name in runs if name != baseline), *also]
-    return comparison(each, {name: one.last for name, one in runs.items()}, seen, baseline, pairs), seen
+    trained = {name: [files.record() for files in one.phases.values()] for name, one in runs.items()}
+    return comparison(each, {name: one.last for name, one in runs.items()}, seen, baseline, pairs, trained), seen
 
 
 def shifted(by, seeds=(1, 2, 3), images=BASE):
@@ -69,6 +70,15 @@ def plain(folder, seeds=(1, 2, 3), **how):
 def said(found):
     """The sentences on PSNR RGB, a pair each."""
     return sentences.of_comparison(found)[: len(found.differences) // len((*differences.COMPARED, *found.measures))]
+
+
+def test_runs_that_were_not_trained_on_the_same_are_named():
+    def on(precision, threads):
+        return [{"segments": [{"name": "CPU", "precision": precision, "threads": threads}]}]
+
+    assert not unlike({"a": on("float32", 1), "b": on("float32", 1)}) and not unlike({"a": [{}], "b": [{}]})
+    said = unlike({"a": on("float32", 1), "b": on("bfloat16", 1), "c": on("float32", 1) + on("float32", 2)})
+    assert "precision: float32 (a, c), bfloat16 (b); threads: 1 (a, b), 1 and 2 (c)" in said, said
 
 
 # -- Statistics --------------------------------------------------------------------------------------------------------
@@ -297,11 +307,12 @@ def test_making_lr_k_and_flops_count_where_block_pixels_of_training_are_equal(tm
     equal = run(tmp_path / "equal", shifted(lambda k, i: 0), training_flops=1e9)
     found, _ = compared("plain", plain=base, lr_k=lr_k, flops=flops, equal=equal)
     assert [sentence.split("images, ")[1] for sentence in said(found)] == [
-        "but it spent 1.05 x the block-pixels of plain with the making of LR_k, as many without it.",
+        "at equal block-pixels and training FLOPs (1.05 x with the making of LR_k).",
         "but it spent 1.20 x the training FLOPs of plain, at equal block-pixels.",
         "at equal block-pixels and training FLOPs.",
     ]
     text = as_markdown(found)
+    assert "**Compute is not equal: flops spent 1.20 x the training FLOPs" in text and "lr_k spent" not in text
     assert "equal block-pixels and training FLOPs" in text and "seconds of making LR_k" in text
     assert found.runs.training_flops_ratio.tolist() == [1, 1, 1.2, 1]
     assert "Training FLOPs are not recorded" not in text

@@ -25,6 +25,8 @@ from multiblock.cli import main
 from multiblock.cli import upscale as command
 from multiblock.data import images, resize
 from multiblock.data.picture import read
+from multiblock.errors import UserError
+from multiblock.inference import targets
 from multiblock.inference.upscaling import Upscaler
 from multiblock.model.chain import Chain
 from multiblock.page import viewer
@@ -377,6 +379,9 @@ class TestKept:
         status, _, said = run(name, "-o", "out", "--format", "same", "--enlarge", 4)
         size = f"{4 * (most // 4 + 1)} x 8"
         assert status == 1 and f"{name}: the result would have {size} pixels; " in said[0] and str(most) in said[0]
+        targets.check_sides(tmp_path / name, "lossless", 8, most + 1)  # as a start of the workflow does
+        with pytest.raises(UserError, match=f"holds {most} on a side; allowed is a smaller picture, or the format"):
+            targets.check_sides(tmp_path / name, "same", 8, most + 1)
 
     @pytest.mark.parametrize("deep", [False, True])
     def test_what_a_png_states_of_its_colours(self, run, tmp_path, deep):

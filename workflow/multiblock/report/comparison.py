@@ -1,11 +1,13 @@
 """The runs of a study side by side: what each reached and spent, and how sure it is that it differs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from multiblock.errors import listed
 from multiblock.inference.measures import MEASURES
 from multiblock.plan import EQUAL
 from multiblock.report import markdown, phases
@@ -43,6 +45,7 @@ class Comparison:
         baseline: the run that all others are held against.
         measures: of perceived quality, that all runs have.
         validation_input: PSNR RGB in dB of its validation images without any network; None where not recorded.
+        unlike: what the runs were trained on, where that differs; empty where it does not.
     """
 
     runs: pd.DataFrame
@@ -52,6 +55,7 @@ class Comparison:
     baseline: str
     measures: tuple[str, ...]
     validation_input: float | None
+    unlike: str = ""
 
 
 def comparison(
@@ -60,6 +64,7 @@ def comparison(
     looks: pd.DataFrame,
     baseline: str,
     pairs: Sequence[tuple[str, str]],
+    trained: Mapping[str, Iterable[Mapping[str, Any]]],
 ) -> Comparison:
     """Compare the last phases of runs, composed, as their last iterations left them.
 
@@ -72,6 +77,7 @@ def comparison(
         looks: at the validation images, as :func:`multiblock.report.curves.looks` gives them.
         baseline: the run that all others are held against.
         pairs: the runs whose differences are given: all with the baseline, and what else is to be compared.
+        trained: the training records of each run.
     """
     last = {run: str(table.phase.iloc[-1]) for run, table in tables.items()}
     images = {run: {seed: phases.read(file) for seed, file in files.items()} for run, files in measured.items()}
@@ -113,6 +119,33 @@ def comparison(
         baseline=baseline,
         measures=measures,
         validation_input=next(iter(tables[baseline].psnr_rgb_validation_input.dropna()), None),
+        unlike=unlike(trained),
+    )
+
+
+_MACHINE = {"name": "device", "precision": "precision", "layout": "layout", "threads": "threads"}
+"""Fields of a stretch of a training that decide how its sums are rounded, and what they are called."""
+
+
+def unlike(trained: Mapping[str, Iterable[Mapping[str, Any]]]) -> str:
+    """A sentence on what the runs were trained on, where that is not the same for all of them; else empty.
+
+    Args:
+        trained: the training records of each run.
+    """
+    parts = []
+    for field, title in _MACHINE.items():
+        found: dict[str, list[str]] = {}
+        for run, records in trained.items():
+            values = {str(one[field]) for record in records for one in record.get("segments") or () if field in one}
+            found.setdefault(" and ".join(sorted(values)), []).append(run)
+        if len(found) > 1:
+            parts.append(f"{title}: " + ", ".join(f"{value} ({listed(runs)})" for value, runs in found.items()))
+    if not parts:
+        return ""
+    return (
+        f"**The runs were not trained on the same: {'; '.join(parts)}.** Their sums were rounded otherwise, and may "
+        "differ by that alone as much as with another seed."
     )
 
 
@@ -215,24 +248,24 @@ def unequal(run: Spent, base: Spent) -> list[str]:
 
 def alike(run: Spent, base: Spent) -> str:
     """The amounts of training that a run without a warning has in common with the baseline, in words."""
-    return f"equal block-pixels{' and training FLOPs' if is_equal(ratio(run, base, 'training_flops')) else ''}"
+    training, whole = ratio(run, base, "block_pixels") or 1.0, ratio(run, base, "with_generation") or 1.0
+    words = f"equal block-pixels{' and training FLOPs' if is_equal(ratio(run, base, 'training_flops')) else ''}"
+    return words if is_equal(whole / training) else f"{words} ({times(whole)} x with the making of LR_k)"
 
 
 def warning(run: Spent, base: Spent, baseline: str) -> str:
-    """A warning that a run spent more or less than the baseline; nothing where both spent the same.
+    """A warning that a run was trained for more or less than the baseline; nothing where both were for the same.
 
-    Training is named first, by itself, unless both spent as much of it; then, where that makes a difference, what it
-    is with the making of LR_k.
+    Training alone decides, as a run is sized by it; what it is with the making of LR_k is added where that makes a
+    difference.
     """
     training, whole, flops = (ratio(run, base, name) for name in ("block_pixels", "with_generation", "training_flops"))
-    if training is None or whole is None or all(is_equal(one) for one in (training, whole, flops or 1.0)):
+    if training is None or whole is None or all(is_equal(one) for one in (training, flops or 1.0)):
         return ""
-    text = f"spent {times(training)} x the block-pixels of {baseline}"
     if is_equal(training):
-        text = f"spent {times(whole)} x the block-pixels of {baseline} with the making of LR_k, as many without it"
-        if is_equal(whole):
-            return f"spent {times(flops or 1.0)} x the training FLOPs of {baseline}, at equal block-pixels"
-    elif not is_equal(whole / training):
+        return f"spent {times(flops or 1.0)} x the training FLOPs of {baseline}, at equal block-pixels"
+    text = f"spent {times(training)} x the block-pixels of {baseline}"
+    if not is_equal(whole / training):
         text += f" ({times(whole)} x with the making of LR_k)"
     return text + (f" and {times(flops)} x its training FLOPs" if flops and not is_equal(flops) else "")
 

@@ -15,11 +15,12 @@ from multiblock import __version__
 from multiblock import config as configuration
 from multiblock.config import Study
 from multiblock.errors import UserError
-from multiblock.files import digest_of, read_json, write_text
+from multiblock.files import check_expected, digest_of, expecting, read_json, write_text
 from multiblock.model.metadata import digest_of_result
 from multiblock.networks import registry
 from multiblock.pace import PARALLEL
 from multiblock.workflow import making
+from multiblock.workflow.precision import decided
 from multiblock.workflow.process import hand_on, leave, logged
 from multiblock.workflow.results import Of, Outside, Result, Results, digest_of_text
 from multiblock.workflow.store import Store
@@ -78,7 +79,10 @@ def make(snakemake: Any) -> None:
     kind, of = ordered["results"][address]
     with logged(Path(snakemake.log[0]), label(Of(**of))):
         study = configuration.load(ordered["config"])
+        study = decided(study, Store(Path(study.results)))
         result = Results(study, Outside(ordered["known"], _unknown)).of(kind, Of(**of))
+        if result.address != address:
+            raise UserError(f"{address}: what it was made of at the start is not what is here now; start again")
         trainings = [address for address, (kind, _) in ordered["results"].items() if kind == "train"]
         _make(result, study, trainings, snakemake)
     leave()
@@ -99,7 +103,6 @@ def _make(result: Result, study: Study, trainings: Iterable[str], snakemake: Any
         else:
             store.unmake(result.address)
             store.check(result)
-            _check_outside(result)
             job = making.Job(
                 result=result,
                 study=study,
@@ -110,23 +113,25 @@ def _make(result: Result, study: Study, trainings: Iterable[str], snakemake: Any
                 log=Path(snakemake.log[0]),
                 label=label(result.of),
             )
-            getattr(making, result.kind)(job)
-            _check_outside(result)
+            with expecting(result.outside):
+                _check_outside(result)
+                getattr(making, result.kind)(job)
+                _check_outside(result)
             store.note(result, made_by())
         store.show_result(result.address)
 
 
 def _check_outside(result: Result) -> None:
-    """See, before a job reads files from elsewhere and after it, that they are those that its result is addressed by.
+    """See that files from elsewhere are those that a result is addressed by, before a job and after it.
+
+    What is read in between and put back is found where it is read, by :func:`multiblock.files.check_expected`.
 
     Raises:
         UserError: one of them is another now.
     """
-    for name, digest in result.outside.items():
+    for name in result.outside:
         kind, _, what = name.partition(" ")
-        now = registry.digest(what) if kind == "network" else digest_of_result(Path(what))
-        if now != digest:
-            raise UserError(f"{what}: was changed while the workflow was at work; start again, to go by what it is now")
+        check_expected(name, registry.digest(what) if kind == "network" else digest_of_result(Path(what)))
 
 
 def made_by() -> dict[str, Any]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multiblock.errors import UserError
-from multiblock.files import temporary_folder
+from multiblock.files import expecting, temporary_folder
 from multiblock.networks.own import no_exit
 from multiblock.plan import Task
 from multiblock.training.signals import end_with
@@ -40,18 +40,22 @@ class Order:
     """What each process of a training is told.
 
     Args:
-        device, precision: as configured.
+        device: as configured.
+        precision, reason: the number format, and why it is that one.
         gpus, threads: of the job.
         log, label: of the job's log: its file, and what each line on the terminal begins with.
+        outside: files from elsewhere that are read, each with its digest.
         training: the arguments of :func:`multiblock.training.trainer.train`.
     """
 
     device: str
     precision: str
+    reason: str
     gpus: int
     threads: int
     log: Path
     label: str
+    outside: Mapping[str, str]
     training: dict[str, Any]
 
 
@@ -78,10 +82,12 @@ def train(job: Any, *, asked: int, **training: Any) -> None:
     order = Order(
         device=job.study.device,
         precision=job.study.precision,
+        reason=job.study.precision_reason,
         gpus=count,
         threads=job.threads,
         log=job.log,
         label=job.label,
+        outside=job.result.outside,
         training=training,
     )
     together(order)
@@ -205,7 +211,8 @@ def main() -> None:
         from multiblock.training.ranks import Ranks
 
         ranks = Ranks.join(rank, order.gpus, folder / "meeting")
-        trainer.train(device=_device(order, ranks), ranks=ranks, **order.training)
+        with expecting(order.outside):
+            trainer.train(device=_device(order, ranks), ranks=ranks, **order.training)
     process.leave()
 
 
@@ -217,7 +224,8 @@ def _device(order: Order, ranks: "Ranks") -> "Device":
     """
     from multiblock.runtime.device import choose
 
-    chosen = choose(order.device, order.precision, order.gpus, max(1, order.threads // order.gpus))
+    threads = max(1, order.threads // order.gpus)
+    chosen = choose(order.device, order.precision, order.gpus, threads, order.reason)
     places = ranks.all(str(chosen.device))
     if chosen.device.type != "cpu" and len(set(places)) < len(places):
         raise UserError(
