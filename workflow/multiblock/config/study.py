@@ -1,6 +1,6 @@
 """The study that a configuration says: its settings and its runs, each with data and plan."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property
@@ -186,6 +186,9 @@ def load(config: Mapping[str, Any]) -> Study:
     if is_right(("results",)):
         with problems.noted():
             _check_results(full["results"])
+    if is_right(("results",), ("data_root",), ("upscale",)):
+        with problems.noted():
+            _check_apart(full["upscale"], "upscale", ["images"], full)
     problems.end()
     measures, pictures = full["evaluation"]["measures"], full["upscale"].get("images")
     return Study(
@@ -237,6 +240,7 @@ def _dataset(data: Mapping[str, Any], key: str, full: Mapping[str, Any]) -> Data
     for split in SPLITS:
         with problems.noted():
             sources[split] = _source(data[split], f"{key}.{split}", root)
+            _check_apart(data[split], f"{key}.{split}", ("hr", "lr"), full)
     problems.end()
     return DatasetConfig(
         name=data["name"],
@@ -282,6 +286,31 @@ def _source(source: Any, key: str, root: Path) -> Any:
             f"{key}.only: found together with photographs, which names images itself; allowed is it with hr"
         )
     return {**source, **{name: _under(root, source[name]) for name in ("hr", "lr") if name in source}}
+
+
+def _check_apart(given: Any, key: str, names: Iterable[str], full: Mapping[str, Any]) -> None:
+    """See that no images are taken from the folder of results, where files are made, replaced and removed.
+
+    Args:
+        given: keys, of which those called ``names`` are folders under ``data_root``.
+
+    Raises:
+        UserError: some are.
+    """
+    if not (isinstance(given, Mapping) and isinstance(full["results"], str)):
+        return
+    results, root = Path(full["results"]).resolve(), Path(full["data_root"]).resolve()
+    ours = {"store", "data", *full["runs"]}
+    for name in names:
+        folders = given.get(name) or []
+        for folder in [folders] if isinstance(folders, str) else folders:
+            place = (root / folder).resolve()
+            inside = place.relative_to(results).parts if place.is_relative_to(results) else ()
+            if inside and (inside[0] in ours or not root.is_relative_to(results)):
+                raise UserError(
+                    f"{key}.{name}: found {folder}, which is in {full['results']}, where results are made and removed; "
+                    "allowed is a folder elsewhere, to which the images can be copied"
+                )
 
 
 def _under(root: Path, folder: str | list[str]) -> str | list[str]:
