@@ -16,6 +16,7 @@ import pytest
 import torch
 import yaml
 
+from conftest import picture
 from kill import children, what
 from multiblock import config
 from multiblock.data import images
@@ -288,6 +289,24 @@ def test_what_is_changed_for_a_moment_while_a_job_reads_it_ends_the_job(pairs, m
         make(trained)
     assert f"{what}: was changed while the workflow was at work; start again" in capsys.readouterr().err
     assert len(looks) == 1 and not store.mark(trained.address).exists()
+
+
+def test_pictures_that_are_changed_after_the_start_end_the_job(pairs, monkeypatch, capsys):
+    photo = pairs / "photos" / "a.png"
+    images.write(photo, picture(16, 20, seed=3))
+    store, results, make = in_this_process(pairs, monkeypatch, upscale={"images": "photos"})
+    made = [results.convert("mine"), results.train("one", 1, 1), results.upscale("one")]
+    for one in made[:2]:
+        make(one)
+    good = photo.read_bytes()
+    images.write(photo, picture(16, 20, seed=4))
+    with pytest.raises(SystemExit):
+        make(made[2])
+    assert "photos: its pictures were changed while the workflow was at work" in capsys.readouterr().err
+    assert not store.mark(made[2].address).exists()
+    photo.write_bytes(good)
+    make(made[2])
+    assert store.mark(made[2].address).exists()
 
 
 def save_weights(file: Path, seed: int) -> None:

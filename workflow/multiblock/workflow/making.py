@@ -222,6 +222,8 @@ def upscale(job: Job) -> None:
     from multiblock import network
     from multiblock.files import digest_of
     from multiblock.inference.folder import upscale_folder
+    from multiblock.inference.targets import in_folder, noted
+    from multiblock.workflow.seen import of_pictures
 
     (weights,) = job.weights.values()
     loaded = network.load(weights, job.device.device, job.code)
@@ -238,6 +240,10 @@ def upscale(job: Job) -> None:
         made_of={**settings, "pictures": None, "weights": digest_of(weights), "version": _code(job)},
         earlier=[one / "upscaled" for one in sorted(job.store.root.glob("upscale_pictures-*")) if one != job.out],
     )
+    pictures = in_folder(images, Path(job.study.results))[0]
+    read = {note["picture"] for note in noted(job.make())[1]}
+    if read != set(map(digest_of, pictures)) or of_pictures(images, pictures, digest_of) != settings["pictures"]:
+        raise UserError(f"{images}: its pictures were changed while the workflow was at work; start again")
 
 
 def _training_files(job: Job, run: str = "") -> dict[tuple[int, int], Any]:

@@ -33,7 +33,7 @@ def outside(study: Study, store: Store, remembered: Digests, known: Mapping[str,
                 return inspect(study.data[what], Inspection(remembered), study.largest_patch(what))
             assert study.upscale.images is not None
             pictures = in_folder(study.upscale.images, Path(study.results))[0]
-            return _of_pictures(study.upscale.images, pictures, remembered.of)
+            return of_pictures(study.upscale.images, pictures, remembered.of)
         except (UserError, OSError) as error:
             found.unseen[what] = one_line(error)
             address = next((shown[path][0] for path in (f"data/{what}/HR",) if path in shown), "")
@@ -43,7 +43,7 @@ def outside(study: Study, store: Store, remembered: Digests, known: Mapping[str,
     return found
 
 
-def _of_pictures(folder: Path, files: Iterable[Path], digest: Callable[[Path], str]) -> str:
+def of_pictures(folder: Path, files: Iterable[Path], digest: Callable[[Path], str]) -> str:
     """A digest of pictures: their names and what they hold."""
     found = hashlib.blake2b(digest_size=16)
     for file in files:
