@@ -83,12 +83,6 @@ def test_what_does_not_fit_is_named(change, says, tmp_path):
     assert str(tmp_path / "w.pth") in str(error.value)
 
 
-def test_another_scale_does_not_fit(tmp_path):
-    torch.save(values("imdn_x3"), tmp_path / "w.pth")
-    with pytest.raises(UserError, match=r"is not imdn x2 as Zheng222/IMDN, IMDN publishes it: upsampler.0.weight is"):
-        authors.import_weights(tmp_path / "w.pth", "imdn", {"scale": 2})
-
-
 @pytest.mark.parametrize("content", [{}, {"state_dict": {"a": 1}}, [1, 2]])
 def test_a_file_without_weights(content, tmp_path):
     torch.save(content, tmp_path / "w.pth")

@@ -95,13 +95,6 @@ def test_a_crossed_example_by_hand():
     assert found.over_both == found.headline == pytest.approx((10 - both, 10 + both), rel=1e-5)
 
 
-def test_one_level_alone_is_left_where_the_other_does_not_scatter():
-    same_images = paired(np.array([[0.1] * 5, [0.3] * 5, [0.2] * 5]))
-    assert same_images.over_both == pytest.approx(same_images.over_seeds)
-    same_seeds = paired(np.array([[0.1, 0.3, 0.2]] * 3))
-    assert same_seeds.over_both == pytest.approx(same_seeds.over_images)
-
-
 def test_few_seeds_and_few_images():
     one_seed = paired(TABLE[:1])
     assert one_seed.headline is one_seed.over_seeds is one_seed.sd is None and one_seed.over_images

@@ -88,23 +88,6 @@ class TestWhatItComputes:
             wanted = chains.load(written.with_name("w.safetensors"))(to_tensor(resize.enlarge(pixels, 2)[None]))
         assert run(written, pixels) == pytest.approx(wanted[0].permute(1, 2, 0).numpy(), abs=2e-6)
 
-    def test_the_pixels_are_those_of_the_command(self, written, tmp_path):
-        images.write(tmp_path / "in.png", picture(21, 34))
-        assert (
-            main(
-                [
-                    "upscale",
-                    str(written.with_name("w.safetensors")),
-                    str(tmp_path / "in.png"),
-                    "-o",
-                    str(tmp_path / "out"),
-                ]
-            )
-            == 0
-        )
-        made = images.read(tmp_path / "out" / "in.png").astype(int)
-        assert np.abs(np.rint(255 * run(written, picture(21, 34))) - made).max() <= 1
-
     def test_programs_that_infer_shapes_find_the_scale(self, written):
         assert inferred(written) == (32, 48)
 

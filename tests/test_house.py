@@ -6,8 +6,6 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
-import pytest
-
 from conftest import ROOT
 
 PACKAGE = ROOT / "workflow" / "multiblock"
@@ -148,50 +146,6 @@ def test_imports_point_one_way():
 
 def test_there_is_no_circle():
     assert circle(PACKAGE) == []
-
-
-def test_pairs_kept_apart_are_allowed_by_the_order():
-    assert all(ORDER[above] < ORDER[below] for below, above in APART), "the order forbids one of them already"
-
-
-@pytest.fixture
-def package(tmp_path: Path) -> Path:
-    """A package with two rooms of the house."""
-    for name in ("", "data", "training"):
-        (tmp_path / "multiblock" / name).mkdir()
-        (tmp_path / "multiblock" / name / "__init__.py").touch()
-    return tmp_path / "multiblock"
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "from multiblock.training import loop",
-        "from multiblock.training.loop import train",
-        "import multiblock.training.loop",
-        "def later():\n    from multiblock.training.loop import train",
-        "from ..training import loop",
-        "from ..training.loop import train",
-    ],
-)
-def test_an_import_that_points_down_is_named(package, line):
-    (package / "training" / "loop.py").touch()
-    (package / "data" / "images.py").write_text(line)
-    assert offences(package) == [
-        "multiblock.data.images imports multiblock.training.loop: data may not import from training"
-    ]
-
-
-def test_a_circle_within_a_room_is_named(package):
-    (package / "data" / "one.py").write_text("from multiblock.data import two")
-    (package / "data" / "two.py").write_text("from .one import x")
-    assert offences(package) == []
-    assert circle(package) == ["multiblock.data.one", "multiblock.data.two", "multiblock.data.one"]
-
-
-def test_an_unknown_room_is_named(package):
-    (package / "utils.py").write_text("import multiblock.data")
-    assert offences(package) == ["multiblock.utils imports multiblock.data: a folder that is not in the drawing"]
 
 
 def test_what_starts_quickly_does_not_import_torch():

@@ -8,14 +8,14 @@ import pytest
 import yaml
 from PIL import Image
 
-from conftest import ROOT, icc_profile, picture
+from conftest import ROOT, icc_profile
 from multiblock import cli, config
 from multiblock.config import first_config
 from multiblock.config.first_config import Asked, begin
 from multiblock.data import images
 from multiblock.data.arrangement import common_scale, lr_name
 from multiblock.data.dataset import find
-from multiblock.data.leaks import groups, look
+from multiblock.data.leaks import look
 from multiblock.data.survey import divide
 from multiblock.errors import UserError
 from multiblock.files import digest_of
@@ -219,17 +219,6 @@ class TestTooFew:
             return len(made["validation"]), len(made["test"])
 
         assert [counts(number) for number in (3, 9, 30, 400, 900)] == [(1, 1), (1, 1), (3, 3), (10, 40), (10, 50)]
-
-    def test_groups_are_whole(self):
-        """Copies in three sizes of three pictures: three groups of three."""
-        looks = [look(Path(f"{n}_{side}"), scene(n, side, side)) for n in range(3) for side in (96, 96)]
-        assert [[one.file.name for one in group] for group in groups(looks)] == [
-            ["0_96"] * 2,
-            ["1_96"] * 2,
-            ["2_96"] * 2,
-        ]
-        made = divide(groups(looks), 1, ["validation", "test"])
-        assert len(made["test"]) == len(made["validation"]) == 2
 
 
 class TestPairs:
@@ -457,9 +446,3 @@ def test_what_is_written_runs_to_its_end(photos):
     assert done.returncode == 0, done.stderr
     table = photos.with_name("results") / "short/mine/psnr_by_phase.csv"
     assert len(table.read_text().splitlines()) == 1 + 5  # no network, and four phases
-
-
-def test_pictures_of_the_helpers_differ():
-    """What these tests rest on: scenes are no copies of one another, waves are not either."""
-    looks = [look(Path(str(n)), scene(n)) for n in range(20)] + [look(Path("w"), picture())]
-    assert all(len(group) == 1 for group in groups(looks))

@@ -119,40 +119,6 @@ class TestResNet34:
         equal = all(torch.allclose(corners[0], corner, atol=1e-6) for corner in corners)
         assert equal == hasattr(upsample[0], "parametrizations")
 
-    def test_a_state_dict_goes_round(self, net):
-        decoder, attention = ("mirror", "none") if net.upscaled_first else ("dense", net_attention(net))
-        with torch.device("meta"):
-            other = registry.build(
-                "sr_resunet", {"encoder_weights": "random", "decoder": decoder, "attention": attention}
-            )
-        other.load_state_dict(net.state_dict(), assign=True)
-        image = torch.rand(1, 3, 8, 8)
-        with torch.inference_mode():
-            assert torch.equal(other.eval()(image), net.eval()(image))
-
-    @pytest.mark.slow
-    def test_it_overfits_one_image(self, net):
-        optimiser = torch.optim.Adam(net.train().parameters(), 3e-4)
-        image = torch.rand(1, 3, 8, 8)
-        target = nn.functional.interpolate(image, scale_factor=2)
-        losses = []
-        for _ in range(12):
-            loss = (net(image) - target).square().mean()
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            losses.append(loss.item())
-        assert min(losses[6:]) < 0.8 * losses[0]
-
-
-def net_attention(net) -> str:
-    """The option that a network was built with."""
-    spatial = any(isinstance(layer, SelfAttention) for layer in net.modules())
-    channel = any(isinstance(layer, ChannelAttention) for layer in net.modules())
-    return {(False, False): "none", (False, True): "channel", (True, False): "spatial", (True, True): "both"}[
-        spatial, channel
-    ]
-
 
 def torchvision_resnet(depths, basic, inner):
     """Names and shapes in a file of torchvision's, after the published layout of its ResNet."""
