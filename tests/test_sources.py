@@ -2,14 +2,12 @@
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from conftest import ROOT, picture
+from conftest import picture
 from multiblock import config
 from multiblock.data import images, walk
 from multiblock.data.convert import convert
@@ -18,6 +16,7 @@ from multiblock.data.imageset import ImageSet
 from multiblock.data.inspection import Inspection, inspect
 from multiblock.errors import UserError
 from multiblock.files import Digests
+from test_workflow import snakemake
 
 
 def data(folder: Path, **changes):
@@ -242,13 +241,11 @@ class TestLeftOut:
             "data: {name: mine, scale: 1, validation: 1, train: {hr: train/HR, lr: train/LR}, "
             "test: {hr: test/HR, lr: test/LR}}\n"
         )
-        command = [Path(sys.executable).with_name("snakemake"), "-s", ROOT / "Snakefile", "-d", pairs, "--cores", "1"]
-        command += ["-n", "-q", "all", "--configfile", pairs / "config.yaml"]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = snakemake(pairs, "--dry-run")
         assert done.returncode == 0
         assert "multiblock: train/HR: 1 file is left out, ending in .gif (as image9.gif); allowed are" in done.stderr
         (pairs / "test/HR/image1.png").write_bytes((pairs / "train/HR/image2.png").read_bytes())
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = snakemake(pairs, "--dry-run")
         assert done.returncode == 1
         assert "test/HR/image1.png is train/HR/image2.png" in done.stdout + done.stderr
 

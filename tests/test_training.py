@@ -5,7 +5,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from multiblock.inference.cache import generate
 from multiblock.model import chain
 from multiblock.plan import Block, Plan
 from multiblock.runtime.device import choose
+from multiblock.training import trainer
 from multiblock.training.progress import against_jumps
 from multiblock.training.trainer import Settings, train
 from test_plan import phase, stage
@@ -123,25 +123,18 @@ def killed(arrays: Path, out: Path, number: signal.Signals, iterations: int, aft
     return process.returncode
 
 
-@pytest.mark.parametrize(
-    ("after", "number"),
-    [
-        *((13, number) for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)),
-        pytest.param(100, signal.SIGKILL, marks=pytest.mark.slow),
-    ],
-)
-def test_killed_and_gone_on_is_byte_for_byte_the_same(arrays, tmp_path, number, after):
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_killed_and_gone_on_is_byte_for_byte_the_same(arrays, tmp_path, number):
     out = tmp_path / "killed"
-    code = killed(arrays, out, number, 200, after)
+    code = killed(arrays, out, number, 200, after=13)
     assert code == (-number if number == signal.SIGKILL else 1)
     assert not (out / "weights.safetensors").exists() and list(out.glob("working/*.pt"))
-    before = time.monotonic()
     resumed = run(arrays, out, task(200))
-    assert time.monotonic() - before < 60
     assert same(resumed, run(arrays, tmp_path / "whole", task(200)))
 
 
-def test_two_trainings_in_one_folder_are_refused(arrays, tmp_path):
+def test_two_trainings_in_one_folder_are_refused(arrays, tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "_LOCK_SECONDS", 0)
     out = tmp_path / "out"
     with lock(out / "working", "something"), pytest.raises(UserError, match="another process is training there"):
         run(arrays, out)
