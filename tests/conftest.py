@@ -128,7 +128,7 @@ def tiny_study() -> dict[str, Any]:
     """The config of the tiny study, on pairs in a folder's ``train`` and ``test``."""
     config = yaml.safe_load((ROOT / "tests" / "tiny.yaml").read_text())
     splits = {split: {"hr": f"{split}/HR", "lr": f"{split}/LR"} for split in ("train", "test")}
-    return {**config, "data": {"name": "mine", "scale": 1, "validation": 1, **splits}}
+    return {**config, "data": {"name": "mine", "scale": 1, "validation": 1, **splits}, "precision": "float32"}
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from scipy import stats
 from made_up import INF, caption, cells, psnr_csv, training
 from multiblock.data import images
 from multiblock.report import curves, differences, figures, sentences, tables
-from multiblock.report.comparison import comparison, spent_on
+from multiblock.report.comparison import comparison, spent_on, unlike
 from multiblock.report.comparison_markdown import as_markdown
 from multiblock.report.differences import half_widths, paired
 
@@ -53,7 +53,8 @@ def compared(baseline, also=(), **runs):
     each = {name: one.table for name, one in runs.items()}
     seen = curves.looks({name: one.phases for name, one in runs.items()}, each)
     pairs = [*((name, baseline) for name in runs if name != baseline), *also]
-    return comparison(each, {name: one.last for name, one in runs.items()}, seen, baseline, pairs), seen
+    trained = {name: [files.record() for files in one.phases.values()] for name, one in runs.items()}
+    return comparison(each, {name: one.last for name, one in runs.items()}, seen, baseline, pairs, trained), seen
 
 
 def shifted(by, seeds=(1, 2, 3), images=BASE):
@@ -69,6 +70,15 @@ def plain(folder, seeds=(1, 2, 3), **how):
 def said(found):
     """The sentences on PSNR RGB, a pair each."""
     return sentences.of_comparison(found)[: len(found.differences) // len((*differences.COMPARED, *found.measures))]
+
+
+def test_runs_that_were_not_trained_on_the_same_are_named():
+    def on(precision, threads):
+        return [{"segments": [{"name": "CPU", "precision": precision, "threads": threads}]}]
+
+    assert not unlike({"a": on("float32", 1), "b": on("float32", 1)}) and not unlike({"a": [{}], "b": [{}]})
+    said = unlike({"a": on("float32", 1), "b": on("bfloat16", 1), "c": on("float32", 1) + on("float32", 2)})
+    assert "precision: float32 (a, c), bfloat16 (b); threads: 1 (a, b), 1 and 2 (c)" in said, said
 
 
 # -- Statistics --------------------------------------------------------------------------------------------------------

@@ -407,7 +407,11 @@ def choose(*_):
     number, others = gpus.take(["A", "B", "C", "D"])
     with open(os.environ["TAKEN"], "a") as file:
         file.write(json.dumps({"gpu": number, "others": others, "process": os.getpid(), "at": time.time()}) + chr(10))
-    time.sleep(2)  # so that jobs that may run at once do
+    end = time.monotonic() + 60
+    while time.monotonic() < end:  # until all four are taken at once, which they can be
+        if len({json.loads(line)["gpu"] for line in open(os.environ["TAKEN"])}) == 4:
+            break
+        time.sleep(0.1)
     return replace(real('cpu', 'float32', 0, 1), name=f"pretended GPU {number}")
 
 words = " ".join(sys.orig_argv)
@@ -425,10 +429,14 @@ def test_each_job_has_gpus_of_its_own_and_one_for_two_waits_for_two(tmp_path):
     run = {"chain": ["tiny"], "plan": [{"span": 1, "stages": stages}]}
     runs = {"alone": run, "together": {"chain": ["tiny", "tiny"], "plan": [{"span": "1-2", "stages": stages}]}}
     runs["together"]["gpus"] = 2
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump({**settings, "runs": runs, "seeds": [1, 2, 3], "report": {}}))
+    (tmp_path / "config.yaml").write_text(
+        yaml.safe_dump({**settings, "runs": runs, "seeds": [1, 2, 3, 4], "report": {}})
+    )
     (tmp_path / "sitecustomize.py").write_text(PRETENDED)
     environment = {**os.environ, "TAKEN": str(tmp_path / "taken"), "XDG_RUNTIME_DIR": str(tmp_path)}
-    folders = [f"results/{run}/seed{seed}/phase1" for run in runs for seed in (1, 2, 3)]
+    # Four for one GPU and two for two: whatever Snakemake begins with, it fills all four GPUs.
+    seeds = {"alone": (1, 2, 3, 4), "together": (1, 2)}
+    folders = [f"results/{run}/seed{seed}/phase1" for run in runs for seed in seeds[run]]
     targets = [*(f"{folder}/weights.safetensors" for folder in folders), f"{folders[0]}/psnr.csv"]
     words = ["--cores", "16", "--resources", "gpu=4", "--configfile", "config.yaml", "--directory", str(tmp_path)]
     done = subprocess.run(
@@ -447,4 +455,4 @@ def test_each_job_has_gpus_of_its_own_and_one_for_two_waits_for_two(tmp_path):
         assert record["segments"][0]["name"].startswith("pretended GPU")
     # Four at once, and nobody ever had a GPU that another one had.
     assert {one["gpu"] for one in taken} == {0, 1, 2, 3} and not any(one["others"] for one in taken)
-    assert len(taken) == 3 + 2 * 3 + 1  # and the measurement
+    assert len(taken) == 4 + 2 * 2 + 1  # and the measurement

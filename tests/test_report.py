@@ -51,7 +51,7 @@ def compare(of, files, baseline):
     """The comparison of runs: the table of each, and the last evaluation CSVs, one a seed."""
     by_seed = {run: dict(zip(of[run].seed.unique(), files[run], strict=True)) for run in of}
     pairs = [(run, baseline) for run in of if run != baseline]
-    return comparison.comparison(of, by_seed, curves.looks({}, {}), baseline, pairs)
+    return comparison.comparison(of, by_seed, curves.looks({}, {}), baseline, pairs, {})
 
 
 def alone(table, *files):

@@ -1,5 +1,6 @@
 """The workflow as a user runs it: from images to the report, how it grows, and what stops it."""
 
+import json
 import os
 import re
 import signal
@@ -282,3 +283,43 @@ def test_a_sweep_of_many_runs_is_said_in_few_lines(pairs):
         assert len(re.findall(r"^run run\d+, seed 1: phases 1, 2, 1-2; 3 to train$", done.stderr, re.MULTILINE)) == 30
         assert "and 3 more runs, with 9 phases to train" in done.stderr
     assert said[0].stderr == said[1].stderr
+
+
+OTHERWISE = """
+import sys
+from pathlib import Path
+
+if "numpy" not in sys.modules and ("-c" in sys.orig_argv or ".snakemake/scripts" in " ".join(sys.orig_argv)):
+    from multiblock.runtime import device
+
+    def pays(_):
+        asked = Path({asked!r})
+        asked.write_text((asked.read_text() if asked.exists() else "") + "x")
+        return len(asked.read_text()) % 2 == 1, "a clock that says another thing each time"
+
+    device.bfloat16_pays = pays
+"""
+
+
+def test_the_number_format_is_chosen_once_and_counts(pairs, tmp_path, monkeypatch):
+    """By whatever a machine finds out: jobs that asked it again would train phases in two formats."""
+    (tmp_path / "site").mkdir()
+    asked = tmp_path / "asked"
+    (tmp_path / "site" / "sitecustomize.py").write_text(OTHERWISE.format(asked=str(asked)))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    runs = {"phased": {**tiny_study()["runs"]["phased"], "plan": tiny_study()["runs"]["phased"]["plan"][:2]}}
+    write_config(pairs, runs=runs, precision="auto")
+    words = ("--retries", "0", "phase2")
+    done = snakemake(pairs, *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "precision: bfloat16 for all trainings" in done.stderr and "another thing each time" in done.stderr
+    records = [json.loads(file.read_text()) for file in sorted(pairs.glob("results/phased/seed1/*/training.json"))]
+    found = [(one["segments"][0]["precision"], one["segments"][0]["precision_reason"]) for one in records]
+    assert found == [("bfloat16", "chosen by the first start: a clock that says another thing each time")] * 2
+    assert asked.read_text() == "x"
+    # To name it is no change, another one is.
+    assert jobs(pairs, *words) == {}
+    write_config(pairs, runs=runs, precision="bfloat16")
+    assert jobs(pairs, *words) == {}
+    write_config(pairs, runs=runs, precision="float32")
+    assert jobs(pairs, *words)["phase1_1"] == 1 and asked.read_text() == "x"

@@ -81,6 +81,7 @@ class Study:
     evaluation: Evaluation
     report: Report
     upscale: Upscale
+    precision_reason: str = "configured"
 
     @property
     def data(self) -> dict[str, DatasetConfig]:

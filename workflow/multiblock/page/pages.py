@@ -130,7 +130,8 @@ def study_page(
     phases = {name: run.phases for name, run in runs.items()}
     seen = curves.looks(phases, read)
     measured = {name: {seed: files.measured for seed, files in run.last.items()} for name, run in runs.items()}
-    compared = comparison(read, measured, seen, baseline, pairs)
+    trained = {name: [files.record() for files in run.values()] for name, run in phases.items()}
+    compared = comparison(read, measured, seen, baseline, pairs, trained)
     sentence = sentences.of_study(compared) if pairs else ""
     notes = comparison_markdown.notes(compared)
     loud = [note for note in notes if note.startswith(("**", comparison_markdown.MEANS))]

@@ -1,11 +1,13 @@
 """The runs of a study side by side: what each reached and spent, and how sure it is that it differs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from multiblock.errors import listed
 from multiblock.inference.measures import MEASURES
 from multiblock.plan import EQUAL
 from multiblock.report import markdown, phases
@@ -43,6 +45,7 @@ class Comparison:
         baseline: the run that all others are held against.
         measures: of perceived quality, that all runs have.
         validation_input: PSNR RGB in dB of its validation images without any network; None where not recorded.
+        unlike: what the runs were trained on, where that differs; empty where it does not.
     """
 
     runs: pd.DataFrame
@@ -52,6 +55,7 @@ class Comparison:
     baseline: str
     measures: tuple[str, ...]
     validation_input: float | None
+    unlike: str = ""
 
 
 def comparison(
@@ -60,6 +64,7 @@ def comparison(
     looks: pd.DataFrame,
     baseline: str,
     pairs: Sequence[tuple[str, str]],
+    trained: Mapping[str, Iterable[Mapping[str, Any]]],
 ) -> Comparison:
     """Compare the last phases of runs, composed, as their last iterations left them.
 
@@ -72,6 +77,7 @@ def comparison(
         looks: at the validation images, as :func:`multiblock.report.curves.looks` gives them.
         baseline: the run that all others are held against.
         pairs: the runs whose differences are given: all with the baseline, and what else is to be compared.
+        trained: the training records of each run.
     """
     last = {run: str(table.phase.iloc[-1]) for run, table in tables.items()}
     images = {run: {seed: phases.read(file) for seed, file in files.items()} for run, files in measured.items()}
@@ -113,6 +119,33 @@ def comparison(
         baseline=baseline,
         measures=measures,
         validation_input=next(iter(tables[baseline].psnr_rgb_validation_input.dropna()), None),
+        unlike=unlike(trained),
+    )
+
+
+_MACHINE = {"name": "device", "precision": "precision", "layout": "layout", "threads": "threads"}
+"""Fields of a stretch of a training that decide how its sums are rounded, and what they are called."""
+
+
+def unlike(trained: Mapping[str, Iterable[Mapping[str, Any]]]) -> str:
+    """A sentence on what the runs were trained on, where that is not the same for all of them; else empty.
+
+    Args:
+        trained: the training records of each run.
+    """
+    parts = []
+    for field, title in _MACHINE.items():
+        found: dict[str, list[str]] = {}
+        for run, records in trained.items():
+            values = {str(one[field]) for record in records for one in record.get("segments") or () if field in one}
+            found.setdefault(" and ".join(sorted(values)), []).append(run)
+        if len(found) > 1:
+            parts.append(f"{title}: " + ", ".join(f"{value} ({listed(runs)})" for value, runs in found.items()))
+    if not parts:
+        return ""
+    return (
+        f"**The runs were not trained on the same: {'; '.join(parts)}.** Their sums were rounded otherwise, and may "
+        "differ by that alone as much as with another seed."
     )
 
 

@@ -46,6 +46,7 @@ def notes(found: Comparison) -> list[str]:
     below = "; ".join(f"run {row.run}: {row.below_no_network}" for row in runs.itertuples())
     parts = [
         f"**{BELOW}: {below}. {REMEDY}**" if below else "",
+        found.unlike,
         markdown.left_out(found.runs.left_out.unique()),
         MEANS + (f" {ONE_SEED}" if found.runs.seeds.max() == 1 else ""),
         markdown.about_measures(found.measures),

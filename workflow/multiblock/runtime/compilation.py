@@ -23,8 +23,9 @@ from multiblock.runtime.device import Device, memory_format
 
 log = logging.getLogger(__name__)
 
-_FLOPS = {"cpu": 1e11, "cuda": 5e13}
-"""Floating-point operations that a CPU thread, or a GPU, does in a second, roughly."""
+_FLOPS = {"cpu": 2e11, "cuda": 5e13}
+"""Floating-point operations a second, roughly, of two CPU threads, and of a GPU. However many threads there are now: a
+training that goes on with others keeps its kernels."""
 
 _LAUNCH_SECONDS = {"cpu": 2e-3, "cuda": 5e-4}
 """Seconds that an iteration takes however small the span is."""
@@ -191,8 +192,7 @@ def at_most(span: Chain, stage: Stage, device: Device) -> float:
 def _seconds(work: float, stage: Stage, device: Device) -> float:
     """Seconds of the iterations of a stage at so many floating-point operations each."""
     kind = device.device.type
-    speed = _FLOPS[kind] * (device.threads if kind == "cpu" else 1)
-    return stage.iterations * (work / speed + _LAUNCH_SECONDS[kind])
+    return stage.iterations * (work / _FLOPS[kind] + _LAUNCH_SECONDS[kind])
 
 
 def flops(span: Chain, stage: Stage) -> float:

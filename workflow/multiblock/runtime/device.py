@@ -78,7 +78,7 @@ class Device:
             torch.cuda.synchronize(self.device)
 
 
-def choose(device: str, precision: str, gpus: int, threads: int) -> Device:
+def choose(device: str, precision: str, gpus: int, threads: int, reason: str = "configured") -> Device:
     """Choose device and precision.
 
     A GPU is taken until the process ends: the first that no other process has, or else the one that the fewest have.
@@ -88,26 +88,51 @@ def choose(device: str, precision: str, gpus: int, threads: int) -> Device:
         precision: ``auto`` (bfloat16 where it is faster), ``float32``, ``tf32`` or ``bfloat16``.
         gpus: the GPUs that the job was given; with 0, ``auto`` is the CPU.
         threads: CPU threads to use.
+        reason: why it is this precision, unless that is ``auto``.
 
     Raises:
         UserError: a GPU is asked for and there is none, or none that works.
     """
     torch.set_num_threads(threads)
     memory.reuse()
-    place, name, reason = torch.device("cpu"), "CPU", "configured"
+    place, name, why = torch.device("cpu"), "CPU", "configured"
     if device == "cuda" or (device == "auto" and gpus and torch.cuda.is_available()):
-        gpu, reason = take_gpu("configured" if device == "cuda" else "a GPU is here")
+        gpu, why = take_gpu("configured" if device == "cuda" else "a GPU is here")
         if gpu is not None:
             place, name = torch.device("cuda", gpu), torch.cuda.get_device_name(gpu)
         elif device == "cuda":
-            raise UserError(f"device: found cuda, but {reason}; allowed are auto, cpu")
+            raise UserError(f"device: found cuda, but {why}; allowed are auto, cpu")
     elif device == "auto":
-        reason = "the job has no gpu resource" if torch.cuda.is_available() else "no GPU here"
-    chosen = Device(place, reason, torch.float32, "configured", name=name, threads=threads)
+        why = "the job has no gpu resource" if torch.cuda.is_available() else "no GPU here"
+    chosen = Device(place, why, torch.float32, reason, name=name, threads=threads)
     if precision == "auto":
-        pays, why = bfloat16_pays(place.type)
-        return chosen.with_precision("bfloat16" if pays else "float32", why)
-    return chosen.with_precision(precision, "configured")
+        precision, reason = _fastest_on(place.type)
+    elif precision == "bfloat16" and place.type == "cpu" and not _has_bfloat16():
+        reason += ", though this CPU has no instructions for it: it is slow"
+    return chosen.with_precision(precision, reason)
+
+
+def fastest_precision(device: str, gpus: int) -> tuple[str, str]:
+    """The number format that ``precision: auto`` leads to on this machine, and why.
+
+    Args:
+        device, gpus: as :func:`choose` has them. No GPU is taken.
+    """
+    on_gpu = device == "cuda" or (device == "auto" and gpus and torch.cuda.is_available())
+    try:
+        return _fastest_on("cuda" if on_gpu else "cpu")
+    except RuntimeError:  # a GPU that does not work, which jobs report
+        return _fastest_on("cpu")
+
+
+def _fastest_on(device: str) -> tuple[str, str]:
+    pays, why = bfloat16_pays(device)
+    return "bfloat16" if pays else "float32", why
+
+
+def _has_bfloat16() -> bool:
+    has = torch.cpu.get_capabilities()
+    return bool(has.get("amx_bf16") or has.get("avx512_bf16"))
 
 
 def memory_format(layout: str) -> torch.memory_format:
@@ -176,7 +201,7 @@ def bfloat16_pays(device: str) -> tuple[bool, str]:
     has = torch.cpu.get_capabilities()
     if has.get("amx_bf16"):
         return True, "the CPU has amx_bf16"
-    if not has.get("avx512_bf16"):
+    if not _has_bfloat16():
         return False, "the CPU has no bfloat16 instructions"
     seconds = _seconds()
     ratio = seconds[torch.float32] / seconds[torch.bfloat16]

@@ -20,6 +20,7 @@ from multiblock.model.metadata import digest_of_result
 from multiblock.networks import registry
 from multiblock.pace import PARALLEL
 from multiblock.workflow import making
+from multiblock.workflow.precision import decided
 from multiblock.workflow.process import hand_on, leave, logged
 from multiblock.workflow.results import Of, Outside, Result, Results, digest_of_text
 from multiblock.workflow.store import Store
@@ -78,7 +79,10 @@ def make(snakemake: Any) -> None:
     kind, of = ordered["results"][address]
     with logged(Path(snakemake.log[0]), label(Of(**of))):
         study = configuration.load(ordered["config"])
+        study = decided(study, Store(Path(study.results)))
         result = Results(study, Outside(ordered["known"], _unknown)).of(kind, Of(**of))
+        if result.address != address:
+            raise UserError(f"{address}: what it was made of at the start is not what is here now; start again")
         trainings = [address for address, (kind, _) in ordered["results"].items() if kind == "train"]
         _make(result, study, trainings, snakemake)
     leave()

@@ -85,7 +85,8 @@ class Job:
         """The device that the config and the job's resources lead to."""
         from multiblock.runtime.device import choose
 
-        return choose(self.study.device, self.study.precision, self.gpus, self.threads)
+        study = self.study
+        return choose(study.device, study.precision, self.gpus, self.threads, study.precision_reason)
 
     def on_images(self) -> dict[str, Any]:
         """How whole images go through a network, for the functions that do that."""
@@ -368,9 +369,11 @@ def compare(job: Job) -> None:
     settings, runs = job.settings, list(job.settings["runs"])
     out = {name.removeprefix(f"{settings['study']}_"): job.out / name for name in job.result.makes}
     tables = {run: read(job.read(f"{run}/psnr_by_phase.csv"), job.read(f"{run}/times.csv")) for run in runs}
-    seen = looks({run: _training_files(job, run) for run in runs}, tables)
+    trained = {run: _training_files(job, run) for run in runs}
+    seen = looks(trained, tables)
     measured = {run: _last(job, run) for run in runs}
-    found = comparison(tables, measured, seen, settings["baseline"], settings["pairs"])
+    records = {run: [files.record() for files in phases.values()] for run, phases in trained.items()}
+    found = comparison(tables, measured, seen, settings["baseline"], settings["pairs"], records)
     write(found.runs, ["run"], out["comparison.csv"], out["times.csv"])
     write(seen, ["run", "seed", "phase", "iteration"], out["curves.csv"], out["curves_times.csv"])
     write_text(out["differences.csv"], found.differences.to_csv(index=False))

@@ -40,7 +40,8 @@ class Order:
     """What each process of a training is told.
 
     Args:
-        device, precision: as configured.
+        device: as configured.
+        precision, reason: the number format, and why it is that one.
         gpus, threads: of the job.
         log, label: of the job's log: its file, and what each line on the terminal begins with.
         training: the arguments of :func:`multiblock.training.trainer.train`.
@@ -48,6 +49,7 @@ class Order:
 
     device: str
     precision: str
+    reason: str
     gpus: int
     threads: int
     log: Path
@@ -78,6 +80,7 @@ def train(job: Any, *, asked: int, **training: Any) -> None:
     order = Order(
         device=job.study.device,
         precision=job.study.precision,
+        reason=job.study.precision_reason,
         gpus=count,
         threads=job.threads,
         log=job.log,
@@ -217,7 +220,8 @@ def _device(order: Order, ranks: "Ranks") -> "Device":
     """
     from multiblock.runtime.device import choose
 
-    chosen = choose(order.device, order.precision, order.gpus, max(1, order.threads // order.gpus))
+    threads = max(1, order.threads // order.gpus)
+    chosen = choose(order.device, order.precision, order.gpus, threads, order.reason)
     places = ranks.all(str(chosen.device))
     if chosen.device.type != "cpu" and len(set(places)) < len(places):
         raise UserError(

@@ -24,6 +24,7 @@ from multiblock.workflow import job
 from multiblock.workflow.call import Call, called_for
 from multiblock.workflow.check import check_installed
 from multiblock.workflow.overview import Overview, asked_for, makes_nothing, upto
+from multiblock.workflow.precision import decide, decided
 from multiblock.workflow.process import hand_on
 from multiblock.workflow.results import Read, Result, Results
 from multiblock.workflow.seen import outside
@@ -130,8 +131,9 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
     store = Store(Path(study.results))
     remembered = Digests(store.root / "digests.json", digest_of_result)
     images = {} if call.looks else _look_at_images(study, call, Inspection(remembered))
-    results = _address(study, store, remembered, call)
     given = _given(study, workflow)
+    study = _decide_precision(study, store, call, given, workflow)
+    results = _address(study, store, remembered, call)
     if not main:
         return Started(study, results, store, given)
     asked = _asked((*call.targets, *call.forced), store.results, results)
@@ -252,6 +254,16 @@ def _look_at_images(study: Study, call: Call, inspection: Inspection) -> dict[st
 
 
 # 3. Addresses
+
+
+def _decide_precision(study: Study, store: Store, call: Call, given: Given, workflow: Any) -> Study:
+    """The study with the number format of its trainings, which counts for their addresses."""
+    if call.looks or (call.plans and not store.addresses()):  # nothing was made yet that could be up to date
+        return decided(study, store)
+    study, said = decide(study, store, given.gpus, _jobs_are_elsewhere(workflow), call.works)
+    if said:
+        say(said)
+    return study
 
 
 def _address(study: Study, store: Store, remembered: Digests, call: Call) -> Results:

@@ -13,6 +13,7 @@ from multiblock.pace import Pace
 from multiblock.plan import Task
 from multiblock.report import phases
 from multiblock.workflow import why
+from multiblock.workflow.precision import decided
 from multiblock.workflow.results import ARRAYS, Of, Read, Result, Results
 from multiblock.workflow.seen import outside
 from multiblock.workflow.store import WORKING, Store
@@ -87,6 +88,7 @@ class Status:
 
     def __init__(self, study: Study) -> None:
         self.study, self.store = study, Store(Path(study.results))
+        study = decided(study, self.store)
         self._outside = outside(study, self.store, Digests(self.store.root / "digests.json", digest_of_result))
         self.results = Results(study, self._outside)
         self._shown = self.store.shown()
