@@ -22,7 +22,7 @@ from multiblock.runtime.device import choose
 from multiblock.training.trainer import train
 from test_training import SETTINGS, task
 train(
-    task(30, optimiser={optimiser!r}),
+    task(6, optimiser={optimiser!r}),
     replace(SETTINGS, deterministic={strict}),
     choose("cpu", {precision!r}, gpus=0, threads={threads}),
     inputs=Path({arrays!r}) / "LR",
@@ -46,7 +46,6 @@ def trained(arrays: Path, out: Path, **settings) -> Path:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"threads": 2},
         {"threads": 2, "precision": "bfloat16"},
         {"threads": 2, "optimiser": "adadelta", "strict": True},
     ],

@@ -35,22 +35,19 @@ def parameters(module):
 
 @pytest.mark.parametrize("scale", [2, 4])
 @pytest.mark.parametrize(("number", "encoder", "decoder", "attention", "at_x2", "at_x4"), NINE)
-def test_exact_size_and_any_image_size(number, encoder, decoder, attention, at_x2, at_x4, scale):
+def test_exact_size_any_image_size_and_every_parameter_is_part_of_the_result(
+    number, encoder, decoder, attention, at_x2, at_x4, scale
+):
+    """Also of those too large to compute here: what the result does not depend on would have no gradient at all."""
     with torch.device("meta"):
         net = SRResUNet(encoder_weights="random", encoder=encoder, decoder=decoder, attention=attention, scale=scale)
         assert parameters(net) == {2: at_x2, 4: at_x4}[scale]
-        assert net.eval()(torch.empty(1, 3, 8, 37)).shape == (1, 3, 8 * scale, 37 * scale)
+        made = net(torch.empty(2, 3, 8, 37))
+        assert made.shape == (2, 3, 8 * scale, 37 * scale)
+        made.sum().backward()
+    assert all(parameter.grad is not None for parameter in net.parameters())
     assert net.receptive_field % 2 == 1
     assert isinstance(net.get_submodule(net.output_layer), nn.Conv2d)
-
-
-@pytest.mark.parametrize(("number", "encoder", "decoder", "attention", "at_x2", "at_x4"), NINE)
-def test_every_parameter_is_part_of_the_result(number, encoder, decoder, attention, at_x2, at_x4):
-    """Also of those too large to compute here: what the result does not depend on would have no gradient at all."""
-    with torch.device("meta"):
-        net = SRResUNet(encoder_weights="random", encoder=encoder, decoder=decoder, attention=attention)
-        net(torch.empty(1, 3, 32, 32)).sum().backward()
-    assert all(parameter.grad is not None for parameter in net.parameters())
 
 
 @pytest.fixture(scope="module", params=RESNET34)
