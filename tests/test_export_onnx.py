@@ -158,14 +158,6 @@ class TestWhatItSays:
         opened = [node for node in ast.walk(ast.parse(program)) if isinstance(node, ast.Constant)]
         assert opened[0].value == name
 
-    def test_what_nobody_has_stated_is_said_to_be_so(self, written, capsys):
-        command = ["export", str(written.with_name("w.safetensors")), "-o", str(written.with_name("plain.onnx"))]
-        assert main(command) == 0
-        said = capsys.readouterr().out
-        assert "not stated: --licence and --author" in said and "opset 18" in said
-        card = written.with_name("plain.md").read_text()
-        assert "license: unknown" in card and "Not stated." in card
-
 
 class TestWhatIsRefused:
     """Each in one line, before anything is written."""
@@ -248,10 +240,13 @@ MORE = [name for name in (*FIRST.values(), "carn_m", "imdn_rtc", "drln_lite1", "
 @pytest.mark.parametrize(
     "name", [*FEW, *(pytest.param(name, marks=pytest.mark.slow) for name in dict.fromkeys(MORE))]
 )  # seconds each
-def test_networks_of_the_zoo(name, tmp_path):
+def test_networks_of_the_zoo_and_what_nobody_has_stated(name, tmp_path, capsys):
     options = {**SMALL.get(zoo.ENTRIES[name].family, {}), **({"channels": 16} if name.startswith("sa_") else {})}
     file = weights(tmp_path, zoo.sample(name, **options))
     assert main(["export", str(file), "-o", str(tmp_path / "net.onnx")]) == 0
+    said, written = capsys.readouterr().out, (tmp_path / "net.md").read_text()
+    assert "not stated: --licence and --author" in said and "opset 18" in said
+    assert "license: unknown" in written and "Not stated." in written
     with torch.inference_mode():
         wanted = chains.load(file)(to_tensor(picture(23, 18)[None]))[0].permute(1, 2, 0).numpy()
     assert wanted.std() > 0.01 and run(tmp_path / "net.onnx", picture(23, 18)) == pytest.approx(wanted, abs=1e-5)

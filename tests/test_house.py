@@ -153,10 +153,35 @@ def test_what_starts_quickly_does_not_import_torch():
         "import importlib, sys\n"
         f"for module in {QUICK!r}:\n"
         "    importlib.import_module(f'multiblock.{module}')\n"
-        "    assert 'torch' not in sys.modules, f'multiblock.{module} imports torch'\n"
+        "    found = {'torch', 'matplotlib', 'scipy.stats'} & sys.modules.keys()\n"
+        "    assert not found, f'multiblock.{module} imports {found}'\n"
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert run.returncode == 0, run.stderr.splitlines()[-1]
+
+
+JOBS = """
+import sys, numpy, torch
+from multiblock.inference import metrics
+from multiblock.runtime.device import make_deterministic
+from multiblock.training.optimisers import OPTIMISERS, build
+image = numpy.zeros((20, 20, 3), numpy.float32)
+metrics.measure(image, image + 0.1, 2)
+make_deterministic(False)
+for name in OPTIMISERS:
+    weight = torch.nn.Parameter(torch.ones(3))
+    optimiser = build(name, [weight], 0.1, {})
+    weight.sum().backward()
+    optimiser.step()
+    optimiser.load_state_dict(optimiser.state_dict())
+    optimiser.zero_grad()
+sys.exit(", ".join({"torch._dynamo", "skimage", "scipy.ndimage"} & sys.modules.keys()) or 0)
+"""
+
+
+def test_jobs_import_neither_the_compiler_nor_what_measures_more_slowly():
+    run = subprocess.run([sys.executable, "-c", JOBS], capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
 
 
 def test_the_drawing_is_the_documents():

@@ -1,8 +1,7 @@
 """What a training spends: counted by hand, by PyTorch's own counter, and over kills."""
 
 import json
-import subprocess
-import sys
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -230,16 +229,16 @@ def test_the_start_is_all_before_the_first_iteration_and_what_is_compiled(arrays
     monkeypatch.setattr(Execution, "forward", slow_forward)
     monkeypatch.setattr(trainer, "starting_chain", slow_start)
     spent = seconds(record(run(arrays, tmp_path / "out", task(4))))
-    assert spent["start"] >= 0.3 + 2 * 0.2 > spent["iterations"]
+    assert spent["start"] >= 0.3 + 2 * 0.2
 
 
 def test_the_process_began_before_now():
-    program = (
-        "import time; from multiblock.training.progress import process_start\n"
-        "time.sleep(0.5); print(time.monotonic() - process_start())"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
-    assert 0.5 <= float(done.stdout) < 60
+    """By seconds in a process that has imported all of this; it is no reckoning from the start of the machine."""
+    first, *_, again = (progress.process_start() for _ in range(3))
+    boot = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
+    ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    assert first == pytest.approx(again, abs=0.05)
+    assert first == pytest.approx(ticks / os.sysconf("SC_CLK_TCK") - boot, abs=0.5) and time.monotonic() - first > 0.5
 
 
 def test_making_a_set_is_timed(tmp_path):

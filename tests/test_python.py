@@ -333,22 +333,6 @@ def test_import_is_quick_and_offers_what_there_is(tmp_path):
     assert (done.returncode, done.stdout) == (0, "module 'multiblock' has no attribute 'laod'\n"), done.stderr
 
 
-def test_snakemake_is_not_needed(run):
-    """As after a plain `pip install .`, which does not install it."""
-    done = python(
-        "import sys",
-        "for name in ('snakemake', 'pygments', 'snakemake_interface_common'): sys.modules[name] = None",
-        "import multiblock, numpy",
-        "net = multiblock.load('results/mine', device='cpu')",
-        "print(net.upscale(numpy.zeros((8, 9, 3), numpy.uint8)).shape, net.after(1).about.phase)",
-        "from multiblock.cli import main",
-        "print(main(['upscale', 'results/mine', 'results/mine', '-o', 'out']))",
-        cwd=run.parent.parent,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "(8, 9, 3) 1\n1\n" and "results/mine: holds no pictures" in done.stderr
-
-
 @pytest.mark.slow  # a type checker reads all of PyTorch
 def test_types_are_known_to_checkers(tmp_path):
     """An editor knows that what comes back is of the kind that went in."""

@@ -1,7 +1,5 @@
 """Optimisers, learning rates over a stage, and parts of a network that are frozen or have a rate of their own."""
 
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -91,26 +89,6 @@ def test_the_same_steps_as_pytorchs(name):
         assert all(parameter.requires_grad and parameter.is_leaf for parameter in network.parameters())
         ends.append(torch.cat([parameter.detach().flatten() for parameter in network.parameters()]))
     assert torch.equal(*ends)
-
-
-LIGHT = """
-import sys, torch
-from multiblock.runtime.device import make_deterministic
-from multiblock.training.optimisers import OPTIMISERS, build
-make_deterministic(False)
-for name in OPTIMISERS:
-    weight = torch.nn.Parameter(torch.ones(3))
-    optimiser = build(name, [weight], 0.1, {})
-    weight.sum().backward()
-    optimiser.step()
-    optimiser.load_state_dict(optimiser.state_dict())
-    optimiser.zero_grad()
-assert "torch._dynamo" not in sys.modules
-"""
-
-
-def test_the_compiler_is_not_imported_for_them():
-    subprocess.run([sys.executable, "-c", LIGHT], check=True)
 
 
 def test_frozen_batch_norms_keep_their_statistics():

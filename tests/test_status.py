@@ -3,8 +3,6 @@
 import os
 import re
 import shutil
-import subprocess
-import sys
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -22,7 +20,6 @@ from multiblock.files import lock
 from multiblock.training import trainer
 from multiblock.workflow import making
 from multiblock.workflow.status import PhaseStatus, Status
-from multiblock.workflow.why import differences
 from stand_in import Work, plan, study_of
 from test_workflow import finished_study
 
@@ -327,19 +324,3 @@ def test_damaged_files_are_said_and_do_not_end_it(study, capsys):
     Path("results/store/shown.json").write_text("[")
     assert phases()["phased", 2].state == "waiting"
     assert printed(capsys, "clean")
-
-
-def test_it_does_not_wait_for_torch(study):
-    program = (
-        "import sys; from multiblock.cli import main; assert main(['status']) == 0; assert 'torch' not in sys.modules"
-    )
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
-    assert run.returncode == 0, run.stderr
-
-
-def test_differences_are_said_in_words():
-    before = {"task": {"stages": [{"lr": 0.1}, {"lr": 0.2}]}, "border": 1}
-    now = {"task": {"stages": [{"lr": 0.1}, {"lr": 0.3}]}, "border": 1}
-    assert list(differences(before, before)) == []
-    assert list(differences(before, now)) == ["stage 2 lr: 0.2, now 0.3"]
-    assert list(differences({"a": [1]}, {"a": [1, 2], "b": None})) == ["a: 1 of them, now 2 of them"]
