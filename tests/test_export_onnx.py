@@ -250,3 +250,20 @@ def test_networks_of_the_zoo_and_what_nobody_has_stated(name, tmp_path, capsys):
     with torch.inference_mode():
         wanted = chains.load(file)(to_tensor(picture(23, 18)[None]))[0].permute(1, 2, 0).numpy()
     assert wanted.std() > 0.01 and run(tmp_path / "net.onnx", picture(23, 18)) == pytest.approx(wanted, abs=1e-5)
+
+
+@pytest.mark.slow
+def test_a_published_network_that_is_chaotic_on_noise_is_exported(reference_data, tmp_path, capsys):
+    """On noise PyTorch differs from itself by 1.0 there, so that the file was refused for what is no fault of its."""
+    source = reference_data.parent / "weights" / "PANx4_DF2K.pth"
+    if not source.is_file():
+        pytest.skip(f"{source} is not there")
+    out = tmp_path / "pan.safetensors"
+    assert main(["import", str(source), "--as", "pan", "--scale", "4", "-o", str(out)]) == 0
+    assert main(["export", str(out), "-o", str(tmp_path / "pan.onnx")]) == 0
+    assert (tmp_path / "pan.onnx").exists() and "differs from PyTorch by at most" in capsys.readouterr().out
+    pixels = picture(40, 44)
+    alone = run(tmp_path / "pan.onnx", pixels)
+    with torch.inference_mode():
+        wanted = Exported(chains.load(out), 1)(to_tensor(pixels[None]))[0].numpy().transpose(1, 2, 0)
+    assert np.abs(alone - wanted).max() < 1e-3

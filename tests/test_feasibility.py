@@ -9,12 +9,15 @@ import torch
 from multiblock import config
 from multiblock.cli import main
 from multiblock.errors import UserError
+from multiblock.model import receptive_field
 from multiblock.model.chain import Chain
+from multiblock.networks import registry, zoo
 from multiblock.plan import Block
 from multiblock.training import feasibility
 from multiblock.training.starts import starting_chain
 from multiblock.workflow import check as checks
 from multiblock.workflow.check import check, check_once
+from stand_in import results_of
 from test_workflow import snakemake, write_config
 
 TOY = {"network": "toy"}
@@ -256,3 +259,90 @@ def test_the_last_phase_is_checked_before_the_first_is_trained(pairs):
         "multiblock: error: runs.one.plan, phase 2, stage 1, parts.nowhere: no block"
     ), printed
     assert "Traceback" not in printed and not list(pairs.rglob("history.csv"))
+
+
+SEEING = """
+import torch
+from torch import nn
+
+class Own(nn.Module):
+    receptive_field, output_layer, grid = {declared}, "last", {grid}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential({layers})
+        self.last = nn.Conv2d(3, 3, 3, padding=1)
+        {more}
+
+    def forward(self, x):
+        return x + self.last({line})
+"""
+CONVOLUTIONS = "*[nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.ReLU()) for _ in range(4)]"
+
+
+@pytest.mark.parametrize(
+    ("declared", "layers", "line", "says"),
+    [
+        (11, CONVOLUTIONS, "self.body(x)", ""),
+        (3, CONVOLUTIONS, "self.body(x)", "receptive_field: found 3, and an output pixel sees 11; tiles would show"),
+        (3, f"{CONVOLUTIONS}, {CONVOLUTIONS}", "self.body(x)", "an output pixel sees 19 or more; or a layer pools"),
+        (21, CONVOLUTIONS, "self.body(x)", "receptive_field 21 is more than the 11 that an output pixel sees"),
+        (3, "nn.AdaptiveAvgPool2d(1), nn.Sigmoid()", "x * self.body(x)", "or a layer pools over the image"),
+        (3, "nn.Identity()", "x - x.mean((2, 3), keepdim=True)", "or a layer pools over the image"),
+        # A cell of 4 sees 4 more on both sides, and its outer pixels, by the last layer, what the next cell sees.
+        (17, "nn.Conv2d(3, 3, 12, 4, padding=4), nn.Upsample(scale_factor=4)", "self.body(x)", ""),
+        (15, "nn.Conv2d(3, 3, 12, 4, padding=4), nn.Upsample(scale_factor=4)", "self.body(x)", "sees 17; tiles"),
+    ],
+)
+def test_the_receptive_field_is_measured(tmp_path, monkeypatch, declared, layers, line, says):
+    monkeypatch.chdir(tmp_path)
+    grid = 4 if "Upsample" in layers else 1
+    text = SEEING.format(declared=declared, layers=layers, line=line, grid=grid, more="")
+    (tmp_path / "own.py").write_text(text)
+    made = study({"network": "own.py"})
+    if "is more than" in says or not says:
+        first, *words = check(made).splitlines()
+        assert first.startswith("checked") and (says in words[0] if says else not words), words
+    else:
+        assert says in refused(made)
+
+
+def test_what_says_that_it_sees_the_whole_image_is_left_out(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    layers, more = "nn.AdaptiveAvgPool2d(1), nn.Sigmoid()", "self.body.sees_whole_image = True"
+    text = SEEING.format(declared=3, layers=layers, line="x * self.body(x)", grid=1, more=more)
+    (tmp_path / "own.py").write_text(text)
+    assert len(check(study({"network": "own.py"})).splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["toy", "mcan", "carn", "carn_m", "imdn", "imdn_rtc", "pan", "drln_lite1"])
+def test_the_networks_here_see_what_they_declare(name):
+    block = zoo.sample(name, **({"channels": 8, "residual_blocks": 3} if name == "mcan" else {}))
+    network = registry.build(block.network, block.options)
+    spec = registry.describe(network)
+    assert receptive_field.measured(network, spec) == spec.receptive_field
+
+
+def test_files_that_a_block_starts_from_are_named_by_an_option(tmp_path, monkeypatch):
+    """Else nothing would know them: neither what is made of them, nor the check before training."""
+    monkeypatch.chdir(tmp_path)
+    text = SEEING.format(
+        declared=11, layers=CONVOLUTIONS, line="self.body(x)", grid=1, more="self.pretrained = {parts}"
+    )
+    own = tmp_path / "own.py"
+    own.write_text(text.replace("{parts}", "{'body': 'body.pth'}"))
+    assert "pretrained: found body.pth, which no option names" in refused(study({"network": "own.py"}))
+    named = text.replace("__init__(self)", "__init__(self, *, body_weights: str)")
+    own.write_text(named.replace("{parts}", "{'body': body_weights}"))
+    with pytest.raises(UserError, match=r"blocks\.b\.body_weights: body\.pth: no such file"):
+        study({"network": "own.py", "body_weights": "body.pth"})
+    torch.save({}, "body.pth")
+    assert "start: body.pth: " in refused(study({"network": "own.py", "body_weights": "body.pth"}))
+    body = torch.nn.Sequential(
+        *[torch.nn.Sequential(torch.nn.Conv2d(3, 3, 3, padding=1), torch.nn.ReLU()) for _ in range(4)]
+    )
+    torch.save(body.state_dict(), "body.pth")
+    made = study({"network": "own.py", "body_weights": "body.pth"})
+    assert check(made).startswith("checked 1 phase")
+    _, results = results_of(made, images={})
+    assert "file body.pth" in results.train("one", 1, 1).outside

@@ -49,10 +49,9 @@ def given(out: Path, gpus: int) -> SimpleNamespace:
     """What a job of the workflow is given."""
     from multiblock.runtime import device
 
-    study = SimpleNamespace(device="cpu", precision="float32")
-    return SimpleNamespace(
-        study=study, log=out / "log", label="", threads=gpus, gpus=gpus, device=device.choose("cpu", "float32", 0, gpus)
-    )
+    study = SimpleNamespace(device="cpu", precision="float32", precision_reason="configured")
+    threads = {"threads": gpus, "gpus": gpus, "device": device.choose("cpu", "float32", 0, gpus)}
+    return SimpleNamespace(study=study, result=SimpleNamespace(outside={}), log=out / "log", label="", **threads)
 
 
 def training(arrays: Path, out: Path) -> dict:
@@ -390,7 +389,8 @@ def test_two_processes_with_one_gpu_are_refused(monkeypatch):
 
     chosen = device.Device(torch.device("cuda", 0), "a GPU is here", torch.float32, "configured")
     monkeypatch.setattr(device, "choose", lambda *_: chosen)
-    order = ranks.Order(device="auto", precision="float32", gpus=2, threads=2, log=Path("log"), label="", training={})
+    told = {"gpus": 2, "threads": 2, "log": Path("log"), "label": "", "outside": {}, "training": {}}
+    order = ranks.Order(device="auto", precision="float32", reason="configured", **told)
     two = SimpleNamespace(all=lambda one: [one, one], from_first=lambda make: make())
     with pytest.raises(UserError, match="other jobs on this machine have too many of its GPUs"):
         ranks._device(order, two)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,6 +22,8 @@ from multiblock.data import images
 from multiblock.model.chain import Chain
 from multiblock.plan import Block
 from multiblock.workflow import job, start
+from multiblock.workflow.results import Result, Results
+from multiblock.workflow.store import Store
 from once import once
 from stand_in import results_of
 from test_workflow import command, jobs, snakemake, write_config
@@ -208,28 +211,35 @@ class Called:
         self.digest = address.rpartition("-")[2]
 
 
-@pytest.mark.parametrize("what", ["images", "a start's weights", "an array that is read"])
-def test_what_changes_between_the_start_and_a_job_ends_the_job(pairs, monkeypatch, capsys, what):
-    """One line, exit status 1, and nothing counts; put back, it is as it was."""
+def in_this_process(pairs: Path, monkeypatch, **changes: Any) -> tuple[Store, Results, Callable[[Result], None]]:
+    """What a start found of a training from a file of weights; and what makes a result of it as a job does."""
     for name in ("WORKFLOW", "ORDERS", "FORCED", "PARALLEL"):
         monkeypatch.setenv(f"MULTIBLOCK_{name}", "")
     monkeypatch.chdir(pairs)
     monkeypatch.setattr(job, "leave", lambda: None)
     save_weights(pairs / "begin.safetensors", 1)
-    study(pairs, [{"span": 1, "start": "begin.safetensors", "stages": [{"iterations": 1, "batch": 1, "patch": 16}]}])
+    plan = [{"span": 1, "start": "begin.safetensors", "stages": [{"iterations": 1, "batch": 1, "patch": 16}]}]
+    study(pairs, changes.pop("plan", plan), **changes)
     content = config.read([Path("config.yaml")])
     loaded = config.load(content)
     store, results = results_of(loaded)
     store.show(results.shown(), loaded.runs)
-    converted, trained = results.convert("mine"), results.train("one", 1, 1)
     job.give_orders(content, results, store, (), False, start.Given(1, 1))
     monkeypatch.setenv("MULTIBLOCK_WORKFLOW", "")  # that has not started this process
 
-    def make(result) -> None:
+    def make(result: Result) -> None:
         log = store.folder(result.address) / "job.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         job.make(Called(result.rule, result.address, log))
 
+    return store, results, make
+
+
+@pytest.mark.parametrize("what", ["images", "a start's weights", "an array that is read"])
+def test_what_changes_between_the_start_and_a_job_ends_the_job(pairs, monkeypatch, capsys, what):
+    """One line, exit status 1, and nothing counts; put back, it is as it was."""
+    store, results, make = in_this_process(pairs, monkeypatch)
+    converted, trained = results.convert("mine"), results.train("one", 1, 1)
     if what != "images":
         make(converted)
     changed, result, file = {
@@ -253,6 +263,31 @@ def test_what_changes_between_the_start_and_a_job_ends_the_job(pairs, monkeypatc
     file.resolve().write_bytes(good)
     make(result)
     assert store.mark(result.address).exists()
+
+
+@pytest.mark.parametrize("what", ["begin.safetensors", "own.py"])
+def test_what_is_changed_for_a_moment_while_a_job_reads_it_ends_the_job(pairs, monkeypatch, capsys, what):
+    """It was as it should be when the job looked, before and after."""
+    (pairs / "own.py").write_text(BLOCK)
+    changes = {"own.py": {"blocks": {"tiny": {"network": "own.py"}}, "plan": PLAN[:1]}}
+    store, results, make = in_this_process(pairs, monkeypatch, **changes.get(what, {}))
+    make(results.convert("mine"))
+    good, looks, trained = Path(what).read_bytes(), [], results.train("one", 1, 1)
+
+    def look(result: Result) -> None:
+        looks.append(Path(what).write_bytes(good))
+        real(result)
+        if what == "own.py":
+            Path(what).write_text(BLOCK.replace("self.c(x)", "2 * self.c(x)"))
+        else:
+            save_weights(Path(what), 2)
+
+    real = job._check_outside
+    monkeypatch.setattr(job, "_check_outside", look)
+    with pytest.raises(SystemExit):
+        make(trained)
+    assert f"{what}: was changed while the workflow was at work; start again" in capsys.readouterr().err
+    assert len(looks) == 1 and not store.mark(trained.address).exists()
 
 
 def save_weights(file: Path, seed: int) -> None:
@@ -335,10 +370,12 @@ def test_a_file_can_be_asked_for_and_forced_by_its_path(two_phases):
 
 
 @slow
-def test_a_phase_below_no_network_stops_the_run_there(pairs):
+def test_a_phase_below_no_network_ends_the_run_there_and_the_others_go_on(pairs):
     """That of the tiny study, with `below_input: go_on`, does not: tests/test_workflow.py."""
+    good = [{**PLAN[0], "start": "orthogonal_zeroed", "stages": [{**STAGES[0], "iterations": 1, "lr": 1e-9}]}]
     bad = [{"span": 1, "stages": [{**STAGES[0], "iterations": 5, "lr": 1}]}, PLAN[1]]
-    study(pairs, bad, training={"below_input": "stop"})
+    runs = {"one": {"chain": ["tiny"] * 2, "plan": bad}, "other": {"chain": ["tiny"], "plan": good}}
+    study(pairs, runs=runs, training={"below_input": "stop"})
     done = snakemake(pairs)
     said = done.stdout + done.stderr
     assert done.returncode != 0
@@ -347,8 +384,12 @@ def test_a_phase_below_no_network_stops_the_run_there(pairs):
     assert (phase / "psnr.csv").exists() and not (pairs / "results/one/seed1/phase2/weights.safetensors").exists()
     record = json.loads((phase / "training.json").read_text())
     assert record["psnr_rgb_validation"] < record["psnr_rgb_validation_input"]
-    assert "the run stops here" in said
-    assert re.search(r"multiblock: stopped in phase1_2 of run one, seed 1", said), said
+    assert (pairs / "results/other/report.html").exists()
+    last = said.splitlines()[-2:]
+    assert re.search(r"multiblock: stopped in phase1_2 of run one, seed 1: \S+: phase 1 ended at .* below", last[0]), (
+        said
+    )
+    assert "change the stages of that phase" in last[0] and last[1].endswith("the same command goes on"), said
     assert "RuleException" not in said and "CalledProcessError" not in said  # the job has said why itself
 
 

@@ -432,8 +432,19 @@ def test_a_job_that_has_said_its_error_is_only_named(terminal, capfd):
     fail(terminal)
     assert capfd.readouterr().err.splitlines() == [
         "multiblock: stopped in phase1_1 of run one, seed 1; its log is train.log",
-        "multiblock: what is done is kept; the same command goes on from there",
+        "multiblock: what is done is kept; once that is mended, the same command goes on",
     ]
+
+
+def test_its_error_is_repeated_at_the_end_where_others_went_on_after_it(terminal, capfd):
+    begin(terminal)
+    Reports("train.log").ended("error", "no room")
+    event(
+        terminal, "job_error", "Error in rule phase1_1", logging.ERROR, jobid=3, rule_name="phase1_1", log=["train.log"]
+    )
+    event(terminal, "job_finished", job_id=4)
+    event(terminal, None, multiblock="failed", logs=[])
+    assert "stopped in phase1_1 of run one, seed 1: no room; its log is train.log" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("terminal", [True, False], indirect=True)

@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from multiblock.plan import Block, Plan
 from multiblock.runtime.device import choose
 from multiblock.training import trainer
 from multiblock.training.progress import against_jumps
+from multiblock.training.record import check_phases
 from multiblock.training.trainer import Settings, train
 from test_plan import phase, stage
 from test_sources import data
@@ -197,3 +199,12 @@ def test_a_loss_that_is_not_finite_stops_with_place_and_advice(arrays, tmp_path)
 )
 def test_against_jumps_what_is_set_already_is_not_advised(changes, precision, said):
     assert against_jumps(stage(lr=0.1, **changes), precision) == f"a learning rate below {said}"
+
+
+@pytest.mark.parametrize(("loss", "ends"), [(0.09, False), (0.11, True), (-0.2, False)])
+def test_a_phase_a_hair_below_no_network_is_no_failure(tmp_path, loss, ends):
+    """A few validation images tell no less than a tenth of a decibel."""
+    about = {"phase": 1, "psnr_rgb_validation": 30 - loss, "psnr_rgb_validation_input": 30.0}
+    (tmp_path / "training.json").write_text(json.dumps(about))
+    with pytest.raises(UserError, match=r"phase 1 ended at 29\.890 dB") if ends else nullcontext():
+        check_phases([tmp_path / "weights.safetensors"])

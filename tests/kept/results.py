@@ -258,7 +258,7 @@ def comparisons(folder: Path) -> dict[str, Values]:
     of = {run: _table(phases) for run, phases in made.items()}
     last = {run: {seed: phases[seed, 2] / "psnr.csv" for seed in (1, 2)} for run, phases in made.items()}
     seen = looks({run: _trained(phases) for run, phases in made.items()}, of)
-    found = comparison(of, last, seen, "one_go", [("grown", "one_go")])
+    found = comparison(of, last, seen, "one_go", [("grown", "one_go")], {})
     parts = {"runs": found.runs, "differences": found.differences, "looks": seen}
     return {name: table(part.to_csv(index=False)) for name, part in parts.items()}
 

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
@@ -221,6 +221,33 @@ def digest_of(file: Path) -> str:
 def digest_of_bytes(content: bytes | memoryview, size: int = 16) -> str:
     """A digest of so many bytes; of 16 it is that which :func:`digest_of` gives for a file of that content."""
     return hashlib.blake2b(content, digest_size=size).hexdigest()
+
+
+_EXPECTED: dict[str, str] = {}
+
+
+@contextmanager
+def expecting(digests: Mapping[str, str]) -> Iterator[None]:
+    """Note what is to be read within this context: digests by name, ``network NAME`` or ``file PATH``.
+
+    What has no digest may be anything.
+    """
+    _EXPECTED.update(digests)
+    try:
+        yield
+    finally:
+        _EXPECTED.clear()
+
+
+def check_expected(name: str, digest: str) -> None:
+    """See that what has been read is what was to be read.
+
+    Raises:
+        UserError: it is another one.
+    """
+    if _EXPECTED.get(name, digest) != digest:
+        what = name.partition(" ")[2]
+        raise UserError(f"{what}: was changed while the workflow was at work; start again, to go by what it is now")
 
 
 class Digests:

@@ -274,7 +274,8 @@ class Training:
     """Iterations between two looks at the validation images; the last iteration is always looked at."""
     below_input: str = setting(words("stop", "go_on"), "stop")
     """What happens after a phase that ends below what no network at all gives on the validation images. `stop` ends
-    the run there, as later phases would only go on from it; `go_on` trains them all the same."""
+    the run there, as later phases would only go on from it, if it is below by more than 0.1 dB; other runs and seeds
+    go on. `go_on` trains them all the same."""
     checkpoint_seconds: float = setting(number(above=0), 60)
     """Seconds between two checkpoints; a kill loses at most the iterations since the last one. It is longer on a
     disk that is so slow that checkpoints would take over 2 % of the time."""

@@ -27,6 +27,7 @@ from reprlib import repr as shown
 from typing import TYPE_CHECKING, Any, Literal
 
 from multiblock.errors import UserError, listed, nearest
+from multiblock.files import check_expected
 from multiblock.networks import own
 
 if TYPE_CHECKING:
@@ -209,6 +210,9 @@ def build(network: str, given: Mapping[str, Any]) -> "nn.Module":
         module = own.load(source(network), made_of)
     else:
         module = importlib.import_module(f"{__package__}.{network}.network")
+    if digest(network) != made_of:
+        raise UserError(f"{network}: was changed while it was read; start again")
+    check_expected(f"network {network}", made_of)
     built = getattr(module, _class(network).name)(**given)
     built.scale = given.get("scale", options(network).get("scale", ("int", 1))[1])
     built.code_digest = made_of

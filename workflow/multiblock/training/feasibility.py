@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from multiblock.errors import UserError, listed
+from multiblock.model import receptive_field
 from multiblock.model.chain import Chain
 from multiblock.model.complexity import without_values
 from multiblock.networks import registry
@@ -34,6 +35,8 @@ class Feasibility:
     def __init__(self) -> None:
         self._done: set[str] = set()
         self._networks: dict[str, nn.Module] = {}
+        self.words: list[str] = []
+        """What is no error and should be known."""
 
     def check(self, tasks: Sequence[Task], names: Sequence[str], place: str, gpus: Sequence[int] = ()) -> None:
         """Check the phases of a run, in order.
@@ -67,6 +70,10 @@ class Feasibility:
         self._once("", _check_files, replace(task, seed=0, phase=0, stages=()))
         for number, stage in enumerate(task.stages, 1):
             self._check_stage(task, stage, names, f", stage {number}")
+        for name, block in zip(names, task.blocks, strict=False):
+            if block.network.endswith(".py"):
+                where = f": blocks.{name} ({block.network})"
+                self._once(where, self._check_field, block, network=self._network(block, where))
 
     def _check_sharing(self, task: Task, names: Sequence[str], gpus: int) -> None:
         """Check that no result depends on which rows of a batch are computed together."""
@@ -101,6 +108,30 @@ class Feasibility:
                 raise UserError(f"{where}: cannot be built with {_options(block)}: {_in_short(error)}") from None
         return self._networks[key]
 
+    def _check_field(self, where: str, block: Block, network: nn.Module) -> None:
+        """Hold the receptive field that a network of a user's own declares against what it sees."""
+        spec = registry.describe(network)
+        declared, name = spec.receptive_field, where.removeprefix(": ")
+        try:
+            sees = receptive_field.measured(network, spec)
+        except Exception as error:  # whatever a network leads to, such as one that takes no such image
+            self.words.append(f"{name}: its receptive field cannot be measured: {_in_short(error)}")
+            return
+        if sees is None:
+            self.words.append(f"{name}: its receptive_field, {declared}, is taken on trust, as it cannot be measured")
+        elif sees // 2 > declared // 2:
+            open_end = sees // 2 == declared // 2 + receptive_field.BEYOND
+            further = f"{sees} or more; or a layer pools over the image and has no sees_whole_image = True"
+            raise UserError(
+                f"{where}: receptive_field: found {declared}, and an output pixel sees "
+                f"{further if open_end else sees}; tiles would show lines"
+            )
+        elif sees // 2 < declared // 2:
+            self.words.append(
+                f"{name}: receptive_field {declared} is more than the {sees} that an output pixel sees, so tiles "
+                "overlap more than they need"
+            )
+
     def _once(self, where: str, check: Callable[..., None], *of: Any, **more: Any) -> None:
         """Call a check unless it was called with the same ``of`` before; ``more`` follows from that."""
         key = f"{check.__name__} {of!r}"
@@ -116,6 +147,11 @@ def _check_description(where: str, block: Block, network: nn.Module) -> None:
         registry.describe(network)
         if others := [name for name, value in state.items() if not isinstance(value, Tensor)]:
             raise UserError(f"keeps {listed(others)}; what a file of weights can hold are parameters and buffers")
+        if others := [file for file in registry.describe(network).pretrained.values() if file not in block.files]:
+            raise UserError(
+                f"pretrained: found {others[0]}, which no option names; allowed is a file that an option called "
+                "..._weights names, so that its content counts"
+            )
     except UserError as error:
         raise UserError(f"{where}: {_in_short(error)}") from None
     if wrong := [name for name, value in state.items() if not value.isfinite().all()]:

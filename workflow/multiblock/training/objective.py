@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from multiblock.errors import UserError
+from multiblock.files import check_expected
+from multiblock.model.metadata import digest_of_result
 from multiblock.model.state_dict import read
 from multiblock.plan import Stage
 from multiblock.training.losses import LOSSES, LossTerm, total
@@ -78,6 +80,7 @@ class VGG16Features(nn.Module):
             self.load_state_dict({name: published[name] for name in wanted})
         except (KeyError, RuntimeError) as error:
             raise UserError(f"{file}: does not hold VGG-16 with torchvision's names: {error}") from None
+        check_expected(f"file {file}", digest_of_result(file))
         self.register_buffer("mean", torch.tensor(_MEAN)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(_STD)[:, None, None], persistent=False)
         self.requires_grad_(False).eval()

@@ -151,6 +151,10 @@ def below_input(record: Mapping[str, Any]) -> bool:
     return is_below(record.get("psnr_rgb_validation"), record.get("psnr_rgb_validation_input"))
 
 
+_TELLS = 0.1
+"""The least loss in dB that is a failure: what goes wrong loses decibels, and a few images tell no less than this."""
+
+
 def check_phases(weights: Iterable[Path]) -> None:
     """Check that the phases that a training goes on from are better than no network.
 
@@ -158,15 +162,15 @@ def check_phases(weights: Iterable[Path]) -> None:
         weights: the weights files of earlier phases, each with its record beside it.
 
     Raises:
-        UserError: one of the phases ended below no network on the validation images.
+        UserError: one of the phases ended clearly below no network on the validation images.
     """
     for file in weights:
         about = json.loads(file.with_name("training.json").read_text(encoding="utf-8"))
-        if below_input(about):
+        if below_input(about) and about["psnr_rgb_validation"] < about["psnr_rgb_validation_input"] - _TELLS:
             made, plain = (about[f"psnr_rgb_validation{which}"] for which in ("", "_input"))
             raise UserError(
                 f"{file}: phase {about['phase']} ended at {made:.3f} dB on the validation images, below the "
-                f"{plain:.3f} dB that they have without any network (PSNR RGB); the run stops here: change the stages "
+                f"{plain:.3f} dB that they have without any network (PSNR RGB); the run ends here: change the stages "
                 "of that phase (a lower learning rate, clipped gradients, more iterations, a first stage without "
                 "clamp), or set training.below_input to go_on"
             )

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multiblock.errors import UserError
-from multiblock.model.metadata import check_fit, is_code
+from multiblock.files import check_expected
+from multiblock.model.metadata import check_fit, digest_of_result, is_code
 from multiblock.model.metadata import read as read_metadata
 from multiblock.networks import registry
 from multiblock.plan import Block, Task, inherits, is_file, split_file
@@ -110,6 +111,7 @@ def _load_from_file(block: "nn.Module", spec: Block, file: Path, number: int, tr
 
     check_fit(read_metadata(file), number, spec, file)
     _load_state(block, load(file, trusted, only=number).blocks[str(number)].state_dict(), file)
+    check_expected(f"file {file}", digest_of_result(file))
 
 
 def _load_published_parts(block: "nn.Module") -> None:
@@ -122,6 +124,7 @@ def _load_published_parts(block: "nn.Module") -> None:
         # A classifier that was trained with the encoder has no place in it.
         values = {name: value for name, value in published.items() if not name.startswith("fc.")}
         _load_state(module, values, Path(file))
+        check_expected(f"file {Path(file)}", digest_of_result(Path(file)))
 
 
 def _load_state(module: "nn.Module", values: "Mapping[str, Tensor]", file: Path) -> None:

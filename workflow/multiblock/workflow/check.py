@@ -31,7 +31,7 @@ def check(study: Study) -> str:
     """Check all phases of all runs; see :mod:`multiblock.training.feasibility`.
 
     Returns:
-        What was found to be so, as one line.
+        What was found to be so, as one line; then what should be known, a line each.
 
     Raises:
         UserError: the first thing that is wrong, with run, phase and key.
@@ -47,7 +47,8 @@ def check(study: Study) -> str:
         phases += len(run.plan.phases)
     seconds = time.monotonic() - began
     fits = "blocks, parts, optimisers, losses and files of weights fit"
-    return f"checked {phases} phase{'s' if phases > 1 else ''} in {seconds:.1f} s: {fits}"
+    found = f"checked {phases} phase{'s' if phases > 1 else ''} in {seconds:.1f} s: {fits}"
+    return "\n".join([found, *feasibility.words])
 
 
 def check_once(study: Study, addresses: Iterable[str], memory: Path) -> None:

@@ -15,7 +15,7 @@ from multiblock import __version__
 from multiblock import config as configuration
 from multiblock.config import Study
 from multiblock.errors import UserError
-from multiblock.files import digest_of, read_json, write_text
+from multiblock.files import check_expected, digest_of, expecting, read_json, write_text
 from multiblock.model.metadata import digest_of_result
 from multiblock.networks import registry
 from multiblock.pace import PARALLEL
@@ -103,7 +103,6 @@ def _make(result: Result, study: Study, trainings: Iterable[str], snakemake: Any
         else:
             store.unmake(result.address)
             store.check(result)
-            _check_outside(result)
             job = making.Job(
                 result=result,
                 study=study,
@@ -114,23 +113,25 @@ def _make(result: Result, study: Study, trainings: Iterable[str], snakemake: Any
                 log=Path(snakemake.log[0]),
                 label=label(result.of),
             )
-            getattr(making, result.kind)(job)
-            _check_outside(result)
+            with expecting(result.outside):
+                _check_outside(result)
+                getattr(making, result.kind)(job)
+                _check_outside(result)
             store.note(result, made_by())
         store.show_result(result.address)
 
 
 def _check_outside(result: Result) -> None:
-    """See, before a job reads files from elsewhere and after it, that they are those that its result is addressed by.
+    """See that files from elsewhere are those that a result is addressed by, before a job and after it.
+
+    What is read in between and put back is found where it is read, by :func:`multiblock.files.check_expected`.
 
     Raises:
         UserError: one of them is another now.
     """
-    for name, digest in result.outside.items():
+    for name in result.outside:
         kind, _, what = name.partition(" ")
-        now = registry.digest(what) if kind == "network" else digest_of_result(Path(what))
-        if now != digest:
-            raise UserError(f"{what}: was changed while the workflow was at work; start again, to go by what it is now")
+        check_expected(name, registry.digest(what) if kind == "network" else digest_of_result(Path(what)))
 
 
 def made_by() -> dict[str, Any]:

@@ -45,7 +45,7 @@ def logged(file: Path, label: str = "") -> Iterator[None]:
     except (UserError, OSError) as error:
         log.error("multiblock: error: %s", one_line(error))
         if listener:
-            listener.ended("error")
+            listener.ended("error", one_line(error))
         sys.exit(1)
     except KeyboardInterrupt:
         log.warning("stopped; the same command goes on")

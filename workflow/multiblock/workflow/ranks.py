@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multiblock.errors import UserError
-from multiblock.files import temporary_folder
+from multiblock.files import expecting, temporary_folder
 from multiblock.networks.own import no_exit
 from multiblock.plan import Task
 from multiblock.training.signals import end_with
@@ -44,6 +44,7 @@ class Order:
         precision, reason: the number format, and why it is that one.
         gpus, threads: of the job.
         log, label: of the job's log: its file, and what each line on the terminal begins with.
+        outside: files from elsewhere that are read, each with its digest.
         training: the arguments of :func:`multiblock.training.trainer.train`.
     """
 
@@ -54,6 +55,7 @@ class Order:
     threads: int
     log: Path
     label: str
+    outside: Mapping[str, str]
     training: dict[str, Any]
 
 
@@ -85,6 +87,7 @@ def train(job: Any, *, asked: int, **training: Any) -> None:
         threads=job.threads,
         log=job.log,
         label=job.label,
+        outside=job.result.outside,
         training=training,
     )
     together(order)
@@ -208,7 +211,8 @@ def main() -> None:
         from multiblock.training.ranks import Ranks
 
         ranks = Ranks.join(rank, order.gpus, folder / "meeting")
-        trainer.train(device=_device(order, ranks), ranks=ranks, **order.training)
+        with expecting(order.outside):
+            trainer.train(device=_device(order, ranks), ranks=ranks, **order.training)
     process.leave()
 
 

@@ -14,6 +14,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property, wraps
+from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from multiblock.config import Run, Study
@@ -152,7 +153,7 @@ class Results:
         files: tuple[str, ...] = (),
     ) -> Result:
         """One result; of those with one address the first one that was asked for."""
-        names = [*(f"network {name}" for name in dict.fromkeys(networks)), *(f"file {name}" for name in files)]
+        names = [*(f"network {name}" for name in dict.fromkeys(networks)), *(f"file {Path(name)}" for name in files)]
         made = Result(
             kind=kind,
             rule=rule or kind,

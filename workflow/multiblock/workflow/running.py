@@ -70,9 +70,9 @@ class Reports(logging.Handler):
             if "ended" in progress or time.monotonic() - self._written > _PAUSE:
                 self._write()
 
-    def ended(self, how: str) -> None:
-        """Report that the job has logged why it ends: ``error`` or ``stop``."""
-        self._known["ended"] = how
+    def ended(self, how: str, why: str = "") -> None:
+        """Report that the job has logged why it ends: ``error``, with the error, or ``stop``."""
+        self._known |= {"ended": how, "why": why}
         self._write()
 
     def _write(self) -> None:

@@ -130,6 +130,7 @@ class Terminal:
         self._begun = time.monotonic()
         self._jobs: dict[int, Job] = {}
         self._failed: dict[int, tuple[Job, bool, str]] = {}  # whether a job has reported why itself, and its death
+        self._went_on = False  # whether there was more to read after the first one
         self._held: list[logging.LogRecord] = []  # errors of a job that is not yet known
         self._devices: set[str] = set()
         self._due: dict[int, tuple[float, float]] = {}  # when a job's next line is due, and seconds to the one after
@@ -190,6 +191,7 @@ class Terminal:
 
     def _on_job_finished(self, record: Any) -> None:
         job = self._jobs.pop(record.job_id, None)
+        self._went_on |= bool(self._failed)
         if job is None or job.made is None:
             return
         self._hear(job)
@@ -246,8 +248,12 @@ class Terminal:
             )
         for job, reported, death in self._failed.values():
             why = f": {death}" if death and not reported else ""
+            if reported and (self._went_on or len(self._failed) > 1):  # its line is far above
+                why = f": {job.state().get('why', '')}"
             self._screen.write(f"multiblock: stopped in {job.rule}{self._of(job)}{why}; its log is {job.log}")
-        self._screen.write("multiblock: what is done is kept; the same command goes on from there")
+        wrong = any(reported for _, reported, _ in self._failed.values())
+        then = "once that is mended, the same command goes on" if wrong else "the same command goes on from there"
+        self._screen.write(f"multiblock: what is done is kept; {then}")
 
     def _of(self, job: Job) -> str:
         if job.made is None or job.made.of.run is None:
