@@ -148,7 +148,7 @@ def test_before_the_first_run_all_waits_and_nothing_is_made(study, capsys):
     ("changes", "expected", "why"),
     [
         ({"recipes__joint__0__iterations": 5}, ["stale", "done", "done", "stale"], "stage 1 iterations: 3, now 5"),
-        ({"precision": "tf32"}, ["stale"] * 4, "precision: auto, now tf32; it depends on phase 1; and 1 more"),
+        ({"precision": "tf32"}, ["stale"] * 4, r"precision: \w+, now tf32; it depends on phase 1; and 1 more"),
         ({"evaluation__border": 3}, ["stale"] * 4, "measurements: border: 1, now 3"),
         (
             {"runs__phased__plan__1__start": "inherit"},
@@ -163,7 +163,7 @@ def test_before_the_first_run_all_waits_and_nothing_is_made(study, capsys):
 def test_what_the_config_changed_is_stale_and_says_why(study, changes, expected, why):
     edit(**changes)
     assert states() == expected
-    assert phases()["phased", 3].why.startswith(why) and bool(why) == bool(phases()["phased", 3].why)
+    assert re.match(why, phases()["phased", 3].why) and bool(why) == bool(phases()["phased", 3].why)
 
 
 def test_images_weights_and_forced_results_are_said(study, capsys):
