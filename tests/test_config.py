@@ -20,12 +20,7 @@ from multiblock.networks import zoo
 from multiblock.plan import INPUT, Block
 
 FIVE_LINES = {
-    "data": {
-        "name": "mine",
-        "scale": 1,
-        "train": {"hr": "a/HR", "lr": "a/LR"},
-        "test": {"hr": "b/HR", "lr": "b/LR"},
-    }
+    "data": {"name": "mine", "scale": 1, "train": {"hr": "a/HR", "lr": "a/LR"}, "test": {"hr": "b/HR", "lr": "b/LR"}}
 }
 
 

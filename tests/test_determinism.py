@@ -44,11 +44,7 @@ def trained(arrays: Path, out: Path, **settings) -> Path:
 
 
 @pytest.mark.parametrize(
-    "settings",
-    [
-        {"threads": 2, "precision": "bfloat16"},
-        {"threads": 2, "optimiser": "adadelta", "strict": True},
-    ],
+    "settings", [{"threads": 2, "precision": "bfloat16"}, {"threads": 2, "optimiser": "adadelta", "strict": True}]
 )
 def test_two_processes_give_the_same_bytes(arrays, tmp_path, settings):
     assert same(trained(arrays, tmp_path / "one", **settings), trained(arrays, tmp_path / "two", **settings))

@@ -155,11 +155,7 @@ def test_the_wheel_holds_all_of_the_package(installed):
     sources = ROOT / "workflow" / "multiblock"
     files = {file.relative_to(sources) for file in sources.rglob("*") if file.is_file()}
     files = {file for file in files if "__pycache__" not in file.parts}
-    assert {
-        Path("py.typed"),
-        Path("align/page.html.j2"),
-        Path("networks/carn/network.py"),
-    } <= files
+    assert {Path("py.typed"), Path("align/page.html.j2"), Path("networks/carn/network.py")} <= files
     assert files == {
         f.relative_to(installed / "multiblock") for f in (installed / "multiblock").rglob("*") if f.is_file()
     }

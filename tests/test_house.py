@@ -33,12 +33,7 @@ HOUSE = (
 )
 """From what depends on nothing to what depends on most. A folder imports from itself and from those above it."""
 
-APART = (
-    ("plan", "files"),
-    ("data", "networks"),
-    ("report", "training"),
-    ("page", "training"),
-)
+APART = (("plan", "files"), ("data", "networks"), ("report", "training"), ("page", "training"))
 """Allowed by the order, yet kept apart: the first of each pair knows nothing of the second."""
 
 QUICK = (

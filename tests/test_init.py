@@ -268,12 +268,7 @@ class TestPairs:
             "rounded otherwise; cut LR to 64 x 48 pixels, or HR to 128 x 94"
         ) in made.lines
 
-    SIZES = (
-        ((48, 64), (96, 128), 2),
-        ((240, 160), (481, 321), 2),
-        ((32, 42), (96, 128), 3),
-        ((96, 128), (96, 128), 1),
-    )
+    SIZES = (((48, 64), (96, 128), 2), ((240, 160), (481, 321), 2), ((32, 42), (96, 128), 3), ((96, 128), (96, 128), 1))
 
     @pytest.mark.parametrize(("low", "full", "scale"), SIZES)
     def test_sizes_cut_to_a_multiple(self, low, full, scale):

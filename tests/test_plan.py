@@ -162,8 +162,7 @@ def test_stage_of_an_iteration():
         ),
         (
             lambda: Plan(
-                blocks=(SMALL, Block(network="n", options={"scale": 2})),
-                phases=(phase("1"), phase("2", "orthogonal")),
+                blocks=(SMALL, Block(network="n", options={"scale": 2})), phases=(phase("1"), phase("2", "orthogonal"))
             ),
             "block 2 (n) enlarges x2; only the first",
         ),

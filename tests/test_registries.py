@@ -31,15 +31,7 @@ ADDED = {
         Degradation(what="is made up", make=lambda full, scale, item: full[::scale, ::scale]),
     ),
     "start": (STARTS, Start(what="is made up", draw=lambda weight: weight.zero_())),
-    "measure": (
-        MEASURES,
-        Measure(
-            title="Madeup",
-            what="is made up",
-            higher=True,
-            of=lambda image, reference: 0.5,
-        ),
-    ),
+    "measure": (MEASURES, Measure(title="Madeup", what="is made up", higher=True, of=lambda image, reference: 0.5)),
 }
 PLACES = {
     "loss": ("recipes.single.0.loss", lambda name: name),

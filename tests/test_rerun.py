@@ -246,10 +246,7 @@ RESULTS = {
     "arrays deleted": (delete("data/mine/LR"), EVERYTHING),
     "a cached set deleted": (delete("phased/seed1/phase1/LR_1"), GENERATED),
     "pictures deleted": (delete("phased/seed1/phase3/images"), {"evaluate": 1, **REPORT, "losses": 0}),
-    "one picture deleted": (
-        delete("phased/seed1/phase3/images/image0.png"),
-        {"evaluate": 1, **REPORT, "losses": 0},
-    ),
+    "one picture deleted": (delete("phased/seed1/phase3/images/image0.png"), {"evaluate": 1, **REPORT, "losses": 0}),
     "one picture in another's place": (another_picture, {"evaluate": 1, **REPORT, "losses": 0}),
     "one strip deleted": (delete("phased/strips/image1.png"), {"figures": 1}),
     "a figure of losses deleted": (delete("tiny_losses/all.png"), {"losses": 1, "study_page": 1}),

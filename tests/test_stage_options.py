@@ -190,8 +190,7 @@ def test_statistics_of_batch_norms_are_averaged_and_other_buffers_are_not():
 
 
 @pytest.mark.parametrize(
-    "schedule",
-    [{}, {"kind": "cosine", "to": 1e-5}, {"kind": "step", "every": 3}, {"kind": "plateau", "factor": 0.25}],
+    "schedule", [{}, {"kind": "cosine", "to": 1e-5}, {"kind": "step", "every": 3}, {"kind": "plateau", "factor": 0.25}]
 )
 def test_warm_up_rises_in_a_line_and_multiplies_what_the_schedule_makes(schedule):
     seen = Plateau(factor=0.25)

@@ -150,11 +150,7 @@ def test_before_the_first_run_all_waits_and_nothing_is_made(study, capsys):
         ({"recipes__joint__0__iterations": 5}, ["stale", "done", "done", "stale"], "stage 1 iterations: 3, now 5"),
         ({"precision": "tf32"}, ["stale"] * 4, r"precision: \w+, now tf32; it depends on phase 1; and 1 more"),
         ({"evaluation__border": 3}, ["stale"] * 4, "measurements: border: 1, now 3"),
-        (
-            {"runs__phased__plan__1__start": "inherit"},
-            ["done", "done", "stale", "stale"],
-            "it depends on phase 2",
-        ),
+        ({"runs__phased__plan__1__start": "inherit"}, ["done", "done", "stale", "stale"], "it depends on phase 2"),
         ({"blocks__tiny__channels": 8}, ["stale"] * 4, "block 1 options channels: 4, now 8; block 2 options channels"),
         ({"report__zoom": 32, "training__history_every": 7, "training__checkpoint_seconds": 5}, ["done"] * 4, ""),
     ],
