@@ -473,7 +473,7 @@ def sample(folder) -> dict[bool, list[str]]:
     return {valid: list(texts)[:: max(1, len(texts) // COUNT)] for valid, texts in found.items()}
 
 
-COUNT = 50 if LONG else 6
+COUNT = 50 if LONG else 2
 
 
 @pytest.mark.parametrize("number", range(COUNT))
