@@ -92,15 +92,14 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("name", ["astronaut", "ihc"])
-def test_the_same_picture_otherwise_is_a_warning(photographs, caplog, change, name):
-    made = CHANGES[change](Image.open(photographs / f"train/{name}.png"))
+def test_the_same_picture_otherwise_is_a_warning(photographs, caplog, change):
+    made = CHANGES[change](Image.open(photographs / "train/astronaut.png"))
     file = photographs / "test" / ("other.jpg" if "JPEG" in change else "other.png")
     made.save(file, **({"quality": 30} if "JPEG" in change else {}))
     converted(photographs)
     assert caplog.messages == [
-        f"warning: data mine: {file} (test) and {photographs}/train/{name}.png (train) seem to be one picture in two "
-        "sizes or encodings"
+        f"warning: data mine: {file} (test) and {photographs}/train/astronaut.png (train) seem to be one picture in "
+        "two sizes or encodings"
     ]
 
 

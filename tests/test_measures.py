@@ -9,7 +9,6 @@ from conftest import picture
 from made_up import cells, record
 from multiblock import config
 from multiblock.errors import UserError
-from multiblock.inference.evaluation import COLUMNS
 from multiblock.inference.measures import MEASURES, gmsd, haarpsi
 from multiblock.inference.metrics import METRICS, columns
 from multiblock.report import tables
@@ -113,24 +112,6 @@ def test_worse_images_measure_worse(name, spoil):
 
 
 # -- In the tables -----------------------------------------------------------------------------------------------------
-
-
-def test_measures_have_their_columns_and_only_where_asked(tmp_path):
-    sharp = [picture(seed=seed) for seed in (1, 2)]
-    copying(tmp_path / "weights.safetensors")
-    soft = [softened(image, 1) for image in sharp]
-    plain = run_evaluate(tmp_path, first=1, last=1, lr=soft, hr=sharp, phase=1)
-    asked = run_evaluate(tmp_path, first=1, last=1, lr=soft, hr=sharp, phase=1, measures=("gmsd", "haarpsi"))
-    new = ["gmsd_composed", "gmsd_staged", "haarpsi_composed", "haarpsi_staged"]
-    assert list(plain.columns) == list(COLUMNS) and list(asked.columns) == [*COLUMNS, *new]
-    assert asked[list(COLUMNS)].equals(plain)
-    cut = [image[1:-1, 1:-1] for image in (soft[1], sharp[1])]  # run_evaluate's border
-    for row in asked[asked.image == "image1"].itertuples():  # the network copies its input
-        for name in MEASURES:
-            expected = MEASURES[name].of(*cut)
-            assert (
-                getattr(row, f"{name}_composed") == getattr(row, f"{name}_staged") == pytest.approx(expected, abs=5e-6)
-            )
 
 
 def test_the_table_of_a_run_shows_the_measures(tmp_path):
