@@ -28,7 +28,7 @@ from test_checkpoint import interrupted
 from test_plan import phase, stage
 from test_report import TITLES, compare
 from test_training import run, task
-from test_zoo import NAMES, SMALL, small
+from test_zoo import FEW, SMALL, small
 
 TOY = Block(network="toy", options={"channels": 8})
 
@@ -80,7 +80,7 @@ def test_groups_and_transposed_convolutions_by_hand():
     assert forward_and_backward(network, 6) == 2 * 2 * 36 * 12 + 3 * 2 * 36 * 4 * 3 * 4 == pytorchs(network, 6)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FEW)
 def test_every_network_is_counted_as_pytorch_counts_it(name):
     network = small(name).eval()
     grouped = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d) and layer.groups > 1]

@@ -211,7 +211,7 @@ def test_gradient_reaches_every_parameter(name):
     assert all("mean" in name for name in frozen)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FEW)
 def test_a_file_keeps_it(name, tmp_path):
     network = small(name).eval()
     spec = zoo.sample(name, **SMALL[zoo.find(name).family])
