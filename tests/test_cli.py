@@ -91,4 +91,4 @@ def test_published_weights_score_what_is_published(reference_data, tmp_path, cap
 
 def test_it_is_a_module_too():
     done = subprocess.run([sys.executable, "-m", "multiblock", "--version"], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "0.1.0"
+    assert done.stdout.strip() == "1.0.0"

@@ -300,11 +300,12 @@ def test_making_lr_k_and_flops_count_where_block_pixels_of_training_are_equal(tm
     equal = run(tmp_path / "equal", shifted(lambda k, i: 0), training_flops=1e9)
     found, _ = compared("plain", plain=base, lr_k=lr_k, flops=flops, equal=equal)
     assert [sentence.split("images, ")[1] for sentence in said(found)] == [
-        "but it spent 1.05 x the block-pixels of plain with the making of LR_k, as many without it.",
+        "at equal block-pixels and training FLOPs (1.05 x with the making of LR_k).",
         "but it spent 1.20 x the training FLOPs of plain, at equal block-pixels.",
         "at equal block-pixels and training FLOPs.",
     ]
     text = as_markdown(found)
+    assert "**Compute is not equal: flops spent 1.20 x the training FLOPs" in text and "lr_k spent" not in text
     assert "equal block-pixels and training FLOPs" in text and "seconds of making LR_k" in text
     assert found.runs.training_flops_ratio.tolist() == [1, 1, 1.2, 1]
     assert "Training FLOPs are not recorded" not in text

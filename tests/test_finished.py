@@ -129,6 +129,17 @@ class TestAbout:
             "network (RGB, floats in [0, 1], no border cut, mean of the test images, the whole chain on LR)"
         )
 
+    def test_worse_than_no_network_and_worse_than_before(self, run):
+        file = finished.find(run)
+        measure(file, [("input", "a", 30), ("3", "a", 29.9)])
+        assert str(finished.about(file)).endswith("; that is worse than no network")
+        for number, psnr in ((1, 30.1), (2, 30.026)):
+            measure(run / f"seed1/phase{number}/weights.safetensors", [("input", "a", 30), (str(number), "a", psnr)])
+        measure(file, [("input", "a", 30), ("3", "a", 30.01)])
+        better = f"; {run}/seed1/phase1 is better there: 30.100 against 30.010 dB"
+        assert str(finished.about(file)).endswith(better)
+        assert "better there" not in str(finished.about(run / "seed1/phase1/weights.safetensors"))
+
     def test_an_image_whose_psnr_is_infinite_counts_in_neither_mean(self, run):
         file = finished.find(run)
         measure(file, [("input", "a", "inf"), ("input", "b", 32), ("3", "a", 31), ("3", "b", 34), ("2", "b", 9)])

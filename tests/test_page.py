@@ -279,13 +279,15 @@ def test_a_study_of_several_runs_is_summed_up(tmp_path):
         {**of, "run": "some", "ci95_low": 0.05, "ci95_high": 0.15},
         {**of, "run": "fewer", "images": 4, "ci95_low": -0.05, "ci95_high": 0.15},
     ]
-    runs = pd.DataFrame({"run": ["plain"], "psnr_rgb": [30.0]})
+    runs = pd.DataFrame({"run": ["plain", "some"], "psnr_rgb": [30.0, 30.1], "below_no_network": ["", ""]})
     compared = SimpleNamespace(differences=pd.DataFrame(rows), runs=runs, baseline="plain")
     assert sentences.of_study(compared) == (
         "Against **plain** (30.000 dB PSNR RGB): some (+0.100 dB) above it; fewer (+0.100 dB) cannot be told apart "
         "from it; of elsewhere against it nothing sure can be said (95 % intervals, 3 seeds x 5 images or 3 seeds x 4 "
         "images)."
     )
+    compared.runs = runs.assign(below_no_network=["", "phase 1, seed 2 (-0.3 dB)"])
+    assert sentences.of_study(compared).startswith("**BELOW NO NETWORK after a phase of some: see the notes.** Against")
 
 
 # -- The plan ----------------------------------------------------------------------------------------------------------

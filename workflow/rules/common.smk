@@ -18,7 +18,7 @@ wildcard_constraints:
 
 
 # The folder of a result is called by the rule that makes it and by a digest of all that it is made of, which is known
-# before anything runs (docs/trust.md). Snakemake orders jobs by one file of each: made.json, which is written last.
+# before anything runs (docs/store.md). Snakemake orders jobs by one file of each: made.json, which is written last.
 def made(rule):
     """The mark of a result that a rule makes. It is kept where another workflow makes the same result meanwhile."""
     return update(f"{STORE}/{rule}-{{digest}}/made.json")

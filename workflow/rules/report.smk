@@ -281,13 +281,13 @@ for path, result in started.asked.items():
     rule:
         name:
             f"shown {path}"
-        localrule: True
         input:
             started.marks([result]),
         output:
             update(f"{RESULTS}/{path}"),
         log:
             f"{STORE}/shown.log",
+        localrule: True
         conda:
             ENVIRONMENT
         shell:

@@ -140,6 +140,7 @@ def equals(study: Study) -> Iterator[str]:
         return
     groups = [f"{', '.join(names)} ({pixels:.4g})" for pixels, names in found.items()]
     if len(groups) == 1:
-        yield f"block-pixels of training, equal to {EQUAL:.0%} in all runs: {groups[0]}"
+        alike = f"block-pixels of training, equal to {EQUAL:.0%} in all runs: {groups[0]}"
+        yield f"{alike}; the making of LR_k comes on top"
     else:
         yield f"block-pixels of training differ by more than {EQUAL:.0%}: {'; '.join(groups)}"

@@ -84,7 +84,7 @@ class ImagesKeys:
     """
 
     hr: str | list[str] = optional(of_types(path(), list_of(path(), 1)))
-    """Folder of HR images (PNG, JPEG, TIFF, BMP), or a list of folders."""
+    """Folder of HR images (PNG, JPEG, TIFF, BMP, WebP; HEIC with the extra `heic`), or a list of folders."""
     lr: str = optional(path())
     """Folder of LR images."""
     lr_name: str = setting(
@@ -175,7 +175,7 @@ class StageKeys:
     iterations: int = needed(whole(0))
     """How many batches; 0 takes the weights as they are."""
     optimiser: str = setting(names_in(OPTIMISERS), "adam", each(OPTIMISERS, ": "))
-    """By name."""
+    """Name of the optimiser."""
     lr: float = setting(number(above=0), 1e-4)
     """Learning rate. The study uses 1 for adadelta, whose losses jump then; clip its gradients."""
     batch: int = setting(whole(1), 16)
@@ -417,8 +417,9 @@ class ConfigKeys:
     """Where training runs. `auto` takes the GPU where there is one and the job holds a `gpu` resource."""
     precision: str = setting(words("auto", "float32", "tf32", "bfloat16"), "auto")
     """Number format of the convolutions in training; weights, clamp, loss and what makes the image are always
-    float32. `auto` is bfloat16 on GPUs and CPUs that are faster with it, else float32. `tf32` is float32 whose
-    products a GPU rounds to ten bits. Images are always made and measured in float32."""
+    float32. `auto` is bfloat16 on GPUs and CPUs that are faster with it, else float32; the first start chooses it for
+    a results folder. `tf32` is float32 whose products a GPU rounds to ten bits. Images are always made and measured in
+    float32."""
     layout: str = setting(words("auto", "channels_last", "contiguous"), "auto")
     """How feature maps are laid out in memory while training. `auto` is what is faster for the networks of the
     phase, mostly channels_last."""

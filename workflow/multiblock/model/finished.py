@@ -37,6 +37,7 @@ class About:
         psnr: PSNR in dB, in the convention ``psnr_convention``.
         psnr_input: the same without any network.
         origin: whose weights they are, where they were imported.
+        better: the phase of the same seed with the highest PSNR on the same images, where it is another one, with that.
     """
 
     file: Path
@@ -52,6 +53,7 @@ class About:
     psnr_input: float | None = None
     psnr_convention: str | None = None
     origin: str | None = None
+    better: tuple[Path, float] | None = None
 
     def __str__(self) -> str:
         """The facts on one line: which weights, of what, and which PSNR they had."""
@@ -72,7 +74,12 @@ class About:
         if self.psnr is None:
             return "PSNR not recorded"
         plain = f", {self.psnr_input:.2f} dB without a network" if self.psnr_input is not None else ""
-        return f"PSNR {self.psnr:.2f} dB{plain} ({self.psnr_convention})"
+        words = f"PSNR {self.psnr:.2f} dB{plain} ({self.psnr_convention})"
+        if self.psnr_input is not None and self.psnr < self.psnr_input:
+            words += "; that is worse than no network"
+        if self.better:
+            words += f"; {self.better[0]} is better there: {self.better[1]:.3f} against {self.psnr:.3f} dB"
+        return words
 
 
 def find(path: Path) -> Path:
@@ -177,7 +184,15 @@ def about(file: Path) -> About:
         psnr_input=plain,
         psnr_convention=TEST_PSNR if psnr is not None else source.psnr_convention,
         origin=source.origin,
+        better=None if psnr is None else _better(file, psnr),
     )
+
+
+def _better(file: Path, psnr: float) -> tuple[Path, float] | None:
+    """The phase of the same seed with a higher PSNR than ``psnr``, the highest of all, and that PSNR."""
+    measured = {one.parent: _measured(one, number)[0] for number, one in phases_of(file).items()}
+    higher = {folder: found for folder, found in measured.items() if found is not None and found > psnr}
+    return max(higher.items(), key=lambda one: one[1]) if higher else None
 
 
 def _measured(file: Path, phase: int | None) -> tuple[float | None, float | None]:

@@ -248,24 +248,24 @@ def unequal(run: Spent, base: Spent) -> list[str]:
 
 def alike(run: Spent, base: Spent) -> str:
     """The amounts of training that a run without a warning has in common with the baseline, in words."""
-    return f"equal block-pixels{' and training FLOPs' if is_equal(ratio(run, base, 'training_flops')) else ''}"
+    training, whole = ratio(run, base, "block_pixels") or 1.0, ratio(run, base, "with_generation") or 1.0
+    words = f"equal block-pixels{' and training FLOPs' if is_equal(ratio(run, base, 'training_flops')) else ''}"
+    return words if is_equal(whole / training) else f"{words} ({times(whole)} x with the making of LR_k)"
 
 
 def warning(run: Spent, base: Spent, baseline: str) -> str:
-    """A warning that a run spent more or less than the baseline; nothing where both spent the same.
+    """A warning that a run was trained for more or less than the baseline; nothing where both were for the same.
 
-    Training is named first, by itself, unless both spent as much of it; then, where that makes a difference, what it
-    is with the making of LR_k.
+    Training alone decides, as a run is sized by it; what it is with the making of LR_k is added where that makes a
+    difference.
     """
     training, whole, flops = (ratio(run, base, name) for name in ("block_pixels", "with_generation", "training_flops"))
-    if training is None or whole is None or all(is_equal(one) for one in (training, whole, flops or 1.0)):
+    if training is None or whole is None or all(is_equal(one) for one in (training, flops or 1.0)):
         return ""
-    text = f"spent {times(training)} x the block-pixels of {baseline}"
     if is_equal(training):
-        text = f"spent {times(whole)} x the block-pixels of {baseline} with the making of LR_k, as many without it"
-        if is_equal(whole):
-            return f"spent {times(flops or 1.0)} x the training FLOPs of {baseline}, at equal block-pixels"
-    elif not is_equal(whole / training):
+        return f"spent {times(flops or 1.0)} x the training FLOPs of {baseline}, at equal block-pixels"
+    text = f"spent {times(training)} x the block-pixels of {baseline}"
+    if not is_equal(whole / training):
         text += f" ({times(whole)} x with the making of LR_k)"
     return text + (f" and {times(flops)} x its training FLOPs" if flops and not is_equal(flops) else "")
 

@@ -209,8 +209,11 @@ _WORDS = {
 def of_study(found: Comparison) -> str:
     """The one sentence of a study; where there is one pair of runs, that of the pair."""
     rgb = _psnr_rgb(found)
+    below = list(found.runs.run[found.runs.below_no_network != ""])
+    whose = "all runs" if len(below) == len(found.runs) else listed(below)
+    loud = f"**{BELOW} after a phase of {whose}: see the notes.** " if below else ""
     if len(rgb) == 1:
-        return of_comparison(found)[0]
+        return loud + of_comparison(found)[0]
     groups: dict[str, list[str]] = {name: [] for name in _WORDS}
     equal = []
     for row in rgb.itertuples():
@@ -221,7 +224,7 @@ def of_study(found: Comparison) -> str:
             equal.append(_WORDS[_group(row)].format(named, row.baseline))
     parts = [_WORDS[name].format(listed(runs), "it") for name, runs in groups.items() if runs]
     base = found.runs[found.runs.run == found.baseline].psnr_rgb.iloc[0]
-    start = f"Against **{found.baseline}** ({markdown.psnr(base, unit=' dB')} PSNR RGB)"
+    start = f"{loud}Against **{found.baseline}** ({markdown.psnr(base, unit=' dB')} PSNR RGB)"
     sizes = dict.fromkeys(size(row) for row in rgb.itertuples() if not row.why_not)
     how = ["95 % intervals"] if rgb.ci95_low.notna().any() else []
     how += [" or ".join(sizes)] if sizes else []

@@ -284,7 +284,7 @@ def outcome(study: Study) -> Iterator[str]:
 
     The table has PSNR RGB in dB, means over images and seeds.
     """
-    several, head = len(study.runs) > 1, ("PSNR RGB", "over the input")
+    several, head, worse = len(study.runs) > 1, ("PSNR RGB", "over the input"), ""
     rows = [("run", "phases", *head) if several else ("phase", "trains", *head, "over the phase before")]
     for run in study.runs:
         table = _rows(Path(study.results, run, "psnr_by_phase.csv"))
@@ -304,7 +304,12 @@ def outcome(study: Study) -> Iterator[str]:
         rows.append(("no network", "", f"{plain[1]:.3f}", "", ""))
         for (_, before), (phase, mean) in zip([plain, *trained], trained, strict=False):
             rows.append((phase, spans[phase], f"{mean:.3f}", gains[phase], f"{mean - before:+.3f}"))
+        best, last = max(trained, key=lambda one: one[1]), trained[-1]
+        if best[1] > last[1]:
+            worse = f"phase {last[0]} ends {best[1] - last[1]:.3f} dB below phase {best[0]}, whose weights are kept too"
     yield from aligned(rows)
+    if worse:
+        yield worse
     yield from sentences(study)
 
 
