@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from multiblock.networks import registry, zoo
-from multiblock.runtime import device
 from multiblock.runtime.device import make_deterministic, random_states, set_random_states
 from test_training import same
 
@@ -88,11 +87,3 @@ def test_random_numbers_of_a_gpu_go_on_under_another_number(monkeypatch):
     current = 1
     set_random_states(states)
     assert held[1].item() == 1
-
-
-def test_the_choice_of_a_number_format_is_the_same_each_time():
-    chosen = set()
-    for _ in range(20):
-        device.bfloat16_pays.cache_clear()
-        chosen.add(device.bfloat16_pays("cpu"))
-    assert len(chosen) == 1

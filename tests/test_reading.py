@@ -194,21 +194,6 @@ def test_settings_of_the_command_line_reach_every_job(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("key", "text", "value"),
-    [
-        ("evaluation.border", "3", 3),
-        ("evaluation.border", "scale", "scale"),
-        ("inference.memory_gib", "0.5", 0.5),
-        ("data.scale", "2", 2),
-        ("data.test.lr_name", "{name}x2", "{name}x2"),
-        ("shrink.side", "64", 64),
-    ],
-)
-def test_arguments_within_the_bounds(key, text, value):
-    assert argument(key)(text) == value
-
-
-@pytest.mark.parametrize(
     ("key", "text", "says"),
     [
         ("evaluation.border", "-1", "found -1; allowed are scale, or a whole number from 0 to 8"),
@@ -224,11 +209,6 @@ def test_arguments_within_the_bounds(key, text, value):
 def test_arguments_beyond_the_bounds(key, text, says):
     with pytest.raises(argparse.ArgumentTypeError, match=re.escape(says)):
         argument(key)(text)
-
-
-def test_an_argument_of_no_key():
-    with pytest.raises(KeyError):
-        argument("evaluation.boarder")
 
 
 # -- What a file of one's own got ------------------------------------------------------------------------------
