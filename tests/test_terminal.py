@@ -5,6 +5,7 @@ import logging
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -107,7 +108,8 @@ class Mine(nn.Module):
 
 def study(folder: Path, iterations: int) -> Path:
     """One run of one phase of a network of one's own, which fails in the midst where there is a file ``broken``."""
-    write_pairs(folder, train=3, test=2)
+    if not (folder / "train").exists():
+        write_pairs(folder, train=3, test=2)
     (folder / "mine.py").write_text(BLOCK)
     plan = [{"span": 1, "stages": [{"iterations": iterations, "batch": 2, "patch": 16, "lr": 1e-4}]}]
     runs = {"one": {"chain": ["it"], "plan": plan}}
@@ -154,9 +156,11 @@ def test_a_terminal_that_is_closed_ends_nothing(finished):
 
 
 @pytest.fixture(scope="module")
-def long(tmp_path_factory) -> Path:
-    """A study that trains until it is stopped."""
-    return study(tmp_path_factory.mktemp("stopped"), 100_000)
+def long(finished, tmp_path_factory) -> Path:
+    """A study that trains until it is stopped; its images were converted before."""
+    return study(
+        Path(shutil.copytree(finished[0], tmp_path_factory.mktemp("stopped") / "copy", symlinks=True)), 100_000
+    )
 
 
 def test_ctrl_c_ends_in_one_line(long):
