@@ -23,6 +23,7 @@ from multiblock.cli import (
 from multiblock.config.rules import expanded
 from multiblock.errors import UserError, in_full
 from multiblock.networks.own import no_exit
+from multiblock.workflow.threads import wait_passively
 
 _COMMANDS = (init, align, check_images, plan, status, clean, models, weights, evaluate, upscale, reference)
 
@@ -30,6 +31,7 @@ _COMMANDS = (init, align, check_images, plan, status, clean, models, weights, ev
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; wrong input ends with one line on standard error and exit status 1, Ctrl-C with 130."""
     options = _parser().parse_args(arguments)
+    wait_passively()
     try:
         _expand_paths(options)
         with no_exit():

@@ -200,9 +200,10 @@ def _through(block: nn.Module, x: Tensor, memory_gib: float) -> tuple[Tensor, Ti
     spec, (height, width) = describe(block), x.shape[2:]
     whole = height * width
     room = memory.room(x.device, memory_gib) / memory.per_pixel(block)
-    fits = whole * memory.GAPS <= room
-    pixels = float(whole) if fits else room / memory.GAPS if x.is_cuda else room
-    with nullcontext() if fits else memory.exact():
+    # An image that memory holds without a gap is made whole, however slow that is: tiles change what is pooled.
+    exact = whole <= room < whole * memory.GAPS and not x.is_cuda
+    pixels = float(whole) if exact else min(float(whole), room / memory.GAPS)
+    with memory.exact() if exact else nullcontext():
         while True:
             cut = tiles_of(spec, height, width, pixels)
             try:

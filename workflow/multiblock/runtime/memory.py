@@ -125,7 +125,7 @@ def reuse() -> None:
 
 @contextmanager
 def exact() -> Iterator[None]:
-    """Give back at once what is freed, so that no more is held than needed; slower by a quarter to a half."""
+    """Give back at once what is freed, so that no more is held than needed; new pages take longer than small tiles."""
     if libc := _libc():
         libc.malloc_trim(0)
         libc.mallopt(_MMAP_MAX, _DEFAULT_MMAP_MAX)

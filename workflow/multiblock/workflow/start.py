@@ -30,7 +30,7 @@ from multiblock.workflow.results import Read, Result, Results
 from multiblock.workflow.seen import outside
 from multiblock.workflow.store import Store, Verdict
 from multiblock.workflow.terminal import FAILED, SUCCEEDED, Terminal
-from multiblock.workflow.threads import threads_of_a_conversion, threads_of_a_job
+from multiblock.workflow.threads import threads_of_a_conversion, threads_of_a_job, wait_passively
 
 
 class Given(NamedTuple):
@@ -125,6 +125,7 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
     Raises:
         UserError: what is wrong with the configuration, an image, or the folder of results.
     """
+    wait_passively()
     main = workflow.is_main_process
     call = called_for(arguments) if main else Call(looks=True)
     study = _read(config, call, workflow)

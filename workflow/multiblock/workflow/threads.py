@@ -6,6 +6,15 @@ _MOST_CONVERTING = 8
 """Threads of a conversion where nothing is said; each holds a few images in memory."""
 
 
+def wait_passively() -> None:
+    """Let the threads of this process and its children sleep while they wait for one another, unless a user says other.
+
+    Threads that spin use up their time slices where other programs want the same cores: two threads then took seven
+    times as long as one. To be called before PyTorch is imported.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
 def cores_here() -> int:
     """The cores that this process may use, for what is done without Snakemake."""
     affinity = getattr(os, "sched_getaffinity", None)  # macOS and Windows have none
