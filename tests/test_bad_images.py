@@ -220,6 +220,10 @@ LOOP = ONE_PAGE[:-4] + ONE_PAGE[4:8]
 BROAD = picture(40, 20000, seed=3)
 SCENE = resize.enlarge(picture(100, 100, seed=5), 4)
 GRAINY = (PIXELS * 0.7 + np.random.default_rng(0).uniform(0, 70, PIXELS.shape)).astype(np.uint8)
+SPOILT = [saved(PIXELS, "JPEG", **FINE, **more) for more in ({}, {"progressive": True}, {"restart_marker_rows": 1})]
+SPOILT = [whole[: len(whole) // 2] + bytes(40) + whole[len(whole) // 2 + 40 :] for whole in SPOILT]
+WIDE = chunk(b"cICP", bytes([9, 16, 0, 1]))
+P3 = chunk(b"cHRM", struct.pack(">8I", 31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000))
 CANNOT = "cannot be read as an image: "
 UNKNOWN = CANNOT + "its content is of no kind that is read; allowed are PNG, JPEG, TIFF, BMP, WEBP"
 BAD_NAME = "has a name with control characters, or one that is not UTF-8; rename it"
@@ -228,6 +232,21 @@ BOTH = r"train/LR/image2\.png and .*train/HR/image2\.png: "
 CASES = [
     # Content that is damaged, or another than the name says.
     refuses("a PNG cut short", PNG[: len(PNG) // 2], CANNOT + "image file is truncated"),
+    *(
+        reads(
+            f"a JPEG damaged in the middle, {kind}", content, file="image2.jpg", near=128, warning=r"jpg.* is damaged"
+        )
+        for kind, content in zip(("baseline", "progressive", "with restarts"), SPOILT, strict=True)
+    ),
+    reads("a PNG in BT.2020", PNG[:33] + WIDE + PNG[33:], warning=r"cICP \(primaries 9, transfer 16\) are not sRGB"),
+    reads("a PNG in Display P3", PNG[:33] + P3 + PNG[33:], warning="primary colours are not those of sRGB"),
+    reads("a PNG that states sRGB", PNG[:33] + chunk(b"cICP", bytes([1, 13, 0, 1])) + PNG[33:]),
+    reads(
+        "a TIFF in Display P3",
+        saved(PIXELS, "TIFF", tiffinfo={319: (0.68, 0.32, 0.265, 0.69, 0.15, 0.06)}),
+        file="image2.tif",
+        warning="primary colours are not those of sRGB",
+    ),
     refuses("a JPEG cut short", JPEG[: len(JPEG) // 2], CANNOT + "image file is truncated", "image2.jpg"),
     refuses("a JPEG cut short in its header", JPEG[:300], CANNOT + "Truncated File Read", "image2.jpg"),
     refuses("a BMP cut short", BMP[:300], CANNOT + "image file is truncated", "image2.bmp"),

@@ -145,6 +145,22 @@ def test_data_root_moves_relative_folders_only():
     assert config.load(absolute).runs["default"].data.test["hr"] == "/c"
 
 
+@pytest.mark.parametrize("place", ["results/one/upscaled", "results/photos", "link", "../{}/results/store/a"])
+def test_images_are_not_taken_from_the_folder_of_results(tmp_path, monkeypatch, place):
+    """A start would remove or replace them before they are read."""
+    monkeypatch.chdir(tmp_path)
+    Path("results/one/upscaled").mkdir(parents=True)
+    Path("link").symlink_to("results/one/upscaled")
+    place = place.format(tmp_path.name)
+    test = {**FIVE_LINES["data"]["test"], "hr": ["photos", place]}
+    with pytest.raises(UserError) as error:
+        config.load({"data": {**FIVE_LINES["data"], "test": test}, "upscale": {"images": place}})
+    found = [line.partition(", which is in results, where")[0] for line in error.value.problems]
+    assert found == [f"data.test.hr: found {place}", f"upscale.images: found {place}"]
+    elsewhere = {"data": {**FIVE_LINES["data"], "test": {**test, "hr": "results-photos"}}, "results": "."}
+    assert config.load({**elsewhere, "upscale": {"images": "photos"}}).upscale.images == Path("photos")
+
+
 def test_tilde_is_the_user_s_folder_in_every_path(tmp_path, monkeypatch, capsys):
     """Of all keys and flags alike; where it is followed by nobody's name, the key is named."""
     monkeypatch.setenv("HOME", str(tmp_path))

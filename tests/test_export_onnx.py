@@ -172,7 +172,7 @@ class TestWhatIsRefused:
             (["-o", "there.onnx"], "there.onnx: exists already; name another file, or replace it with --overwrite"),
             (["-o", "carded.onnx"], "carded.md: exists already"),
             (["-o", "net.onnx", "--enlarge", "2"], "--enlarge: found 2; w.safetensors takes LR as it is"),
-            (["-o", "w.safetensors", "--form", "authors", "--overwrite"], "are the weights that are exported"),
+            (["-o", "w.safetensors", "--form", "authors", "--overwrite"], "are the weights that are read"),
             (["-o", "/proc/none/net.onnx"], "error: /proc/none: No such file or directory"),
         ],
     )

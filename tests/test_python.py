@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
@@ -158,6 +159,38 @@ class TestArrays:
     def test_what_is_refused(self, copying, array, says):
         with pytest.raises(UserError, match=says):
             copying.upscale(array)
+
+
+def restored(get, put, value):
+    @contextmanager
+    def setting():
+        before = get()
+        put(value)
+        yield
+        assert get() == value
+        put(before)
+
+    return setting
+
+
+CONV = torch.backends.mkldnn.conv
+SET_BY_CALLERS = {
+    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+    "dtype": restored(torch.get_default_dtype, torch.set_default_dtype, torch.float64),
+    "matmul": restored(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "medium"),
+    "conv": restored(lambda: CONV.fp32_precision, lambda value: setattr(CONV, "fp32_precision", value), "bf16"),
+}
+
+
+@pytest.mark.parametrize("name", SET_BY_CALLERS)
+def test_what_a_caller_has_set_of_pytorch_changes_no_value(run, name):
+    deep = np.random.default_rng(0).integers(0, 65536, (40, 52, 3)).astype(np.uint16)
+    expected = multiblock.load(run, device="cpu").upscale(deep)
+    with SET_BY_CALLERS[name]():
+        net = multiblock.load(run, device="cpu")
+        made = [net.upscale(deep), net.block(2).upscale(net.block(1).upscale(tensor(deep // 257)))]
+    assert np.array_equal(made[0], expected)
+    assert torch.equal(made[1], by_hand(run, tensor(deep // 257)))
 
 
 class TestPillow:

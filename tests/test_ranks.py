@@ -279,7 +279,7 @@ def test_a_cluster_gives_a_phase_the_gpus_of_one_machine(pairs):
 
 def test_how_many_train_is_no_reason_to_train_again():
     alone, shared = (config.load(study(gpus=gpus)).runs["one"] for gpus in (1, 2))
-    assert alone.beginning(2) == shared.beginning(2)
+    assert alone.plan.task(2, 0) == shared.plan.task(2, 0)
 
 
 def test_batch_norms_are_refused_before_anything_is_trained():

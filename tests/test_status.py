@@ -237,6 +237,19 @@ def test_clean_lists_then_removes_what_no_config_needs(study, capsys):
     assert printed(capsys, "clean", "--yes") == ["there is nothing to remove"]
 
 
+def test_clean_leaves_files_of_a_user_beside_upscaled_pictures(study, capsys):
+    out = Path("results/store/upscale_pictures-0123/upscaled")
+    out.mkdir(parents=True)
+    (out / ".pictures.jsonl").write_text('{}\n{"file": "a.png"}\n')
+    for name in ("a.png", "pictures.csv", "notes.txt"):
+        (out / name).touch()
+    stays = f"{out.parent}: stays, as files in it were not made here; move them away: {out}/notes.txt"
+    assert stays in printed(capsys, "clean", "--yes") and (out / "notes.txt").exists()
+    (out / "notes.txt").unlink()
+    printed(capsys, "clean", "--yes")
+    assert not out.parent.exists()
+
+
 def test_clean_never_removes_what_another_config_in_the_folder_shows(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     work = Work()

@@ -25,6 +25,9 @@ from multiblock.cli import main
 from multiblock.cli import upscale as command
 from multiblock.data import images, resize
 from multiblock.data.picture import read
+from multiblock.errors import UserError
+from multiblock.inference import targets
+from multiblock.inference.upscaling import Upscaler
 from multiblock.model.chain import Chain
 from multiblock.page import viewer
 from multiblock.plan import Block
@@ -253,6 +256,47 @@ class TestKept:
         expected = resize.enlarge(as_seen(file).astype(np.uint8), 2)
         assert np.abs(as_seen(result) - expected).mean() < 2
 
+    @pytest.mark.parametrize("form", ["lossless", "same"])
+    def test_what_points_into_the_old_file_is_written_again_or_left_out_and_said(self, run, tmp_path, form):
+        exif = tagged()
+        exif.get_ifd(0x8769).update({0xA005: {1: "R98", 2: b"0100"}, 0x927C: b"Canon, with places in the file"})
+        save(tmp_path / "a.jpg", exif=exif.tobytes(), comment=b"mine")
+        lines = run("a.jpg", "-o", "out", "--format", form)[1]
+        assert lines[0].endswith("; with its EXIF; not kept: comment, maker note")
+        made = Image.open(next((tmp_path / "out").iterdir())).getexif()
+        assert made.get_ifd(0xA005) == {1: "R98", 2: b"0100"} and 0x927C not in made.get_ifd(0x8769)
+        assert made.get_ifd(0x8825)[1] == "N"
+
+    def test_exif_that_is_too_large_for_a_jpeg_is_said(self, run, tmp_path):
+        exif = tagged()
+        exif[0x9C9B] = b"x" * 66000
+        save(tmp_path / "b.png", exif=exif.tobytes())
+        (tmp_path / "b.png").rename(tmp_path / "a.jpg")
+        assert run("a.jpg", "-o", "out", "--format", "same")[1][0].endswith(
+            "not kept: EXIF (it is larger than JPEG holds)"
+        )
+
+    @pytest.mark.parametrize("deep", [False, True])
+    def test_gray_with_a_profile_for_colours_becomes_rgb_in_a_png(self, run, tmp_path, deep):
+        gray = DEEP[..., 0] if deep else PIXELS[..., 0]
+        if deep:
+            tifffile.imwrite(tmp_path / "a.tif", gray, photometric="minisblack", iccprofile=icc_profile("adobe"))
+        else:
+            save(tmp_path / "a.tif", gray, icc_profile=icc_profile("adobe"))
+        line = run("a.tif", "-o", "out", "--format", "png")[1][0]
+        assert "colour profile" in line and "not kept" not in line
+        width, height, rows, about = png.Reader(filename=str(tmp_path / "out/a.png")).read()
+        made = np.array([list(row) for row in rows]).reshape(height, width, -1)
+        assert not about["greyscale"] and np.array_equal(made, np.stack([gray] * 3, axis=2))
+
+    def test_colours_of_a_profile_that_is_too_large_for_a_png_become_srgb(self, run, tmp_path):
+        profile = icc_profile("p3") + bytes(2**20)
+        file = save(tmp_path / "a.jpg", quality=98, icc_profile=len(profile).to_bytes(4, "big") + profile[4:])
+        assert "not kept: colours of a profile above 1 MiB (it became sRGB)" in run("a.jpg", "-o", "out")[1][0]
+        with Image.open(tmp_path / "out/a.png") as made:
+            assert "icc_profile" not in made.info
+            assert np.abs(as_seen(file) - np.asarray(made)).mean() < 0.5
+
     @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif", "a.bmp"])
     def test_dots_per_inch(self, run, tmp_path, name):
         save(tmp_path / name, dpi=(300, 300))
@@ -307,8 +351,11 @@ class TestKept:
         assert (status, said) == (0, []) and "with its 16 bits, colour profile, EXIF" in lines[0]
         width, height, rows, about = png.Reader(filename=str(tmp_path / "out/a.png")).read()
         made = np.array([list(row) for row in rows]).reshape(height, width, -1)
-        assert about["bitdepth"] == 16 and made.shape[2] == channels
+        assert about["bitdepth"] == 16
         expected = resize.enlarge(pixels, enlarge) if enlarge > 1 else pixels
+        if channels < 3:  # as the profile is one for colours
+            expected = np.concatenate([expected[..., :1]] * 3 + [expected[..., 1:]], axis=2)
+        assert made.shape == expected.shape
         assert np.abs(made - expected.astype(int)).max() <= 1
         with Image.open(tmp_path / "out/a.png") as image:
             assert image.info["icc_profile"] == icc_profile("p3")
@@ -324,6 +371,40 @@ class TestKept:
         with file.open("wb") as out:
             png.write_chunks(out, [head, *extra, *rest])
         other.unlink()
+
+    @pytest.mark.parametrize(("name", "most"), [("a.webp", 16383), ("a.jpg", 65500)])
+    def test_what_a_format_is_too_small_for_is_known_before_any_work(self, run, tmp_path, monkeypatch, name, most):
+        save(tmp_path / name, np.zeros((2, most // 4 + 1, 3), np.uint8))
+        monkeypatch.setattr(Upscaler, "picture", None)
+        status, _, said = run(name, "-o", "out", "--format", "same", "--enlarge", 4)
+        size = f"{4 * (most // 4 + 1)} x 8"
+        assert status == 1 and f"{name}: the result would have {size} pixels; " in said[0] and str(most) in said[0]
+        targets.check_sides(tmp_path / name, "lossless", 8, most + 1)  # as a start of the workflow does
+        with pytest.raises(UserError, match=f"holds {most} on a side; allowed is a smaller picture, or the format"):
+            targets.check_sides(tmp_path / name, "same", 8, most + 1)
+
+    @pytest.mark.parametrize("deep", [False, True])
+    def test_what_a_png_states_of_its_colours(self, run, tmp_path, deep):
+        """The pixels stay, so what is said of them goes on being right."""
+        stated = [(b"cICP", bytes([9, 16, 0, 1])), (b"gAMA", struct.pack(">I", 100000))]
+        save(tmp_path / "a.png")
+        if deep:
+            with (tmp_path / "a.png").open("wb") as out:
+                png.Writer(56, 48, bitdepth=16, greyscale=False).write(out, DEEP[..., :3].reshape(48, -1))
+        head, *rest = png.Reader(filename=str(tmp_path / "a.png")).chunks()
+        with (tmp_path / "a.png").open("wb") as out:
+            png.write_chunks(out, [head, *stated, *rest])
+        assert run("a.png", "-o", "out")[0] == 0
+        assert set(stated) <= set(png.Reader(filename=str(tmp_path / "out/a.png")).chunks())
+        (tmp_path / "a.png").rename(tmp_path / "a.tif")  # content counts, not the name
+        assert "not kept: what it states of its colours" in run("a.tif", "-o", "out")[1][0]
+
+    def test_a_damaged_jpeg_is_named(self, run, tmp_path, caplog):
+        content = save(tmp_path / "a.jpg", quality=95).read_bytes()
+        half = len(content) // 2
+        (tmp_path / "a.jpg").write_bytes(content[:half] + bytes(200) + content[half + 200 :])
+        assert run("a.jpg", "-o", "out")[0] == 0
+        assert "warning: a.jpg: its JPEG data is damaged" in caplog.text
 
     @pytest.mark.parametrize("channels", [1, 3, 4])
     def test_16_bit_tiff(self, run, tmp_path, channels):

@@ -1,11 +1,14 @@
 """The one kind of error that is the user's to mend: how it is put in words, and names what was probably meant."""
 
 import difflib
+import errno
+import os
 import sys
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from types import TracebackType
+from typing import Any, TextIO, cast
 
 
 class UserError(Exception):
@@ -102,6 +105,80 @@ def aligned(rows: Sequence[Sequence[str]], indent: str = "") -> Iterator[str]:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
     for row in rows:
         yield (indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip()
+
+
+class LastingStream:
+    """A text stream to which writing never fails: once it is gone, or its disk is full, what is written is dropped.
+
+    Whoever watches may close a terminal or a pipe at any time, which is no reason to end work; ``error`` is kept.
+    """
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream: TextIO = stream or _nowhere()
+        self.error: OSError | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write text; characters that the stream's encoding lacks are written as their numbers."""
+        try:
+            self._try(self._stream.write, text)
+        except UnicodeEncodeError:
+            encoding = self._stream.encoding or "ascii"
+            self._try(self._stream.write, text.encode(encoding, "backslashreplace").decode(encoding))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write lines."""
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        """Write what is buffered."""
+        self._try(self._stream.flush)
+
+    def _try(self, call: Callable[..., object], *given: str) -> None:
+        if self.error:
+            return
+        try:
+            call(*given)
+        except OSError as error:
+            self.error = error
+            with suppress(OSError, ValueError):  # so that what is buffered goes somewhere at the end
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nobody is there any more who reads."""
+        return self.error is not None and self.error.errno in (errno.EPIPE, errno.EIO, errno.EBADF, errno.ECONNRESET)
+
+
+def _nowhere() -> TextIO:
+    """A stream in place of one that was closed before this process began; it gets the same number, for children too."""
+    stream = open(os.devnull, "w")  # noqa: SIM115
+    os.set_inheritable(stream.fileno(), True)
+    return stream
+
+
+def make_streams_last() -> tuple[LastingStream, LastingStream]:
+    """From now on nothing that is printed ends the work of this process; standard output and standard error."""
+    out, err = (one if isinstance(one, LastingStream) else LastingStream(one) for one in (sys.stdout, sys.stderr))
+    sys.stdout, sys.stderr = cast(TextIO, out), cast(TextIO, err)
+    return out, err
+
+
+@contextmanager
+def lasting_streams() -> Iterator[LastingStream]:
+    """Within this context nothing that is printed ends the work; gives standard output."""
+    before = sys.stdout, sys.stderr
+    out, err = make_streams_last()
+    try:
+        yield out
+    finally:
+        out.flush()
+        err.flush()
+        sys.stdout, sys.stderr = before
 
 
 _stop = {"reported": False, "hook": False}

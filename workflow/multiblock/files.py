@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -92,25 +93,67 @@ def removed_on_failure(file: Path) -> Iterator[Path]:
         raise
 
 
-def check_writable(file: Path) -> None:
-    """Find out before any work whether a file can be written: its folder is made.
+def check_writable(file: Path, overwrite: bool = False) -> None:
+    """Find out before any work whether a file that a user named can be written: its folder is made.
+
+    Args:
+        overwrite: whether a file that is there may be replaced.
 
     Raises:
-        OSError: it cannot; it names the file.
+        UserError: it is a folder, or is there and may not be replaced.
+        OSError: it cannot be written; it names the file.
     """
+    if file.is_dir():
+        raise UserError(f"{file}: is a folder; allowed is the name of a file")
+    if os.path.lexists(file) and not overwrite:
+        raise UserError(f"{file}: exists already; name another file, or replace it with --overwrite")
     file.parent.mkdir(parents=True, exist_ok=True)
     with removed_on_failure(file) as part:
         part.touch()
         part.unlink()
 
 
+_replaces = ContextVar("replaces", default=True)
+
+
+@contextmanager
+def keeping(overwrite: bool) -> Iterator[None]:
+    """Within this context a file that is there is replaced only if ``overwrite``, else writing it is a UserError.
+
+    So commands write files that users name: they may appear after :func:`check_writable` has not found them.
+    """
+    token = _replaces.set(overwrite)
+    try:
+        yield
+    finally:
+        _replaces.reset(token)
+
+
 def settle(part: Path, file: Path) -> None:
-    """Flush ``part`` to the disk, then make it ``file`` in one step, readable for all whom the umask lets read."""
+    """Flush ``part`` to the disk, then make it ``file`` in one step, readable for all whom the umask lets read.
+
+    Raises:
+        UserError: ``file`` is there, and this is within :func:`keeping`.
+    """
     _flush(part)
     os.umask(mask := os.umask(0))
     part.chmod(0o666 & ~mask)  # some libraries write for their user alone
+    if not _replaces.get():
+        _take_name(file, part)
     part.replace(file)
+    part.unlink(missing_ok=True)  # two names of one file stay two
     _flush(file.parent)
+
+
+def _take_name(file: Path, part: Path) -> None:
+    """Give ``part`` a second name that no file has; where there are no links, an empty file takes it for now."""
+    try:
+        with suppress(OSError):
+            os.link(part, file)
+            return
+        file.touch(exist_ok=False)
+    except FileExistsError:
+        raise UserError(f"{file}: exists already: it has appeared meanwhile, and is left as it is") from None
 
 
 def _flush(path: Path) -> None:

@@ -12,7 +12,7 @@ from multiblock.model import chain as chains
 from multiblock.model import finished
 from multiblock.model.chain import Chain
 from multiblock.model.finished import About
-from multiblock.runtime.device import choose
+from multiblock.runtime.device import choose, full_precision
 
 MEMORY_GIB = 2.5
 """As ``inference.memory_gib`` has it where nobody says otherwise."""
@@ -148,13 +148,15 @@ def load(
 def _load(file: Path, device: torch.device, trust_code: tuple[Path, ...], enlarge: int | None) -> Network:
     if enlarge not in (None, 1, 2, 3, 4):
         raise UserError(f"enlarge: found {enlarge}; allowed are 1, 2, 3, 4")
-    chain = chains.load(file, trust_code)
+    with full_precision():  # in float32, whatever dtype is the caller's default
+        chain = chains.load(file, trust_code)
     return Network(chain, finished.about(file), chain.enlargement(file, enlarge), device, trust_code)
 
 
 def _device(device: str | torch.device) -> torch.device:
     if str(device) in ("auto", "cpu", "cuda"):
-        return choose(str(device), "float32", gpus=1, threads=torch.get_num_threads()).device
+        with full_precision():  # the caller's own settings of precision stay
+            return choose(str(device), "float32", gpus=1, threads=torch.get_num_threads()).device
     try:
         found = torch.device(device)
         torch.empty(1, device=found)

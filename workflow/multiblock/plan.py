@@ -10,6 +10,7 @@ Blocks and phases count from 1. The scheme is that of the multiblock study (phas
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 from multiblock.errors import UserError
@@ -244,7 +245,15 @@ class Plan:
 
     def owner(self, block: int, after: int) -> int:
         """The phase whose weights ``block`` has once phase ``after`` is done, or 0 if it is untrained then."""
-        return next((p for p in range(after, 0, -1) if block in self.phase(p).span), 0)
+        return self._trained[after].get(block, 0)
+
+    @cached_property
+    def _trained(self) -> list[dict[int, int]]:
+        """For each number of phases that are done the blocks that are trained by then, each with its phase."""
+        found: list[dict[int, int]] = [{}]
+        for number, phase in enumerate(self.phases, 1):
+            found.append(found[-1] | dict.fromkeys(phase.span, number))
+        return found
 
     def reach(self, number: int) -> int:
         """The last block that is trained once phase ``number`` is done: the network after it has blocks 1 to there."""

@@ -17,7 +17,7 @@ from multiblock.data.images import Remark
 from multiblock.data.picture import Picture, write
 from multiblock.data.walk import Progress
 from multiblock.errors import UserError, listed, one_line
-from multiblock.files import lock, write_text
+from multiblock.files import keeping, lock, write_text
 
 
 def plan(lr: Path, hr: Path, out: Path, lr_name: str, overwrite: bool) -> tuple[list[Job], list[str]]:
@@ -70,13 +70,14 @@ def _check_out(jobs: list[Job], out: Path, photographs: list[Path], overwrite: b
             raise UserError(f"{out / name}: exists already; name another folder, or replace it with --overwrite")
 
 
-def run(jobs: list[Job], options: Options, remark: Remark) -> Iterator[Outcome]:
+def run(jobs: list[Job], options: Options, remark: Remark, overwrite: bool = False) -> Iterator[Outcome]:
     """Align each pair, and give what became of it; one that does not fit does not stop the others.
 
     After each pair ``pairs.csv`` is whole; ``pairs.html`` is written at the end, however it ends.
 
     Args:
         remark: takes what is doubtful of a file.
+        overwrite: whether pairs that are there already may be replaced.
 
     Raises:
         UserError: OpenCV is missing, another process is at work there, or the disk takes no more.
@@ -88,19 +89,22 @@ def run(jobs: list[Job], options: Options, remark: Remark) -> Iterator[Outcome]:
         try:
             for job in jobs:
                 counter.step()
-                outcome = _one(job, seen, options, remark)
+                with keeping(overwrite):
+                    outcome = _one(job, seen, options, remark, overwrite)
                 outcomes.append(outcome)
-                write_text(out / CSV, page.as_csv(outcomes, options))
+                with keeping(overwrite or len(outcomes) > 1):
+                    write_text(out / CSV, page.as_csv(outcomes, options))
                 shown.append(page.shown(outcome, job))
                 yield outcome
         finally:
             if shown:
-                write_text(out / PAGE, page.render(shown, options))
+                with keeping(overwrite):
+                    write_text(out / PAGE, page.render(shown, options))
 
 
-def _one(job: Job, seen: Seen, options: Options, remark: Remark) -> Outcome:
+def _one(job: Job, seen: Seen, options: Options, remark: Remark, overwrite: bool) -> Outcome:
     outcome = Outcome(name=job.name)
-    for kind in KINDS:  # of an earlier run
+    for kind in KINDS if overwrite else ():  # of an earlier run
         job.target(kind).unlink(missing_ok=True)
     try:
         photographs = read(job.lr, job.hr, options, remark)
@@ -117,13 +121,15 @@ def _one(job: Job, seen: Seen, options: Options, remark: Remark) -> Outcome:
 
 def _write(job: Job, pictures: dict[str, Picture], outcome: Outcome) -> None:
     """Both files of a pair, or none."""
+    written = []
     try:
         for kind, picture in pictures.items():
             lost = write(picture, job.target(kind))
+            written.append(job.target(kind))
             outcome.notes += [f"{kind} loses {what}" for what in lost]
     except BaseException:
-        for kind in KINDS:
-            job.target(kind).unlink(missing_ok=True)
+        for file in written:
+            file.unlink(missing_ok=True)
         raise
 
 

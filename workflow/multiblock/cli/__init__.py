@@ -1,7 +1,6 @@
 """The ``multiblock`` command, whose subcommands are what is useful outside the workflow."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from multiblock.cli import (
     weights,
 )
 from multiblock.config.rules import expanded
-from multiblock.errors import UserError, in_full
+from multiblock.errors import UserError, in_full, lasting_streams
 from multiblock.networks.own import no_exit
 from multiblock.workflow.threads import wait_passively
 
@@ -30,22 +29,23 @@ _COMMANDS = (init, align, check_images, plan, status, clean, models, weights, ev
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; wrong input ends with one line on standard error and exit status 1, Ctrl-C with 130."""
-    options = _parser().parse_args(arguments)
-    wait_passively()
-    try:
-        _expand_paths(options)
-        with no_exit():
-            options.run(options)
-        sys.stdout.flush()
-    except BrokenPipeError:  # whoever read the output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (UserError, OSError) as error:
-        print(f"multiblock: error: {in_full(error)}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("multiblock: stopped", file=sys.stderr)
-        return 130
-    return 0
+    with lasting_streams() as out:
+        options = _parser().parse_args(arguments)
+        wait_passively()
+        try:
+            _expand_paths(options)
+            with no_exit():
+                options.run(options)
+            out.flush()
+            if out.error and not out.is_gone:
+                raise OSError(out.error.errno, out.error.strerror, "standard output")
+        except (UserError, OSError) as error:
+            print(f"multiblock: error: {in_full(error)}", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            print("multiblock: stopped", file=sys.stderr)
+            return 130
+        return 0
 
 
 def _expand_paths(options: argparse.Namespace) -> None:

@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> None:
     wanted = Options(scale=options.scale, match_colour=options.match_colour, limits=limits)
     outcomes, remarks = [], Remarks()
     try:
-        for outcome in pairs.run(jobs, wanted, remarks):
+        for outcome in pairs.run(jobs, wanted, remarks, options.overwrite):
             outcomes.append(outcome)
     finally:  # what is done is kept, however it ends
         for line in (*notes, *(line for _, line in remarks.lines())):

@@ -33,6 +33,7 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print what could be removed, and remove it with ``--yes``; nothing of it may be at work meanwhile."""
+    from multiblock.inference.targets import not_made_here
     from multiblock.workflow.status import Status
 
     study, _ = study_of(options)
@@ -41,13 +42,20 @@ def run(options: argparse.Namespace) -> None:
         print(f"{results}: is not there, so that there is nothing to remove")
         return
     found = Status(study)
-    items = [*found.unnamed(), *(found.arrays() if options.arrays else [])]
+    items, stay = [], []
+    for item in (*found.unnamed(), *(found.arrays() if options.arrays else [])):
+        others = not_made_here(item.folder / "upscaled")
+        stay += (
+            [f"{item.folder}: stays, as files in it were not made here; move them away: {others[0]}"] if others else []
+        )
+        items += [] if others else [item]
     sizes = [item.size for item in items]
     rows = [(str(item.folder), in_bytes(size), item.what) for item, size in zip(items, sizes, strict=True)]
     print_table([("in", "takes", "is"), *rows] if rows else [("there is nothing to remove",)])
     for data in found.data() if options.arrays else ():
         if data.unseen:
             print(f"{data.name}: its arrays stay, as they could not be made again: {data.unseen}")
+    print(*stay, sep="\n", end="\n" * bool(stay))
     if options.yes:
         with ExitStack() as held:
             for item in items:

@@ -6,7 +6,7 @@ from typing import Any
 
 from multiblock.cli.printing import add_device_arguments, add_weights_arguments, print_table, template, whole
 from multiblock.errors import UserError
-from multiblock.files import write_text
+from multiblock.files import keeping, write_text
 from multiblock.inference.measures import MEASURES
 
 
@@ -29,6 +29,7 @@ def add(commands: Any) -> None:
         "--measures", nargs="+", choices=MEASURES, default=[], help="measures of perceived quality to take beside"
     )
     parser.add_argument("-o", "--out", type=Path, help="CSV to write, a row an image")
+    parser.add_argument("--overwrite", action="store_true", help="replace a CSV that is there already")
     add_device_arguments(parser)
     parser.set_defaults(run=run)
 
@@ -43,7 +44,7 @@ def run(options: argparse.Namespace) -> None:
     from multiblock.runtime.device import choose
 
     if options.out:
-        evaluation.check_out(options.out)
+        evaluation.check_out(options.out, options.overwrite)
     file = finished.find(options.weights)
     device = choose(options.device, "auto", gpus=1, threads=torch.get_num_threads()).device
     network = chain.load(file, options.trust_code).to(device)
@@ -66,11 +67,14 @@ def run(options: argparse.Namespace) -> None:
             rows.append(row)
     finally:  # what is done is kept, however it ends
         if rows:
-            table, notes = evaluation.summary(rows, border)
-            print_table(table)
-            print(*notes, sep="\n", end="\n" if notes else "")
-            if options.out:
-                write_text(options.out, evaluation.scores_as_csv(rows))
+            try:
+                if options.out:
+                    with keeping(options.overwrite):
+                        write_text(options.out, evaluation.scores_as_csv(rows))
+            finally:
+                table, notes = evaluation.summary(rows, border)
+                print_table(table)
+                print(*notes, sep="\n", end="\n" if notes else "")
     if problems:
         kept = "the others are scored above" if rows else "nothing is scored"
         raise UserError(f"{len(problems)} of {len(items)} images cannot be scored; {kept}: {'; '.join(problems)}")

@@ -42,7 +42,7 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Print what is found, write the config, and name the next two commands."""
     from multiblock.config.first_config import Asked, begin
-    from multiblock.files import check_writable, write_text
+    from multiblock.files import check_writable, keeping, write_text
 
     file = options.output or Path(f"{options.name}.yaml")
     if file.exists():
@@ -52,7 +52,8 @@ def run(options: argparse.Namespace) -> None:
     beginning = begin(asked)
     for line in beginning.lines:
         print(line)
-    write_text(file, beginning.text)
+    with keeping(overwrite=False):
+        write_text(file, beginning.text)
     print(f"wrote {file}; next, in the folder of the project:")
     name = shlex.quote(str(file))
     print(f"  multiblock plan {name}")

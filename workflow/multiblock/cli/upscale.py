@@ -1,7 +1,6 @@
 """``multiblock upscale``: run a trained network on pictures."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,19 +53,21 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Upscale each picture."""
     from multiblock import network
-    from multiblock.files import check_writable
+    from multiblock.files import check_writable, keeping
     from multiblock.inference import folder, targets
 
     if options.compare:
-        _check_page(options.compare, options.overwrite)
+        if options.compare.suffix.lower() not in (".html", ".htm"):
+            raise UserError(f"--compare: found {options.compare}; allowed is a file ending in .html")
+        check_writable(options.compare, options.overwrite)
     jobs, notes = targets.plan(options.images, options.out, options.format, options.overwrite, options.skip_existing)
     for note in notes:
         print(f"multiblock: {note}", file=sys.stderr)
     loaded = network.load(options.weights, options.device, options.trust_code, options.enlarge)
     print(loaded.about, flush=True)
     # Before any work, which may take hours.
-    for file in [job.target for job in jobs[:1]] + ([options.compare] if options.compare else []):
-        check_writable(file)
+    for job in jobs[:1]:
+        check_writable(job.target, options.overwrite)
     upscaler = loaded.upscaler(ensemble=options.ensemble, memory_gib=options.memory_gib)
     made: list[Made] = []
 
@@ -74,20 +75,13 @@ def run(options: argparse.Namespace) -> None:
         made.append(one)
         bar.say(str(one))
 
-    try:
-        with folder.in_megapixels(jobs) as bar:
-            folder.run(upscaler, jobs, done=done, complain=bar.complain, progress=bar.step)
-    finally:
-        if options.compare and made:
-            _compare(made, options.compare)
-
-
-def _check_page(page: Path, overwrite: bool) -> None:
-    """Refuse a page that would take the place of another file."""
-    if page.suffix.lower() not in (".html", ".htm"):
-        raise UserError(f"--compare: found {page}; allowed is a file ending in .html")
-    if os.path.lexists(page) and not (overwrite and page.is_file()):
-        raise UserError(f"{page}: exists already; name another file, or replace it with --overwrite")
+    with keeping(options.overwrite):
+        try:
+            with folder.in_megapixels(jobs) as bar:
+                folder.run(upscaler, jobs, done=done, complain=bar.complain, progress=bar.step)
+        finally:
+            if options.compare and made:
+                _compare(made, options.compare)
 
 
 def _compare(made: Sequence["Made"], page: Path) -> None:

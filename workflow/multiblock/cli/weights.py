@@ -27,6 +27,7 @@ def _add_import(commands: Any) -> None:
     parser.add_argument("--as", dest="network", required=True, help="which network it is; see multiblock models")
     parser.add_argument("--scale", type=int, help="its scale; the network's default if none is named")
     parser.add_argument("-o", "--out", type=Path, required=True, help="file to write, ending in .safetensors")
+    parser.add_argument("--overwrite", action="store_true", help="replace a file that is there already")
     parser.set_defaults(run=run_import)
 
 
@@ -54,19 +55,24 @@ def _add_export(commands: Any) -> None:
 def run_import(options: argparse.Namespace) -> None:
     """Read the authors' weights, rename them, and write them."""
     from multiblock.export.authors import import_weights
+    from multiblock.export.command import check_not_the_weights
+    from multiblock.files import check_writable, keeping
 
     if options.out.suffix != ".safetensors":
         raise UserError(f"{options.out}: found '{options.out.suffix}'; allowed is a file that ends in .safetensors")
+    check_not_the_weights(options.file, options.out)
+    check_writable(options.out, options.overwrite)
     given = {} if options.scale is None else {"scale": options.scale}
     chain, form = import_weights(options.file, options.network, given)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    chain.save(options.out)
+    with keeping(options.overwrite):
+        chain.save(options.out)
     print(f"{options.out}: {options.network} x{chain.scale}, {chain.parameters_count:,} parameters, as {form.source}")
 
 
 def run_export(options: argparse.Namespace) -> None:
     """Read weights, convert them, compare the results, and write them."""
     from multiblock.export import command, onnx_file
+    from multiblock.files import keeping
     from multiblock.model import chain, finished
 
     if options.block is not None and options.form != "authors":
@@ -79,8 +85,9 @@ def run_export(options: argparse.Namespace) -> None:
     print(finished.about(file), flush=True)
     stated = command.Stated(licence=options.licence, authors=options.author, tags=options.tag)
     say = lambda line: print(line, flush=True)  # noqa: E731
-    if options.form == "authors":
-        command.to_authors(network, file, options.out, options.block, stated, say)
-    else:
-        enlarge = network.enlargement(file, options.enlarge)
-        command.to_onnx(network, options.out, enlarge, stated, say)
+    with keeping(options.overwrite):
+        if options.form == "authors":
+            command.to_authors(network, file, options.out, options.block, stated, say)
+        else:
+            enlarge = network.enlargement(file, options.enlarge)
+            command.to_onnx(network, options.out, enlarge, stated, say)

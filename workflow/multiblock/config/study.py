@@ -1,6 +1,6 @@
 """The study that a configuration says: its settings and its runs, each with data and plan."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property
@@ -38,14 +38,6 @@ class Run:
     def enlarge(self) -> int:
         """How many times LR is enlarged before it enters the chain."""
         return self.data.scale if self.input == "LR_enlarged" else 1
-
-    def beginning(self, phase: int, seed: int = 0) -> tuple[Any, ...]:
-        """All that the results of a phase follow from, apart from the settings of the study.
-
-        Every phase needs all phases before it, directly or by others: each of them trained a block that the network
-        has by now. So two phases are equal where their runs are equal up to there.
-        """
-        return self.data, self.input, *(self.plan.task(number, seed) for number in range(1, phase + 1))
 
     def provenance(self, phase: int, seed: int) -> Provenance:
         """What is known of the weights of a phase before it is trained, for the file that keeps them."""
@@ -90,16 +82,22 @@ class Study:
 
     @cached_property
     def equal_phases(self) -> dict[tuple[str, int], tuple[str, ...]]:
-        """For each run and number of a phase the runs whose phase of that number is the same, in their order."""
-        known = {
-            (run.name, number): (number, _hashable(run.beginning(number)))
-            for run in self.runs.values()
-            for number in run.plan.numbers
-        }
-        equal: dict[Any, list[str]] = {}  # found by hash: a sweep has thousands of phases
-        for (run, _), beginning in known.items():
-            equal.setdefault(beginning, []).append(run)
-        return {one: tuple(equal[beginning]) for one, beginning in known.items()}
+        """For each run and number of a phase the runs whose phase of that number is the same, in their order.
+
+        Every phase needs all phases before it, directly or by others: each of them trained a block that the network
+        has by now. So two phases are equal where their runs are equal up to there.
+        """
+        known: dict[Any, int] = {}  # each way to begin by a number: a sweep has thousands of phases
+        beginnings = {}
+        for run in self.runs.values():
+            beginning = known.setdefault(_hashable((run.data, run.input)), len(known))
+            for number in run.plan.numbers:
+                beginning = known.setdefault((beginning, _hashable(run.plan.task(number, 0))), len(known))
+                beginnings[run.name, number] = beginning
+        equal: dict[int, list[str]] = {}
+        for (run_name, _), beginning in beginnings.items():
+            equal.setdefault(beginning, []).append(run_name)
+        return {one: tuple(equal[beginning]) for one, beginning in beginnings.items()}
 
     @property
     def baseline(self) -> str:
@@ -188,6 +186,9 @@ def load(config: Mapping[str, Any]) -> Study:
     if is_right(("results",)):
         with problems.noted():
             _check_results(full["results"])
+    if is_right(("results",), ("data_root",), ("upscale",)):
+        with problems.noted():
+            _check_apart(full["upscale"], "upscale", ["images"], full)
     problems.end()
     measures, pictures = full["evaluation"]["measures"], full["upscale"].get("images")
     return Study(
@@ -239,6 +240,7 @@ def _dataset(data: Mapping[str, Any], key: str, full: Mapping[str, Any]) -> Data
     for split in SPLITS:
         with problems.noted():
             sources[split] = _source(data[split], f"{key}.{split}", root)
+            _check_apart(data[split], f"{key}.{split}", ("hr", "lr"), full)
     problems.end()
     return DatasetConfig(
         name=data["name"],
@@ -284,6 +286,31 @@ def _source(source: Any, key: str, root: Path) -> Any:
             f"{key}.only: found together with photographs, which names images itself; allowed is it with hr"
         )
     return {**source, **{name: _under(root, source[name]) for name in ("hr", "lr") if name in source}}
+
+
+def _check_apart(given: Any, key: str, names: Iterable[str], full: Mapping[str, Any]) -> None:
+    """See that no images are taken from the folder of results, where files are made, replaced and removed.
+
+    Args:
+        given: keys, of which those called ``names`` are folders under ``data_root``.
+
+    Raises:
+        UserError: some are.
+    """
+    if not (isinstance(given, Mapping) and isinstance(full["results"], str)):
+        return
+    results, root = Path(full["results"]).resolve(), Path(full["data_root"]).resolve()
+    ours = {"store", "data", *full["runs"]}
+    for name in names:
+        folders = given.get(name) or []
+        for folder in [folders] if isinstance(folders, str) else folders:
+            place = (root / folder).resolve()
+            inside = place.relative_to(results).parts if place.is_relative_to(results) else ()
+            if inside and (inside[0] in ours or not root.is_relative_to(results)):
+                raise UserError(
+                    f"{key}.{name}: found {folder}, which is in {full['results']}, where results are made and removed; "
+                    "allowed is a folder elsewhere, to which the images can be copied"
+                )
 
 
 def _under(root: Path, folder: str | list[str]) -> str | list[str]:

@@ -3,7 +3,8 @@
 *Colours.* Training takes all images as sRGB. Where a file embeds an ICC profile of another colour space (a phone's
 Display P3, a camera's Adobe RGB, a press's CMYK, gray of another gamma), its colours are converted by Little CMS:
 relative colorimetric, with black point compensation, to 8 bits. A profile that is sRGB under any name leaves the pixels
-as they are stored. A profile that cannot be used is warned of, and the pixels are taken as sRGB.
+as they are stored. A profile that cannot be used is warned of, and the pixels are taken as sRGB; so is a file
+without a profile that states other colours in another way (PNG: the chunks cICP, cHRM, gAMA; TIFF and EXIF: tags).
 
 *Bits.* Cameras and microscopes write 10, 12 or 14 bits into files of 16 and leave the upper ones empty. Where the file
 names them (PNG: the chunk sBIT; TIFF: BitsPerSample or MaxSampleValue) and its values agree, white is the greatest
@@ -34,8 +35,11 @@ _MODES = {"RGB ": ("RGB", "L"), "GRAY": ("L",), "CMYK": ("CMYK",)}
 that embed the profile of an RGB camera are common."""
 _ADOBE_RGB = "R03"
 _EXIF_IFD, _INTEROP_IFD, _INTEROP_INDEX, _COLOUR_SPACE, _UNCALIBRATED = 0x8769, 0xA005, 1, 0xA001, 0xFFFF
-_SRGB_PRIMARIES = (1, 2)
-"""Primaries of HEIC files that are sRGB's, or not stated, as ITU-T H.273 counts them."""
+_SRGB_PRIMARIES, _SRGB_TRANSFERS = (1, 2), (1, 2, 6, 13, 14, 15)
+"""Primaries and transfer functions that are sRGB's or video's, or not stated, as ITU-T H.273 counts them."""
+_SRGB_CHROMATICITIES = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
+"""x and y of white, red, green and blue."""
+_WHITE_POINT, _PRIMARIES = 318, 319
 _PLAIN_GAMMA = (0.44, 0.47)
 """What PNG files that mean sRGB give as their gamma, 1 / 2.2."""
 
@@ -85,6 +89,14 @@ def _without_profile(image: Image.Image, mode: str) -> list[Note]:
     primaries = (image.info.get("nclx_profile") or {}).get("color_primaries")
     if primaries not in (None, *_SRGB_PRIMARIES):
         return [(logging.WARNING, "HEIC colours that are not sRGB, without a colour profile; taken as sRGB")]
+    chunks = image.info.get(PNG_COLOURS, {})
+    if code := chunks.get(b"cICP"):
+        if code[0] in _SRGB_PRIMARIES and code[1] in _SRGB_TRANSFERS:
+            return []
+        said = f"colours of its chunk cICP (primaries {code[0]}, transfer {code[1]}) are not sRGB; taken as sRGB"
+        return [(logging.WARNING, said)]
+    if _are_others(image):
+        return [(logging.WARNING, "its primary colours are not those of sRGB, without a profile; taken as sRGB")]
     gamma = image.info.get("gamma")
     if gamma and "srgb" not in image.info and not _PLAIN_GAMMA[0] < gamma < _PLAIN_GAMMA[1]:
         return [(logging.WARNING, f"its gamma of {gamma:.3g} is not heeded; taken as sRGB")]
@@ -97,6 +109,39 @@ def _says_adobe_rgb(image: Image.Image) -> bool:
         exif.get_ifd(_EXIF_IFD).get(_COLOUR_SPACE) == _UNCALIBRATED
         and exif.get_ifd(_INTEROP_IFD).get(_INTEROP_INDEX) == _ADOBE_RGB
     )
+
+
+def _are_others(image: Image.Image) -> bool:
+    """Whether a PNG file's chunk cHRM, or a tag of TIFF or EXIF, states other primary colours than those of sRGB."""
+    exif = image.getexif()
+    try:
+        tagged = [*exif.get(_WHITE_POINT, _SRGB_CHROMATICITIES[:2]), *exif.get(_PRIMARIES, _SRGB_CHROMATICITIES[2:])]
+        stated = list(map(float, image.info.get("chromaticity", tagged)))
+    except (TypeError, ValueError, ZeroDivisionError):  # a damaged tag
+        return False
+    if "srgb" in image.info or len(stated) != len(_SRGB_CHROMATICITIES):
+        return False
+    return max(abs(one - other) for one, other in zip(stated, _SRGB_CHROMATICITIES, strict=True)) > _SAME_CHROMATICITY
+
+
+_SAME_CHROMATICITY = 0.005
+
+PNG_COLOURS = "colour chunks"
+"""The key in an image's ``info`` for :func:`png_colours`."""
+
+
+def png_colours(file: IO[bytes]) -> dict[bytes, bytes]:
+    """The chunks of a PNG file that state what its colours are, but for a profile."""
+    found, place = {}, file.tell()
+    file.seek(8)
+    while len(head := file.read(8)) == 8 and head[4:] != b"IDAT":
+        length, kind = int.from_bytes(head[:4], "big"), head[4:]
+        if kind in (b"cICP", b"cHRM", b"gAMA", b"sRGB") and length <= 32:
+            found[kind] = file.read(length)
+            length = 0
+        file.seek(length + 4, 1)
+    file.seek(place)
+    return found
 
 
 @lru_cache(maxsize=16)

@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -128,6 +128,8 @@ def opened(file: Path, content: bytes | None = None) -> Iterator[Image.Image]:
             ):
                 if refused := _refused(image):
                     raise UserError(f"{file}: holds {refused}")
+                if image.format == "PNG":
+                    image.info[colour.PNG_COLOURS] = colour.png_colours(stream)
                 yield image
     except UserError:
         raise
@@ -242,12 +244,14 @@ def read(file: Path, remark: Remark = at_once, content: bytes | None = None) -> 
     with opened(file, content) as image:
         deep = colour.is_deep(image)
         stated = colour.stated_bits(image) if deep else None
+        damage = jpeg_damage(image)
         image.load()
         ImageOps.exif_transpose(image, in_place=True)
         eight, notes = _eight_bits(image, stated, file, content) if deep else (image, [])
-        eight.info.setdefault("icc_profile", image.info.get("icc_profile"))
+        for key in image.info.keys() - {"transparency"}:
+            eight.info.setdefault(key, image.info[key])
         to_rgb, more = colour.to_srgb(eight)
-        notes += more
+        notes += damage + more
         if eight.has_transparency_data:
             notes.append((logging.INFO, "transparency dropped; the colours stay as they are stored"))
         for level, what in notes:
@@ -258,6 +262,28 @@ def read(file: Path, remark: Remark = at_once, content: bytes | None = None) -> 
             strip = eight.crop((0, top, eight.width, min(top + rows, eight.height)))
             pixels[top : top + rows] = np.asarray(to_rgb(strip))
     return pixels
+
+
+def jpeg_damage(image: Image.Image) -> list[colour.Note]:
+    """A note where a JPEG that is not decoded yet has damaged data, which libjpeg warns of and Pillow does not."""
+    if image.format not in ("JPEG", "MPO"):
+        return []
+    from simplejpeg import decode_jpeg
+
+    stream: IO[bytes] = image.fp  # type: ignore[attr-defined]
+    place = stream.tell()
+    stream.seek(0)
+    try:
+        # All data is gone through; pixels are made of an eighth of each side.
+        mode = "CMYK" if image.mode == "CMYK" else "GRAY"
+        decode_jpeg(stream.read(), mode, min_height=1, min_width=1, min_factor=8, strict=True)
+    except ValueError:
+        return [
+            (logging.WARNING, "its JPEG data is damaged: parts of the picture may be wrong; read as far as it goes")
+        ]
+    finally:
+        stream.seek(place)
+    return []
 
 
 def _eight_bits(

@@ -8,14 +8,14 @@ that need not be: pixels stay in the picture's own profile, which goes with them
 
 import math
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import png
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
 
 from multiblock.data import colour, images
 from multiblock.data.images import Remark, at_once
@@ -29,8 +29,11 @@ DESCRIBING = (270, 271, 272, 305, 306, 315, 33432)
 others state how its pixels are stored."""
 _BECOME_SRGB = {"CMYK": "CMYK", "LAB": "L*a*b*"}
 """Kinds of pixels that no network is for, by their names."""
+_MOST_PROFILE = 2**20
+"""Bytes of the largest profile in a PNG that programs open."""
 _EXTRA_SAMPLES = 338
 _XMP = ("xmp", "XML:com.adobe.xmp")
+_IPTC = 33723
 
 
 @dataclass(kw_only=True)
@@ -41,6 +44,7 @@ class Picture:
         pixels: (H, W, channels), uint8 or uint16 with 65535 as white; 1 channel for gray, else RGB.
         alpha: (H, W, 1), of the same type; None where there is none.
         profile: its ICC profile; None where there is none, which is taken as sRGB.
+        colours: chunks of a PNG file that state its colours otherwise, as cICP.
         exif: EXIF data without orientation, which is applied.
         dpi: dots per inch, horizontally and vertically.
         not_kept: what the file held besides.
@@ -50,6 +54,7 @@ class Picture:
     pixels: np.ndarray
     alpha: np.ndarray | None = None
     profile: bytes | None = None
+    colours: dict[bytes, bytes] = field(default_factory=dict)
     exif: Image.Exif | None = None
     dpi: tuple[float, float] | None = None
     not_kept: list[str] = field(default_factory=list)
@@ -67,8 +72,11 @@ def read(file: Path, remark: Remark = at_once) -> Picture:
     """
     with images.opened(file) as image:
         deep, becomes_srgb = colour.is_deep(image), _BECOME_SRGB.get(image.mode)
+        if len(image.info.get("icc_profile") or b"") > _MOST_PROFILE:
+            becomes_srgb = "colours of a profile above 1 MiB"
         stated = colour.stated_bits(image) if deep else None
         lost, converted = _besides(image), list[str]()
+        notes = images.jpeg_damage(image)
         if deep and becomes_srgb:  # the conversion gives 8
             converted.append("16 bits a channel (8 were read)")
             deep = False
@@ -77,16 +85,27 @@ def read(file: Path, remark: Remark = at_once) -> Picture:
         ImageOps.exif_transpose(image, in_place=True)
         exif = _exif(image, lost)
         if not deep:
-            pixels, alpha = _plain(image)
+            pixels, alpha = _plain(image, bool(becomes_srgb))
         if becomes_srgb or not profile:  # then nothing can tell that the result has other colours
-            for level, what in colour.to_srgb(image)[1]:
-                remark(level, what, file)
+            notes += colour.to_srgb(image)[1]
+        for level, what in notes:
+            remark(level, what, file)
+        colours = image.info.get(colour.PNG_COLOURS, {})
     if deep:
         pixels, alpha = _deep(file, stated, remark)
     if becomes_srgb:
         converted.append(f"{becomes_srgb} (it became sRGB)")
         profile = None
-    return Picture(pixels=pixels, alpha=alpha, profile=profile, exif=exif, dpi=dpi, not_kept=lost, converted=converted)
+    return Picture(
+        pixels=pixels,
+        alpha=alpha,
+        profile=profile,
+        colours=colours,
+        exif=exif,
+        dpi=dpi,
+        not_kept=lost,
+        converted=converted,
+    )
 
 
 _CONVERTED = "image.convert('RGB') makes one of them"
@@ -115,13 +134,13 @@ def in_memory(image: Image.Image) -> Picture:
     return Picture(pixels=pixels, alpha=alpha, exif=_exif(image, []))
 
 
-def _plain(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
-    """Pixels and alpha of a decoded image with 8 bits a channel."""
+def _plain(image: Image.Image, becomes_srgb: bool = False) -> tuple[np.ndarray, np.ndarray | None]:
+    """Pixels and alpha of a decoded image with 8 bits a channel; as they are stored, or as sRGB."""
     alpha = None
     image = image.convert("LA") if image.mode == "La" else image  # Pillow converts gray that alpha is in to this alone
     if image.has_transparency_data:
         alpha = np.asarray(image.convert("RGBA").getchannel("A"))[..., None]
-    if image.mode in _BECOME_SRGB:
+    if becomes_srgb:
         return np.asarray(colour.to_srgb(image)[0](image)), alpha
     pixels = np.asarray(colour.plain(image))
     return (pixels[..., :1] if colour.plain_mode(image) == "L" else pixels), alpha
@@ -160,6 +179,10 @@ def _besides(image: Image.Image) -> list[str]:
         found.append("its further channels")
     if set(getattr(image, "text", {})) - set(_XMP):
         found.append("text")
+    if image.info.get("photoshop") or _IPTC in getattr(image, "tag_v2", {}):
+        found.append("IPTC")
+    if image.info.get("comment"):
+        found.append("comment")
     return found
 
 
@@ -190,9 +213,33 @@ def _exif(image: Image.Image, lost: list[str]) -> Image.Exif | None:
             kept[tag] = found[tag]
     for folder in _FOLDERS:
         kept.get_ifd(folder).update(found.get_ifd(folder))
+    lost += _without_stale_places(kept, found)
     if not _can_be_written(kept) and (damaged := _remove_damaged(kept)):
         lost.append(f"EXIF tag {listed(damaged)} (damaged)")
     return kept if len(kept) or any(kept.get_ifd(folder) for folder in _FOLDERS) else None
+
+
+_INTEROP, _MAKER_NOTE = 0xA005, 0x927C
+_PLACES = (330, 513, 514, _INTEROP)
+"""Tags whose values are places in the file that they were read from: of further folders, and of a thumbnail."""
+_MOVABLE = (b"Apple iOS", b"Nikon\0\2", b"FUJIFILM", b"OLYMPUS\0", b"OM SYSTEM")
+"""How maker notes begin that count places from their own beginning; others do from that of the file."""
+
+
+def _without_stale_places(kept: Image.Exif, found: Image.Exif) -> list[str]:
+    """Take out of EXIF data what points elsewhere once it is written again; what is lost with that."""
+    lost, photograph = [], kept.get_ifd(EXIF_FOLDER)
+    for tag in _PLACES:
+        if tag in kept:
+            del kept[tag]
+        photograph.pop(tag, None)
+    if interop := dict(found.get_ifd(_INTEROP)):
+        photograph[_INTEROP] = interop  # Pillow writes a folder of its own for it
+    note = photograph.get(_MAKER_NOTE, b"")
+    if note and not bytes(note).startswith(_MOVABLE):
+        del photograph[_MAKER_NOTE]
+        lost.append("maker note")
+    return lost
 
 
 def _can_be_written(exif: Image.Exif) -> bool:
@@ -233,21 +280,44 @@ class Format:
     profile: bool = True
     exif: bool = True
     dpi: bool = True
+    most: int = 2**31 - 1
+    """Pixels on a side that it can hold."""
     options: dict[str, Any] = field(default_factory=dict)
 
 
 _TIFF = Format(name="TIFF", deep=True, alpha=True)  # not compressed: Pillow would not write EXIF's folders then
-_JPEG = Format(name="JPEG", options={"quality": 95, "subsampling": 0})
+_JPEG = Format(name="JPEG", most=65500, options={"quality": 95, "subsampling": 0})
 FORMATS = {
     ".png": Format(name="PNG", deep=True, alpha=True),
     ".tif": _TIFF,
     ".tiff": _TIFF,
     ".jpg": _JPEG,
     ".jpeg": _JPEG,
-    ".webp": Format(name="WEBP", alpha=True, gray=False, dpi=False, options={"lossless": True, "exact": True}),
+    ".webp": Format(
+        name="WEBP", alpha=True, gray=False, dpi=False, most=16383, options={"lossless": True, "exact": True}
+    ),
     ".bmp": Format(name="BMP", profile=False, exif=False),
 }
 """All formats by the ending of the file's name."""
+
+
+def check_side(file: Path, target: Path, height: int, width: int) -> None:
+    """See, before it is made, that a result can be written.
+
+    Args:
+        file: the picture that it is made of.
+        target: where it goes.
+        height, width: its size in pixels.
+
+    Raises:
+        UserError: its format holds no picture of that size.
+    """
+    kind = FORMATS[target.suffix.lower()]
+    if max(height, width) > kind.most:
+        raise UserError(
+            f"{file}: the result would have {width} x {height} pixels; {kind.name} holds {kind.most} on a side; "
+            "allowed is a smaller picture, or the format lossless or png"
+        )
 
 
 def write(picture: Picture, file: Path) -> list[str]:
@@ -269,6 +339,13 @@ def write(picture: Picture, file: Path) -> list[str]:
         pixels = np.concatenate([pixels, picture.alpha], axis=2)
     elif picture.alpha is not None:
         lost.append("transparency")
+    if picture.profile and kind.profile:
+        picture, pixels, misfit = _with_its_profile(picture, pixels, kind)
+        lost += misfit
+    fits = not picture.exif or kind.name != "JPEG" or len(picture.exif.tobytes()) <= _MOST_EXIF
+    if picture.exif and not fits:
+        picture = replace(picture, exif=None)
+        lost.append("EXIF (it is larger than JPEG holds)")
     lost += [
         word
         for word, value, holds in (
@@ -278,6 +355,8 @@ def write(picture: Picture, file: Path) -> list[str]:
         )
         if value and not holds
     ]
+    if picture.colours and kind.name != "PNG":
+        lost.append("what it states of its colours")
     if picture.exif:
         _resized(picture.exif, picture.pixels)
     with atomic_write(file) as part:
@@ -293,6 +372,22 @@ def write(picture: Picture, file: Path) -> list[str]:
         except Exception as error:  # encoders raise whatever odd metadata leads them to
             raise UserError(f"{file}: cannot be written as {kind.name}: {error}") from None
     return lost
+
+
+_MOST_EXIF = 65533
+"""Bytes that a JPEG holds."""
+
+
+def _with_its_profile(picture: Picture, pixels: np.ndarray, kind: Format) -> tuple[Picture, np.ndarray, list[str]]:
+    """The picture and its pixels so that the profile is right for them, or is left out; and what is lost."""
+    assert picture.profile is not None
+    space, gray = picture.profile[16:20], pixels.shape[2] < 3
+    if gray and space == b"RGB ":
+        if kind.name == "PNG":  # which allows it for RGB alone
+            pixels = np.concatenate([pixels[..., :1]] * 3 + [pixels[..., 1:]], axis=2)
+    elif space not in (b"RGB ", b"GRAY") or gray != (space == b"GRAY"):
+        return replace(picture, profile=None), pixels, ["colour profile (it is one of other pixels)"]
+    return picture, pixels, []
 
 
 def _eight(pixels: np.ndarray) -> np.ndarray:
@@ -315,6 +410,10 @@ def _write_plain(picture: Picture, pixels: np.ndarray, kind: Format, part: Path)
         options["exif"] = picture.exif.tobytes()  # of the object itself TIFF would write no folders
     if picture.dpi and kind.dpi:
         options["dpi"] = picture.dpi
+    if kind.name == "PNG":
+        options["pnginfo"] = PngImagePlugin.PngInfo()
+        for chunk in picture.colours.items():
+            options["pnginfo"].add(*chunk)
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     if image.mode in ("L", "LA") and not kind.gray:
         image = image.convert("RGBA" if image.mode == "LA" else "RGB")
@@ -329,7 +428,7 @@ def _write_deep_png(picture: Picture, pixels: np.ndarray, part: Path) -> None:
     writer.write(content, pixels.reshape(height, -1))
     content.seek(0)
     header, *rest = png.Reader(file=content).chunks()
-    extra = []
+    extra = [chunk for chunk in picture.colours.items() if not (picture.profile and chunk[0] == b"sRGB")]
     if picture.profile:
         extra.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(picture.profile)))
     if picture.dpi:

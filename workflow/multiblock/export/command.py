@@ -1,6 +1,5 @@
 """Write weights for other programs: the file and its card, neither of which replaces anything unasked."""
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,11 +39,18 @@ def check_out(file: Path, out: Path, form: str, overwrite: bool) -> None:
             f"{out}: found '{out.suffix}'; allowed for --form {form} is a file that ends in {', '.join(allowed)}"
         )
     for target in (out, out.with_suffix(".md")):
-        if target.exists() and target.samefile(file):
-            raise UserError(f"{target}: are the weights that are exported, which are never replaced; name another file")
-        if os.path.lexists(target) and not overwrite:
-            raise UserError(f"{target}: exists already; name another file, or replace it with --overwrite")
-    check_writable(out)
+        check_not_the_weights(file, target)
+        check_writable(target, overwrite)
+
+
+def check_not_the_weights(file: Path, out: Path) -> None:
+    """See that no file would take the place of the weights that it is made of.
+
+    Raises:
+        UserError: it would.
+    """
+    if out.exists() and file.exists() and out.samefile(file):
+        raise UserError(f"{out}: are the weights that are read, which are never replaced; name another file")
 
 
 def to_onnx(chain: Chain, out: Path, enlarge: int, stated: Stated, say: Callable[[str], None]) -> None:

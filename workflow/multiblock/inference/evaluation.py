@@ -337,15 +337,13 @@ def _shown(value: float) -> str:
     return "identical" if value == float("inf") else f"{value:.4f}"
 
 
-def check_out(file: Path) -> None:
+def check_out(file: Path, overwrite: bool) -> None:
     """Find out before any work whether a CSV can be written.
 
     Raises:
-        UserError: its name does not end in ``.csv``: another file of that name may be a picture or weights.
+        UserError: its name does not end in ``.csv``, or it is there already and may not be replaced.
         OSError: it cannot be written.
     """
     if file.suffix.lower() != ".csv":
         raise UserError(f"{file}: is not a place for a table; allowed are names that end in .csv")
-    if file.is_dir():
-        raise UserError(f"{file}: is a folder; allowed is the name of a file")
-    check_writable(file)
+    check_writable(file, overwrite)

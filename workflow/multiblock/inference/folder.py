@@ -24,15 +24,13 @@ from multiblock.data.walk import Progress
 from multiblock.errors import UserError, listed, one_line, printable
 from multiblock.files import digest_of, removed_on_failure, settle, write_text
 from multiblock.inference import targets, tiles
-from multiblock.inference.targets import Job
+from multiblock.inference.targets import NOTES, Job, Note, noted
 from multiblock.inference.tiles import Step
 from multiblock.inference.upscaling import Upscaler
 
 log = logging.getLogger(__name__)
 
 COLUMNS = ("picture", "result", "width", "height", "kept", "not_kept")
-NOTES = ".pictures.jsonl"
-"""Name of the file in the folder of results that notes which result was made of what."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +105,8 @@ def in_megapixels(jobs: Sequence[Job]) -> Progress:
 
 def _one(upscaler: Upscaler, job: Job, step: Step) -> Made:
     picture = pictures.read(job.source)
+    height, width = picture.pixels.shape[:2]
+    pictures.check_side(job.source, job.target, height * upscaler.scale, width * upscaler.scale)
     result, tiling = upscaler.picture(picture, step)
     tiles.warn_of_tiles(str(job.source), tiling)
     lost = picture.not_kept + picture.converted + write(result, job.target)
@@ -185,23 +185,6 @@ def upscale_folder(
     write_text(table, _as_csv([rows[job.target] for job in jobs]))
 
 
-Note = dict[str, Any]
-"""A result: ``row`` of the table, its ``file`` in the folder, and the digests of ``picture`` and ``result``."""
-
-
-def _noted(folder: Path) -> tuple[str, list[Note]]:
-    """What all results in a folder were made of, and a note on each; nothing where there are no notes."""
-    try:
-        first, *lines = (folder / NOTES).read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError):
-        return "", []
-    notes = []
-    for line in lines:
-        with suppress(ValueError):  # a process was killed while it wrote this line
-            notes.append(json.loads(line))
-    return first, notes
-
-
 class _Results:
     """The results in a folder, noted one by one as they are made.
 
@@ -211,7 +194,7 @@ class _Results:
     def __init__(self, out: Path, images: Path, made_of: Mapping[str, Any]) -> None:
         self._out, self._images = out, images
         self._made_of = json.dumps(made_of, sort_keys=True)
-        made_of_then, notes = _noted(out)
+        made_of_then, notes = noted(out)
         self._there = {note["file"]: note for note in notes}
         self._known = self._there if made_of_then == self._made_of else {}
 
@@ -239,7 +222,7 @@ class _Results:
         """Take over results from other folders of this kind for the jobs that have none, and add their rows."""
         found: dict[tuple[str, str], list[tuple[Path, Note]]] = {}
         for folder in folders:
-            made_of, notes = _noted(folder)
+            made_of, notes = noted(folder)
             for note in notes if made_of == self._made_of else ():
                 file = folder / note["file"]
                 found.setdefault((note["picture"], file.suffix), []).append((file, note))

@@ -1,18 +1,28 @@
 """Which pictures there are in what a user names, and where the result of each goes: no picture is ever replaced."""
 
+import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from multiblock.data import images
 from multiblock.data.dataset import allowed_endings, key, not_read, order
-from multiblock.data.picture import FORMATS
+from multiblock.data.picture import FORMATS, check_side
 from multiblock.errors import UserError
 
 CHOICES = ("lossless", "same", "png")
 """Formats of results: TIFF where the picture is one, else PNG; the picture's own; PNG."""
+
+
+NOTES, TABLE = ".pictures.jsonl", "pictures.csv"
+"""Names of the files in the workflow's folder of results: which result was made of what, and what was kept of each."""
+
+Note = dict[str, Any]
+"""A result: ``row`` of the table, its ``file`` in the folder, and the digests of ``picture`` and ``result``."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +81,15 @@ def plan(
         jobs = [job for job in jobs if job not in set(there)]
         notes.append(f"{out}: {len(there)} of {len(there) + len(jobs)} results are there already, and left as they are")
     return jobs, notes
+
+
+def check_sides(file: Path, form: str, height: int, width: int) -> None:
+    """See that the result for a picture, of that size in pixels, can be written in a format of :data:`CHOICES`.
+
+    Raises:
+        UserError: it cannot.
+    """
+    check_side(file, Path(_name(file, form)), height, width)
 
 
 def in_folder(folder: Path, out: Path) -> tuple[list[Path], list[str]]:
@@ -188,3 +207,23 @@ def _identities(files: Iterable[Path]) -> Iterator[tuple[int, int]]:
         except OSError:
             continue
         yield status.st_dev, status.st_ino
+
+
+def noted(folder: Path) -> tuple[str, list[Note]]:
+    """What all results in a folder were made of, and a note on each; nothing where there are no notes."""
+    try:
+        first, *lines = (folder / NOTES).read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return "", []
+    notes = []
+    for line in lines:
+        with suppress(ValueError):  # a process was killed while it wrote this line
+            notes.append(json.loads(line))
+    return first, notes
+
+
+def not_made_here(folder: Path) -> list[Path]:
+    """Files in the workflow's folder of results that are no results; hidden ones belong to programs."""
+    made = {folder / note["file"] for note in noted(folder)[1]} | {folder / TABLE}
+    files = (file for file in folder.rglob("*") if file.is_file() and not file.name.startswith("."))
+    return sorted(file for file in files if file not in made)

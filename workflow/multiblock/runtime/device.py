@@ -4,7 +4,7 @@ import math
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -174,14 +174,35 @@ def set_tf32(allowed: bool) -> None:
 
 
 @contextmanager
-def full_precision() -> Iterator[None]:
-    """Compute float32 as IEEE has it within this context, also on a GPU, for results that are kept or measured."""
-    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
-    set_tf32(False)
+def full_precision(device: str = "cpu") -> Iterator[None]:
+    """Compute float32 as IEEE has it within this context, for results that are kept or measured.
+
+    What a caller has set of PyTorch does not count meanwhile: autocast, the default dtype, TF32, and float32 rounded to
+    bfloat16 as :func:`torch.set_float32_matmul_precision` allows it.
+
+    Args:
+        device: the type of the device that computes.
+    """
+    backends: Any = torch.backends
+    places = [backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv]
+    before, dtype, older = [place.fp32_precision for place in places], torch.get_default_dtype(), None
+    with suppress(RuntimeError):  # PyTorch does not tell the older flags where a caller has set the newer ones
+        older = backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
+    backends.cudnn.allow_tf32 = False
+    torch.set_float32_matmul_precision("highest")
+    for place in places:
+        place.fp32_precision = "ieee"
+    torch.set_default_dtype(torch.float32)
     try:
-        yield
+        with torch.autocast(device, enabled=False):
+            yield
     finally:
-        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+        torch.set_default_dtype(dtype)
+        if older:
+            backends.cudnn.allow_tf32 = older[0]
+            torch.set_float32_matmul_precision(older[1])
+        for place, precision in zip(places, before, strict=True):
+            place.fp32_precision = precision
 
 
 _WORTH_IT = 1.25

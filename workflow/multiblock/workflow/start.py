@@ -16,9 +16,9 @@ from multiblock import config as configuration
 from multiblock.config import Study
 from multiblock.data.dataset import left_out
 from multiblock.data.inspection import Inspection, digests, inspect
-from multiblock.errors import UserError, stop_in_one_line
+from multiblock.errors import UserError, make_streams_last, stop_in_one_line
 from multiblock.files import Digests, write_text
-from multiblock.inference.targets import in_folder
+from multiblock.inference.targets import check_sides, in_folder
 from multiblock.model.metadata import digest_of_result
 from multiblock.workflow import job
 from multiblock.workflow.call import Call, called_for
@@ -125,6 +125,7 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
     Raises:
         UserError: what is wrong with the configuration, an image, or the folder of results.
     """
+    make_streams_last()
     wait_passively()
     main = workflow.is_main_process
     call = called_for(arguments) if main else Call(looks=True)
@@ -246,8 +247,10 @@ def _look_at_images(study: Study, call: Call, inspection: Inspection) -> dict[st
         pictures, said = in_folder(study.upscale.images, Path(study.results))
         for line in said:
             say(line)
+        scale = max(run.data.scale for run in study.runs.values())
         for file in pictures:
-            inspection.look(file)
+            height, width = inspection.size(file)
+            check_sides(file, study.upscale.format, height * scale, width * scale)
     except UserError as error:
         raise UserError(f"upscale.images: {error}") from None
     inspection.close()

@@ -138,7 +138,10 @@ class Viewer {
   }
 
   goTo(place) {
-    if (!place) return;
+    if (!place) {
+      this.status.textContent = "No largest gain or loss is marked in this picture.";
+      return;
+    }
     this.view.show(place);
     this.draw();
   }
