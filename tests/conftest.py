@@ -31,10 +31,11 @@ STUDIES = sorted(
 
 
 LONG = (
-    *("test_slurm.py", "test_benchmarks.py", "test_store.py", "test_sharing.py"),  # of those that are slow
-    *("test_rerun.py", "test_docs.py", "test_workflow.py", "test_zoo.py", "test_training.py", "test_page_browser.py"),
+    *("test_slurm.py", "test_benchmarks.py", "test_docs.py", "test_workflow.py", "test_store.py", "test_sharing.py"),
+    *("test_terminal.py", "test_zoo.py", "test_page_browser.py", "test_align.py", "test_kept_values.py"),
+    *("test_sr_resunet.py", "test_training.py", "test_config_properties.py"),
 )
-"""Files that take a minute or more, longest first: begun first, so that both workers end together."""
+"""Files that take long, begun first, so that both workers end together; not two that wait for one finished study."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,29 +1,16 @@
 """What the authors' published weights hold: every name with its shape, in the order of their files.
 
-Facts only, for tests of the importers. A network's function lists parameters and buffers as one state dict does;
-`parameters_of` leaves the buffers out. A file may put a prefix before every name or nest the dict under a key: see
-`PREFIXES` and `NESTED`.
+Facts only, for tests of the importers. A network's function lists parameters and buffers as one state dict does. A
+file may put a prefix before every name or nest the dict under a key: see `PREFIXES` and `NESTED`.
 """
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from math import prod
 
 Shapes = dict[str, tuple[int, ...]]
 
-BUFFERS = ("running_mean", "running_var", "num_batches_tracked", "weight_u", "weight_v")
 PREFIXES = {"imdn_x2": "module.", "imdn_x3": "module.", "imdn_x4": "module."}
 NESTED = {"srresnet_x4_lornatang": "state_dict"}
-
-
-def parameters_of(shapes: Shapes) -> Shapes:
-    """The entries that are parameters, without running statistics and power-iteration vectors."""
-    return {name: shape for name, shape in shapes.items() if not name.endswith(BUFFERS)}
-
-
-def count(shapes: Shapes) -> int:
-    """How many numbers the parameters hold."""
-    return sum(prod(shape) for shape in parameters_of(shapes).values())
 
 
 def _conv(name: str, inputs: int, outputs: int, kernel: int = 3, groups: int = 1, bias: bool = True) -> Shapes:

@@ -30,10 +30,13 @@ NETWORKS = {
     "sa_rcan_inside": "sa_rcan_2",
     "srresnet": "srresnet",
 }
+LARGE = {"drln": "drln_x2", "rcan": "rcan_x4"}
+"""Of 15 and 35 million parameters; other scales of them are among the cases."""
+
 CASES = [
     (key, NETWORKS[match[1]], int(match[2] or 2))
     for key in facts.PUBLISHED
-    if (match := re.match(r"(.*?)(?:_x(\d).*)?$", key))
+    if key not in ("drln_x4", "rcan_x2", *LARGE.values()) and (match := re.match(r"(.*?)(?:_x(\d).*)?$", key))
 ]
 
 
@@ -83,12 +86,6 @@ def test_what_does_not_fit_is_named(change, says, tmp_path):
     assert str(tmp_path / "w.pth") in str(error.value)
 
 
-def test_another_scale_does_not_fit(tmp_path):
-    torch.save(values("imdn_x3"), tmp_path / "w.pth")
-    with pytest.raises(UserError, match=r"is not imdn x2 as Zheng222/IMDN, IMDN publishes it: upsampler.0.weight is"):
-        authors.import_weights(tmp_path / "w.pth", "imdn", {"scale": 2})
-
-
 @pytest.mark.parametrize("content", [{}, {"state_dict": {"a": 1}}, [1, 2]])
 def test_a_file_without_weights(content, tmp_path):
     torch.save(content, tmp_path / "w.pth")
@@ -110,7 +107,6 @@ KEYS = {
     "srresnet": "srresnet_x4_sgrvinod",
     "srresnet, another form": "srresnet_x4_lornatang",
 }
-LARGE = {"drln": "drln_x2", "rcan": "rcan_x4"}
 
 
 def imported(key: str, tmp_path: Path) -> tuple[Chain, dict[str, torch.Tensor]]:

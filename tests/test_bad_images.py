@@ -19,7 +19,6 @@ import pytest
 from PIL import Image
 
 from conftest import picture
-from multiblock.cli import main
 from multiblock.data import images, partial, resize
 from multiblock.data.convert import convert
 from multiblock.data.imageset import ImageSet
@@ -27,8 +26,6 @@ from multiblock.data.inspection import Inspection, inspect
 from multiblock.data.pair_checks import pair_checks
 from multiblock.errors import UserError, one_line
 from multiblock.files import Digests
-from multiblock.model.chain import Chain
-from multiblock.plan import Block
 from test_sources import data
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -142,7 +139,6 @@ class Case:
     later: bool = False
     """It comes between the inspection and the conversion."""
     layouts: tuple[str, ...] = (PAIRS, ALONE)
-    as_user: bool = False
     error: str = ""
     """What the one line says; nothing where none is said."""
     says: str = ""
@@ -206,11 +202,6 @@ def large(file: Path) -> None:
 def trailed(file: Path) -> None:
     file.write_bytes(PNG)
     os.truncate(file, MEMORY + 2**25)
-
-
-def forbidden(file: Path) -> None:
-    file.write_bytes(PNG)
-    file.chmod(0)
 
 
 FINE = {"quality": 98, "subsampling": 0}
@@ -353,7 +344,6 @@ CASES = [
     refuses("a link to what never ends", link("/dev/zero"), CANNOT + "it is not a regular file"),
     refuses("a folder", Path.mkdir, CANNOT + "it is not a regular file"),
     refuses("a pipe", os.mkfifo, CANNOT + "it is not a regular file"),
-    refuses("a file that may not be read", forbidden, CANNOT + "Permission denied", as_user=True),
     # Names.
     *(
         reads(f"a name with {what}", PNG, file=name)
@@ -564,8 +554,6 @@ def by_name(sets: dict[str, ImageSet], kind: str, split: str) -> dict[str, np.nd
     [pytest.param(case, layout, id=f"{case.name}, {layout}") for case in CASES for layout in case.layouts],
 )
 def test_it_ends_as_documented(case, layout, pairs, tmp_path_factory, caplog):
-    if case.as_user and os.geteuid() == 0:
-        pytest.skip("root may read any file")
     caplog.set_level(logging.INFO, "multiblock")
     mine, results = laid_out(pairs, layout), tmp_path_factory.mktemp("results")
     if not case.later:
@@ -607,11 +595,6 @@ def test_it_ends_as_documented(case, layout, pairs, tmp_path_factory, caplog):
         assert np.array_equal(lr[case.image], made if layout == PAIRS else resize.shrink(made, 2))
 
 
-def test_there_are_many_cases():
-    names = [case.name for case in CASES]
-    assert len(set(names)) == len(names) >= 40
-
-
 def test_a_file_that_the_system_does_not_let_read(pairs, tmp_path_factory, monkeypatch):
     hidden, before, plain = pairs / "train/HR/image2.png", state(pairs), Path.open
 
@@ -648,23 +631,3 @@ def test_the_middle_of_a_large_pair_is_compared_with_the_same_place(scale):
     found = pair_checks(soft, hr)
     assert (found.verdict, found.reasons) == ("fine", ())
     assert found.correlation > 0.9 and abs(found.zoom - 1) < 1e-3
-
-
-def test_upscale_says_which_file_is_cut_short(tmp_path, capsys):
-    chain = Chain.build([Block(network="toy", options={"depth": 2})], [True])
-    chain.save(tmp_path / "w.safetensors")
-    good, cut, last = (tmp_path / name for name in ("good.png", "cut.png", "last.png"))
-    good.write_bytes(PNG)
-    last.write_bytes(PNG)
-    cut.write_bytes(PNG[: len(PNG) // 2])
-    before = {file: file.read_bytes() for file in (good, cut)}
-    command = ["upscale", str(tmp_path / "w.safetensors"), str(good), str(cut), str(last), "-o", str(tmp_path / "out")]
-    assert main([*command, "--device", "cpu"]) == 1
-    printed = capsys.readouterr()
-    assert printed.err.splitlines() == [
-        f"multiblock: error: {cut}: cannot be read as an image: image file is truncated",
-        "multiblock: error: 1 of 3 pictures failed; the others are done",
-    ]
-    assert {file: file.read_bytes() for file in (good, cut)} == before
-    assert {file.name for file in (tmp_path / "out").iterdir()} == {"good.png", "last.png"}
-    assert images.read(tmp_path / "out" / "good.png").shape == PIXELS.shape

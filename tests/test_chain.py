@@ -28,14 +28,6 @@ def test_a_chain_is_its_blocks_one_after_another():
     assert made.part(2, 2)(image).allclose(two(image))
 
 
-def test_clamp_is_per_block():
-    made, image = build(), torch.rand(1, 3, 12, 12) * 4 - 2
-    made.clamped = [True, True]
-    inside = made(image)
-    assert inside.min() >= 0 and inside.max() <= 1
-    assert made.part(1, 1)(image).max() <= 1
-
-
 def test_a_file_gives_the_same_chain_back(tmp_path):
     made, image = build(first=2), torch.rand(1, 3, 12, 12)
     made.save(tmp_path / "w.safetensors")

@@ -103,7 +103,7 @@ def interrupted(arrays: Path, out: Path, monkeypatch, after: int, todo=None, set
         run(arrays, out, todo, settings, checkpoint_seconds=0)
 
 
-@pytest.mark.parametrize("after", [1, 20, 29, 30, 31, 60])
+@pytest.mark.parametrize("after", [1, 30, 60])
 def test_a_damaged_checkpoint_costs_no_byte(arrays, tmp_path, monkeypatch, after, caplog):
     interrupted(arrays, tmp_path / "out", monkeypatch, after)
     newest = states(tmp_path / "out" / "working")[-1]
@@ -112,7 +112,7 @@ def test_a_damaged_checkpoint_costs_no_byte(arrays, tmp_path, monkeypatch, after
     assert "is damaged and left out" in caplog.text
 
 
-@pytest.mark.parametrize(("at", "look"), [(20, 1), (30, 2), (60, 4)])  # looks: every 20, and at the end of a stage
+@pytest.mark.parametrize(("at", "look"), [(20, 1), (30, 2)])  # looks: every 20, and at the end of a stage
 def test_a_stop_does_not_wait_for_the_validation_images(arrays, tmp_path, monkeypatch, at, look):
     real, out = tiles.infer, tmp_path / "out"
     seen = []

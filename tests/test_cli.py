@@ -9,27 +9,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from conftest import ROOT, picture
+from conftest import picture
 from multiblock import cli, files
 from multiblock.cli import main
 from multiblock.data import images
 from multiblock.export.authors import import_weights
-from multiblock.model.chain import Chain
 from multiblock.networks import zoo
-from multiblock.plan import Block
 from published import PUBLISHED
-
-
-def test_plan_prints_what_follows_from_it(capsys):
-    assert main(["plan", str(ROOT / "config.yaml")]) == 0
-    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    assert any(line.startswith("2 2 inherit_zeroed LR_1 of phase 1 LR_2") for line in lines)
-    assert any(line.startswith("4 1-3 phase 1, phase 2, phase 3 LR_0 -") for line in lines)
 
 
 def test_the_help_of_each_command_says_what_it_does_and_what_each_option_is():
@@ -57,12 +47,6 @@ def test_models_as_csv(capsys, monkeypatch):
     assert (rows[2]["parameters"], rows[2]["gflops_256"]) == ("21825", "2.820538368")
     assert main(["models"]) == 0
     assert "1,256,195" in capsys.readouterr().out
-
-
-def test_a_network_is_explained(capsys):
-    assert main(["models", "imdn_rtc"]) == 0
-    printed = capsys.readouterr().out
-    assert "channels: int = 12" in printed and "how many distillation modules" in printed
 
 
 def test_published_weights_are_imported_and_scored(tmp_path, capsys):
@@ -110,31 +94,6 @@ def test_published_weights_score_what_is_published(reference_data, tmp_path, cap
     assert main(["evaluate", str(out), *folders, "--device", "cpu"]) == 0
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("PSNR-Y"))
     assert float(line.split()[-1]) == pytest.approx(expected, abs=0.01)
-
-
-def test_a_mistake_is_one_line(tmp_path, capsys):
-    (tmp_path / "a.yaml").write_text("seds: [1]\n")
-    assert main(["plan", str(tmp_path / "a.yaml")]) == 1
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    assert printed.err.startswith("multiblock: error: seds: unknown key; did you mean 'seeds'?")
-    assert printed.err.count("\n") == 1
-
-
-@pytest.mark.parametrize("enlarge", [1, 2])
-def test_upscale(tmp_path, enlarge):
-    torch.manual_seed(0)
-    chain = Chain.build([Block(network="toy", options={"depth": 2})], [True])
-    for parameter in chain.parameters():
-        parameter.data.zero_()
-    chain.save(tmp_path / "w.safetensors")
-    images.write(tmp_path / "a.png", picture())
-    arguments = [str(tmp_path / "w.safetensors"), str(tmp_path / "a.png"), "-o", str(tmp_path / "out")]
-    assert main(["upscale", *arguments, "--enlarge", str(enlarge), "--device", "cpu"]) == 0
-    result = images.read(tmp_path / "out" / "a.png")
-    assert result.shape == tuple(np.array(picture().shape) * [enlarge, enlarge, 1])
-    if enlarge == 1:
-        assert np.array_equal(result, picture())
 
 
 WRITING = {

@@ -105,22 +105,6 @@ def test_a_crossed_example_by_hand():
     assert found.over_both == found.headline == pytest.approx((10 - both, 10 + both), rel=1e-5)
 
 
-def test_one_level_alone_is_left_where_the_other_does_not_scatter():
-    same_images = paired(np.array([[0.1] * 5, [0.3] * 5, [0.2] * 5]))
-    assert same_images.over_both == pytest.approx(same_images.over_seeds)
-    same_seeds = paired(np.array([[0.1, 0.3, 0.2]] * 3))
-    assert same_seeds.over_both == pytest.approx(same_seeds.over_images)
-
-
-def test_few_seeds_and_few_images():
-    one_seed = paired(TABLE[:1])
-    assert one_seed.headline is one_seed.over_seeds is one_seed.sd is None and one_seed.over_images
-    one_image = paired(TABLE[:, :1])
-    assert one_image.over_images is one_image.over_both is None and one_image.headline == one_image.over_seeds
-    two = paired(TABLE[:2])
-    assert two.over_seeds == pytest.approx(stats.ttest_1samp([0.12, 0.07], 0).confidence_interval(0.95))
-
-
 @pytest.mark.parametrize("of", [(1, 0, 0), (0, 1, 0), (1, 1, 0), (1, 1, 1), (1, 3, 1), (0, 0, 1)])
 def test_the_interval_covers_the_truth_as_often_as_it_says(of):
     """Three seeds on five images, whatever scatters: seeds, images, or the rest."""

@@ -48,7 +48,7 @@ DOCUMENTS = [
 ]
 
 FOR_GOOD = {
-    "snakemake --cores 1 --configfile my_block.yaml studies/short.yaml": "results/short/my_block/psnr_by_phase.md",
+    "snakemake --cores 1 --configfile my_block.yaml studies/short.yaml": "results/short/my_block/psnr_by_phase.md"
 }
 """Snakemake commands that train, each with what it makes: the network of docs/add-a-block.md, tried at a small size."""
 

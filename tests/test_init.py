@@ -8,14 +8,14 @@ import pytest
 import yaml
 from PIL import Image
 
-from conftest import ROOT, icc_profile, picture
+from conftest import ROOT, icc_profile
 from multiblock import cli, config
 from multiblock.config import first_config
 from multiblock.config.first_config import Asked, begin
 from multiblock.data import images
 from multiblock.data.arrangement import common_scale, lr_name
 from multiblock.data.dataset import find
-from multiblock.data.leaks import groups, look
+from multiblock.data.leaks import look
 from multiblock.data.survey import divide
 from multiblock.errors import UserError
 from multiblock.files import digest_of
@@ -220,17 +220,6 @@ class TestTooFew:
 
         assert [counts(number) for number in (3, 9, 30, 400, 900)] == [(1, 1), (1, 1), (3, 3), (10, 40), (10, 50)]
 
-    def test_groups_are_whole(self):
-        """Copies in three sizes of three pictures: three groups of three."""
-        looks = [look(Path(f"{n}_{side}"), scene(n, side, side)) for n in range(3) for side in (96, 96)]
-        assert [[one.file.name for one in group] for group in groups(looks)] == [
-            ["0_96"] * 2,
-            ["1_96"] * 2,
-            ["2_96"] * 2,
-        ]
-        made = divide(groups(looks), 1, ["validation", "test"])
-        assert len(made["test"]) == len(made["validation"]) == 2
-
 
 class TestPairs:
     """Names, sizes, and what pairs show."""
@@ -279,12 +268,7 @@ class TestPairs:
             "rounded otherwise; cut LR to 64 x 48 pixels, or HR to 128 x 94"
         ) in made.lines
 
-    SIZES = (
-        ((48, 64), (96, 128), 2),
-        ((240, 160), (481, 321), 2),
-        ((32, 42), (96, 128), 3),
-        ((96, 128), (96, 128), 1),
-    )
+    SIZES = (((48, 64), (96, 128), 2), ((240, 160), (481, 321), 2), ((32, 42), (96, 128), 3), ((96, 128), (96, 128), 1))
 
     @pytest.mark.parametrize(("low", "full", "scale"), SIZES)
     def test_sizes_cut_to_a_multiple(self, low, full, scale):
@@ -457,9 +441,3 @@ def test_what_is_written_runs_to_its_end(photos):
     assert done.returncode == 0, done.stderr
     table = photos.with_name("results") / "short/mine/psnr_by_phase.csv"
     assert len(table.read_text().splitlines()) == 1 + 5  # no network, and four phases
-
-
-def test_pictures_of_the_helpers_differ():
-    """What these tests rest on: scenes are no copies of one another, waves are not either."""
-    looks = [look(Path(str(n)), scene(n)) for n in range(20)] + [look(Path("w"), picture())]
-    assert all(len(group) == 1 for group in groups(looks))

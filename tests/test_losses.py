@@ -1,7 +1,5 @@
 """Losses: their terms and weights, and the network that perceptual ones look through."""
 
-import json
-import re
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +12,7 @@ from multiblock.training.feasibility import Feasibility
 from multiblock.training.losses import LOSSES
 from multiblock.training.objective import Loss, VGG16Features
 from test_plan import stage
-from test_training import history, run, task
+from test_training import task
 
 SHAPES = {}
 for number, (inputs, outputs) in zip(
@@ -139,17 +137,3 @@ def test_the_gradient_reaches_the_image_and_not_vgg16(vgg16):
     loss(output, images(2)).backward()
     assert output.grad.abs().sum() > 0
     assert not any(parameter.requires_grad for parameter in loss.parameters())
-
-
-def test_a_file_of_something_else(tmp_path):
-    torch.save({"features.0.weight": torch.zeros(3)}, tmp_path / "w.pth")
-    with pytest.raises(UserError, match=re.escape("w.pth: does not hold VGG-16 with torchvision's names")):
-        VGG16Features(tmp_path / "w.pth")
-
-
-def test_a_phase_trains_with_a_mixed_loss(arrays, tmp_path, vgg16):
-    loss = {"l1": 1.0, "content": 0.1, "style": 1e-3, "tv": 1e-6}
-    stages = (stage(iterations=3, patch=16, loss=loss, vgg16=str(vgg16)),)
-    out = run(arrays, tmp_path / "out", replace(task(), stages=stages))
-    assert 0 < float(history(out)[-1]["loss"]) < 10
-    assert json.loads((out / "training.json").read_text())["stages"][0]["loss"] == loss

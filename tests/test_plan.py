@@ -103,17 +103,6 @@ def test_growing_a_plan_leaves_its_phases_as_they_are():
     assert [before.reads_set(n) for n in before.numbers] == [after.reads_set(n) for n in before.numbers]
 
 
-def test_a_task_does_not_depend_on_later_phases():
-    changed = Plan(blocks=(SMALL,) * 3, phases=(*plan(PAPER).phases[:2], phase("3", lr=1.0), phase("1-3")))
-    assert changed.task(2, 1) == plan(PAPER).task(2, 1)
-    assert changed.task(3, 1) != plan(PAPER).task(3, 1)
-
-
-def test_clamp_is_that_of_the_last_stage():
-    made = Plan(blocks=(SMALL,), phases=(phase("1", clamp=False), phase("1", clamp=True)))
-    assert (made.clamped(1, 1), made.clamped(1, 2)) == (False, True)
-
-
 def test_block_pixels():
     paper = plan(PAPER)
     assert paper.task(1, 1).block_pixels == 10 * 2 * 8 * 8
@@ -162,8 +151,7 @@ def test_stage_of_an_iteration():
         ),
         (
             lambda: Plan(
-                blocks=(SMALL, Block(network="n", options={"scale": 2})),
-                phases=(phase("1"), phase("2", "orthogonal")),
+                blocks=(SMALL, Block(network="n", options={"scale": 2})), phases=(phase("1"), phase("2", "orthogonal"))
             ),
             "block 2 (n) enlarges x2; only the first",
         ),

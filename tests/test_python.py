@@ -113,11 +113,6 @@ class TestArrays:
         expected = resize.enlarge(PIXELS, 2) / 255
         assert np.abs(made / white - expected).max() < (1e-6 if dtype == np.uint8 else 0.006)
 
-    def test_the_network_sees_it(self, run):
-        made = multiblock.load(run, device="cpu").upscale(PIXELS)
-        expected = by_hand(run, tensor(PIXELS))[0].permute(1, 2, 0).numpy()
-        assert np.abs(made - expected * 255).max() < 0.5 + 1e-3
-
     @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
     def test_gray_stays_gray(self, copying, dtype):
         gray = PIXELS[..., 0].astype(dtype) if dtype != np.float32 else PIXELS[..., 0] / np.float32(255)
@@ -337,10 +332,6 @@ class TestLoad:
         )
         assert np.array_equal(np.asarray(Image.open(tmp_path / "out/a.png")), copying.upscale(PIXELS))
 
-    @pytest.mark.parametrize("device", ["cpu", torch.device("cpu")])
-    def test_devices(self, run, device):
-        assert multiblock.load(run, device=device).device == torch.device("cpu")
-
     @pytest.mark.parametrize("device", ["gpu", "cuda:77", "", 3.5])
     def test_no_such_device(self, run, device):
         with pytest.raises(UserError, match="device: found"):
@@ -353,11 +344,6 @@ class TestLoad:
         assert multiblock.load(tmp_path / "w.safetensors", device="cpu", enlarge=3).scale == 3
         with pytest.raises(UserError, match="enlarge: found 7; allowed are 1, 2, 3, 4"):
             multiblock.load(tmp_path / "w.safetensors", device="cpu", enlarge=7)
-
-    def test_what_is_no_weights(self, tmp_path):
-        (tmp_path / "w.safetensors").write_text("nothing")
-        with pytest.raises(UserError, match="w.safetensors: cannot be read as weights"):
-            multiblock.load(tmp_path / "w.safetensors", device="cpu")
 
 
 def python(*lines: str, cwd: Path) -> subprocess.CompletedProcess:
@@ -378,22 +364,6 @@ def test_import_is_quick_and_offers_what_there_is(tmp_path):
         cwd=tmp_path,
     )
     assert (done.returncode, done.stdout) == (0, "module 'multiblock' has no attribute 'laod'\n"), done.stderr
-
-
-def test_snakemake_is_not_needed(run):
-    """As after a plain `pip install .`, which does not install it."""
-    done = python(
-        "import sys",
-        "for name in ('snakemake', 'pygments', 'snakemake_interface_common'): sys.modules[name] = None",
-        "import multiblock, numpy",
-        "net = multiblock.load('results/mine', device='cpu')",
-        "print(net.upscale(numpy.zeros((8, 9, 3), numpy.uint8)).shape, net.after(1).about.phase)",
-        "from multiblock.cli import main",
-        "print(main(['upscale', 'results/mine', 'results/mine', '-o', 'out']))",
-        cwd=run.parent.parent,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "(8, 9, 3) 1\n1\n" and "results/mine: holds no pictures" in done.stderr
 
 
 @pytest.mark.slow  # a type checker reads all of PyTorch

@@ -25,7 +25,7 @@ from multiblock.data.sampler import Sampler
 from multiblock.errors import UserError
 from multiblock.files import temporary_folder
 from multiblock.plan import Plan
-from multiblock.training.ranks import ALONE, Ranks
+from multiblock.training.ranks import Ranks
 from multiblock.workflow import ranks
 from multiblock.workflow.check import check
 from once import once
@@ -142,14 +142,6 @@ def test_each_has_its_rows_of_the_same_batch(arrays):
         mine = Sampler(*sets, 1, 5, 1, rows=own.rows).batch(3, 5, 16)
         assert all(torch.equal(a, b[rank::3]) for a, b in zip(mine, whole, strict=True))
         assert own.share(5) == len(mine[0]) == (2, 2, 1)[rank]
-
-
-def test_alone_nothing_is_said():
-    loss, weight = torch.tensor(2.0), torch.nn.Parameter(torch.ones(2))
-    weight.grad = torch.tensor([1.0, 3.0])
-    assert ALONE.average(loss, [weight], 4) == 2 and weight.grad.tolist() == [1, 3]
-    assert ALONE.first and ALONE.share(4) == 4
-    assert (ALONE.largest(3, 0), ALONE.from_first(lambda: "one"), ALONE.all("one")) == ([3, 0], "one", ["one"])
 
 
 def test_two_go_the_way_of_one_and_a_killed_one_costs_nothing(arrays, whole, tmp_path):

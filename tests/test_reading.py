@@ -12,7 +12,7 @@ from multiblock.cli import main
 from multiblock.config.reading import argument, overrides
 from multiblock.errors import UserError, nearest
 from multiblock.workflow.call import check, configuration
-from test_workflow import command, jobs, snakemake, write_config
+from test_workflow import command, finished_study, jobs, snakemake, write_config
 
 WRONG = {
     "a tab": (b"seeds: [1]\n\tdevice: cpu\n", "line 2: cannot be read as YAML: found a tab; allowed are blanks"),
@@ -177,37 +177,20 @@ def test_settings_of_the_command_line():
         overrides({"seeds": ["2024-01-01"]})
 
 
-def test_settings_of_the_command_line_reach_every_job(pairs):
-    write_config(pairs)
-    assert jobs(pairs, "--config", "seeds=[2, 3]", "device=cpu")["phase1_1"] == 4
+def test_settings_of_the_command_line_reach_every_job(tmp_path_factory):
+    study = finished_study(tmp_path_factory)
+    assert jobs(study, "--config", "seeds=[2, 3]", "device=cpu")["phase1_1"] == 4
     target = ["--keep-going", "results/one_go/seed1/phase1/psnr.csv"]  # the flag ends what --resources takes
     border = ["--config", "evaluation={border: 3}"]
-    done = snakemake(pairs, *target, *border)
-    assert done.returncode == 0, done.stderr
-    assert jobs(pairs, *target, *border) == {}
-    done = snakemake(pairs, "--dry-run", "--config", "evaluation={border: 30}")
-    assert "error: evaluation.border: found 30; allowed are scale, or a whole number from 0 to 8" in done.stderr
-    done = snakemake(pairs, "--dry-run", "--config", "device=cpu", "phase1")
+    done = snakemake(study, *target, *border)
+    assert done.returncode == 0 and "one_go, phase 1: " in done.stderr, done.stderr
+    assert jobs(study, *target, *border) == {}
+    done = snakemake(study, "--dry-run", "--config", "device=cpu", "phase1")
     assert "multiblock: error: --config: found 'phase1'; allowed are settings such as seeds=[2]; what" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 # -- Bounds for the command line -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("key", "text", "value"),
-    [
-        ("evaluation.border", "3", 3),
-        ("evaluation.border", "scale", "scale"),
-        ("inference.memory_gib", "0.5", 0.5),
-        ("data.scale", "2", 2),
-        ("data.test.lr_name", "{name}x2", "{name}x2"),
-        ("shrink.side", "64", 64),
-    ],
-)
-def test_arguments_within_the_bounds(key, text, value):
-    assert argument(key)(text) == value
 
 
 @pytest.mark.parametrize(
@@ -226,11 +209,6 @@ def test_arguments_within_the_bounds(key, text, value):
 def test_arguments_beyond_the_bounds(key, text, says):
     with pytest.raises(argparse.ArgumentTypeError, match=re.escape(says)):
         argument(key)(text)
-
-
-def test_an_argument_of_no_key():
-    with pytest.raises(KeyError):
-        argument("evaluation.boarder")
 
 
 # -- What a file of one's own got ------------------------------------------------------------------------------

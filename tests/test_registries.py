@@ -31,15 +31,7 @@ ADDED = {
         Degradation(what="is made up", make=lambda full, scale, item: full[::scale, ::scale]),
     ),
     "start": (STARTS, Start(what="is made up", draw=lambda weight: weight.zero_())),
-    "measure": (
-        MEASURES,
-        Measure(
-            title="Madeup",
-            what="is made up",
-            higher=True,
-            of=lambda image, reference: 0.5,
-        ),
-    ),
+    "measure": (MEASURES, Measure(title="Madeup", what="is made up", higher=True, of=lambda image, reference: 0.5)),
 }
 PLACES = {
     "loss": ("recipes.single.0.loss", lambda name: name),
@@ -92,14 +84,3 @@ def test_an_added_optimiser_and_schedule_work(monkeypatch):
     made = build("madeup", [torch.nn.Parameter(torch.ones(1))], 0.1, {})
     assert isinstance(made, torch.optim.RMSprop) and made.defaults["alpha"] == 0.25
     assert schedules.factor(stage(schedule={"kind": "madeup"}), 3, Plateau()) == 0.25
-
-
-def test_the_same_in_other_words_is_the_same_stage():
-    def first(**changes):
-        told = {"iterations": 5, "lr": 1e-3, **changes}
-        return repr(config.load(changed("recipes.single", [told])).runs["default"].plan.phase(1).stages[0])
-
-    assert first(options={"eps": 1e-8, "betas": [0.9, 0.999]}) == first()
-    assert first(schedule={"to": 0, "kind": "cosine"}) == first(schedule={"kind": "cosine", "restarts": 0})
-    assert first(loss={"l2": 1, "l1": 2}) == first(loss={"l1": 2, "l2": 1})
-    assert first(schedule={"kind": "cosine", "to": 1e-5}) != first(schedule={"kind": "cosine"})

@@ -1,25 +1,19 @@
 """Optimisers, learning rates over a stage, and parts of a network that are frozen or have a rate of their own."""
 
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
 import torch
 
-from multiblock.errors import UserError
 from multiblock.model import chain
 from multiblock.networks import registry
 from multiblock.plan import Block
-from multiblock.training import checkpoint, schedules
-from multiblock.training.checkpoint import State
+from multiblock.training import schedules
 from multiblock.training.optimisers import OPTIMISERS, build
-from multiblock.training.starts import starting_chain
 from multiblock.training.step import Trained
-from multiblock.training.step import make_optimiser as make
 from test_checkpoint import interrupted
 from test_plan import stage
-from test_training import SPEC, history, run, same, task
+from test_training import run, same, task
 
 PLATEAU = schedules.Plateau()
 
@@ -27,10 +21,6 @@ PLATEAU = schedules.Plateau()
 def rates(count: int, **schedule) -> list[float]:
     one = stage(iterations=count, lr=1e-3, schedule=schedule)
     return [1e-3 * schedules.factor(one, iteration, PLATEAU) for iteration in range(count)]
-
-
-def test_constant():
-    assert rates(5) == [1e-3] * 5
 
 
 def test_cosine_is_pytorchs():
@@ -62,18 +52,6 @@ def test_plateau_waits_and_then_falls():
         state.look(psnr, schedule)
         factors.append(schedules.factor(stage(schedule=schedule), 0, state))
     assert factors == pytest.approx([1, 1, 1, 0.1, 0.1, 0.01, 0.01, 0.01])
-
-
-def test_a_checkpoint_keeps_the_plateau(tmp_path):
-    state = State(step=3, plateau=schedules.Plateau(best=30.5, missed=2, factor=0.25))
-    checkpoint.save(tmp_path, state)
-    assert checkpoint.load(tmp_path) == state
-
-
-def test_the_history_tells_the_rate(arrays, tmp_path):
-    stages = (stage(iterations=40, lr=1e-3, patch=16, schedule={"kind": "step", "every": 20, "factor": 0.5}),)
-    out = run(arrays, tmp_path / "out", replace(task(), stages=stages))
-    assert [float(row["lr"]) for row in history(out)] == [1e-3, 1e-3, 5e-4, 5e-4]
 
 
 CONSTANTS = {
@@ -111,55 +89,6 @@ def test_the_same_steps_as_pytorchs(name):
         assert all(parameter.requires_grad and parameter.is_leaf for parameter in network.parameters())
         ends.append(torch.cat([parameter.detach().flatten() for parameter in network.parameters()]))
     assert torch.equal(*ends)
-
-
-LIGHT = """
-import sys, torch
-from multiblock.runtime.device import make_deterministic
-from multiblock.training.optimisers import OPTIMISERS, build
-make_deterministic(False)
-for name in OPTIMISERS:
-    weight = torch.nn.Parameter(torch.ones(3))
-    optimiser = build(name, [weight], 0.1, {})
-    weight.sum().backward()
-    optimiser.step()
-    optimiser.load_state_dict(optimiser.state_dict())
-    optimiser.zero_grad()
-assert "torch._dynamo" not in sys.modules
-"""
-
-
-def test_the_compiler_is_not_imported_for_them():
-    subprocess.run([sys.executable, "-c", LIGHT], check=True)
-
-
-@pytest.mark.parametrize("frozen", [10, 40])
-def test_a_frozen_part_stays_until_it_is_set_free(arrays, tmp_path, frozen):
-    parts = {"head": {"freeze": frozen, "lr": 1e-4}}
-    todo = replace(task(), stages=(stage(iterations=40, lr=1e-3, patch=16, parts=parts),))
-    before = starting_chain(todo, {}).blocks["1"].state_dict()
-    after = chain.load(run(arrays, tmp_path / "out", todo) / "weights.safetensors").blocks["1"].state_dict()
-    assert torch.equal(before["head.weight"], after["head.weight"]) is (frozen == 40)
-    assert not torch.equal(before["closing.weight"], after["closing.weight"])
-
-
-def test_a_stage_s_options_reach_its_optimiser():
-    made = make(
-        stage(lr=1, options={"weight_decay": 1e-5, "amsgrad": True}), chain.Chain.build([SPEC], [True])
-    ).defaults
-    assert (made["lr"], made["weight_decay"], made["amsgrad"]) == (1, 1e-5, True)
-
-
-def test_parts_have_rates_of_their_own():
-    span = chain.Chain.build([SPEC], [True])
-    groups = make(stage(lr=1e-3, parts={"head": {"lr": 1e-5}, "body.0": {"freeze": 3}}), span).param_groups
-    assert [group["lr"] for group in groups] == [1e-3, 1e-5, 1e-3]
-    assert [len(group["params"]) for group in groups] == [4, 2, 8]
-
-
-def test_a_part_that_is_not_there():
-    with pytest.raises(UserError, match=r"parts\.hat: no block of the span has such a part; allowed are head, body"):
-        make(stage(parts={"hat": {"lr": 1e-5}}), chain.Chain.build([SPEC], [True]))
 
 
 def test_frozen_batch_norms_keep_their_statistics():

@@ -2,23 +2,21 @@
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from conftest import ROOT, picture
+from conftest import picture
 from multiblock import config
-from multiblock.data import images, resize, walk
+from multiblock.data import images, walk
 from multiblock.data.convert import convert
 from multiblock.data.dataset import find, left_out
 from multiblock.data.imageset import ImageSet
 from multiblock.data.inspection import Inspection, inspect
 from multiblock.errors import UserError
 from multiblock.files import Digests
+from test_workflow import snakemake
 
 
 def data(folder: Path, **changes):
@@ -56,12 +54,6 @@ def test_numbers_in_names_count_as_numbers(tmp_path):
     keys = {"hr": str(tmp_path)}
     found = find(data(tmp_path, scale=2, train=keys, validation=keys, test=keys))
     assert [item.name for item in found["train"]] == ["a1", "a9", "a10"]
-
-
-def test_other_files_do_not_count(pairs):
-    for name in ("notes.txt", ".hidden.png", "Thumbs.db"):
-        (pairs / "train" / "HR" / name).write_text("x")
-    assert len(find(data(pairs, validation=1))["train"]) == 3
 
 
 def test_lr_may_be_called_otherwise(pairs):
@@ -243,26 +235,17 @@ class TestLeftOut:
         ):
             find(data(pairs))
 
-    def test_webp_is_read(self, pairs):
-        for file in (pairs / "train").glob("*/*.png"):
-            Image.open(file).save(file.with_suffix(".webp"), lossless=True)
-            file.unlink()
-        assert look(pairs)
-        assert left_out(data(pairs)) == []
-
     def test_they_are_named_at_the_start_and_shared_images_refused(self, pairs):
         (pairs / "train/HR/image9.gif").write_text("x")
         (pairs / "config.yaml").write_text(
             "data: {name: mine, scale: 1, validation: 1, train: {hr: train/HR, lr: train/LR}, "
             "test: {hr: test/HR, lr: test/LR}}\n"
         )
-        command = [Path(sys.executable).with_name("snakemake"), "-s", ROOT / "Snakefile", "-d", pairs, "--cores", "1"]
-        command += ["-n", "-q", "all", "--configfile", pairs / "config.yaml"]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = snakemake(pairs, "--dry-run")
         assert done.returncode == 0
         assert "multiblock: train/HR: 1 file is left out, ending in .gif (as image9.gif); allowed are" in done.stderr
         (pairs / "test/HR/image1.png").write_bytes((pairs / "train/HR/image2.png").read_bytes())
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = snakemake(pairs, "--dry-run")
         assert done.returncode == 1
         assert "test/HR/image1.png is train/HR/image2.png" in done.stdout + done.stderr
 
@@ -321,10 +304,3 @@ class TestWindows:
         places = [(y, x) for y in range(17) for x in range(25) if np.array_equal(whole[y : y + 32, x : x + 32], window)]
         assert places
         assert {entry.height for entry in lr.entries} == {16}
-
-    def test_kernels_and_qualities_differ(self, tmp_path):
-        pixels = picture(64, 64)
-        kernels = [resize._shrink_by(pixels, 2, kernel) for kernel in resize._KERNELS]
-        assert not np.array_equal(kernels[0], kernels[1]) and not np.array_equal(kernels[1], kernels[2])
-        rough, fine = (resize._as_jpeg(pixels, quality).astype(int) for quality in (75, 95))
-        assert np.abs(rough - pixels).mean() > np.abs(fine - pixels).mean() > 0

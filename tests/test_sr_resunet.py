@@ -35,22 +35,19 @@ def parameters(module):
 
 @pytest.mark.parametrize("scale", [2, 4])
 @pytest.mark.parametrize(("number", "encoder", "decoder", "attention", "at_x2", "at_x4"), NINE)
-def test_exact_size_and_any_image_size(number, encoder, decoder, attention, at_x2, at_x4, scale):
+def test_exact_size_any_image_size_and_every_parameter_is_part_of_the_result(
+    number, encoder, decoder, attention, at_x2, at_x4, scale
+):
+    """Also of those too large to compute here: what the result does not depend on would have no gradient at all."""
     with torch.device("meta"):
         net = SRResUNet(encoder_weights="random", encoder=encoder, decoder=decoder, attention=attention, scale=scale)
         assert parameters(net) == {2: at_x2, 4: at_x4}[scale]
-        assert net.eval()(torch.empty(1, 3, 8, 37)).shape == (1, 3, 8 * scale, 37 * scale)
+        made = net(torch.empty(2, 3, 8, 37))
+        assert made.shape == (2, 3, 8 * scale, 37 * scale)
+        made.sum().backward()
+    assert all(parameter.grad is not None for parameter in net.parameters())
     assert net.receptive_field % 2 == 1
     assert isinstance(net.get_submodule(net.output_layer), nn.Conv2d)
-
-
-@pytest.mark.parametrize(("number", "encoder", "decoder", "attention", "at_x2", "at_x4"), NINE)
-def test_every_parameter_is_part_of_the_result(number, encoder, decoder, attention, at_x2, at_x4):
-    """Also of those too large to compute here: what the result does not depend on would have no gradient at all."""
-    with torch.device("meta"):
-        net = SRResUNet(encoder_weights="random", encoder=encoder, decoder=decoder, attention=attention)
-        net(torch.empty(1, 3, 32, 32)).sum().backward()
-    assert all(parameter.grad is not None for parameter in net.parameters())
 
 
 @pytest.fixture(scope="module", params=RESNET34)
@@ -59,21 +56,6 @@ def net(request):
     torch.manual_seed(0)
     decoder, attention = RESNET34[request.param]
     return registry.build("sr_resunet", {"encoder_weights": "random", "decoder": decoder, "attention": attention})
-
-
-@pytest.mark.parametrize("number", RESNET34)
-def test_bfloat16_agrees_with_float32(number):
-    torch.manual_seed(0)
-    decoder, attention = RESNET34[number]
-    options = {"encoder_weights": "random", "decoder": decoder, "attention": attention}
-    net, image = registry.build("sr_resunet", options).eval(), torch.rand(1, 3, 16, 16)
-    with torch.inference_mode():
-        exact = net(image)
-        with torch.autocast("cpu", torch.bfloat16):
-            rough = net(image).float()
-    # Instance norms after ReLU (8 and 9), here on maps of 2 x 2 pixels, magnify what bfloat16 rounds away.
-    allowed = 0.4 if attention in ("spatial", "both") else 0.1
-    assert (rough - exact).norm() < allowed * exact.norm()
 
 
 class TestResNet34:
@@ -85,6 +67,16 @@ class TestResNet34:
             made = net.eval()(torch.rand(1, 3, *size))
         assert made.shape == (1, 3, 2 * size[0], 2 * size[1])
         assert made.isfinite().all()
+
+    def test_bfloat16_agrees_with_float32(self, net):
+        image = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+        with torch.inference_mode():
+            exact = net.eval()(image)
+            with torch.autocast("cpu", torch.bfloat16):
+                rough = net(image).float()
+        # Instance norms after ReLU (8 and 9), here on maps of 2 x 2 pixels, magnify what bfloat16 rounds away.
+        allowed = 0.4 if any(isinstance(layer, SelfAttention) for layer in net.modules()) else 0.15
+        assert (rough - exact).norm() < allowed * exact.norm()
 
     def test_gradient_reaches_every_parameter(self, net):
         for layer in net.modules():
@@ -118,40 +110,6 @@ class TestResNet34:
         # 8 and 9 upsample by plain 3x3 convolutions.
         equal = all(torch.allclose(corners[0], corner, atol=1e-6) for corner in corners)
         assert equal == hasattr(upsample[0], "parametrizations")
-
-    def test_a_state_dict_goes_round(self, net):
-        decoder, attention = ("mirror", "none") if net.upscaled_first else ("dense", net_attention(net))
-        with torch.device("meta"):
-            other = registry.build(
-                "sr_resunet", {"encoder_weights": "random", "decoder": decoder, "attention": attention}
-            )
-        other.load_state_dict(net.state_dict(), assign=True)
-        image = torch.rand(1, 3, 8, 8)
-        with torch.inference_mode():
-            assert torch.equal(other.eval()(image), net.eval()(image))
-
-    @pytest.mark.slow
-    def test_it_overfits_one_image(self, net):
-        optimiser = torch.optim.Adam(net.train().parameters(), 3e-4)
-        image = torch.rand(1, 3, 8, 8)
-        target = nn.functional.interpolate(image, scale_factor=2)
-        losses = []
-        for _ in range(12):
-            loss = (net(image) - target).square().mean()
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            losses.append(loss.item())
-        assert min(losses[6:]) < 0.8 * losses[0]
-
-
-def net_attention(net) -> str:
-    """The option that a network was built with."""
-    spatial = any(isinstance(layer, SelfAttention) for layer in net.modules())
-    channel = any(isinstance(layer, ChannelAttention) for layer in net.modules())
-    return {(False, False): "none", (False, True): "channel", (True, False): "spatial", (True, True): "both"}[
-        spatial, channel
-    ]
 
 
 def torchvision_resnet(depths, basic, inner):

@@ -3,8 +3,6 @@
 import os
 import re
 import shutil
-import subprocess
-import sys
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -22,7 +20,6 @@ from multiblock.files import lock
 from multiblock.training import trainer
 from multiblock.workflow import making
 from multiblock.workflow.status import PhaseStatus, Status
-from multiblock.workflow.why import differences
 from stand_in import Work, plan, study_of
 from test_workflow import finished_study
 
@@ -151,13 +148,9 @@ def test_before_the_first_run_all_waits_and_nothing_is_made(study, capsys):
     ("changes", "expected", "why"),
     [
         ({"recipes__joint__0__iterations": 5}, ["stale", "done", "done", "stale"], "stage 1 iterations: 3, now 5"),
-        ({"precision": "tf32"}, ["stale"] * 4, "precision: auto, now tf32; it depends on phase 1; and 1 more"),
+        ({"precision": "tf32"}, ["stale"] * 4, r"precision: \w+, now tf32; it depends on phase 1; and 1 more"),
         ({"evaluation__border": 3}, ["stale"] * 4, "measurements: border: 1, now 3"),
-        (
-            {"runs__phased__plan__1__start": "inherit"},
-            ["done", "done", "stale", "stale"],
-            "it depends on phase 2",
-        ),
+        ({"runs__phased__plan__1__start": "inherit"}, ["done", "done", "stale", "stale"], "it depends on phase 2"),
         ({"blocks__tiny__channels": 8}, ["stale"] * 4, "block 1 options channels: 4, now 8; block 2 options channels"),
         ({"report__zoom": 32, "training__history_every": 7, "training__checkpoint_seconds": 5}, ["done"] * 4, ""),
     ],
@@ -166,7 +159,7 @@ def test_before_the_first_run_all_waits_and_nothing_is_made(study, capsys):
 def test_what_the_config_changed_is_stale_and_says_why(study, changes, expected, why):
     edit(**changes)
     assert states() == expected
-    assert phases()["phased", 3].why.startswith(why) and bool(why) == bool(phases()["phased", 3].why)
+    assert re.match(why, phases()["phased", 3].why) and bool(why) == bool(phases()["phased", 3].why)
 
 
 def test_images_weights_and_forced_results_are_said(study, capsys):
@@ -340,19 +333,3 @@ def test_damaged_files_are_said_and_do_not_end_it(study, capsys):
     Path("results/store/shown.json").write_text("[")
     assert phases()["phased", 2].state == "waiting"
     assert printed(capsys, "clean")
-
-
-def test_it_does_not_wait_for_torch(study):
-    program = (
-        "import sys; from multiblock.cli import main; assert main(['status']) == 0; assert 'torch' not in sys.modules"
-    )
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
-    assert run.returncode == 0, run.stderr
-
-
-def test_differences_are_said_in_words():
-    before = {"task": {"stages": [{"lr": 0.1}, {"lr": 0.2}]}, "border": 1}
-    now = {"task": {"stages": [{"lr": 0.1}, {"lr": 0.3}]}, "border": 1}
-    assert list(differences(before, before)) == []
-    assert list(differences(before, now)) == ["stage 2 lr: 0.2, now 0.3"]
-    assert list(differences({"a": [1]}, {"a": [1, 2], "b": None})) == ["a: 1 of them, now 2 of them"]

@@ -5,6 +5,7 @@ import logging
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -107,7 +108,8 @@ class Mine(nn.Module):
 
 def study(folder: Path, iterations: int) -> Path:
     """One run of one phase of a network of one's own, which fails in the midst where there is a file ``broken``."""
-    write_pairs(folder, train=3, test=2)
+    if not (folder / "train").exists():
+        write_pairs(folder, train=3, test=2)
     (folder / "mine.py").write_text(BLOCK)
     plan = [{"span": 1, "stages": [{"iterations": iterations, "batch": 2, "patch": 16, "lr": 1e-4}]}]
     runs = {"one": {"chain": ["it"], "plan": plan}}
@@ -147,19 +149,21 @@ def test_a_run_has_its_plan_a_line_that_moves_one_a_phase_the_table_and_where_to
 
 def test_a_terminal_that_is_closed_ends_nothing(finished):
     folder, _ = finished
-    watched = watch(folder, "--forcerun", "phase1_1").until(r"phase 1  ")
+    watched = watch(folder, "phase1", "--forcerun", "phase1_1").until(r"phase 1  ")
     watched.close()
     assert watched.process.wait(timeout=300) == 0
-    assert jobs(folder) == {}, "all is done again"
+    assert "phase1_1" not in jobs(folder), "it is done again"
     at_once = watch(folder, "--dry-run")
     at_once.close()
     assert at_once.process.wait(timeout=60) == 0
 
 
 @pytest.fixture(scope="module")
-def long(tmp_path_factory) -> Path:
-    """A study that trains until it is stopped."""
-    return study(tmp_path_factory.mktemp("stopped"), 100_000)
+def long(finished, tmp_path_factory) -> Path:
+    """A study that trains until it is stopped; its images were converted before."""
+    return study(
+        Path(shutil.copytree(finished[0], tmp_path_factory.mktemp("stopped") / "copy", symlinks=True)), 100_000
+    )
 
 
 def test_ctrl_c_ends_in_one_line(long):
@@ -169,6 +173,7 @@ def test_ctrl_c_ends_in_one_line(long):
     seen = last_seen(written)
     assert code != 0 and "Traceback" not in written and "Exception" not in written
     assert re.fullmatch(r"stopped by SIGINT after iteration \d+ of 100000 of phase 1; the same command .*", seen[-1])
+    assert list(long.glob("results/store/phase1_1-*/working/?????????-*.pt")), "from which it goes on"
 
 
 @pytest.mark.slow

@@ -115,10 +115,6 @@ def test_weights_that_are_missing_are_said_to_be(tmp_path):
         chain.load(file)
 
 
-def test_what_is_not_changed_is_read(tmp_path):
-    assert chain.load(damaged(tmp_path / "w.safetensors")).parameters_count > 0
-
-
 def test_a_header_that_points_beyond_the_file(tmp_path):
     file = damaged(tmp_path / "w.safetensors")
     file.write_bytes(file.read_bytes()[:-100])

@@ -3,7 +3,6 @@
 import json
 import logging
 import re
-import stat
 from dataclasses import replace
 
 import pytest
@@ -101,12 +100,6 @@ class TestWhatItSays:
         made = Chain.build([TOY, TOY], [True, True])
         made.about = KNOWN
         assert made.part(2, 2).about == replace(KNOWN, enlarge=None) and made.part(1, 1).about == KNOWN
-
-    def test_the_file_is_for_all_to_read(self, weights):
-        Chain.build([TOY], [True]).save(weights)
-        other = weights.with_name("other")
-        other.write_text("x")
-        assert stat.S_IMODE(weights.stat().st_mode) == stat.S_IMODE(other.stat().st_mode)
 
     @pytest.mark.parametrize(
         ("changes", "says"),

@@ -88,12 +88,7 @@ AT_OTHER_SCALES = {
     ("imdn", 4): 715_176,
     ("pan", 2): 261_403,
     ("pan", 3): 261_403,
-    ("rcan", 2): 15_444_667,
-    ("rcan", 3): 15_629_307,
     ("rcan_6", 2): 9_342_075,
-    ("sa_rcan_1", 2): 9_345_378,
-    ("sa_rcan_2", 2): 9_348_681,
-    ("sa_rcan_3", 2): 9_474_195,
 }
 
 GFLOPS = {
@@ -124,6 +119,9 @@ SMALL = {
 """The same networks small enough for every test; SR-ResUNet has tests of its own."""
 
 NAMES = [name for name, entry in zoo.ENTRIES.items() if entry.family in SMALL]
+FEW = [name for name in NAMES if not name.startswith("carn_")]
+FEW += ["carn_full_v2_se_global_atros_12421", "carn_full_v2_spatial"]
+"""Of the many forms of CARN those that have all of its parts."""
 
 
 def small(name: str, **options) -> nn.Module:
@@ -213,7 +211,7 @@ def test_gradient_reaches_every_parameter(name):
     assert all("mean" in name for name in frozen)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FEW)
 def test_a_file_keeps_it(name, tmp_path):
     network = small(name).eval()
     spec = zoo.sample(name, **SMALL[zoo.find(name).family])
@@ -225,18 +223,19 @@ def test_a_file_keeps_it(name, tmp_path):
     assert json.dumps(again.specs[0].options)  # plain values
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_bfloat16_agrees_with_float32(name):
+@pytest.mark.parametrize("name", FEW)
+def test_bfloat16_agrees_with_float32_and_does_not_round_the_image(name):
     network = small(name).eval()
     image = torch.rand(1, 3, 16, 16)
     with torch.inference_mode():
         exact = network(image)
         with torch.autocast("cpu", torch.bfloat16):
-            rough = network(image).float()
+            rough = network(image)
+    assert rough.dtype == torch.float32 and (rough != rough.bfloat16()).float().mean() > 0.9
     assert (rough - exact).abs().mean() < 0.03 * exact.abs().mean() + 0.02
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FEW)
 def test_it_overfits_one_batch(name):
     network = small(name).train()
     optimiser = torch.optim.Adam(network.parameters(), 3e-3)
@@ -250,15 +249,6 @@ def test_it_overfits_one_batch(name):
         optimiser.step()
         losses.append(loss.item())
     assert min(losses[-5:]) < 0.6 * losses[0]
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_image_is_not_rounded_to_bfloat16(name):
-    network, image = small(name).eval(), torch.rand(1, 3, 16, 16)
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        made = network(image)
-    assert made.dtype == torch.float32
-    assert (made != made.bfloat16()).float().mean() > 0.9
 
 
 @pytest.mark.parametrize("name", NAMES)

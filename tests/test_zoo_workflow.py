@@ -15,13 +15,7 @@ from test_workflow import jobs, snakemake
 
 pytestmark = pytest.mark.slow
 
-DATA = {
-    "name": "made",
-    "scale": 2,
-    "train": {"hr": "train/HR"},
-    "validation": 1,
-    "test": {"hr": "test/HR"},
-}
+DATA = {"name": "made", "scale": 2, "train": {"hr": "train/HR"}, "validation": 1, "test": {"hr": "test/HR"}}
 FEW = [{"iterations": 4, "batch": 2, "patch": 12, "clamp": False, "schedule": {"kind": "cosine", "restarts": 1}}]
 BLOCKS = {
     "enlarge": {"network": "imdn", "channels": 8, "modules": 1, "reduction": 4},
