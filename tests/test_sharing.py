@@ -394,3 +394,13 @@ def test_forced_changed_and_asked_for_by_path(finished, tmp_path):
     done = snakemake(folder, "--rerun-incomplete", str(asked.relative_to(folder)))
     assert done.returncode == 0 and asked.exists(), done.stdout + done.stderr
     assert asked.samefile(folder / "results/b/seed1/phase3/psnr.csv")
+
+
+@pytest.mark.parametrize("training", [{"keep": "best"}, {"keep": "last"}])
+@pytest.mark.parametrize("changed", [{"inference": {"memory_gib": 1}}, {"training": {"validate_every": 7}}])
+def test_how_validation_images_are_looked_at_counts_where_they_decide(work, training, changed):
+    """A training that went on with other tiles or other looks would have been judged in two ways."""
+    runs = {"a": plan()}
+    both = [{"training": training}, {**changed, "training": {**training, **changed.get("training", {})}}]
+    addresses = {work.look(study_of(runs, **one))[1].train("a", 1, 1).address for one in both}
+    assert len(addresses) == (2 if training["keep"] == "best" else 1)
