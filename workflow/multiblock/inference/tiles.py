@@ -182,8 +182,8 @@ def infer(chain: Chain, image: np.ndarray, device: torch.device, memory_gib: flo
     Raises:
         UserError: memory does not even hold a small tile.
     """
-    done = Tiling()
-    with torch.inference_mode(), full_precision(device.type):
+    done, dtype = Tiling(), next((weight.dtype for weight in chain.parameters()), torch.float32)
+    with torch.inference_mode(), full_precision(device.type, dtype):
         x = to_tensor(image[None]).to(device)
         for block, clamp in chain.links():
             x, tiling = _through(block, x.contiguous(memory_format=memory_format(describe(block).layout)), memory_gib)

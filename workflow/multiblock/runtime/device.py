@@ -174,7 +174,7 @@ def set_tf32(allowed: bool) -> None:
 
 
 @contextmanager
-def full_precision(device: str = "cpu") -> Iterator[None]:
+def full_precision(device: str = "cpu", dtype: torch.dtype = torch.float32) -> Iterator[None]:
     """Compute float32 as IEEE has it within this context, for results that are kept or measured.
 
     What a caller has set of PyTorch does not count meanwhile: autocast, the default dtype, TF32, and float32 rounded to
@@ -182,22 +182,23 @@ def full_precision(device: str = "cpu") -> Iterator[None]:
 
     Args:
         device: the type of the device that computes.
+        dtype: that of the network.
     """
     backends: Any = torch.backends
     places = [backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv]
-    before, dtype, older = [place.fp32_precision for place in places], torch.get_default_dtype(), None
+    before, default, older = [place.fp32_precision for place in places], torch.get_default_dtype(), None
     with suppress(RuntimeError):  # PyTorch does not tell the older flags where a caller has set the newer ones
         older = backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
     backends.cudnn.allow_tf32 = False
     torch.set_float32_matmul_precision("highest")
     for place in places:
         place.fp32_precision = "ieee"
-    torch.set_default_dtype(torch.float32)
+    torch.set_default_dtype(dtype)
     try:
         with torch.autocast(device, enabled=False):
             yield
     finally:
-        torch.set_default_dtype(dtype)
+        torch.set_default_dtype(default)
         if older:
             backends.cudnn.allow_tf32 = older[0]
             torch.set_float32_matmul_precision(older[1])
