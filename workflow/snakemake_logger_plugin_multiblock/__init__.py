@@ -2,8 +2,7 @@
 
 Snakemake makes the handler before it reads any rule. What events mean to a person is known to the workflow, which
 takes them over (:meth:`LogHandler.hand_to`) once it has started; until then, and where it only looks at what is there,
-they are shown in Snakemake's own words. Every run of Snakemake imports this package, so it imports little, and before
-anything is printed: from then on a terminal may be closed at any time.
+they are shown in Snakemake's own words. Every run of Snakemake imports this package, so it imports little.
 """
 
 import logging
@@ -12,10 +11,6 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from snakemake_interface_logger_plugins.base import LogHandlerBase
-
-from multiblock.errors import make_streams_last
-
-make_streams_last()
 
 
 class LogHandler(LogHandlerBase):
