@@ -15,12 +15,9 @@ from pathlib import Path
 
 import alignment
 import conversion
-import coverage
 import default_run
 import feeding
-import onnx_files
 import pictures
-import seams
 import steps
 import torch
 import training
@@ -36,12 +33,9 @@ PARTS: Mapping[str, Callable[[How], Table]] = {
     "checkpoints": training.measure_checkpoints,
     "default_run": default_run.measure,
     "tiles": whole_images.measure_tiles,
-    "seams": seams.measure,
     "whole_images": whole_images.measure,
     "pictures": pictures.measure,
     "carn": steps.measure_carn,
-    "coverage": coverage.measure,
-    "onnx": onnx_files.measure,
     "alignment": alignment.measure,
     "conversion": conversion.measure,
     "many_images": conversion.measure_many,
@@ -55,7 +49,6 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--weights", type=Path, nargs="+", default=[], metavar="FILE", help="chains for the part seams")
     parser.add_argument("--pairs", type=Path, metavar="DIR", help="registered pairs, DIR/LR and DIR/HR, for alignment")
     parser.add_argument("--quick", action="store_true", help="at a tiny size, only to see that it runs")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "benchmarks")
@@ -67,9 +60,7 @@ def main() -> None:
         return
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory(prefix="multiblock-benchmark-") as work:
-        how = How(
-            options.repeats, options.threads, options.device, options.quick, Path(work), options.weights, options.pairs
-        )
+        how = How(options.repeats, options.threads, options.device, options.quick, Path(work), options.pairs)
         for part in options.parts or PARTS:
             PARTS[part](how).write(options.out, command(), how)
 

@@ -36,7 +36,6 @@ class How:
     device: str
     quick: bool
     work: Path
-    weights: Sequence[Path] = ()
     pairs: Path | None = None
 
     def wait(self) -> None:
