@@ -383,6 +383,8 @@ def test_forced_changed_and_asked_for_by_path(finished, tmp_path):
     write_config(folder, runs={**RUNS, "a": plan(1e-3, 2e-3)})
     kept = (folder / "results/b/seed1/phase2/weights.safetensors").read_bytes()
     assert jobs(folder) == {"phase2_1": 1, "phase3_1": 1, "evaluate": 2, **reports}
+    looked = snakemake(folder, "--dry-run", "--rerun-incomplete", "results/a/seed1/phase2/psnr.csv")
+    assert "results/a/seed1/phase2/psnr.csv: shows an earlier result" in looked.stderr, "Snakemake plans nothing there"
     done = snakemake(folder, "--rerun-incomplete", "phase2")
     assert done.returncode == 0, done.stdout + done.stderr
     assert (folder / "results/b/seed1/phase2/weights.safetensors").read_bytes() == kept

@@ -145,6 +145,12 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
     with suppress(OSError):  # what was learnt; a plan of results that are for reading only does without
         remembered.save()
     rules = [made for target in call.targets or ("all",) for made in asked_for(results, target)]
+    for path, made in _asked(call.targets, store.results, results).items() if call.plans else ():
+        if not verdicts[made.address].made and (store.results / path).exists():
+            say(
+                f"{store.results / path}: shows an earlier result, and Snakemake does not plan what is there; a start "
+                "without -n makes it again, and so does -n of a rule, as phase2 or all"
+            )
     plan = Overview(
         study=study,
         results=results,
