@@ -250,7 +250,7 @@ seeds: one
 report.blocks: 1
     report.blocks: found 1; allowed is true or false
 device: gpu
-    device: found 'gpu'
+    device: found 'gpu'; did you mean 'cuda'?; allowed are
 recipes.single.0.schedule: {kind: step}
     recipes.single, stage 1, schedule: key 'every' is missing
 recipes.single.0.schedule: {to: 1}

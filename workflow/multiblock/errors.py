@@ -86,6 +86,8 @@ def nearest(word: str, allowed: Iterable[str]) -> str:
     Words that only look alike, or differ by capitals alone, are told apart.
     """
     words = [known for known in allowed if known != word]
+    if (meant := _MEANT.get(word.casefold())) in words:
+        return f"; did you mean '{meant}'?"
     for known in words:
         if unicodedata.normalize("NFC", known) == unicodedata.normalize("NFC", word):
             return f"; did you mean '{known}'? The letters are the same, composed otherwise"
@@ -93,6 +95,10 @@ def nearest(word: str, allowed: Iterable[str]) -> str:
             return f"; did you mean '{known}'? Capitals count"
     close = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
     return f"; did you mean '{close[0]}'?" if close else ""
+
+
+_MEANT = {"gpu": "cuda"}
+"""Words that mean an allowed one and look like another."""
 
 
 def listed(words: Iterable[object]) -> str:
