@@ -226,6 +226,8 @@ WIDE = chunk(b"cICP", bytes([9, 16, 0, 1]))
 P3 = chunk(b"cHRM", struct.pack(">8I", 31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000))
 CANNOT = "cannot be read as an image: "
 UNKNOWN = CANNOT + "its content is of no kind that is read; allowed are PNG, JPEG, TIFF, BMP, WEBP"
+DAMAGED_PNG = CANNOT + "it is a PNG file that is damaged: "
+SHORT_TEXT = chunk(b"tEXt", b"Comment\0x")
 BAD_NAME = "has a name with control characters, or one that is not UTF-8; rename it"
 BOTH = r"train/LR/image2\.png and .*train/HR/image2\.png: "
 
@@ -250,13 +252,22 @@ CASES = [
     refuses("a JPEG cut short", JPEG[: len(JPEG) // 2], CANNOT + "image file is truncated", "image2.jpg"),
     refuses("a JPEG cut short in its header", JPEG[:300], CANNOT + "Truncated File Read", "image2.jpg"),
     refuses("a BMP cut short", BMP[:300], CANNOT + "image file is truncated", "image2.bmp"),
-    refuses("an empty file", b"", UNKNOWN),
+    refuses("an empty file", b"", CANNOT + "it is empty"),
+    refuses(
+        "a pointer of Git LFS", b"version https://git-lfs.github.com/spec/v1\noid", CANNOT + "it is a pointer of Git"
+    ),
+    refuses("a web page", b"\n<!DOCTYPE html>", CANNOT + "it is a web page"),
     refuses("a text", b"no image", UNKNOWN),
     reads("a JPEG called PNG", JPEG, near=2),
     reads("a PNG called JPEG", PNG, file="image2.jpg"),
     refuses("a BMP with a damaged header", changed(BMP, 14, 0), CANNOT + "Unsupported BMP header", "image2.bmp"),
     refuses("a BMP of unknown depth", changed(BMP, 28, 77), CANNOT + "Unsupported BMP pixel depth", "image2.bmp"),
-    refuses("a PNG with a damaged header", changed(PNG, 20), UNKNOWN),
+    refuses("a PNG with a damaged header", changed(PNG, 20), DAMAGED_PNG + "bad header checksum in b'IHDR'"),
+    refuses(
+        "a PNG with a damaged text",
+        png(PIXELS, 2, before=changed(SHORT_TEXT, -1)),
+        f"{DAMAGED_PNG}bad header checksum in b'tEXt'",
+    ),
     refuses("a PNG with damaged pixels", changed(PNG, IDAT + 400), CANNOT + "broken data stream"),
     reads("a PNG with a wrong checksum of right pixels", changed(PNG, len(PNG) - 13)),
     reads("a PNG without an end", PNG[:-12]),
@@ -312,7 +323,7 @@ CASES = [
     # Sizes.
     refuses("one pixel", saved(PIXELS[:1, :1]), "found 1 x 1 pixels; to cut patches of 16 pixels, 16 x 16 are needed"),
     refuses("smaller than the patch", saved(PIXELS[:15]), "found 56 x 15 pixels; to cut patches of 16 pixels"),
-    refuses("no pixel", png(PIXELS, 2, width=0), UNKNOWN),
+    refuses("no pixel", png(PIXELS, 2, width=0), DAMAGED_PNG + "its header is wrong"),
     reads("20,000 wide and 40 high", saved(BROAD, compress_level=1), BROAD),
     reads(
         "13,000 x 13,000",

@@ -151,7 +151,10 @@ class TestHeic:
         monkeypatch.setattr(images, "READS_HEIC", False)
         (tmp_path / "a.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
         said = run("a.HEIC", "-o", "out")[2]
-        assert said[0].startswith("multiblock: error: a.HEIC: cannot be read as an image") and "extra heic" in said[0]
+        assert (
+            said[0].startswith("multiblock: error: a.HEIC: cannot be read as an image")
+            and 'pip install "multiblock[heic]"' in said[0]
+        )
 
 
 class Terminal(io.StringIO):

@@ -227,11 +227,11 @@ class TestLeftOut:
     def test_heic_names_what_reads_it(self, pairs, monkeypatch):
         monkeypatch.setattr(images, "SUFFIXES", tuple(s for s in images.SUFFIXES if s not in images.HEIC))
         (pairs / "train/HR/image9.heic").write_text("x")
-        assert left_out(data(pairs))[0].endswith("; for HEIC install pillow-heif (the extra heic)")
+        assert left_out(data(pairs))[0].endswith('; for HEIC: pip install "multiblock[heic]"')
         for file in (pairs / "test/HR").iterdir():
             file.rename(file.with_suffix(".heic"))
         with pytest.raises(
-            UserError, match=r"test/HR: holds no images; found 2 files \(2 \.heic\), allowed are .*extra heic"
+            UserError, match=r"test/HR: holds no images; found 2 files \(2 \.heic\), allowed are .*multiblock\[heic\]"
         ):
             find(data(pairs))
 

@@ -255,6 +255,19 @@ def read_json(file: Path) -> dict[str, Any]:
         return {}
 
 
+def in_place_of(file: Path) -> str | None:
+    """What a download may leave in place of a file, with what helps; None for anything else."""
+    with file.open("rb") as opened:
+        begins = opened.read(512)
+    if not begins:
+        return "empty"
+    if begins.startswith(b"version https://git-lfs"):
+        return "a pointer of Git LFS; `git lfs pull` gets the file itself"
+    if begins.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype html", b"<html")):
+        return "a web page; the address of the file itself is another"
+    return None
+
+
 def digest_of(file: Path) -> str:
     """A digest of what a file holds, read piece by piece."""
     with file.open("rb") as opened:

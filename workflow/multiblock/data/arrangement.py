@@ -71,7 +71,7 @@ def arrange(hr: Sequence[Path], lr: Path | None) -> Arrangement:
     found = listed(sorted(file.name for file in visible(root))[:5]) or "nothing"
     raise UserError(
         f"{root}: holds no images, and no folder with images; found {found}; allowed are {listed(images.SUFFIXES)}"
-        f"{'' if images.READS_HEIC else '; for HEIC install pillow-heif (the extra heic)'}"
+        f"{'' if images.READS_HEIC else f'; {images.HEIC_NEEDS}'}"
     )
 
 

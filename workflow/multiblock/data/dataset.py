@@ -259,7 +259,7 @@ def counted(files: Sequence[Path]) -> str:
 
 def allowed_endings(endings: Iterable[str]) -> str:
     """The endings that are read, and how HEIC becomes one of them where it was found."""
-    way = "; for HEIC install pillow-heif (the extra heic)" if set(endings) & set(images.HEIC) else ""
+    way = f"; {images.HEIC_NEEDS}" if set(endings) & set(images.HEIC) else ""
     return f"allowed are {listed(images.SUFFIXES)}{way}"
 
 

@@ -28,17 +28,18 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from multiblock.data import colour
 from multiblock.errors import UserError, listed
-from multiblock.files import atomic_write, digest_of, digest_of_bytes
+from multiblock.files import atomic_write, digest_of, digest_of_bytes, in_place_of
 
 log = logging.getLogger(f"{__name__}.remarks")  # lines of this name are for a person, see workflow/running.py
 
 HEIC = (".heic", ".heif")
 """What phones write; read where pillow-heif is installed."""
 READS_HEIC = find_spec("pillow_heif") is not None
+HEIC_NEEDS = 'for HEIC: pip install "multiblock[heic]"'
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", *(HEIC if READS_HEIC else ()))
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
 """What a file may hold, whatever it is called."""
@@ -134,24 +135,34 @@ def opened(file: Path, content: bytes | None = None) -> Iterator[Image.Image]:
     except UserError:
         raise
     except UnidentifiedImageError:
-        if _is_tiff(file):
-            raise UserError(
-                f"{file}: cannot be read as an image: it is a TIFF file that is damaged or of a kind that is not read, "
-                "as with floating-point colours; allowed are gray, RGB and CMYK with 8 or 16 bits a channel"
-            ) from None
-        raise UserError(
-            f"{file}: cannot be read as an image: its content is of no kind that is read; allowed are "
-            f"{listed(_FORMATS)}{' and HEIC' if READS_HEIC else ''}"
-            + ("" if READS_HEIC or file.suffix.lower() not in HEIC else "; for HEIC install the extra heic")
-        ) from None
+        raise UserError(f"{file}: cannot be read as an image: {_unidentified(file)}") from None
     except Exception as error:  # decoders raise whatever a damaged file leads them to
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise UserError(f"{file}: cannot be read as an image: {reason or type(error).__name__}") from None
 
 
-def _is_tiff(file: Path) -> bool:
-    with file.open("rb") as content:
-        return content.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+def _unidentified(file: Path) -> str:
+    """Why Pillow takes a file for no image: what it is, or what is wrong with it."""
+    with file.open("rb") as stream:
+        begins = stream.read(16)
+        if begins[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+            return (
+                "it is a TIFF file that is damaged or of a kind that is not read, as with floating-point colours; "
+                "allowed are gray, RGB and CMYK with 8 or 16 bits a channel"
+            )
+        if other := in_place_of(file):
+            return f"it is {other}"
+        if begins.startswith(_PNG_SIGNATURE):
+            stream.seek(0)
+            try:
+                PngImagePlugin.PngImageFile(stream)
+            except Exception as error:  # decoders raise whatever a damaged file leads them to
+                what = str(error).removeprefix("broken PNG file ").strip("()")
+                return f"it is a PNG file that is damaged: {what if what != str(error) else 'its header is wrong'}"
+    allowed = f"its content is of no kind that is read; allowed are {listed(_FORMATS)}"
+    if READS_HEIC:
+        return f"{allowed} and HEIC"
+    return f"{allowed}; {HEIC_NEEDS}" if file.suffix.lower() in HEIC else allowed
 
 
 def check_regular(file: Path) -> None:
