@@ -2,6 +2,7 @@
 
 import argparse
 import datetime
+import tarfile
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from multiblock.errors import UserError
-from multiblock.model import state_dict
+from multiblock.model import metadata, state_dict
 
 RAW, AVERAGE = {"a.weight": torch.zeros(2)}, {"a.weight": torch.ones(2)}
 
@@ -129,6 +130,39 @@ def test_why_a_file_is_refused_is_said_whole(value, says, read):
     with pytest.raises(UserError, match=rf"w\.pth: cannot be read as weights: {says}, which is not a tensor") as error:
         read({"params": RAW, "x": value})
     assert "weights_only" not in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_file_that_is_something_else_is_called_what_it_is(tmp_path, capfd):
+    torch.save({"a": torch.rand(99, 99)}, tmp_path / "zip")
+    torch.save({"a": torch.rand(99, 99)}, tmp_path / "pickle", _use_new_zipfile_serialization=False)
+    torch.jit.script(torch.nn.Conv2d(1, 1, 1)).save(tmp_path / "script")
+    save_file({"a": torch.rand(99, 99)}, tmp_path / "safe")
+    with tarfile.open(tmp_path / "tar", "w") as archive:
+        archive.add(tmp_path / "zip", "zip")
+    page = b"\n<!DOCTYPE html><html>"
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"
+    half = {name: (tmp_path / name).read_bytes()[:9000] for name in ("zip", "pickle", "safe")}
+    cases = [
+        *(
+            (half[name], ending, "a part of it is missing")
+            for name, ending in zip(half, ("pth", "pt", "safetensors"), strict=True)
+        ),
+        *((page, ending, "it is a web page") for ending in ("pth", "safetensors")),
+        *((pointer, ending, "it is a pointer of Git LFS; `git lfs pull`") for ending in ("pth", "safetensors")),
+        (b"", "pth", "it is empty"),
+        ((tmp_path / "script").read_bytes(), "pth", "it is a TorchScript program"),
+        (b"any text", "pth", "its content is of no kind that is read; allowed is what torch.save has written"),
+        ((tmp_path / "tar").read_bytes(), "pth", "only code in it could read it"),
+    ]
+    for content, ending, says in cases:
+        (tmp_path / f"w.{ending}").write_bytes(content)
+        readers = (state_dict.read, metadata.read) if ending == "safetensors" else (state_dict.read,)
+        for read in readers:
+            with pytest.raises(UserError) as error:
+                read(tmp_path / f"w.{ending}")
+            assert str(error.value).startswith(f"{tmp_path}/w.{ending}: cannot be read as weights: {says}")
+            assert "weights_only" not in str(error.value)
+    assert capfd.readouterr().err == ""
 
 
 def test_an_array_of_objects_runs_nothing(read, tmp_path):

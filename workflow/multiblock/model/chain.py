@@ -174,7 +174,9 @@ def load(file: Path, trusted: Iterable[Path | str] = (), only: int | None = None
             _check_shapes(specs, known.first, shapes, file)
             tensors = {name: opened.get_tensor(name) for name in shapes}
     except (OSError, SafetensorError) as error:
-        raise UserError(f"{file}: cannot be read as weights: {error}") from None
+        raise UserError(
+            f"{file}: cannot be read as weights: {metadata.found_instead(file, str(error)) or error}"
+        ) from None
     check_finite(tensors, file)
     chain = Chain.build(specs, known.clamped, known.first)
     chain.about = known.about

@@ -7,6 +7,7 @@ is trusted, and nothing in it runs.
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
@@ -18,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 
 from multiblock import __version__
 from multiblock.errors import UserError
-from multiblock.files import digest_of
+from multiblock.files import digest_of, in_place_of
 from multiblock.networks import registry
 from multiblock.plan import Block
 
@@ -260,8 +261,24 @@ def read(file: Path) -> Metadata:
             "written"
         ) from None
     except (OSError, SafetensorError) as error:
-        hint = "; `multiblock import` turns weights of others into ours" if file.is_file() else ""
-        raise UserError(f"{file}: cannot be read as weights: {error}{hint}") from None
+        found = found_instead(file, str(error))
+        hint = "; `multiblock import` turns weights of others into ours" if file.is_file() and not found else ""
+        raise UserError(f"{file}: cannot be read as weights: {found or error}{hint}") from None
+
+
+_CUT_SHORT = re.compile("central directory|EOF|Ran out of input|truncated|not fully covered|incomplete|Errno 22")
+"""How the readers of PyTorch and safetensors say that a file is cut short."""
+
+
+def found_instead(file: Path, reason: str) -> str | None:
+    """What a file is that cannot be read as weights for that reason of a library; None where nothing better is known.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if other := in_place_of(file) if file.is_file() else None:
+        return f"it is {other}"
+    return "a part of it is missing; download or copy it again" if _CUT_SHORT.search(reason) else None
 
 
 def digest_of_result(file: Path) -> str:

@@ -13,6 +13,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from multiblock.errors import UserError, listed
+from multiblock.files import in_place_of
+from multiblock.model.metadata import found_instead
 
 log = logging.getLogger(__name__)
 
@@ -79,13 +81,14 @@ def _content(file: Path) -> Any:
     try:
         if file.suffix == ".safetensors":
             return load_file(file)
-        _check_size(file)
+        _check_kind(file)
         with torch.serialization.safe_globals(_NUMPY):
             return torch.load(file, map_location="cpu", weights_only=True)
     except UserError:
         raise
     except Exception as error:  # unpickling raises whatever a damaged file leads it to
-        raise UserError(f"{file}: cannot be read as weights: {_reason(error)}") from None
+        reason = _reason(error)
+        raise UserError(f"{file}: cannot be read as weights: {found_instead(file, reason) or reason}") from None
 
 
 def _numpy_kinds() -> list[Any]:
@@ -107,7 +110,8 @@ def _reason(error: Exception) -> str:
     if found := re.search(r"(?:Unsupported global: GLOBAL|Trying to (?:load|call reduce for)[^.]*?) ([\w.]+)", text):
         return f"it holds {found[1]}, which is not a tensor, number or text; ask for a file of the weights alone"
     text = text.partition("WeightsUnpickler error: ")[2] or text
-    return text.partition(" Please file an issue")[0].partition(" Check the documentation of torch.load")[0]
+    text = text.partition(" Please file an issue")[0].partition(" Check the documentation of torch.load")[0]
+    return "only code in it could read it; ask for a file of the weights alone" if "weights_only" in text else text
 
 
 _AVERAGE = re.compile(r"(^|_)(ema|swa|averaged?)(_|$)")
@@ -139,10 +143,26 @@ def _without_wrappers(tensors: Mapping[str, Tensor], file: Path) -> dict[str, Te
     return found
 
 
-def _check_size(file: Path) -> None:
-    """Refuse a file whose parts claim to be larger than it is: PyTorch writes them as they are, not compressed."""
+def _check_kind(file: Path) -> None:
+    """Refuse a file that PyTorch has not written, or has written with code in it.
+
+    So is one whose parts claim to be larger than it is: PyTorch writes them as they are, not compressed.
+    """
     if zipfile.is_zipfile(file):
         with zipfile.ZipFile(file) as parts:
-            claimed = sum(part.file_size for part in parts.infolist())
+            claimed, names = sum(part.file_size for part in parts.infolist()), parts.namelist()
         if claimed > file.stat().st_size:
             raise UserError(f"{file}: claims {claimed:,} bytes of weights, but has {file.stat().st_size:,}")
+        if any(name.endswith("constants.pkl") for name in names):
+            raise UserError(
+                f"{file}: cannot be read as weights: it is a TorchScript program, whose code is not run; ask for a "
+                "file of the weights alone"
+            )
+    else:
+        with file.open("rb") as opened:
+            begins = opened.read(2)
+        if not begins.startswith((b"PK", b"\x80")) and not in_place_of(file):  # a zip archive, a pickle
+            raise UserError(
+                f"{file}: cannot be read as weights: its content is of no kind that is read; allowed is what "
+                "torch.save has written, or a file that ends in .safetensors"
+            )
