@@ -135,6 +135,9 @@ class TestPlaces:
     def test_a_file_for_a_folder(self, run, tmp_path):
         save(tmp_path / "photo.png")
         assert "w.safetensors: is not a folder" in run("photo.png", "-o", "w.safetensors")[2][0]
+        status, _, said = run("photo.png", "-o", "made/result.PNG")
+        assert (status, said[0].endswith("allowed is the name of a folder, as made/result")) == (1, True)
+        assert not (tmp_path / "made").exists()
 
     def test_the_good_ones_are_finished_and_the_bad_ones_named(self, run, tmp_path):
         for name in ("a", "c"):

@@ -54,11 +54,16 @@ def plan(
         but: a folder whose files are no pictures; that of the results, if none is named.
 
     Raises:
-        UserError: there is no picture, two results would have one name, or one would take the place of a picture or of
-            what is there.
+        UserError: ``out`` is named as a picture is, there is no picture, two results would have one name, or one would
+            take the place of a picture or of what is there.
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is not a folder; results need one")
+    if not out.exists() and out.suffix.lower() in FORMATS:
+        raise UserError(
+            f"{out}: is the name of a picture; results go into a folder, each named after its picture; allowed is the "
+            f"name of a folder, as {out.with_suffix('')}"
+        )
     jobs, notes = [], []
     for path in given:
         if path.is_dir():
