@@ -237,6 +237,20 @@ def test_plan_shows_the_defaults(tmp_path, capsys):
     assert "  training: history_every 50, validate_every 200, below_input stop, checkpoint_seconds 60" in lines
 
 
+def test_plan_names_the_folders_that_are_not_there(pairs, capsys):
+    mine = pairs / "mine.yaml"
+    tested = f"test: {{hr: {pairs}/test/HR, lr: {pairs}/tset/LR}}"
+    mine.write_text(
+        f"data: {{name: x, scale: 1, train: {{hr: {pairs}/train/HR, lr: {pairs}/train/LR}}, {tested}}}\n"
+        "upscale: {images: nowhere}\n"
+    )
+    assert main(["plan", str(mine)]) == 0
+    lines = capsys.readouterr().out.splitlines()[-3:]
+    assert lines[0].startswith("checked 4 phases")
+    assert lines[1].startswith(f"data x: {pairs}/tset/LR: cannot be listed: No such file or directory")
+    assert lines[2].startswith("upscale.images: nowhere: cannot be listed")
+
+
 def test_hints():
     assert nearest("tv", ["tv"]) == ""
     assert nearest("tv", ["l1", "tv"]) == ""

@@ -10,6 +10,8 @@ from multiblock.config import Run, Study
 from multiblock.config.explain import defaults, equals, spending
 from multiblock.config.minutes import plan_for, speedometer
 from multiblock.config.reading import checked
+from multiblock.data.dataset import folders_of, visible
+from multiblock.errors import UserError, one_line
 from multiblock.plan import INPUT, Plan, format_span
 from multiblock.workflow.check import check
 from multiblock.workflow.threads import cores_here, threads_of_a_job
@@ -63,6 +65,20 @@ def run(options: argparse.Namespace) -> None:
     for line in defaults(given):
         print(line)
     print(check(study))
+    for line in _not_there(study):
+        print(line)
+
+
+def _not_there(study: Study) -> Iterator[str]:
+    """A line for each folder of images that cannot be listed, which a plan does without and the workflow does not."""
+    folders = [(f"data {data.name}", folder) for data in study.data.values() for folder in folders_of(data)]
+    if study.upscale.images:
+        folders.append(("upscale.images", study.upscale.images))
+    for key, folder in folders:
+        try:
+            visible(folder)
+        except UserError as error:
+            yield f"{key}: {one_line(error)}; the workflow cannot start without it"
 
 
 def _shared(study: Study, run: Run) -> Iterator[str]:

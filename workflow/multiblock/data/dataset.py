@@ -201,14 +201,18 @@ def _folders(value: str | Sequence[str]) -> list[Path]:
 
 def left_out(data: DatasetConfig) -> list[str]:
     """A line for each ending of files in the folders of ``data`` that are not read for it, and one for ``skip``."""
-    sources = (source for split in SPLITS if isinstance(source := getattr(data, split), Mapping))
-    keys = ("hr", "lr")
-    folders = dict.fromkeys(f for source in sources for key in keys if key in source for f in _folders(source[key]))
-    files = _files(folders, lambda file: not _is_image(file) or is_named(file, data.skip))
+    files = _files(folders_of(data), lambda file: not _is_image(file) or is_named(file, data.skip))
     lines = not_read(files)
     if skipped := [file for file in files if _is_image(file)]:
         lines.append(f"data {data.name}: {counted(skipped)} left out by skip (as {skipped[0].name})")
     return lines
+
+
+def folders_of(data: DatasetConfig) -> list[Path]:
+    """The folders that the images of ``data`` are in, each once."""
+    sources = [source for split in SPLITS if isinstance(source := getattr(data, split), Mapping)]
+    values = [source[key] for source in sources for key in ("hr", "lr") if key in source]
+    return list(dict.fromkeys(folder for value in values for folder in _folders(value)))
 
 
 def left_out_of(folders: Iterable[Path]) -> list[str]:
