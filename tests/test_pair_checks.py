@@ -15,6 +15,7 @@ from multiblock.data.convert import convert
 from multiblock.data.pair_checks import PairCheck, align, of_all, pair_checks
 from multiblock.errors import UserError
 from test_sources import data
+from test_workflow import snakemake
 
 PHOTOGRAPHS = Path(str(files("skimage").joinpath("data")))
 
@@ -158,6 +159,28 @@ def test_the_command_counts_what_is_doubtful_and_fails_where_a_pair_is_wrong(pho
     assert "wrong: red and blue are swapped" in printed.out
     assert printed.out.endswith("  0 doubtful and 1 wrong of 5 pairs\n")
     assert printed.err == "multiblock: error: data mine: cannot be trained on as it is; see above\n"
+
+
+def test_a_dry_run_says_that_folders_are_swapped_until_they_are_converted(photographs):
+    (photographs / "c.yaml").rename(photographs / "config.yaml")
+    dry = snakemake(photographs, "--dry-run")
+    assert dry.returncode == 0 and "warning" not in dry.stderr
+    for split in ("train", "test"):
+        (photographs / split / "LR").rename(photographs / split / "soft")
+        (photographs / split / "HR").rename(photographs / split / "LR")
+        (photographs / split / "soft").rename(photographs / split / "HR")
+    said = [
+        line
+        for line in snakemake(photographs, "--dry-run").stderr.splitlines()
+        if "the folders may be swapped; multiblock check" in line
+    ]
+    assert [re.search(r"/(\w+/LR/\w+)\.png and ", line)[1] for line in said] == [
+        "train/LR/coffee",
+        "test/LR/chelsea",
+        "train/LR/astronaut",
+    ]
+    assert snakemake(photographs, "--cores", "1", "--until", "convert").returncode == 0
+    assert "swapped" not in snakemake(photographs, "--dry-run").stderr
 
 
 def test_the_command_looks_at_all_even_where_files_are_bad(photographs, capsys):

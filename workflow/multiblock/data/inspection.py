@@ -245,6 +245,16 @@ def read(data: DatasetConfig, photograph: Photograph, contents: Mapping[Path, by
     return found
 
 
+def first_pairs(data: DatasetConfig, inspection: Inspection) -> list[str]:
+    """What speaks against the first pair of each split, a line each: folders that are swapped show in any pair."""
+    lines = []
+    for split, items in inspection.find(data).items():
+        for item in [item for item in items if item.lr][:1]:
+            for check in filter(None, read(data, Photograph(split=split, items=(item,))).checks()):
+                lines += [f"{item.lr} and {item.hr}: {reason}" for reason in check.reasons]
+    return lines
+
+
 def low(data: DatasetConfig, item: ImagePair, full: np.ndarray, partner: np.ndarray | None) -> np.ndarray:
     """LR of an item: its partner, or made from HR where there is none."""
     return DEGRADATIONS[data.degradation].make(full, data.scale, item) if partner is None else partner

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from multiblock import config as configuration
 from multiblock.config import Study
 from multiblock.data.dataset import left_out
-from multiblock.data.inspection import Inspection, digests, inspect
+from multiblock.data.inspection import Inspection, digests, first_pairs, inspect
 from multiblock.errors import UserError, make_streams_last, stop_in_one_line
 from multiblock.files import Digests, write_text
 from multiblock.inference.targets import check_sides, in_folder
@@ -142,6 +142,8 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
     if call.looks:
         return Started(study, results, store, given, _open_terminal(workflow, None), asked)
     verdicts, before = _settle(study, results, store, call)
+    if call.plans:
+        _look_at_pairs(results, verdicts, Inspection(remembered))
     with suppress(OSError):  # what was learnt; a plan of results that are for reading only does without
         remembered.save()
     rules = [made for target in call.targets or ("all",) for made in asked_for(results, target)]
@@ -261,6 +263,14 @@ def _look_at_images(study: Study, call: Call, inspection: Inspection) -> dict[st
         raise UserError(f"upscale.images: {error}") from None
     inspection.close()
     return counts
+
+
+def _look_at_pairs(results: Results, verdicts: Mapping[str, Verdict], inspection: Inspection) -> None:
+    """Say what is doubtful of the first pairs that are still to be converted, which a conversion says of all."""
+    for made in results.all():
+        if made.kind == "convert" and made.of.data and not verdicts[made.address].made:
+            for line in first_pairs(results.study.data[made.of.data], inspection):
+                say(f"warning: {line}; multiblock check CONFIG shows all pairs")
 
 
 # 3. Addresses
