@@ -86,6 +86,28 @@ def test_what_does_not_fit_is_named(change, says, tmp_path):
     assert str(tmp_path / "w.pth") in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("key", "network", "scale", "says"),
+    [
+        ("carn_m", "carn", 2, "it is carn_m x2 or x3 or x4; import it with --as carn_m --scale 2"),
+        ("carn_m_x3", "carn", 3, "it is carn_m x3; import it with --as carn_m --scale 3"),
+        (
+            "imdn_rtc_x2",
+            "imdn_rtc",
+            3,
+            "is not imdn_rtc x3 as Zheng222/IMDN, IMDN_RTC publishes it: it is imdn_rtc x2;",
+        ),
+        ("pan_x3", "pan", 4, "it is pan x2 or x3;"),
+        ("sa_rcan_pairs_x2", "rcan", 2, "it is sa_rcan_1 x2;"),
+        ("imdn_x3", "srresnet", 4, "it is imdn x3;"),
+    ],
+)
+def test_another_known_network_or_scale_is_recognised(key, network, scale, says, tmp_path):
+    torch.save(values(key), tmp_path / "w.pth")
+    with pytest.raises(UserError, match=re.escape(says)):
+        authors.import_weights(tmp_path / "w.pth", network, {"scale": scale})
+
+
 @pytest.mark.parametrize("content", [{}, {"state_dict": {"a": 1}}, [1, 2]])
 def test_a_file_without_weights(content, tmp_path):
     torch.save(content, tmp_path / "w.pth")

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,38 @@ def import_weights(file: Path, network: str, options: Mapping[str, Any]) -> tupl
         problems.append((problem, form))
     # The error is about the form that comes closest.
     (_, text), form = min(problems, key=lambda item: item[0][0])
+    if other := _recognised(published):
+        called, scales = other
+        text = f"it is {called} {' or '.join(f'x{one}' for one in scales)}; import it with --as {called} --scale {scales[0]}"
     raise UserError(f"{file}: is not {network} x{spec.scale} as {form.source} publishes it: {text}")
+
+
+def _recognised(published: Mapping[str, Tensor]) -> tuple[str, list[int]] | None:
+    """The network of the zoo that has a place for all of these weights, and at which scales; None if none has."""
+    shapes = {name: value.to("meta") for name, value in published.items()}
+    for network, entry in zoo.ENTRIES.items():
+        fits = []
+        for form, scale in product(zoo.FORMS.get(entry.family, ()), entry.scales):
+            if any(rename(name, form, scale) is None for name in shapes):
+                continue
+            spec = zoo.block(network, {**form.options, "scale": scale}, network)
+            if _contradiction(spec, form):
+                continue
+            with torch.device("meta"):
+                if load_as(Chain.build([spec], [True]), shapes, form, scale) is None:
+                    fits.append(scale)
+        if fits:
+            return network, fits
+    return None
+
+
+def _contradiction(spec: Block, form: Form) -> str | None:
+    """The option of a block that is another than the authors' code has, in words."""
+    options = metadata.described(spec)
+    for name, value in {**form.options, **form.fixed}.items():
+        if options[name] != value:
+            return f"{name} is {options[name]}, and {value} in the authors' code"
+    return None
 
 
 def load_as(chain: Chain, published: Mapping[str, Tensor], form: Form, scale: int) -> tuple[int, str] | None:
@@ -143,10 +175,9 @@ def to_authors(chain: Chain, file: Path) -> Authors:
 def _in_form(chain: Chain, form: Form) -> Authors | str:
     """The block in one form, or why that cannot be."""
     spec, (block, _) = chain.specs[0], chain.links()[0]
+    if contradiction := _contradiction(spec, form):
+        return contradiction
     options = metadata.described(spec)
-    for name, value in {**form.options, **form.fixed}.items():
-        if options[name] != value:
-            return f"{name} is {options[name]}, and {value} in the authors' code"
     tensors: dict[str, Tensor] = {}
     for ours, value in block.state_dict().items():
         if form.absent and re.fullmatch(form.absent, ours):
