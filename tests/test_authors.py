@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 import published as facts
 from multiblock.cli import main
 from multiblock.errors import UserError
-from multiblock.export import authors
+from multiblock.export import authors, card
 from multiblock.model import chain as chains
 from multiblock.model import state_dict
 from multiblock.model.chain import Chain
@@ -98,7 +98,6 @@ def test_what_does_not_fit_is_named(change, says, tmp_path):
             "is not imdn_rtc x3 as Zheng222/IMDN, IMDN_RTC publishes it: it is imdn_rtc x2;",
         ),
         ("pan_x3", "pan", 4, "it is pan x2 or x3;"),
-        ("sa_rcan_pairs_x2", "rcan", 2, "it is sa_rcan_1 x2;"),
         ("imdn_x3", "srresnet", 4, "it is imdn x3;"),
     ],
 )
@@ -174,8 +173,21 @@ def test_the_command_writes_what_import_reads(ending, tmp_path, capsys):
     found = load_file(out) if ending == "safetensors" else torch.load(out, weights_only=True)
     assert set(found) == set(facts.PUBLISHED["carn_x3"]())
     assert main(["import", str(out), "--as", "carn", "--scale", "3", "-o", str(tmp_path / "again.safetensors")]) == 0
+    assert "programs that know that network load it" in out.with_suffix(".md").read_text()
     again, ours = load_file(tmp_path / "again.safetensors"), load_file(tmp_path / "ours.safetensors")
     assert again.keys() == ours.keys() and all(torch.equal(again[name], ours[name]) for name in ours)
+
+
+@pytest.mark.parametrize(
+    ("block", "says"),
+    [
+        (zoo.sample("sa_rcan_2"), "This one is sa_rcan_2 of the SR-ResUNet study"),
+        (zoo.sample("imdn", channels=16), "This one is imdn with options of its own"),
+    ],
+)
+def test_the_card_of_a_network_that_no_other_program_knows_says_so(block, says):
+    text = card.use_of_authors("someone/code", block)
+    assert says in text and "programs that know the published networks alone do not load it" in text
 
 
 @pytest.mark.parametrize(

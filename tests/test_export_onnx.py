@@ -13,6 +13,7 @@ import torch
 import yaml
 
 from conftest import ROOT, picture
+from made_up import psnr_csv
 from multiblock.cli import main
 from multiblock.data import images, resize
 from multiblock.data.sampler import to_tensor
@@ -21,6 +22,7 @@ from multiblock.export.card import Facts
 from multiblock.export.onnx_file import Enlargement, Exported
 from multiblock.model import chain as chains
 from multiblock.model.chain import Chain
+from multiblock.model.finished import TEST_PSNR
 from multiblock.model.metadata import VALIDATION_PSNR, Provenance
 from multiblock.networks import zoo
 from multiblock.plan import Block
@@ -143,6 +145,22 @@ class TestWhatItSays:
         assert result["metrics"][0]["value"] == 31.25
         for word in ("# my_net", "[1], [2], [1-2]", "31.250 dB", "differs from PyTorch by at most", "## Licence"):
             assert word in body
+
+    def test_of_a_run_the_card_has_the_test_psnr_and_the_one_without_a_network(self, tmp_path, capsys):
+        phase = tmp_path / "run/seed1/phase3"
+        phase.mkdir(parents=True)
+        weights(tmp_path, MCAN, about=KNOWN).rename(phase / "weights.safetensors")
+        psnr_csv(phase / "psnr.csv", {"a": 29.0, "b": 30.0}, {"a": 30.25, "b": 31.5}, 3)
+        out = tmp_path / "net.onnx"
+        assert main(["export", str(phase), "-o", str(out)]) == 0
+        assert "PSNR 30.88 dB, 29.50 dB without a network" in capsys.readouterr().out
+        text = out.with_suffix(".md").read_text()
+        assert f"| psnr | 30.875 dB |\n| psnr without network | 29.500 dB |\n| psnr convention | {TEST_PSNR} |" in text
+        (result,) = yaml.safe_load(text.split("---\n")[1])["model-index"][0]["results"]
+        assert result["dataset"]["name"] == "mine, test images"
+        assert [metric["value"] for metric in result["metrics"]] == [30.875, 29.5]
+        known = onnxruntime.InferenceSession(out).get_modelmeta().custom_metadata_map
+        assert (known["psnr"], known["psnr_without_network"]) == ("30.875 dB", "29.500 dB")
 
     def test_the_program_in_the_card_runs(self, written, monkeypatch):
         monkeypatch.chdir(written.parent)

@@ -82,12 +82,13 @@ def run_export(options: argparse.Namespace) -> None:
     if options.form == "onnx":
         onnx_file.check_packages()
     network = chain.load(file, options.trust_code)
-    print(finished.about(file), flush=True)
+    about = finished.about(file)
+    print(about, flush=True)
     stated = command.Stated(licence=options.licence, authors=options.author, tags=options.tag)
     say = lambda line: print(line, flush=True)  # noqa: E731
     with keeping(options.overwrite):
         if options.form == "authors":
-            command.to_authors(network, file, options.out, options.block, stated, say)
+            command.to_authors(network, about, options.out, options.block, stated, say)
         else:
             enlarge = network.enlargement(file, options.enlarge)
-            command.to_onnx(network, options.out, enlarge, stated, say)
+            command.to_onnx(network, about, options.out, enlarge, stated, say)

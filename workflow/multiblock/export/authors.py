@@ -52,7 +52,8 @@ def import_weights(file: Path, network: str, options: Mapping[str, Any]) -> tupl
     (_, text), form = min(problems, key=lambda item: item[0][0])
     if other := _recognised(published):
         called, scales = other
-        text = f"it is {called} {' or '.join(f'x{one}' for one in scales)}; import it with --as {called} --scale {scales[0]}"
+        at = " or ".join(f"x{one}" for one in scales)
+        text = f"it is {called} {at}; import it with --as {called} --scale {scales[0]}"
     raise UserError(f"{file}: is not {network} x{spec.scale} as {form.source} publishes it: {text}")
 
 

@@ -17,8 +17,10 @@ import yaml
 from multiblock import __version__
 from multiblock.errors import UserError, listed
 from multiblock.model import metadata
+from multiblock.model.finished import TEST_PSNR
 from multiblock.model.metadata import Metadata
 from multiblock.networks import zoo
+from multiblock.networks.family import STUDIES
 from multiblock.plan import Block
 
 NOT_STATED = "not stated"
@@ -54,6 +56,7 @@ class Facts:
         known: what the weights say of themselves.
         enlarge: how many times LR is enlarged inside.
         parameters: how many numbers are learnt.
+        psnr_input: PSNR in dB without a network, on the images and by the convention of ``known.about.psnr``.
         licence: SPDX identifier, if the user has stated one.
         authors: who made the weights, as the user has stated.
         tags: what the user says it is for.
@@ -66,6 +69,7 @@ class Facts:
     known: Metadata
     enlarge: int
     parameters: int
+    psnr_input: float | None = None
     licence: str | None = None
     authors: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
@@ -120,6 +124,7 @@ class Facts:
             "iterations_of_phase": about.iterations,
             "seed": about.seed,
             "psnr": None if about.psnr is None else f"{about.psnr:.3f} dB",
+            "psnr_without_network": None if self.psnr_input is None else f"{self.psnr_input:.3f} dB",
             "psnr_convention": about.psnr_convention,
             "license": self.licence or NOT_STATED,
             "author": listed(self.authors) or NOT_STATED,
@@ -186,9 +191,15 @@ def front_matter(facts: Facts, onnx: bool) -> dict[str, Any]:
     if about.data and about.data.isascii() and " " not in about.data:
         card["datasets"] = [about.data]
     if about.psnr is not None:
-        measured = {"type": "psnr", "value": round(about.psnr, 3), "name": f"PSNR in dB: {about.psnr_convention}"}
-        images = {"type": about.data or "images", "name": f"{about.data or 'images'}, validation images"}
-        result = {"task": {"type": "image-to-image"}, "dataset": images, "metrics": [measured]}
+        figures = {"PSNR in dB": about.psnr, "PSNR in dB without a network": facts.psnr_input}
+        measured = [
+            {"type": "psnr", "value": round(value, 3), "name": f"{name}: {about.psnr_convention}"}
+            for name, value in figures.items()
+            if value is not None
+        ]
+        split = "test" if about.psnr_convention == TEST_PSNR else "validation"
+        images = {"type": about.data or "images", "name": f"{about.data or 'images'}, {split} images"}
+        result = {"task": {"type": "image-to-image"}, "dataset": images, "metrics": measured}
         card |= {"metrics": ["psnr"], "model-index": [{"name": facts.name, "results": [result]}]}
     return card
 
@@ -260,6 +271,14 @@ The result is N x 3 x {facts.scale}H x {facts.scale}W and is in 0 to 1. chaiNNer
 {_RUN.format(file=json.dumps(file, ensure_ascii=False))}"""
 
 
-def use_of_authors(source: str) -> str:
-    """The section of a card on what weights under the authors' names are for."""
-    return f"## Use\n\nA state dict with the parameter names of {source}: programs that know that network load it."
+def use_of_authors(source: str, block: Block) -> str:
+    """The section of a card on what weights of a block under the names of ``source`` are for."""
+    name = entry_of(block)
+    who = "programs that know that network load it"
+    if name is None or zoo.ENTRIES[name].source in STUDIES:
+        known = f"{name} of the {zoo.ENTRIES[name].source}" if name else f"{block.network} with options of its own"
+        who = (
+            f"code that builds the same network loads it. This one is {known}; programs that know the published "
+            "networks alone do not load it"
+        )
+    return f"## Use\n\nA state dict with the parameter names of {source}: {who}."

@@ -10,6 +10,7 @@ from multiblock.export.card import Facts
 from multiblock.export.onnx_file import Exported
 from multiblock.files import check_writable, write_text
 from multiblock.model.chain import Chain
+from multiblock.model.finished import About
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +54,11 @@ def check_not_the_weights(file: Path, out: Path) -> None:
         raise UserError(f"{out}: are the weights that are read, which are never replaced; name another file")
 
 
-def to_onnx(chain: Chain, out: Path, enlarge: int, stated: Stated, say: Callable[[str], None]) -> None:
+def to_onnx(chain: Chain, about: About, out: Path, enlarge: int, stated: Stated, say: Callable[[str], None]) -> None:
     """Write ``chain`` as an ONNX file with its card.
 
     Args:
+        about: what is known of the file that the chain is from.
         out: the file to write.
         enlarge: how many times LR is enlarged before it enters the chain, which the file then does itself.
         stated: what the user states.
@@ -65,9 +67,9 @@ def to_onnx(chain: Chain, out: Path, enlarge: int, stated: Stated, say: Callable
     Raises:
         UserError: it cannot be written, or does not compute what PyTorch does.
     """
-    known = _facts(chain, out, enlarge, stated)
-    about = {**known.lines(), "chain": chain.metadata.as_text()}
-    made = onnx_file.write(Exported(chain, enlarge), out, about, lambda line: say(f"{out}: {line}"), known.title)
+    known = _facts(chain, about, out, enlarge, stated)
+    kept = {**known.lines(), "chain": chain.metadata.as_text()}
+    made = onnx_file.write(Exported(chain, enlarge), out, kept, lambda line: say(f"{out}: {line}"), known.title)
     found = ", ".join(f"{most:.1e} at {height} x {width}" for (height, width), most in made.differences.items())
     inside = f", with the enlargement x{enlarge} inside" if enlarge > 1 else ""
     say(
@@ -82,17 +84,17 @@ def to_onnx(chain: Chain, out: Path, enlarge: int, stated: Stated, say: Callable
 
 
 def to_authors(
-    chain: Chain, file: Path, out: Path, block: int | None, stated: Stated, say: Callable[[str], None]
+    chain: Chain, about: About, out: Path, block: int | None, stated: Stated, say: Callable[[str], None]
 ) -> None:
-    """Write a block of ``chain``, which is from ``file``, under its authors' names with its card; see :func:`to_onnx`.
+    """Write a block of ``chain``, which is of ``about``, under its authors' names with its card; see :func:`to_onnx`.
 
     Raises:
         UserError: the block cannot be written so; the message says why.
     """
-    one = authors.only_block(chain, block, file)
+    one = authors.only_block(chain, block, about.file)
     if len(chain.specs) > 1:  # which is what was measured
-        one.about = replace(one.about, psnr=None, psnr_convention=None)
-    known, made = _facts(one, out, 1, stated), authors.to_authors(one, file)
+        about = replace(about, psnr=None, psnr_input=None, psnr_convention=None)
+    known, made = _facts(one, about, out, 1, stated), authors.to_authors(one, about.file)
     authors.write(made, out)
     say(
         f"{out}: block {one.first}, {card.called(one.specs[0])} x{one.scale}, {len(made.tensors)} tensors with the "
@@ -104,13 +106,15 @@ def to_authors(
             f"{len(made.filled)} tensors that the authors' network holds and never runs; they are zero here"
         )
         say(f"{out}: {notes['never used']}")
-    _write_card(known, out, card.use_of_authors(made.form.source), notes, False, say)
+    _write_card(known, out, card.use_of_authors(made.form.source, one.specs[0]), notes, False, say)
 
 
-def _facts(chain: Chain, out: Path, enlarge: int, stated: Stated) -> Facts:
+def _facts(chain: Chain, about: About, out: Path, enlarge: int, stated: Stated) -> Facts:
+    measured = replace(chain.about, psnr=about.psnr, psnr_convention=about.psnr_convention)
     return Facts(
         name=out.stem,
-        known=chain.metadata,
+        known=replace(chain.metadata, about=measured),
+        psnr_input=about.psnr_input,
         enlarge=enlarge,
         parameters=chain.parameters_count,
         licence=stated.licence,

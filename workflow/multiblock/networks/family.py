@@ -14,6 +14,8 @@ from typing import Any
 STUDY_002 = "SR-ResUNet study (Dhruv-Sabharwal/Nvidia-Internship)"
 STUDY_003 = "SRResNet and PAN study"
 STUDY_004 = "lightweight x3 study (yating52997/SuperResolution)"
+STUDIES = (STUDY_002, STUDY_003, STUDY_004)
+"""Sources whose networks no program knows but their own code."""
 
 
 @dataclass(frozen=True, kw_only=True)
