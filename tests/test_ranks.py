@@ -381,8 +381,8 @@ def test_two_processes_with_one_gpu_are_refused(monkeypatch):
 
     chosen = device.Device(torch.device("cuda", 0), "a GPU is here", torch.float32, "configured")
     monkeypatch.setattr(device, "choose", lambda *_: chosen)
-    told = {"gpus": 2, "threads": 2, "log": Path("log"), "label": "", "outside": {}, "training": {}}
-    order = ranks.Order(device="auto", precision="float32", reason="configured", **told)
+    told = {"gpus": 2, "threads": 2, "log": Path("log"), "label": "", "training": {}}
+    order = ranks.Order(device="auto", precision="float32", **told)
     two = SimpleNamespace(all=lambda one: [one, one], from_first=lambda make: make())
     with pytest.raises(UserError, match="other jobs on this machine have too many of its GPUs"):
         ranks._device(order, two)

@@ -13,7 +13,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,12 +50,12 @@ class Order:
 
     device: str
     precision: str
-    reason: str
+    reason: str = "configured"
     gpus: int
     threads: int
     log: Path
     label: str
-    outside: Mapping[str, str]
+    outside: Mapping[str, str] = field(default_factory=dict)
     training: dict[str, Any]
 
 
