@@ -53,7 +53,7 @@ def compared(baseline, also=(), **runs):
     each = {name: one.table for name, one in runs.items()}
     seen = curves.looks({name: one.phases for name, one in runs.items()}, each)
     pairs = [*((name, baseline) for name in runs if name != baseline), *also]
-    trained = {name: [files.record() for files in one.phases.values()] for name, one in runs.items()}
+    trained = {name: one.phases for name, one in runs.items()}
     return comparison(each, {name: one.last for name, one in runs.items()}, seen, baseline, pairs, trained), seen
 
 

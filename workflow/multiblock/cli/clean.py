@@ -45,10 +45,10 @@ def run(options: argparse.Namespace) -> None:
     items, stay = [], []
     for item in (*found.unnamed(), *(found.arrays() if options.arrays else [])):
         others = not_made_here(item.folder / "upscaled")
-        stay += (
-            [f"{item.folder}: stays, as files in it were not made here; move them away: {others[0]}"] if others else []
-        )
-        items += [] if others else [item]
+        if others:
+            stay.append(f"{item.folder}: stays, as files in it were not made here; move them away: {others[0]}")
+        else:
+            items.append(item)
     sizes = [item.size for item in items]
     rows = [(str(item.folder), in_bytes(size), item.what) for item, size in zip(items, sizes, strict=True)]
     print_table([("in", "takes", "is"), *rows] if rows else [("there is nothing to remove",)])

@@ -8,9 +8,8 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.instancenorm import _InstanceNorm
 
-from multiblock.networks.registry import NetworkSpec
+from multiblock.networks.registry import NetworkSpec, sees_whole_image
 
 BEYOND = 8
 """Pixels on each side of the declared field in which a network that sees further is noticed."""
@@ -63,7 +62,7 @@ def _open(network: nn.Module) -> None:
             fan = parameter[0].numel() if parameter.dim() > 1 else 1
             parameter.copy_((0.5 + torch.rand_like(parameter)) / fan)
     for layer in network.modules():
-        if getattr(layer, "sees_whole_image", False) or isinstance(layer, _InstanceNorm):
+        if sees_whole_image(layer):
             layer.register_forward_hook(_by_a_fixed_factor)
 
 

@@ -208,10 +208,10 @@ def build(network: str, given: Mapping[str, Any]) -> "nn.Module":
     made_of = digest(network)
     if network.endswith(".py"):
         module = own.load(source(network), made_of)
+        if digest(network) != made_of:
+            raise UserError(f"{network}: was changed while it was read; start again")
     else:
         module = importlib.import_module(f"{__package__}.{network}.network")
-    if digest(network) != made_of:
-        raise UserError(f"{network}: was changed while it was read; start again")
     check_expected(f"network {network}", made_of)
     built = getattr(module, _class(network).name)(**given)
     built.scale = given.get("scale", options(network).get("scale", ("int", 1))[1])
@@ -250,13 +250,7 @@ def describe(network: "nn.Module") -> NetworkSpec:
     Raises:
         UserError: the class lacks an attribute, or has one of the wrong kind.
     """
-    from torch.nn.modules.instancenorm import _InstanceNorm
-
-    pooling = (
-        type(layer).__name__
-        for layer in network.modules()
-        if getattr(layer, "sees_whole_image", False) or isinstance(layer, _InstanceNorm)
-    )
+    pooling = (type(layer).__name__ for layer in network.modules() if sees_whole_image(layer))
     return NetworkSpec(
         scale=_attribute(network, "scale", int),
         receptive_field=_attribute(network, "receptive_field", int),
@@ -266,6 +260,13 @@ def describe(network: "nn.Module") -> NetworkSpec:
         pretrained=getattr(network, "pretrained", {}),
         pools_over_image=tuple(dict.fromkeys(pooling)),
     )
+
+
+def sees_whole_image(layer: "nn.Module") -> bool:
+    """Whether a layer takes something of the whole image: it says so itself, or it is an instance norm."""
+    from torch.nn.modules.instancenorm import _InstanceNorm
+
+    return getattr(layer, "sees_whole_image", False) or isinstance(layer, _InstanceNorm)
 
 
 def _attribute(network: "nn.Module", name: str, kind: type) -> Any:

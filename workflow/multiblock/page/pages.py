@@ -130,8 +130,7 @@ def study_page(
     phases = {name: run.phases for name, run in runs.items()}
     seen = curves.looks(phases, read)
     measured = {name: {seed: files.measured for seed, files in run.last.items()} for name, run in runs.items()}
-    trained = {name: [files.record() for files in run.values()] for name, run in phases.items()}
-    compared = comparison(read, measured, seen, baseline, pairs, trained)
+    compared = comparison(read, measured, seen, baseline, pairs, phases)
     sentence = sentences.of_study(compared) if pairs else ""
     notes = comparison_markdown.notes(compared)
     loud = [note for note in notes if note.startswith(("**", comparison_markdown.MEANS))]

@@ -64,7 +64,7 @@ def comparison(
     looks: pd.DataFrame,
     baseline: str,
     pairs: Sequence[tuple[str, str]],
-    trained: Mapping[str, Iterable[Mapping[str, Any]]],
+    trained: Mapping[str, Mapping[phases.Key, phases.TrainingFiles]],
 ) -> Comparison:
     """Compare the last phases of runs, composed, as their last iterations left them.
 
@@ -77,7 +77,7 @@ def comparison(
         looks: at the validation images, as :func:`multiblock.report.curves.looks` gives them.
         baseline: the run that all others are held against.
         pairs: the runs whose differences are given: all with the baseline, and what else is to be compared.
-        trained: the training records of each run.
+        trained: what the training of each phase left, by run.
     """
     last = {run: str(table.phase.iloc[-1]) for run, table in tables.items()}
     images = {run: {seed: phases.read(file) for seed, file in files.items()} for run, files in measured.items()}
@@ -119,7 +119,7 @@ def comparison(
         baseline=baseline,
         measures=measures,
         validation_input=next(iter(tables[baseline].psnr_rgb_validation_input.dropna()), None),
-        unlike=unlike(trained),
+        unlike=unlike({run: [files.record() for files in of_run.values()] for run, of_run in trained.items()}),
     )
 
 

@@ -96,7 +96,7 @@ def choose(device: str, precision: str, gpus: int, threads: int, reason: str = "
     torch.set_num_threads(threads)
     memory.reuse()
     place, name, why = torch.device("cpu"), "CPU", "configured"
-    if device == "cuda" or (device == "auto" and gpus and torch.cuda.is_available()):
+    if _is_for_a_gpu(device, gpus):
         gpu, why = take_gpu("configured" if device == "cuda" else "a GPU is here")
         if gpu is not None:
             place, name = torch.device("cuda", gpu), torch.cuda.get_device_name(gpu)
@@ -118,11 +118,14 @@ def fastest_precision(device: str, gpus: int) -> tuple[str, str]:
     Args:
         device, gpus: as :func:`choose` has them. No GPU is taken.
     """
-    on_gpu = device == "cuda" or (device == "auto" and gpus and torch.cuda.is_available())
     try:
-        return _fastest_on("cuda" if on_gpu else "cpu")
+        return _fastest_on("cuda" if _is_for_a_gpu(device, gpus) else "cpu")
     except RuntimeError:  # a GPU that does not work, which jobs report
         return _fastest_on("cpu")
+
+
+def _is_for_a_gpu(device: str, gpus: int) -> bool:
+    return device == "cuda" or (device == "auto" and gpus > 0 and torch.cuda.is_available())
 
 
 def _fastest_on(device: str) -> tuple[str, str]:

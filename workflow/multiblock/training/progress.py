@@ -195,9 +195,9 @@ class Progress:
         )
 
 
-def is_below(made: float | None, plain: float | None) -> bool:
-    """Whether a PSNR is below that of the input itself, as far as both are known."""
-    return made is not None and plain is not None and made < plain
+def is_below(made: float | None, plain: float | None, by: float = 0) -> bool:
+    """Whether a PSNR is more than ``by`` dB below that of the input itself, as far as both are known."""
+    return made is not None and plain is not None and made < plain - by
 
 
 def against_jumps(stage: Stage, precision: str) -> str:

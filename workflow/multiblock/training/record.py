@@ -147,9 +147,9 @@ def _git(*words: str) -> str | None:
     return done.stdout.strip() or None
 
 
-def below_input(record: Mapping[str, Any]) -> bool:
-    """Whether a phase ended below what no network at all gives on the validation images."""
-    return is_below(record.get("psnr_rgb_validation"), record.get("psnr_rgb_validation_input"))
+def below_input(record: Mapping[str, Any], by: float = 0) -> bool:
+    """Whether a phase ended more than ``by`` dB below what no network at all gives on the validation images."""
+    return is_below(record.get("psnr_rgb_validation"), record.get("psnr_rgb_validation_input"), by)
 
 
 _TELLS = 0.1
@@ -167,7 +167,7 @@ def check_phases(weights: Iterable[Path]) -> None:
     """
     for file in weights:
         about = json.loads(file.with_name("training.json").read_text(encoding="utf-8"))
-        if below_input(about) and about["psnr_rgb_validation"] < about["psnr_rgb_validation_input"] - _TELLS:
+        if below_input(about, by=_TELLS):
             made, plain = (about[f"psnr_rgb_validation{which}"] for which in ("", "_input"))
             raise UserError(
                 f"{file}: phase {about['phase']} ended at {made:.3f} dB on the validation images, below the "

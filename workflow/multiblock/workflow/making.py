@@ -240,9 +240,9 @@ def upscale(job: Job) -> None:
         made_of={**settings, "pictures": None, "weights": digest_of(weights), "version": _code(job)},
         earlier=[one / "upscaled" for one in sorted(job.store.root.glob("upscale_pictures-*")) if one != job.out],
     )
-    pictures = in_folder(images, Path(job.study.results))[0]
+    now = {picture: digest_of(picture) for picture in in_folder(images, Path(job.study.results))[0]}
     read = {note["picture"] for note in noted(job.make())[1]}
-    if read != set(map(digest_of, pictures)) or of_pictures(images, pictures, digest_of) != settings["pictures"]:
+    if read != set(now.values()) or of_pictures(images, now, now.__getitem__) != settings["pictures"]:
         raise UserError(f"{images}: its pictures were changed while the workflow was at work; start again")
 
 
@@ -378,8 +378,7 @@ def compare(job: Job) -> None:
     trained = {run: _training_files(job, run) for run in runs}
     seen = looks(trained, tables)
     measured = {run: _last(job, run) for run in runs}
-    records = {run: [files.record() for files in phases.values()] for run, phases in trained.items()}
-    found = comparison(tables, measured, seen, settings["baseline"], settings["pairs"], records)
+    found = comparison(tables, measured, seen, settings["baseline"], settings["pairs"], trained)
     write(found.runs, ["run"], out["comparison.csv"], out["times.csv"])
     write(seen, ["run", "seed", "phase", "iteration"], out["curves.csv"], out["curves_times.csv"])
     write_text(out["differences.csv"], found.differences.to_csv(index=False))

@@ -147,12 +147,9 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
     with suppress(OSError):  # what was learnt; a plan of results that are for reading only does without
         remembered.save()
     rules = [made for target in call.targets or ("all",) for made in asked_for(results, target)]
-    for path, made in _asked(call.targets, store.results, results).items() if call.plans else ():
-        if not verdicts[made.address].made and (store.results / path).exists():
-            say(
-                f"{store.results / path}: shows an earlier result, and Snakemake does not plan what is there; a start "
-                "without -n makes it again, and so does -n of a rule, as phase2 or all"
-            )
+    files = _asked(call.targets, store.results, results)
+    if call.plans:
+        _say_what_is_not_planned(files, store, verdicts)
     plan = Overview(
         study=study,
         results=results,
@@ -160,7 +157,7 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
         images=images,
         verdicts=verdicts,
         before=before,
-        asked=[*rules, *_asked(call.targets, store.results, results).values()],
+        asked=[*rules, *files.values()],
         forced=call.forced,
     )
     terminal = _open_terminal(workflow, plan)
@@ -325,6 +322,16 @@ def _asked(names: Sequence[str], folder: Path, results: Results) -> dict[str, Re
             if str(place) in shown:
                 found[str(path)] = shown[str(place)].of
     return found
+
+
+def _say_what_is_not_planned(files: Mapping[str, Result], store: Store, verdicts: Mapping[str, Verdict]) -> None:
+    """Say which files of a dry run show an earlier result: Snakemake does not look behind them."""
+    for path, made in files.items():
+        if not verdicts[made.address].made and (store.results / path).exists():
+            say(
+                f"{store.results / path}: shows an earlier result, and Snakemake does not plan what is there; a start "
+                "without -n makes it again, and so does -n of a rule, as phase2 or all"
+            )
 
 
 def _compare_versions(store: Store, results: Results) -> None:
