@@ -272,8 +272,12 @@ def test_the_number_format_is_chosen_once_and_counts(pairs, tmp_path, monkeypatc
     assert done.returncode == 0, done.stdout + done.stderr
     assert "precision: bfloat16 for all trainings" in done.stderr and "another thing each time" in done.stderr
     records = [json.loads(file.read_text()) for file in sorted(pairs.glob("results/phased/seed1/*/training.json"))]
-    found = [(one["segments"][0]["precision"], one["segments"][0]["precision_reason"]) for one in records]
-    assert found == [("bfloat16", "chosen by the first start: a clock that says another thing each time")] * 2
+    trained = [one["segments"][0] for one in records]
+    assert [one["precision"] for one in trained] == ["bfloat16"] * 2
+    chosen = "chosen by the first start: a clock that says another thing each time"
+    assert all(
+        one["precision_reason"].startswith(chosen) for one in trained
+    )  # some CPUs are slow with it, which is said
     assert asked.read_text() == "x"
     # To name it is no change, another one is.
     assert jobs(pairs, *words) == {}
