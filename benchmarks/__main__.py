@@ -27,6 +27,7 @@ from bench import ROOT, How, Table, command
 PARTS: Mapping[str, Callable[[How], Table]] = {
     "feeding": feeding.measure,
     "steps": steps.measure,
+    "limits": steps.measure_limits,
     "agreement": training.measure_agreement,
     "agreement_without_skip": training.measure_agreement_without_skip,
     "growth": training.measure_growth,

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from bench import BLOCKS, How, Table, paired, spread, timed, times_as_fast
 from feeding import make_images
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from multiblock import config
@@ -169,6 +170,68 @@ def measure_carn(how: How) -> Table:
     ]
     about = "One training step of the networks that the CARN study timed."
     return Table("carn", about, rows, [f"{fast.device}; {fast.how}."], repeated=True)
+
+
+def measure_limits(how: How) -> Table:
+    """What a step spends on its convolutions, each alone in the same number format; and what width does to those."""
+    cases = {name: Case(case.block, case.iterations, 2, 16) for name, case in CASES.items()} if how.quick else CASES
+    fast = choose(how.device, "auto", 1, how.threads)
+    best, rows = ceiling(fast.dtype, how), []
+    for name, case in cases.items():
+        step = Work(case.task(), fast, "channels_last", "never")
+        alone = _convolutions(step)
+        works: dict[str, Callable[[], object]] = {"step": step, "alone": lambda alone=alone: [one() for one in alone]}
+        times = paired({what: timed(work, how, _calls(how)) for what, work in works.items()}, how.repeats)
+        rows.append(_limit(f"{name}: a step", times["step"], step.flops(), best))
+        rows.append(_limit(f"{name}: its convolutions alone", times["alone"], step.flops(), best))
+    side, batch = (16, 2) if how.quick else (48, 16)
+    layers = {width: conv(width, width) for width in ((16,) if how.quick else (16, 32, 64, 128))}
+    for width, layer in layers.items():
+        x = torch.rand(batch, width, side, side, device=how.device)
+        works = {"it": _there_and_back(layer.to(how.device), x, fast.dtype)}
+        seconds = paired({"it": timed(works["it"], how, _calls(how))}, how.repeats)["it"]
+        rows.append(
+            _limit(f"one convolution of {width} channels", seconds, 3 * 2 * 9 * batch * (width * side) ** 2, best)
+        )
+    about = f"What limits a training step in {_named(fast.dtype)}, eager, channels last, without Adam's share of FLOPs."
+    notes = [f"Ceiling, as in the table of steps: {_named(fast.dtype)} {best / 1e9:,.0f} GFLOP/s. {fast}."]
+    return Table("limits", about, rows, notes, repeated=True)
+
+
+def _limit(what: str, seconds: Sequence[float], flops: float, best: float) -> dict[str, Any]:
+    reached = flops / statistics.median(seconds)
+    return {
+        "what": what,
+        "ms": spread(seconds, digits=1),
+        "GFLOP/s": f"{reached / 1e9:,.0f}",
+        "of the ceiling": f"{reached / best:.0%}",
+    }
+
+
+def _convolutions(step: Work) -> list[Callable[[], object]]:
+    """The convolutions of a step, each forward and backward, alone."""
+    found: list[Callable[[], object]] = []
+
+    def note(layer: nn.Module, inputs: tuple[Tensor, ...], _: object) -> None:
+        found.append(_there_and_back(layer, inputs[0], step.device.dtype))
+
+    layers = [layer for layer in step.span.modules() if isinstance(layer, nn.Conv2d)]
+    hooks = [layer.register_forward_hook(note) for layer in layers]
+    with step.device.autocast():
+        step.span(step.inputs)
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+def _there_and_back(layer: nn.Module, x: Tensor, dtype: torch.dtype) -> Callable[[], object]:
+    """Output and gradients of a convolution whose input and weights are in a number format already."""
+    layout = torch.channels_last
+    given = [x.detach().to(dtype, memory_format=layout), layer.weight.detach().to(dtype, memory_format=layout)]
+    given = [tensor.requires_grad_() for tensor in given]
+    output = nn.functional.conv2d(*given, padding=layer.padding)
+    gradient = torch.ones_like(output)
+    return lambda: torch.autograd.grad(nn.functional.conv2d(*given, padding=layer.padding), given, gradient)
 
 
 def _named(dtype: torch.dtype) -> str:
