@@ -3,6 +3,7 @@
 import logging
 import math
 import re
+from contextlib import nullcontext
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 
 from conftest import picture
-from multiblock.data.imageset import SPLITS
+from multiblock.data.imageset import SPLITS, to_bytes
 from multiblock.data.resize import enlarge
 from multiblock.errors import UserError
 from multiblock.inference import tiles
@@ -149,6 +150,23 @@ def test_how_a_picture_was_made_is_known():
     assert plain.tiles > 1 and plain.pools == () and "saw" not in tiles.summary({"a": plain, "b": tiles.Tiling()})
     _, whole = tiles.infer(gated, picture(60, 50), CPU, 4)
     assert str(whole) == "whole image" and tiles.summary({"a": whole}) is None
+
+
+def test_regions_reuse_their_memory_and_whole_images_are_not_cut_for_it(monkeypatch):
+    """New pages for each map of a region took twice as long as what was computed on them."""
+    kept = []
+    monkeypatch.setattr(memory, "exact", lambda: kept.append("exact") or nullcontext())
+    network, image = chain(TOY), picture(150, 150)
+    image_gib = 1.5 * 150 * 150 * memory.per_pixel(network.blocks["1"]) / 2**30
+    _, tiling = tiles.infer(network, image, CPU, image_gib)
+    assert tiling.tiles == 1 and kept == ["exact"]
+    _, tiling = tiles.infer(network, image, CPU, image_gib, part=True)
+    assert tiling.tiles > 1 and kept == ["exact"]
+    asked, infer = [], tiles.infer
+    monkeypatch.setattr(tiles, "infer", lambda *given, part: asked.append(part) or infer(*given, part=part))
+    tiles.run_by_region(network, to_bytes(image), CPU, 4)
+    tiles.run_by_region(network, to_bytes(image), CPU, 150 * 100 * tiles._BYTES / tiles._SHARE / 2**30)
+    assert asked[0] is False and len(asked) > 2 and all(asked[1:])
 
 
 def test_instance_norm_is_named_too():

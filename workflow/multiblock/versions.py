@@ -15,7 +15,7 @@ VERSIONS = {
     "generate": 1,  # the cached sets LR_k: tiles, rounding
     "evaluate": 1,  # pictures, PSNR, SSIM and the other measures of test images
     "take_apart": 1,  # the same after each block of a joint network
-    "upscale": 1,  # a user's own pictures
+    "upscale": 2,  # a user's own pictures
     "table": 1,
     "figures": 1,
     "page": 1,

@@ -166,11 +166,14 @@ def run(chain: Chain, image: np.ndarray, device: torch.device, memory_gib: float
     return result
 
 
-def infer(chain: Chain, image: np.ndarray, device: torch.device, memory_gib: float) -> tuple[np.ndarray, Tiling]:
+def infer(
+    chain: Chain, image: np.ndarray, device: torch.device, memory_gib: float, *, part: bool = False
+) -> tuple[np.ndarray, Tiling]:
     """What ``chain`` makes of one image, in IEEE float32, and whether that was in tiles.
 
     Args:
         image: (H, W, 3), uint8, or floats with 1.0 as peak.
+        part: whether it is a part of an image, so that it is no loss to cut it into smaller ones.
         memory_gib: memory for the feature maps of one block; images and weights come on top. Where the whole image
             needs more, the block runs in tiles that overlap by half its receptive field on every side, or by
             ``OVERLAP``, or by a quarter of a small tile. On a GPU half of its free memory counts, if that is more;
@@ -186,7 +189,8 @@ def infer(chain: Chain, image: np.ndarray, device: torch.device, memory_gib: flo
     with torch.inference_mode(), full_precision(device.type, dtype):
         x = to_tensor(image[None]).to(device)
         for block, clamp in chain.links():
-            x, tiling = _through(block, x.contiguous(memory_format=memory_format(describe(block).layout)), memory_gib)
+            x = x.contiguous(memory_format=memory_format(describe(block).layout))
+            x, tiling = _through(block, x, memory_gib, part)
             if tiling.tiles > 1:
                 most = max(done, tiling, key=lambda one: one.tiles)
                 done = Tiling(most.tiles, most.overlap, tuple(dict.fromkeys(done.pools + tiling.pools)))
@@ -195,13 +199,13 @@ def infer(chain: Chain, image: np.ndarray, device: torch.device, memory_gib: flo
         return x[0].permute(1, 2, 0).float().cpu().numpy(), done
 
 
-def _through(block: nn.Module, x: Tensor, memory_gib: float) -> tuple[Tensor, Tiling]:
+def _through(block: nn.Module, x: Tensor, memory_gib: float, part: bool = False) -> tuple[Tensor, Tiling]:
     """The output of a block for an image, made in smaller and smaller tiles until memory holds them."""
     spec, (height, width) = describe(block), x.shape[2:]
     whole = height * width
     room = memory.room(x.device, memory_gib) / memory.per_pixel(block)
     # An image that memory holds without a gap is made whole, however slow that is: tiles change what is pooled.
-    exact = whole <= room < whole * memory.GAPS and not x.is_cuda
+    exact = whole <= room < whole * memory.GAPS and not x.is_cuda and not part
     pixels = float(whole) if exact else min(float(whole), room / memory.GAPS)
     with memory.exact() if exact else nullcontext():
         while True:
@@ -335,7 +339,7 @@ def run_by_region(
             inner = turn.place(core, size)
             region = _widened(inner, turn.swapped(size), cut.margin, cut.grid)
             turned = turn.of(values[_within(turn.place_back(region, size), around)])
-            out, tiled = infer(chain, turned, device, room)
+            out, tiled = infer(chain, turned, device, room, part=cut.count > 1)
             out = turn.back(out[_times(_within(inner, region), scale)])
             total = out if total is None else np.add(total, out, out=total)
             if turn == turns[0]:
