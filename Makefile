@@ -63,5 +63,5 @@ lock:
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/pip install --quiet -r envs/torch.txt
 	.venv-lock/bin/pip install --quiet -r envs/requirements.in
-	(echo "# Written by make lock; torch is in torch.txt."; .venv-lock/bin/pip freeze --all | grep -vE "^(torch|pip)==") > envs/requirements.txt
+	(echo "# Written by make lock; torch is in torch.txt."; .venv-lock/bin/pip freeze --all | grep -vE "^(torch|torchvision|pip)==") > envs/requirements.txt
 	rm -rf .venv-lock

@@ -36,12 +36,12 @@ IMPORT_NAMES = {
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-OPTIONAL = ("align", "tensorboard", "onnx")
+OPTIONAL = ("align", "tensorboard", "heic", "spandrel", "onnx")
 """Extras of a part of the package that says so where they are missing; pinned, so that the part is tested."""
 
 SECTIONS = ("package", "workflow", *OPTIONAL, "dev")
 
-NOT_INSTALLED = {"heic", "slurm"}
+NOT_INSTALLED = {"slurm"}
 """Extras that no environment of ours holds: they are for who asks for them."""
 
 
@@ -52,7 +52,7 @@ def pins(name: str, section: str | None = None) -> dict[str, str]:
         begin = lines.index(f"# {section}") + 1
         end = next((i for i, line in enumerate(lines) if i > begin and line.startswith("#")), len(lines))
         lines = lines[begin:end]
-    return {k.lower(): v for k, v in (line.split("==") for line in lines if "==" in line)}
+    return {k.lower().replace("_", "-"): v for k, v in (line.split("==") for line in lines if "==" in line)}
 
 
 def wanted(requirements: list[str]) -> dict[str, Requirement]:

@@ -12,7 +12,7 @@ from typing import Any
 from multiblock.cli.printing import print_table
 from multiblock.errors import UserError, listed
 from multiblock.model import finished, metadata
-from multiblock.networks import registry, zoo
+from multiblock.networks import library, registry, zoo
 from multiblock.plan import Block
 
 
@@ -36,8 +36,8 @@ def run(options: argparse.Namespace) -> None:
     if options.name:
         if options.name.endswith(".safetensors") or (os.sep in options.name and Path(options.name).is_dir()):
             _explain_weights(finished.find(Path(options.name)))
-        elif options.name.endswith(".py"):
-            _explain_file(options.name)
+        elif registry.is_of_others(options.name):
+            _explain_of_others(options.name)
         else:
             _explain(zoo.find(options.name))
         return
@@ -64,6 +64,8 @@ def run(options: argparse.Namespace) -> None:
     ]
     print_table([header, *cells])
     print("\nEach at its study's scale. GFLOPs: 2 x multiply-adds for an input of 256 x 256. Sees: receptive field.")
+    known = library.names() or ["none, as it is not installed: pip install spandrel einops --no-deps"]
+    print(f"Of the library spandrel, of which some restore pictures and do not enlarge them: {listed(known)}")
 
 
 _MODEL_COLUMNS = (
@@ -96,8 +98,8 @@ def _explain(entry: zoo.Entry) -> None:
     _print_options(entry.family, entry.options)
 
 
-def _explain_file(file: str) -> None:
-    """Print what a network of a user's own is; its code is run to count it."""
+def _explain_of_others(file: str) -> None:
+    """Print what a network of a user's own, or of a library, is; its code is run to count it."""
     print(f"{file}: {registry.summary(file)}")
     needed = [option for option, (_, default) in registry.options(file).items() if default is ...]
     if needed:

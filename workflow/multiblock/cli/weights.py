@@ -24,8 +24,8 @@ def _add_import(commands: Any) -> None:
         "and the start of a phase take. Every name is matched; what does not fit is an error.",
     )
     parser.add_argument("file", type=Path, help="file of the authors (.pth, .pt or .safetensors)")
-    parser.add_argument("--as", dest="network", required=True, help="which network it is; see multiblock models")
-    parser.add_argument("--scale", type=int, help="its scale; the network's default if none is named")
+    parser.add_argument("--as", dest="network", help="which network it is (multiblock models); found out if not named")
+    parser.add_argument("--scale", type=int, help="its scale, where the weights do not say it")
     parser.add_argument("-o", "--out", type=Path, required=True, help="file to write, ending in .safetensors")
     parser.add_argument("--overwrite", action="store_true", help="replace a file that is there already")
     parser.set_defaults(run=run_import)
@@ -66,7 +66,8 @@ def run_import(options: argparse.Namespace) -> None:
     chain, form = import_weights(options.file, options.network, given)
     with keeping(options.overwrite):
         chain.save(options.out)
-    print(f"{options.out}: {options.network} x{chain.scale}, {chain.parameters_count:,} parameters, as {form.source}")
+    network = options.network or chain.specs[0].network
+    print(f"{options.out}: {network} x{chain.scale}, {chain.parameters_count:,} parameters, as {form.source}")
 
 
 def run_export(options: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -11,29 +12,38 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from multiblock.errors import UserError, listed
+from multiblock.errors import UserError, listed, one_line
 from multiblock.files import atomic_write
 from multiblock.model import metadata
 from multiblock.model.chain import Chain
 from multiblock.model.metadata import Provenance
 from multiblock.model.state_dict import read
-from multiblock.networks import zoo
+from multiblock.networks import library, zoo
 from multiblock.networks.family import Form, rename, rename_back
 from multiblock.plan import Block
 
 ENDINGS = (".pth", ".pt", ".safetensors")
 
 
-def import_weights(file: Path, network: str, options: Mapping[str, Any]) -> tuple[Chain, Form]:
+def import_weights(file: Path, network: str | None, options: Mapping[str, Any]) -> tuple[Chain, Form]:
     """The network called ``network`` in the zoo, with the published weights in ``file``, and their form.
 
     Args:
+        network: None where the weights say which it is; they may be of a network of the library spandrel.
         options: options of the network beside those that its name stands for, such as ``scale``.
 
     Raises:
         UserError: no form of the network is known, the file cannot be read, or names or shapes are left over on
             either side.
     """
+    if network is None:
+        published = read(file)
+        theirs = library.recognised(published)
+        family = theirs[0].removeprefix(library.PREFIX).lower() if theirs else None
+        known = family is None or family in zoo.FORMS
+        if not (known and (ours := _recognised(published, family, theirs[1].get("scale") if theirs else None))):
+            return _of_library(file, published, theirs)
+        network, options = ours[0], {"scale": ours[1][0], **options}
     family = zoo.find(network).family
     if family not in zoo.FORMS:
         raise UserError(f"{network}: no published form is known; known are those of {listed(zoo.FORMS)}")
@@ -57,20 +67,48 @@ def import_weights(file: Path, network: str, options: Mapping[str, Any]) -> tupl
     raise UserError(f"{file}: is not {network} x{spec.scale} as {form.source} publishes it: {text}")
 
 
-def _recognised(published: Mapping[str, Tensor]) -> tuple[str, list[int]] | None:
-    """The network of the zoo that has a place for all of these weights, and at which scales; None if none has."""
+def _of_library(
+    file: Path, published: Mapping[str, Tensor], found: tuple[str, dict[str, Any]] | None
+) -> tuple[Chain, Form]:
+    """The network of the library, with its options, as which it has found weights out."""
+    if not found:
+        there = "or of the library spandrel" if library.names() else "and the library spandrel is not installed"
+        raise UserError(
+            f"{file}: are weights of no network that is known here, {there}; --as names the one that comes close"
+        )
+    network, options = found
+    chain = Chain.build([zoo.block(network, options, network)], [True])
+    try:
+        chain.get_submodule("blocks.1.net").load_state_dict(published)
+    except RuntimeError as error:
+        raise UserError(f"{file}: is not {network}, as which it is read: {one_line(error)}") from None
+    form = Form(source=f"{network}, version {version('spandrel')}", rules=())
+    taken = 1 if chain.scale > 1 else None
+    chain.about = Provenance(enlarge=taken, scale=taken and chain.scale, origin=f"{form.source}, {file.name}")
+    return chain.eval(), form
+
+
+def _recognised(
+    published: Mapping[str, Tensor], family: str | None = None, scale: int | None = None
+) -> tuple[str, list[int]] | None:
+    """The network of the zoo that has a place for all of these weights, and at which scales; None if none has.
+
+    Args:
+        family, scale: where they are known already, which spares trying the others.
+    """
     shapes = {name: value.to("meta") for name, value in published.items()}
     for network, entry in zoo.ENTRIES.items():
         fits = []
-        for form, scale in product(zoo.FORMS.get(entry.family, ()), entry.scales):
-            if any(rename(name, form, scale) is None for name in shapes):
+        tried = entry.scales if scale is None else (scale,)
+        for form, at in product(zoo.FORMS.get(entry.family, ()) if family in (None, entry.family) else (), tried):
+            if any(rename(name, form, at) is None for name in shapes):
                 continue
-            spec = zoo.block(network, {**form.options, "scale": scale}, network)
+            spec = zoo.block(network, {**form.options, "scale": at}, network)
             if _contradiction(spec, form):
                 continue
             with torch.device("meta"):
-                if load_as(Chain.build([spec], [True]), shapes, form, scale) is None:
-                    fits.append(scale)
+                if load_as(Chain.build([spec], [True]), shapes, form, at) is None:
+                    fits.append(at)
         if fits:
             return network, fits
     return None
@@ -159,6 +197,8 @@ def to_authors(chain: Chain, file: Path) -> Authors:
         UserError: no form of the family is known, or none that says what this block is; the message says why.
     """
     spec = chain.specs[0]
+    if library.is_one(spec.network):
+        return _in_library(chain, file)
     if spec.network not in zoo.FORMS:
         raise UserError(
             f"{file}: the authors of {spec.network} have published no weights, so there are no names to write; "
@@ -171,6 +211,22 @@ def to_authors(chain: Chain, file: Path) -> Authors:
             return made
         reasons.append(f"as {form.source}: {made}")
     raise UserError(f"{file}: its {spec.network} cannot be written under its authors' names: {'; '.join(reasons)}")
+
+
+def _in_library(chain: Chain, file: Path) -> Authors:
+    """A network of the library as the library knows it again."""
+    spec, net = chain.specs[0], chain.get_submodule(f"blocks.{chain.first}.net")
+    network = spec.network
+    tensors = {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
+    found = library.recognised(tensors)
+    if not found or found[0] != network:
+        raise UserError(
+            f"{file}: the library reads weights of {network} as {found[0] if found else 'nothing it knows'}"
+        )
+    ours, theirs = metadata.described(spec), metadata.described(zoo.block(*found, network))
+    if other := [f"{name} {theirs[name]}, which is {ours[name]} here" for name in ours if ours[name] != theirs[name]]:
+        raise UserError(f"{file}: the library reads weights of {network} as of {listed(other)}; train it with those")
+    return Authors(tensors, Form(source=f"{network}, version {version('spandrel')}", rules=()))
 
 
 def _in_form(chain: Chain, form: Form) -> Authors | str:

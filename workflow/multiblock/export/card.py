@@ -19,7 +19,7 @@ from multiblock.errors import UserError, listed
 from multiblock.model import metadata
 from multiblock.model.finished import TEST_PSNR
 from multiblock.model.metadata import Metadata
-from multiblock.networks import zoo
+from multiblock.networks import library, zoo
 from multiblock.networks.family import STUDIES
 from multiblock.plan import Block
 
@@ -171,6 +171,8 @@ def _sources(block: Block) -> list[str]:
     """The publication of a block's network; of another choice of options, that of its family."""
     if metadata.is_code(block.network):
         return [f"code of the user's own ({Path(block.network).name})"]
+    if library.is_one(block.network):
+        return [f"the library spandrel ({block.network.removeprefix(library.PREFIX)})"]
     if name := entry_of(block):
         return [zoo.ENTRIES[name].source]
     first = next(entry for entry in zoo.ENTRIES.values() if entry.family == block.network)
@@ -275,7 +277,9 @@ def use_of_authors(source: str, block: Block) -> str:
     """The section of a card on what weights of a block under the names of ``source`` are for."""
     name = entry_of(block)
     who = "programs that know that network load it"
-    if name is None or zoo.ENTRIES[name].source in STUDIES:
+    if library.is_one(block.network):
+        who = "programs that use the library spandrel, such as chaiNNer, load it"
+    elif name is None or zoo.ENTRIES[name].source in STUDIES:
         known = f"{name} of the {zoo.ENTRIES[name].source}" if name else f"{block.network} with options of its own"
         who = (
             f"code that builds the same network loads it. This one is {known}; programs that know the published "

@@ -231,8 +231,8 @@ def _check_shapes(specs: Sequence[Block], first: int, shapes: Mapping[str, tuple
     except UserError:
         raise
     except Exception as error:  # sizes beyond all bounds; or a network of a third party that cannot be built so
-        if any(metadata.is_code(spec.network) for spec in specs):
-            return
+        if any(registry.is_of_others(spec.network) for spec in specs):
+            return  # the weights are held against the network itself
         raise UserError(f"{file}: names blocks that cannot be built: {' '.join(str(error).split())}") from None
     finally:
         hook.remove()

@@ -2,7 +2,7 @@
 
 A family is a folder beside this file: ``carn/network.py`` holds ``CARN``, a class named like the folder (case and
 underscores do not count). A network of a user's own is one file, ``network: my_blocks/dense.py``, with a class named
-like the file. Such a class
+like the file. ``network: spandrel:SPAN`` is one of that library; see :mod:`multiblock.networks.library`. Such a class
 
 - takes its options as keyword-only arguments with defaults, annotated as ``int``, ``float``, ``bool``, ``str``,
   ``tuple[int, ...]`` or ``Literal[...]``,
@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from multiblock.errors import UserError, listed, nearest
 from multiblock.files import check_expected
-from multiblock.networks import own
+from multiblock.networks import library, own
 
 if TYPE_CHECKING:
     from torch import nn
@@ -55,10 +55,12 @@ def source(network: str) -> Path:
         if not os.path.isfile(network):  # Path.is_file raises where a name is too long
             raise UserError(f"{network}: no such file; a network's file or one of {listed(names())} is allowed")
         return Path(network)
+    if library.is_one(network):
+        return library.class_of(network)[0]
     if network not in names():
         raise UserError(
             f"unknown network '{network}'{nearest(network, names())}; "
-            f"allowed are {listed(names())}, or the path of a Python file"
+            f"allowed are {listed(names())}, spandrel:NAME, or the path of a Python file"
         )
     return _HERE / network / "network.py"
 
@@ -69,9 +71,16 @@ def digest(network: str) -> str:
     Raises:
         UserError: there is no such network, or a file is not Python.
     """
+    if library.is_one(network):
+        return library.digest(network)
     file = source(network)
     with _readable(file):
         return own.digest_of_code(file)
+
+
+def is_of_others(network: str) -> bool:
+    """Whether a network is no part of this package: one of a user's own, or of a library."""
+    return network.endswith(".py") or library.is_one(network)
 
 
 @contextmanager
@@ -89,6 +98,8 @@ def _readable(file: Path) -> Iterator[None]:
 
 
 def _class(network: str) -> ast.ClassDef:
+    if library.is_one(network):
+        return library.class_of(network)[1]
     file = source(network)
     with _readable(file):
         return _class_in(own.read(file), Path(network).stem.replace("_", "").lower(), file)
@@ -111,6 +122,8 @@ def options(network: str) -> Mapping[str, tuple[str, Any]]:
     Raises:
         UserError: there is no such network, or its options are not written as they have to be.
     """
+    if library.is_one(network):
+        return library.options(network)
     found = _options_of(_class(network))
     if found is None:
         raise UserError(f"{source(network)}: an option's default is computed; plain values are needed")
@@ -206,6 +219,9 @@ def build(network: str, given: Mapping[str, Any]) -> "nn.Module":
     """
     check_options(network, given, network)
     made_of = digest(network)
+    if library.is_one(network):
+        check_expected(f"network {network}", made_of)
+        return _as_built(library.build(network, given), network, given, made_of)
     if network.endswith(".py"):
         module = own.load(source(network), made_of)
         if digest(network) != made_of:
@@ -213,9 +229,13 @@ def build(network: str, given: Mapping[str, Any]) -> "nn.Module":
     else:
         module = importlib.import_module(f"{__package__}.{network}.network")
     check_expected(f"network {network}", made_of)
-    built = getattr(module, _class(network).name)(**given)
+    return _as_built(getattr(module, _class(network).name)(**given), network, given, made_of)
+
+
+def _as_built(built: "nn.Module", network: str, given: Mapping[str, Any], made_of: str) -> "nn.Module":
+    """A network with the attributes that it has from its options and its code."""
     built.scale = given.get("scale", options(network).get("scale", ("int", 1))[1])
-    built.code_digest = made_of
+    built.code_digest = made_of  # type: ignore[assignment]
     return built
 
 

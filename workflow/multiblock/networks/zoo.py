@@ -11,7 +11,7 @@ from reprlib import repr as shown
 from typing import Any
 
 from multiblock.errors import UserError, listed, nearest
-from multiblock.networks import registry
+from multiblock.networks import library, registry
 from multiblock.networks.family import Entry, Form
 from multiblock.plan import RANDOM, Block
 
@@ -40,7 +40,7 @@ def find(name: str) -> Entry:
             firsts.setdefault(entry.family, entry.name)
         raise UserError(
             f"unknown network '{name}'{nearest(name, ENTRIES)}; allowed are the names that `multiblock models` lists "
-            f"({listed(firsts.values())} and others), or the path of a Python file"
+            f"({listed(firsts.values())} and others), spandrel:NAME, or the path of a Python file"
         )
     return ENTRIES[name]
 
@@ -55,8 +55,9 @@ def block(network: str, given: Mapping[str, Any], key: str, scale: int = 1) -> B
     Raises:
         UserError: there is no such network, option or scale.
     """
-    options, scales, family = dict(given), None, network
-    if not network.endswith(".py"):
+    options, family = dict(given), network
+    scales = tuple(range(1, 9)) if library.is_one(network) else None
+    if not registry.is_of_others(network):
         try:
             entry = find(network)
         except UserError as error:

@@ -205,8 +205,8 @@ def _check_run(where: str, block: Block, batch: int, side: int, network: nn.Modu
 
 
 def _output_shape(block: Block, network: nn.Module, shape: tuple[int, int, int, int]) -> tuple[int, ...]:
-    """The shape of what a block makes of a batch; from a network of a user's own gradients are computed too."""
-    if block.network.endswith(".py"):
+    """The shape of what a block makes of a batch; from a network of others gradients are computed too."""
+    if registry.is_of_others(block.network):
         with torch.enable_grad():
             output = network.train()(torch.zeros(shape))
             if output.requires_grad:

@@ -1,0 +1,149 @@
+"""Networks of the library spandrel as blocks: found without importing it, trained, kept, and given back to it."""
+
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import pytest
+import torch
+import yaml
+
+from conftest import picture
+from multiblock.cli import main
+from multiblock.errors import UserError
+from multiblock.export import authors
+from multiblock.inference import tiles
+from multiblock.model.chain import Chain, load
+from multiblock.networks import library, registry, zoo
+from multiblock.runtime import memory
+
+SMALL = {
+    "SPAN": {"feature_channels": 8},
+    "ESRGAN": {"num_filters": 8, "num_blocks": 1},
+    "SwinIR": {
+        **{"embed_dim": 12, "depths": [2], "num_heads": [2], "window_size": 8},
+        "upsampler": "pixelshuffledirect",
+    },
+    "SAFMN": {"dim": 16, "n_blocks": 1},
+    "Compact": {"num_feat": 8, "num_conv": 2},
+    "PLKSR.RealPLKSR": {"dim": 16, "n_blocks": 1},
+    "RCAN": {"n_resgroups": 1, "n_resblocks": 1, "n_feats": 16},
+    "HAT": {
+        **{"embed_dim": 12, "depths": [1], "num_heads": [2], "window_size": 16, "num_feat": 16, "squeeze_factor": 4},
+        "upsampler": "pixelshuffle",
+    },
+    "OmniSR": {"num_feat": 16, "res_num": 1},
+    "SeemoRe": {"num_experts": 3, "num_layers": 1},
+}
+"""Ten architectures, each as small as it goes."""
+
+
+def chain(name: str, scale: int = 2) -> Chain:
+    torch.manual_seed(0)
+    return Chain.build([zoo.block(f"spandrel:{name}", SMALL[name], "blocks.it", scale)], [True])
+
+
+def test_options_are_read_without_the_library():
+    code = (
+        "import sys; from multiblock.networks import registry; print(registry.options('spandrel:SPAN')['scale'], "
+        "registry.digest('spandrel:SPAN') != registry.digest('spandrel:SAFMN'), {'torch', 'spandrel'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "('int', 4) True set()"
+    assert registry.options("spandrel:SwinIR")["window_size"] == ("int", 7)  # as the library has it
+    assert registry.options("spandrel:Compact")["num_in_ch"] == ("int", 3)
+    assert len(library.names()) > 35
+
+
+@pytest.mark.filterwarnings(
+    "ignore:.*indexing argument.*", "ignore:Initializing zero-element", "ignore:.saved_variables"
+)
+@pytest.mark.parametrize("name", SMALL)
+def test_it_learns_and_the_library_reads_it_back(name, tmp_path):
+    network = chain(name).train()
+    image = torch.rand(2, 3, 19, 22)  # of no window, and of no multiple
+    given, target = image.clone(), torch.rand(2, 3, 38, 44)
+    optimiser = torch.optim.Adam(network.parameters(), lr=1e-4)
+    losses = []
+    for _ in range(2):
+        made = network(image)
+        assert made.shape == target.shape
+        optimiser.zero_grad()
+        losses.append((made - target).square().mean())
+        losses[-1].backward()
+        optimiser.step()
+    assert torch.equal(image, given) and losses[1] < losses[0]
+    spec = registry.describe(network.links()[0][0])
+    assert spec.scale == 2 and isinstance(network.get_submodule(f"blocks.1.{spec.output_layer}"), torch.nn.Conv2d)
+    network.eval().save(tmp_path / "ours.safetensors")
+    authors.write(authors.to_authors(network, tmp_path / "ours.safetensors"), tmp_path / "theirs.pth")
+    again, form = authors.import_weights(tmp_path / "theirs.pth", None, {})
+    assert again.specs[0].network == f"spandrel:{name}" in form.source and again.about.enlarge == 1
+    with torch.inference_mode():
+        one = image[:1]  # SeemoRe takes batches while it trains alone
+        made = network(one)
+        assert torch.equal(again(one), made) and torch.equal(load(tmp_path / "ours.safetensors")(one), made)
+
+
+def test_tiles_of_one_whose_sizes_are_padded_leave_no_seam():
+    network, image = chain("SAFMN").eval(), picture(130, 117)
+    block = network.links()[0][0]
+    assert registry.describe(block).grid == 8
+    whole = tiles.run(chain("SPAN").eval(), image, torch.device("cpu"), 4)
+    cut = tiles.run(chain("SPAN").eval(), image, torch.device("cpu"), 90 * 90 * 2 * memory.per_pixel(block) / 2**30)
+    assert abs(whole - cut).max() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("network", "options", "says"),
+    [
+        ("spandrel:SPAM", {}, "unknown network 'spandrel:SPAM'; did you mean 'spandrel:SPAN'?"),
+        ("spandrel:PLKSR", {}, "allowed are spandrel:PLKSR.PLKSR, spandrel:PLKSR.RealPLKSR"),
+        ("spandrel:SPAN", {"channels": 3}, "blocks.it.channels: spandrel:SPAN has no such option"),
+        ("spandrel:SPAN", {"feature_channels": "many"}, "allowed is a value of type int"),
+        ("spandrel:AuraSR", {}, "blocks.it.dim: is missing; spandrel:AuraSR needs it"),
+    ],
+)
+def test_what_is_not_there_is_refused(network, options, says):
+    with pytest.raises(UserError) as error:
+        zoo.block(network, options, "blocks.it")
+    assert says in str(error.value)
+
+
+def test_without_the_library_one_line_says_how_it_is_installed(monkeypatch):
+    monkeypatch.setattr(library, "find_spec", lambda name: None if name == "spandrel" else find_spec(name))
+    with pytest.raises(UserError, match="spandrel: is not installed; it is by: pip install spandrel einops --no-deps"):
+        zoo.block("spandrel:SPAN", {}, "blocks.it")
+    assert library.names() == ()
+
+
+def test_what_the_library_would_read_otherwise_is_not_written(tmp_path):
+    other = Chain.build([zoo.block("spandrel:SPAN", {**SMALL["SPAN"], "img_range": 1.0}, "blocks.it", 2)], [True])
+    with pytest.raises(UserError, match="the library reads weights of spandrel:SPAN as of img_range 255.0, which is 1"):
+        authors.to_authors(other, tmp_path / "w.safetensors")
+
+
+def test_weights_of_nothing_known_are_refused(tmp_path):
+    torch.save({"a.weight": torch.rand(3)}, tmp_path / "w.pth")
+    with pytest.raises(UserError, match="are weights of no network that is known here, or of the library spandrel"):
+        authors.import_weights(tmp_path / "w.pth", None, {})
+
+
+def test_commands_know_it(tmp_path, monkeypatch, capsys):
+    """Explained, planned (which builds and runs it), and given to others with a card that says who reads it."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["models", "spandrel:SPAN"]) == 0
+    assert "feature_channels: int = 48" in capsys.readouterr().out
+    blocks = {"span": {"network": "spandrel:SPAN", **SMALL["SPAN"]}, "small": {"network": "toy"}}
+    phases = [{"span": span, "start": "default", "stages": "phase"} for span in (1, 2)]
+    stage = {"iterations": 2, "batch": 2, "patch": 16}
+    runs = {"run": {"chain": ["span", "small"], "plan": phases}}
+    text = yaml.safe_dump({"blocks": blocks, "recipes": {"phase": [stage]}, "runs": runs})
+    (tmp_path / "span.yaml").write_text(text)
+    assert main(["plan", "span.yaml"]) == 0
+    assert "checked 2 phases" in capsys.readouterr().out
+    chain("SPAN").save(tmp_path / "w.safetensors")
+    assert main(["export", "w.safetensors", "--form", "authors", "-o", "span.pth"]) == 0
+    assert "programs that use the library spandrel" in (tmp_path / "span.md").read_text()
+    assert main(["import", "span.pth", "-o", "again.safetensors"]) == 0
+    assert "spandrel:SPAN x2" in capsys.readouterr().out

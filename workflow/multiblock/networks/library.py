@@ -1,0 +1,194 @@
+"""Networks of the library spandrel, by the names of its architectures: ``spandrel:SPAN``, ``spandrel:SwinIR``.
+
+Their classes are found and their options read without importing the library, as those of a network of a user's own
+are. The weights of a block are those of the library's network, under ``net.``.
+"""
+
+import ast
+import importlib
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from multiblock.errors import UserError, listed, nearest
+from multiblock.files import digest_of, digest_of_bytes
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+PREFIX = "spandrel:"
+
+_SCALE = ("scale", "upscale", "upscaling_factor", "upsampling", "upscale_factor", "scale_factor", "sr_rate", "up_scale")
+"""What architectures call the option that is ``scale`` here."""
+
+_CHANNELS = ("num_in_ch", "num_out_ch", "in_nc", "out_nc", "in_chans", "out_chans", "in_ch", "out_ch", "colors")
+"""Options without a default that are 3 for RGB."""
+
+
+def is_one(network: str) -> bool:
+    """Whether a network is one of the library."""
+    return network.startswith(PREFIX)
+
+
+def names() -> tuple[str, ...]:
+    """The library's architectures, with the prefix; none where it is not installed."""
+    if not find_spec("spandrel"):
+        return ()
+    return tuple(f"{PREFIX}{file.parent.name}" for file in sorted(_architectures().glob("[!_]*/__init__.py")))
+
+
+def _architectures() -> Path:
+    found = find_spec("spandrel")
+    if not found or not found.origin:
+        raise UserError("spandrel: is not installed; it is by: pip install spandrel einops --no-deps")
+    return Path(found.origin).parent / "architectures"
+
+
+def class_of(network: str) -> tuple[Path, ast.ClassDef]:
+    """The file and the class of a network.
+
+    Raises:
+        UserError: the library is not installed, has no such architecture, or one of several classes.
+    """
+    _architectures()
+    if (whole := _architecture(network)) not in names():
+        raise UserError(f"unknown network '{network}'{nearest(whole, names())}; allowed are {listed(names())}")
+    classes, described = _classes_in(_folder(network))
+    wanted = network.removeprefix(whole).removeprefix(".") or described
+    if wanted not in classes:
+        allowed = listed(f"{whole}.{name}" for name in classes)
+        raise UserError(f"{network}: is no network of one class; allowed are {allowed}")
+    return classes[wanted]
+
+
+def _architecture(network: str) -> str:
+    """A network without the class that its name may end in: ``spandrel:PLKSR`` of ``spandrel:PLKSR.RealPLKSR``."""
+    return network.partition(".")[0]
+
+
+def _folder(network: str) -> Path:
+    return _architectures() / _architecture(network).removeprefix(PREFIX)
+
+
+@cache
+def _classes_in(folder: Path) -> tuple[dict[str, tuple[Path, ast.ClassDef]], str]:
+    """The classes that an architecture's folder imports, and the name of the one that it describes.
+
+    ``class SPANArch(Architecture[SPAN])`` describes ``SPAN``. Some describe several; then the name is none of them.
+    """
+    tree = ast.parse((folder / "__init__.py").read_text("utf-8"))
+    described = [base for node in tree.body if isinstance(node, ast.ClassDef) for base in node.bases]
+    name = next((ast.unparse(base.slice) for base in described if isinstance(base, ast.Subscript)), "")
+    found = {}
+    for node in tree.body:
+        if not isinstance(node, ast.ImportFrom) or node.level != 1:
+            continue
+        for alias in node.names:
+            file = folder.joinpath(*str(node.module).split(".")).with_suffix(".py")
+            for one in ast.parse(file.read_text("utf-8")).body:
+                if isinstance(one, ast.ClassDef) and one.name == alias.name:
+                    found[alias.asname or alias.name] = file, one
+    return found, name
+
+
+def options(network: str) -> Mapping[str, tuple[str, Any]]:
+    """The options of a network: name to (type, default). Those whose default is computed cannot be given."""
+    return {("scale" if name in _SCALE else name): about for name, about in _arguments(class_of(network)[1]).items()}
+
+
+def _arguments(node: ast.ClassDef) -> dict[str, tuple[str, Any]]:
+    init = next((one for one in node.body if isinstance(one, ast.FunctionDef) and one.name == "__init__"), None)
+    found: dict[str, tuple[str, Any]] = {}
+    if init is None:
+        return found
+    plain = init.args.args[1:]
+    defaults: list[ast.expr | None] = [None] * (len(plain) - len(init.args.defaults)) + list(init.args.defaults)
+    given = zip([*plain, *init.args.kwonlyargs], [*defaults, *init.args.kw_defaults], strict=True)
+    for argument, default in given:
+        try:
+            value = ast.literal_eval(default) if default else 3 if argument.arg in _CHANNELS else ...
+        except ValueError:
+            continue
+        kind = ast.unparse(argument.annotation) if argument.annotation else type(value).__name__
+        found[argument.arg] = ("Any" if kind in ("ellipsis", "NoneType") else kind, value)
+    return found
+
+
+def digest(network: str) -> str:
+    """The digest of a network's code: its files, and the version of the library, which has parts that many share."""
+    folder = _folder(network)
+    class_of(network)
+    files = sorted(folder.rglob("*.py"))
+    lines = [version("spandrel"), *(f"{file.relative_to(folder)} {digest_of(file)}" for file in files)]
+    return digest_of_bytes("\n".join(lines).encode())
+
+
+def build(network: str, given: Mapping[str, Any]) -> "nn.Module":
+    """Build a network, with the initialisation that the library gives it.
+
+    Raises:
+        UserError: the library cannot be imported.
+    """
+    from multiblock.networks.library_block import LibraryBlock
+
+    file, node = class_of(network)
+    called = _arguments(node)
+    own = {"scale": next((name for name in called if name in _SCALE), "scale")}
+    values = {name: value for name, (_, value) in called.items() if value is not ...}
+    values |= {own.get(name, name): value for name, value in given.items()}
+    folder = _folder(network)
+    inside = ".".join(file.relative_to(folder).with_suffix("").parts)
+    with _imported():
+        module = importlib.import_module(f"spandrel.architectures.{folder.name}")
+        made = getattr(importlib.import_module(f"{module.__name__}.{inside}"), node.name)(**values)
+    return LibraryBlock(made, getattr(module, f"{folder.name}Arch")().load)
+
+
+def recognised(weights: Mapping[str, "Tensor"]) -> tuple[str, dict[str, Any]] | None:
+    """The network, with its options, whose weights these are; None where the library knows none, or is not there."""
+    if not names():
+        return None
+    with _imported():
+        registry = importlib.import_module("spandrel").MAIN_REGISTRY
+        try:
+            found = registry.load(dict(weights))
+        except Exception:  # whatever its detection leads to
+            return None
+    network = f"{PREFIX}{found.architecture.id}"
+    classes, described = _classes_in(_folder(network))
+    if described not in classes:
+        network += f".{type(found.model).__name__}"
+    known = _arguments(class_of(network)[1])
+    given = getattr(found.model, "hyperparameters", {})
+    plain = {name: value for name, value in given.items() if name in known and value != known[name][1]}
+    return network, {("scale" if name in _SCALE else name): value for name, value in plain.items()}
+
+
+@contextmanager
+def _imported() -> Iterator[None]:
+    """Import the library without torchvision, which two of its architectures need that enlarge nothing.
+
+    The library imports all architectures at once, and torchvision of another build than PyTorch's cannot be imported.
+
+    Raises:
+        UserError: another package that it needs is not there.
+    """
+    stands_in = {}
+    if "spandrel" not in sys.modules and not find_spec("torchvision"):
+        for name in ("torchvision", "torchvision.transforms", "torchvision.transforms.functional"):
+            stands_in[name] = ModuleType(name)
+        vars(stands_in["torchvision.transforms.functional"]).update(InterpolationMode=None, rotate=None, normalize=None)
+    sys.modules |= stands_in
+    try:
+        yield
+    except ImportError as error:
+        raise UserError(f"spandrel: cannot be imported: {error}; pip install spandrel einops --no-deps") from error
+    finally:
+        for name in stands_in:
+            del sys.modules[name]

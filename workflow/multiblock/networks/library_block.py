@@ -1,0 +1,63 @@
+"""A network of the library spandrel as a block: sizes that it cannot take are padded, and what it is is found out."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+_REACH = 32
+"""Pixels by which tiles overlap, the most that any do: see :data:`multiblock.inference.tiles.OVERLAP`."""
+
+
+class LibraryBlock(nn.Module):
+    """A network of the library; maps (N, 3, H, W) in [0, 1] to (N, 3, s*H, s*W), not clamped.
+
+    Args:
+        net: the network.
+        describe: the library's description of one, from its weights: how far it enlarges, and which sizes it takes.
+    """
+
+    receptive_field = 1 + 2 * _REACH
+    net: nn.Module
+
+    def __init__(self, net: nn.Module, describe: Callable[[Mapping[str, Any]], Any]) -> None:
+        super().__init__()
+        self.net = net
+        self.grid, self._least = 1, 1
+        self.output_layer = "net"
+        for layer in net.modules():
+            if isinstance(layer, nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d):
+                layer.sees_whole_image = True  # type: ignore[assignment]
+        if next(net.parameters()).is_meta:  # only its names and shapes are wanted
+            return
+        sizes = describe(dict(net.state_dict())).size_requirements
+        self.grid, self._least = sizes.multiple_of or 1, sizes.minimum or 1
+        self.output_layer = self._last_convolution()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images to enlarged images; those of other sizes than the network takes are padded by their edges."""
+        height, width = x.shape[2:]
+        below, right = (-(-max(side, self._least) // self.grid) * self.grid - side for side in (height, width))
+        # A copy in any case: some networks change what they are given.
+        padded = functional.pad(x, (0, right, 0, below), mode="replicate") if below or right else x.clone()
+        made: Tensor = self.net(padded)
+        scale = made.shape[-1] // padded.shape[-1]
+        return made[..., : scale * height, : scale * width]
+
+    @torch.no_grad()
+    def _last_convolution(self) -> str:
+        """The name of the convolution that runs last."""
+        ran: list[str] = []
+        hooks = [
+            layer.register_forward_hook(lambda *_, name=name: ran.append(name))
+            for name, layer in self.named_modules()
+            if isinstance(layer, nn.Conv2d) and type(layer).__name__ != "MeanShift"  # a shift of colours
+        ]
+        training = self.training
+        self.eval()(torch.zeros(1, 3, 16, 16))
+        self.train(training)
+        for hook in hooks:
+            hook.remove()
+        return ran[-1] if ran else "net"
