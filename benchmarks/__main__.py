@@ -18,6 +18,7 @@ import conversion
 import default_run
 import feeding
 import pictures
+import recompute
 import steps
 import torch
 import training
@@ -37,6 +38,7 @@ PARTS: Mapping[str, Callable[[How], Table]] = {
     "whole_images": whole_images.measure,
     "pictures": pictures.measure,
     "carn": steps.measure_carn,
+    "recompute": recompute.measure,
     "alignment": alignment.measure,
     "conversion": conversion.measure,
     "many_images": conversion.measure_many,

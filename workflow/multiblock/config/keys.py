@@ -208,6 +208,11 @@ class StageKeys:
     """Weights of further terms in a joint phase: the stage's loss of what each block before the last makes, against
     the same target. One number for all of them, or a list with one for each. Left out, only what the last block
     makes counts."""
+    recompute: str = optional(words("blocks"))
+    """`blocks` keeps nothing but the pictures between the blocks of the span for the backward pass, and computes each
+    block again there: memory of about one block, a third more time, the same weights to the last bit. What is trained
+    already is not trained again for it. It needs `compile: never`. Networks that change their buffers as they run,
+    such as batch norms, are refused. Left out, everything is kept."""
     parts: dict[str, Any] = setting(mapping_of(mapping({"lr": number(above=0), "freeze": whole(1)}, least=1)), {})
     """Parts of the blocks by name (`encoder`), each with an `lr` of its own, or frozen for the stage's first
     `freeze` iterations, or both."""

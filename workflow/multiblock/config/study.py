@@ -136,7 +136,7 @@ class Study:
 def _hashable(value: Any) -> Any:
     """What is equal for equal values, and can be a key of a mapping."""
     if is_dataclass(value):
-        return type(value), *(_hashable(getattr(value, field.name)) for field in fields(value))
+        return type(value), *(_hashable(getattr(value, field.name)) for field in fields(value) if field.compare)
     if isinstance(value, Mapping):
         return frozenset((name, _hashable(item)) for name, item in value.items())
     if isinstance(value, list | tuple):
