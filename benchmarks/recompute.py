@@ -30,10 +30,10 @@ def _task(quick: bool, recompute: str | None) -> Task:
 class Iteration:
     """An iteration as training does it, uncompiled, on a batch that is there."""
 
-    def __init__(self, task: Task, how: How, precision: str) -> None:
+    def __init__(self, task: Task, how: How) -> None:
         torch.manual_seed(0)
         (stage,), blocks = task.stages, len(task.blocks)
-        device = choose(how.device, precision, how.device == "cuda", how.threads)
+        self.device = device = choose(how.device, "auto", how.device == "cuda", how.threads)
         self.span = Chain.build(task.blocks, stage.clamps(blocks)).train()
         execution = compilation.choose(self.span, task, device, "auto", "never")
         self.span.to(device.device, memory_format=execution.layout)  # type: ignore[call-overload]
@@ -47,9 +47,9 @@ class Iteration:
         self.step.apply(1.0)
 
 
-def _peak(recompute: str | None, how: How, precision: str) -> tuple[float, str]:
+def _peak(recompute: str | None, how: How) -> tuple[float, str]:
     """In a process of its own: MiB that two iterations take on top of what there was, and a digest of the weights."""
-    made = Iteration(_task(how.quick, recompute), how, precision)
+    made = Iteration(_task(how.quick, recompute), how)
     if how.device == "cuda":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated() / 2**20
@@ -63,32 +63,27 @@ def _peak(recompute: str | None, how: How, precision: str) -> tuple[float, str]:
 
 
 def measure(how: How) -> Table:
-    """Time and memory of both ways, in each number format that training may choose."""
-    rows, notes = [], []
-    for precision in ("float32", "bfloat16"):
-        works = {way: Iteration(_task(how.quick, recompute), how, precision) for way, recompute in WAYS.items()}
-        times = paired({way: timed(work, how) for way, work in works.items()}, how.repeats, warm_up=1)
-        del works
-        peaks = {way: in_process(partial(_peak, recompute, how, precision)) for way, recompute in WAYS.items()}
-        plain, again = (times[way] for way in WAYS)
-        longer = statistics.median(b / a for a, b in zip(plain, again, strict=True))
-        for way, seconds in times.items():
-            rows.append(
-                {
-                    "precision": precision,
-                    "way": way,
-                    "MiB on top of the weights": f"{peaks[way][0]:,.0f}",
-                    "s a step": spread(seconds, 1, 2),
-                    "time": f"{longer if way != 'everything is kept' else 1:.2f} x",
-                }
-            )
-        same = len({weights for _, weights in peaks.values()}) == 1
-        notes.append(f"{precision}: weights after two steps are {'the same' if same else 'NOT the same'} both ways.")
-    stage = _task(how.quick, None).stages[0]
-    blocks = len(_task(how.quick, None).blocks)
-    notes.append(
+    """Time and memory of both ways, in the number format that training would choose here."""
+    works = {way: Iteration(_task(how.quick, recompute), how) for way, recompute in WAYS.items()}
+    times = paired({way: timed(work, how) for way, work in works.items()}, how.repeats, warm_up=1)
+    precision = works["everything is kept"].device.precision
+    works.clear()
+    peaks = {way: in_process(partial(_peak, recompute, how)) for way, recompute in WAYS.items()}
+    plain = times["everything is kept"]
+    rows = [
+        {
+            "way": way,
+            "MiB beside the weights": f"{peaks[way][0]:,.0f}",
+            "s a step": spread(seconds, 1, 2),
+            "time": f"{statistics.median(b / a for a, b in zip(plain, seconds, strict=True)):.2f} x",
+        }
+        for way, seconds in times.items()
+    ]
+    task, same = _task(how.quick, None), len({weights for _, weights in peaks.values()}) == 1
+    notes = [
+        f"Weights after two steps are {'the same bytes' if same else 'NOT the same bytes'} both ways.",
         "Memory: the most that the process held, less what it held before the first step (on a GPU, of tensors): maps, "
-        "gradients, the optimiser's averages, and gaps. Time: median of the ratios of neighbouring steps."
-    )
-    about = f"One step of {blocks} MCAN blocks, batch {stage.batch}, patch {stage.patch}, uncompiled."
-    return Table("recompute", about, rows, notes, repeated=True)
+        "gradients, the optimiser's averages, and gaps. Time: median of the ratios of neighbouring steps.",
+    ]
+    of = f"{len(task.blocks)} MCAN blocks, batch {task.stages[0].batch}, patch {task.stages[0].patch}"
+    return Table("recompute", f"One step of {of}, {precision}, uncompiled.", rows, notes, repeated=True)
