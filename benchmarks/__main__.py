@@ -1,10 +1,12 @@
 """How fast multiblock is, against what others do, measured in the same run.
 
     python benchmarks [PART ...] [--repeats N] [--threads N] [--device cpu|cuda] [--quick] [--out FOLDER]
+    python benchmarks claims
 
 Each part writes a table, as Markdown with its header and as CSV, into results/benchmarks. What is compared takes
 turns, after a warm-up that does not count, so that a change of the machine's speed hits all alike. With `--device cuda`
-and no GPU it says so and ends with 0.
+and no GPU it says so and ends with 0. ``claims`` measures nothing: it looks for the figures that documents quote in the
+tables that are kept, and ends with 1 where one is not there (claims.py).
 """
 
 import argparse
@@ -14,10 +16,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import alignment
+import claims
 import conversion
 import default_run
 import feeding
 import pictures
+import recompute
 import steps
 import torch
 import training
@@ -37,6 +41,7 @@ PARTS: Mapping[str, Callable[[How], Table]] = {
     "whole_images": whole_images.measure,
     "pictures": pictures.measure,
     "carn": steps.measure_carn,
+    "recompute": recompute.measure,
     "alignment": alignment.measure,
     "conversion": conversion.measure,
     "many_images": conversion.measure_many,
@@ -54,6 +59,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="at a tiny size, only to see that it runs")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "benchmarks")
     options = parser.parse_args()
+    if options.parts == ["claims"]:
+        sys.exit(claims.report())
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"unknown part {', '.join(sorted(unknown))}; known are {', '.join(PARTS)}")
     if options.device == "cuda" and not torch.cuda.is_available():

@@ -27,7 +27,7 @@ def make_gpu_check(folder: Path, programs: Path) -> subprocess.CompletedProcess:
 
 def test_parts_are_measured_and_kept_with_their_header(tmp_path):
     parts = ["feeding", "steps", "growth", "carn", "pictures", "alignment", "conversion"]
-    parts += ["many_images"]
+    parts += ["many_images", "recompute"]
     done = run("benchmarks", *parts, "--quick", "--repeats", "2", "--threads", "1", "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert sorted(file.stem for file in tmp_path.glob("*.csv")) == sorted(parts)
@@ -35,7 +35,7 @@ def test_parts_are_measured_and_kept_with_their_header(tmp_path):
         text = (tmp_path / f"{part}.md").read_text()
         for wanted in (f"Command: `python benchmarks {' '.join(parts)} --quick", "Machine: ", "torch ", f"# {part}"):
             assert wanted in text
-        assert ("of 2 alternating repeats" in text) == (part in ("feeding", "steps", "carn")), part
+        assert ("of 2 alternating repeats" in text) == (part in ("feeding", "steps", "carn", "recompute")), part
     ways = pd.read_csv(tmp_path / "steps.csv")
     assert ways[ways.block == "MCAN"].way.tolist()[0] == "eager float32, default layout"
     assert ways[ways.block == "MCAN"].way.tolist()[-1] == "ours"

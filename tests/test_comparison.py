@@ -386,7 +386,52 @@ def test_what_it_takes_to_reach_the_baseline(tmp_path):
         "- other looks at other validation images than plain, or at none: what it takes cannot be compared.",
     ):
         assert sentence in text, sentence
-    assert ["slow", "never reached", "", "0 of 3"] in cells(text)
+    rows = cells(text)
+    assert ["slow", "never reached", "", "0 of 3"] in [row[:4] for row in rows] and "any time [dB]" in text
+
+
+def seen_at(**runs) -> pd.DataFrame:
+    """Looks of one phase: of each run a list a seed of (seconds, PSNR, what was seen)."""
+    rows = [
+        {"run": name, "seed": seed, "seconds": float(at), "psnr_rgb_validation": psnr, "network": network}
+        for name, seeds in runs.items()
+        for seed, looks in enumerate(seeds, 1)
+        for at, psnr, network in looks
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_the_area_under_the_best_so_far_over_the_time_that_all_had():
+    """Areas by hand, over the 10 seconds of the first that ends, without a network 20 dB."""
+    whole = curves.COMPOSED
+    seen = seen_at(
+        # 4 s at 20 dB, 4 s at 23 dB, which a worse look does not take back, 2 s at 26 dB.
+        steady=[[(4, 23.0, whole), (6, 21.0, whole), (8, 26.0, curves.STAGED), (20, 30.0, whole)]] * 2,
+        # Nothing is better than no network for 5 s; then 25 dB, and 29 dB from 7 s on for the second seed.
+        late=[
+            [(2, 15.0, whole), (5, 25.0, whole), (10, 31.0, whole)],
+            [(5, 25.0, whole), (7, 29.0, whole), (12, 0.0, whole)],
+        ],
+        # A part of the network is no network.
+        part=[[(1, 40.0, curves.PART), (11, 21.0, whole)]],
+    )
+    found = curves.any_time(seen, 20.0).set_index("run")
+    assert found.any_time_seconds.tolist() == [10, 10, 10]
+    assert found.any_time.to_dict() == {"steady": 22.4, "late": pytest.approx((22.5 + 23.7) / 2), "part": 20.0}
+    assert found.any_time_sd["steady"] == 0 and found.any_time_sd["late"] == pytest.approx(1.2 / 2**0.5, abs=1e-4)
+    assert pd.isna(found.any_time_sd["part"])
+    for level in (None, float("inf")):
+        assert curves.any_time(seen, level).empty
+    assert curves.any_time(seen_at(a=[[(0, 21.0, whole)]]), 20.0).empty
+
+
+def test_the_area_is_with_the_times_as_it_is_not_the_same_each_time(tmp_path):
+    looks = [[(5, 23.0), (10, 24.0)]]
+    found, _ = compared("plain", plain=plain(tmp_path, looks=looks), again=run(tmp_path / "b", {1: BASE}, looks=looks))
+    assert found.runs.any_time.notna().all() and found.reach.any_time.tolist() == found.runs.any_time.tolist()
+    tables.write(found.runs, ["run"], tmp_path / "comparison.csv", tmp_path / "times.csv")
+    named = [set(pd.read_csv(tmp_path / f"{name}.csv").columns) for name in ("comparison", "times")]
+    assert not {"any_time", "any_time_sd"} & named[0] and {"any_time", "any_time_sd", "any_time_seconds"} <= named[1]
 
 
 def test_a_run_that_only_just_misses_does_not_read_as_if_it_had_come_there():

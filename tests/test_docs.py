@@ -98,7 +98,7 @@ def parse(command: str) -> None:
     elif words[0] == "benchmarks/gold.py":
         runpy.run_path(str(ROOT / words[0]))["_parser"]().parse_args(words[1:])
     elif program == "python":
-        parts = set(words[1:]) - {"PART"}
+        parts = set(words[1:]) - {"PART", "claims"}
         assert words[0] == "benchmarks" and parts <= set(benchmark_parts()), f"{command}: no such part"
     elif program == "pytest":
         assert all((ROOT / word).is_file() for word in words if word.endswith(".py")), command
@@ -334,10 +334,44 @@ def test_links_lead_somewhere(document):
             assert not anchor or anchor in heads(target), f"{link}: no such heading"
 
 
-def test_figures_are_those_that_were_measured():
+def claims():
+    """What benchmarks/claims.py has, in whose folder it finds what it imports."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "benchmarks"))
+        import claims
+
+        return claims
+
+
+@pytest.mark.parametrize("document", claims().documents(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_figures_of_studies_are_those_of_the_tables_that_they_point_to(document):
+    assert not list(claims().wrong_in(document))
+
+
+@pytest.mark.parametrize(
+    ("quoted", "changed", "says"),
+    [
+        ("| 26.731 |", "| 26.741 |", "26.741: no such value"),  # of a run in its row
+        ("26.731 | -0.061", "26.731 | -0.062", "-0.062 beside -0.366 to +0.245: not the mean of such an interval"),
+        ("-0.366 to", "-0.266 to", "-0.266 to +0.245: no interval or range with these ends"),
+        ("1.23e8", "1.33e8", "1.33e8: no such value"),
+        ("(`060`: 29.02", "(`060`: 28.02", "28.02 to 30.05: no interval or range with these ends"),
+    ],
+)
+def test_a_figure_that_is_another_is_named_with_its_line(quoted, changed, says):
+    document = ROOT / "docs" / "studies" / "grow.md"
+    text = document.read_text()
+    assert text.count(quoted) == 1
+    line = text[: text.index(quoted)].count("\n") + 1
+    found = claims().wrong_in(document, text.replace(quoted, changed))
+    assert f"docs/studies/grow.md:{line}: {says} in results/reference/grow/README.md" in found
+
+
+def test_other_figures_are_in_some_table():
     kept = "\n".join(file.read_text() for file in (ROOT / "results" / "reference").rglob("*.md"))
     known = {f"{float(value):.3f}" for value in re.findall(r"\d+\.\d{3,4}", kept)}
-    for document in set(DOCUMENTS) - {ROOT / "docs" / "config.md"}:  # which has bounds and constants
+    others = set(DOCUMENTS) - {ROOT / "docs" / "config.md"} - set(claims().documents())  # config.md has bounds
+    for document in others:
         for figure in re.findall(
             r"(?<![\d.=~>])\d+\.\d{3}(?![\d.])", re.sub(r"```.*?```", "", document.read_text(), flags=re.S)
         ):

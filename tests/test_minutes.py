@@ -11,7 +11,8 @@ import yaml
 from conftest import ROOT
 from multiblock import cli, config
 from multiblock.config import minutes
-from multiblock.config.minutes import Costs, costs_of, fitted, pixels
+from multiblock.config.costs import Costs, costs_of, pixels
+from multiblock.config.minutes import fitted
 from multiblock.errors import UserError
 from multiblock.runtime.device import choose
 from multiblock.training import speed
@@ -55,12 +56,21 @@ def with_iterations(made, numbers: list[list[int]]):
     return replace(made, phases=tuple(replace(p, stages=tuple(stage(iterations=n) for n in own)) for p, own in phases))
 
 
+def around(iterations: list[list[float]], fixed: list[float]) -> Costs:
+    """Costs without looks, of whose fixed ones half come after the training."""
+    half = [one / 2 for one in fixed]
+    return Costs(iterations, [0.0] * len(iterations), 200, half, half)
+
+
 class TestWhatFits:
     """Arithmetic, by hand."""
 
     def test_one_factor_and_the_time_is_spent(self):
         """10 + 20 seconds around; 300 + 100 iterations at 0.1 s, 200 at 0.3 s: 100 s. 1 minute leaves 30 s: x 0.3."""
-        written, costs = with_iterations(plan(["1", "1"], 1), [[300, 100], [200]]), Costs([[0.1, 0.1], [0.3]], [10, 20])
+        written, costs = (
+            with_iterations(plan(["1", "1"], 1), [[300, 100], [200]]),
+            around([[0.1, 0.1], [0.3]], [10, 20]),
+        )
         assert costs.of(written) == pytest.approx(130)
         fits = fitted(written, costs, 1, "mine")
         assert stages(fits) == [[90, 30], [60]]
@@ -68,7 +78,7 @@ class TestWhatFits:
 
     @pytest.mark.parametrize("time", [0.6, 1, 7.77, 500])
     def test_any_time_is_spent_to_an_iteration(self, time):
-        costs = Costs([[0.011], [0.02], [0.033], [0.27]], [3, 4, 5, 6])
+        costs = around([[0.011], [0.02], [0.033], [0.27]], [3, 4, 5, 6])
         written = with_iterations(plan(PAPER, 3), [[1000], [500], [700], [900]])
         fits = fitted(written, costs, time, "mine")
         assert abs(costs.of(fits) - 60 * time) <= 0.27
@@ -78,7 +88,7 @@ class TestWhatFits:
 
     def test_too_short(self):
         with pytest.raises(UserError) as error:
-            fitted(plan(PAPER, 3), Costs([[1]] * 4, [20] * 4), 1.3, "mine")
+            fitted(plan(PAPER, 3), around([[1]] * 4, [20] * 4), 1.3, "mine")
         assert str(error.value) == (
             "--minutes: found 1.3; for run mine, to start jobs, make LR_k and measure takes about 1.3 here, one "
             "iteration of each stage 0.067; allowed is more"
@@ -86,19 +96,23 @@ class TestWhatFits:
 
     def test_nothing_to_scale(self):
         with pytest.raises(UserError, match=r"^runs.mine: this run takes no iterations at all"):
-            fitted(with_iterations(plan(["1"], 1), [[0]]), Costs([[0.0]], [1]), 1, "mine")
+            fitted(with_iterations(plan(["1"], 1), [[0]]), around([[0.0]], [1]), 1, "mine")
 
     def test_what_comes_around_the_iterations(self):
-        """Phase 1 makes LR_1 of all splits; a look is of the validation images, 1 in 200 iterations."""
+        """Phase 1 makes LR_1 of all splits; a look is of the validation images."""
         counted = {"train": 3_000_000, "validation": 500_000, "test": 1_000_000}
-        spent = costs_of(config.load(STUDY).runs["mine"], SPEEDS, counted, validate_every=200)
-        assert spent.iterations[0] == pytest.approx([0.01 + 0.5 / 200] * 2)
-        assert spent.iterations[2] == pytest.approx([0.03 + 1.0 / 200])
-        # Looks at the ends of two stages, LR_1, N_1 measured twice; 3 jobs, and 4 of the run.
-        assert spent.fixed[0] == pytest.approx(2 * 0.5 + 4.5 + (1 + 1) * 1 + (3 + 4) * 1.0)
+        run = config.load(STUDY).runs["mine"]
+        spent = costs_of(run, SPEEDS, counted, validate_every=25)
+        assert spent.iterations == SPEEDS.iterations and spent.looks == pytest.approx([0.5, 0.5, 1.0])
+        # LR_1 and two jobs; N_1 measured twice, by a job, and four of the run.
+        assert (spent.fixed[0], spent.after[0]) == (pytest.approx(4.5 + 2 * 1.0), pytest.approx((1 + 1) * 1 + 5 * 1.0))
         # N_2, and N_2(N_1); no set.
-        assert spent.fixed[1] == pytest.approx(2 * 0.5 + (1 + 2) * 1 + 2 * 1.0)
-        assert spent.fixed[2] == pytest.approx(1.0 + (2 + 2) * 1 + 2 * 1.0)
+        assert (spent.fixed[1], spent.after[1]) == (pytest.approx(1.0), pytest.approx((1 + 2) * 1 + 1.0))
+        assert (spent.fixed[2], spent.after[2]) == (pytest.approx(1.0), pytest.approx((2 + 2) * 1 + 1.0))
+        # 40 iterations a phase in two stages are looked at after 25, 30 and 40 of them, 20 after 20.
+        training = 2 * (40 * 0.01 + 3 * 0.5) + 20 * 0.03 + 1 * 1.0 + 6.5 + 1 + 1
+        assert spent.of_training(run.plan) == pytest.approx(training)
+        assert spent.of(run.plan) == pytest.approx(training + 7 + 4 + 5)
 
     def test_pixels_are_those_that_are_used(self):
         mine = config.load({**STUDY, "data": {**STUDY["data"], "max_side": 100}}).runs["mine"].data

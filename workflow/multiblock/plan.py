@@ -53,7 +53,8 @@ class Stage:
     block's output before the last a weight (none: of the last block's alone). ``schedule`` changes the learning rate
     (none: constant), which rises over the first ``warmup`` iterations; ``parts`` gives parts of the blocks a learning
     rate of their own or freezes them. Gradients with a norm above ``clip`` are scaled down to it; ``ema`` is the decay
-    of the average of the weights that is validated and kept (none: they are themselves).
+    of the average of the weights that is validated and kept (none: they are themselves). ``recompute`` says what the
+    backward pass computes again to save memory: ``blocks``, or nothing; the weights are the same.
     """
 
     iterations: int
@@ -72,6 +73,12 @@ class Stage:
     warmup: int = 0
     clip: float | None = None
     intermediate: list[float] = field(default_factory=list)
+    recompute: str | None = field(default=None, compare=False)
+
+    @property
+    def counts(self) -> dict[str, Any]:
+        """All that decides what comes out, in plain values."""
+        return {name: value for name, value in asdict(self).items() if name != "recompute"}
 
     def clamps(self, blocks: int) -> list[bool]:
         """Whether each of the blocks of a span, of which there are so many, is N_k+."""
@@ -119,6 +126,11 @@ class Task:
         blocks = tuple(Block(**block) for block in plain["blocks"])
         stages = tuple(Stage(**stage) for stage in plain["stages"])
         return cls(**{**plain, "blocks": blocks, "stages": stages})
+
+    @property
+    def counts(self) -> dict[str, Any]:
+        """All that decides what comes out, in plain values."""
+        return {**asdict(self), "stages": [stage.counts for stage in self.stages]}
 
     @property
     def iterations(self) -> int:
@@ -329,7 +341,7 @@ class Plan:
                     "last": phase.last,
                     "reads": [read.phase, read.block],
                     "starts": list(task.starts),
-                    "stages": [asdict(stage) for stage in phase.stages],
+                    "stages": [stage.counts for stage in phase.stages],
                 }
             )
         return {"blocks": [block.network for block in self.blocks], "phases": phases}

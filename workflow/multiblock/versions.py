@@ -22,8 +22,8 @@ VERSIONS = {
     "by_block": 1,
     "residuals": 1,
     "tensorboard": 1,
-    "compare": 1,
-    "study_page": 1,
+    "compare": 2,
+    "study_page": 2,
     "losses": 1,
     "budget": 1,
 }

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from multiblock.cli.configs import add_config_argument, study_of
@@ -14,6 +15,8 @@ from multiblock.data.dataset import folders_of, visible
 from multiblock.errors import UserError, one_line
 from multiblock.plan import INPUT, Plan, format_span
 from multiblock.workflow.check import check
+from multiblock.workflow.seconds import decided
+from multiblock.workflow.store import Store
 from multiblock.workflow.threads import cores_here, threads_of_a_job
 
 
@@ -48,6 +51,7 @@ def run(options: argparse.Namespace) -> None:
         check(study)
         print(plan_for(study, checked(given), options.minutes, speed), end="")
         return
+    study = decided(study, Store(Path(study.results)))
     for run in study.runs.values():
         seeds = ", ".join(map(str, study.seeds))
         blocks = "1 block" if len(run.plan.blocks) == 1 else f"{len(run.plan.blocks)} blocks"

@@ -117,11 +117,32 @@ def spending(study: Study, run: Run) -> Iterator[str]:
     yield f"in all {iterations:,} iterations, {run.plan.block_pixels:,} block-pixels"
     if run.equal_to:
         unit, other = run.equal_to.unit, study.runs[run.equal_to.run].plan
+        if unit == "seconds":
+            yield from _seconds(run)
+            return
         here, there = spent(run.plan, unit, run.name), spent(other, unit, run.equal_to.run)
         yield (
             f"sized by {run.equal_to.run}: {here:,} {UNITS[unit]} for {there:,} ({(here - there) / there:+.3%}); "
             f"iterations of stages: {_stages(run)}"
         )
+
+
+def _seconds(run: Run) -> Iterator[str]:
+    """How a run came out that is sized by the seconds of another."""
+    assert run.equal_to
+    if not (found := run.equal_to.reckoned):
+        yield (
+            f"sized by {run.equal_to.run} in seconds, which are measured when the workflow starts; until then the "
+            "iterations are those that are written"
+        )
+        return
+    low, high = found.by_round
+    yield (
+        f"sized by {run.equal_to.run}: {found.here:,.1f} seconds for {found.there:,.1f} "
+        f"({found.here / found.there - 1:+.3%}; {low:+.1%} to {high:+.1%} by round of measuring); iterations of "
+        f"stages: {_stages(run)}"
+    )
+    yield f"measured on {found.device}; a round's seconds were up to {found.apart:.0%} off their median"
 
 
 def _stages(run: Run) -> str:

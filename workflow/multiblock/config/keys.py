@@ -30,6 +30,7 @@ from multiblock.config.rules import (
     whole,
     words,
 )
+from multiblock.config.sizing import UNITS
 from multiblock.data.resize import DEGRADATIONS
 from multiblock.inference.measures import MEASURES
 from multiblock.training.losses import LOSSES
@@ -208,6 +209,11 @@ class StageKeys:
     """Weights of further terms in a joint phase: the stage's loss of what each block before the last makes, against
     the same target. One number for all of them, or a list with one for each. Left out, only what the last block
     makes counts."""
+    recompute: str = optional(words("blocks"))
+    """`blocks` keeps nothing but the pictures between the blocks of the span for the backward pass, and computes each
+    block again there: memory of about one block, a third more time, the same weights to the last bit. What is trained
+    already is not trained again for it. It needs `compile: never`. Networks that change their buffers as they run,
+    such as batch norms, are refused. Left out, everything is kept."""
     parts: dict[str, Any] = setting(mapping_of(mapping({"lr": number(above=0), "freeze": whole(1)}, least=1)), {})
     """Parts of the blocks by name (`encoder`), each with an `lr` of its own, or frozen for the stage's first
     `freeze` iterations, or both."""
@@ -240,16 +246,16 @@ class RunKeys:
     """The phases, in order."""
     data: DataKeys = optional(DataKeys)
     """Images of this run alone, instead of the study's `data`."""
-    equal_to: str | dict[str, str] = optional(
-        of_types(text(), mapping({"run": text(), "in": words("block_pixels", "flops")}, ["run"]))
-    )
+    equal_to: str | dict[str, str] = optional(of_types(text(), mapping({"run": text(), "in": words(*UNITS)}, ["run"])))
     """A run of the study, on the same data and with iterations of its own, that this one is to equal in training
     compute. All iterations written here are then scaled by one factor, so that only their proportions count: the
     sums are equal to half an iteration of one stage. What a stage counts in iterations beside that (`every`,
     `freeze`, `warmup`) is scaled along. `in: block_pixels`, which the name of the run alone means, is iterations x
     batch x output pixels x blocks trained; `in: flops` is counted floating-point operations, forward and backward,
-    where blocks differ in size. A study that `shrink` makes smaller stays equal: the run that is named is shrunk,
-    then this one is sized by it."""
+    where blocks differ in size; `in: seconds` is time on this machine: iterations, looks at the validation images, the
+    making of LR_k and the starts of processes, by steps that are measured before the first training and kept with the
+    results. It needs `compile: never` and one GPU a phase. A study that `shrink` makes smaller stays equal: the run
+    that is named is shrunk, then this one is sized by it."""
     gpus: int = setting(whole(1, 64), 1, idle_without="gpus")
     """GPUs that train each phase of this run together, a process each: every batch is shared among them, so that
     `batch` means the same however many there are. It needs `--resources gpu=N`, with N at least as large; where a

@@ -136,6 +136,9 @@ def _stage(stage: Mapping[str, Any], place: str, full: Mapping[str, Any], span: 
         loss, vgg16 = _loss(stage["loss"], place, full["training"].get("vgg16"))
     with problems.noted():
         intermediate = _intermediate(stage.get("intermediate", 0), place, span)
+    if "recompute" in stage:
+        with problems.noted():
+            _check_recompute(place, span, full["compile"])
     if wrong := optimisers.OPTIMISERS[stage["optimiser"]].wrong(options):
         problems.found.append(f"{place}, options{wrong}")
     if schedule and (wrong := schedules.SCHEDULES[schedule["kind"]].wrong(schedule, stage["lr"])):
@@ -180,6 +183,24 @@ def _intermediate(weights: float | list[float], place: str, span: range) -> list
             f"{len(span) - 1}, one for each block before the last"
         )
     return [float(weight) for weight in given] if any(given) else []
+
+
+def _check_recompute(place: str, span: range, compile: str) -> None:
+    """See that computing blocks again saves memory, and changes nothing else.
+
+    Raises:
+        UserError: the span is one block, or it may be compiled or recorded, in which the backward pass is fixed.
+    """
+    if len(span) == 1:
+        raise UserError(
+            f"{place}, recompute: found blocks for span {span[0]}, all of which would be needed at once; allowed is a "
+            "span of several blocks"
+        )
+    if compile != "never":
+        raise UserError(
+            f"{place}, recompute: found blocks beside compile: {compile}, by which a stage may be compiled or recorded "
+            "as a CUDA graph; allowed is compile: never"
+        )
 
 
 def _loss(loss: str | Mapping[str, float], place: str, vgg16: str | None) -> tuple[dict[str, float], str | None]:

@@ -13,16 +13,38 @@ from multiblock.errors import UserError, listed, nearest, one_line
 from multiblock.plan import Phase, Plan, Stage, format_span
 from multiblock.training import schedules, work
 
-UNITS = {"block_pixels": "block-pixels", "flops": "training FLOPs"}
+UNITS = {"block_pixels": "block-pixels", "flops": "training FLOPs", "seconds": "seconds"}
 """What runs can be equal in: the config's words for it, as people say them."""
 
 
 @dataclass(frozen=True, kw_only=True)
+class Reckoned:
+    """What two runs take by measured speeds, in seconds of training, looks, LR_k and starts, for one seed.
+
+    Args:
+        here, there: what the run takes, and what the one takes that it is sized by: by the medians of all rounds.
+        by_round: the least and the most share by which the first was above the second in a round.
+        apart: the largest share by which what one of them takes by a round differs from its median.
+        device: what it was measured on, in words.
+    """
+
+    here: float
+    there: float
+    by_round: tuple[float, float]
+    apart: float
+    device: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class EqualTo:
-    """The run that another one is sized by, and what they are equal in, one of :data:`UNITS`."""
+    """The run that another one is sized by, and what they are equal in, one of :data:`UNITS`.
+
+    Seconds are reckoned once speeds were measured; until then the iterations are as they are written.
+    """
 
     run: str
     unit: str
+    reckoned: Reckoned | None = None
 
 
 def equal_to(name: str, runs: Mapping[str, Mapping[str, Any]]) -> EqualTo | None:
@@ -46,6 +68,22 @@ def equal_to(name: str, runs: Mapping[str, Mapping[str, Any]]) -> EqualTo | None
     if other not in allowed:
         raise UserError(f"{place}: found '{other}', which is itself sized by another run; {known}")
     return EqualTo(run=other, unit=unit)
+
+
+def check_timed(plan: Plan, compile: str, run: str) -> None:
+    """See that what a run takes in seconds can be known before it is trained.
+
+    Raises:
+        UserError: it cannot, or the run takes no iterations.
+    """
+    if not any(stage.iterations for phase in plan.phases for stage in phase.stages):
+        raise UserError(f"runs.{run}: takes no iterations at all; in: seconds allows runs that take some")
+    if compile != "never":
+        raise UserError(
+            f"compile: found {compile}, by which the length of a stage decides how fast it is; in: seconds allows never"
+        )
+    if (most := max(phase.gpus for phase in plan.phases)) > 1:
+        raise UserError(f"runs.{run}: found gpus: {most}; in: seconds allows 1, as what several take is not measured")
 
 
 def spent(plan: Plan, unit: str, run: str) -> int:

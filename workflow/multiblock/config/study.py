@@ -11,7 +11,7 @@ from multiblock.config import plans
 from multiblock.config.keys import Evaluation, Inference, Report, Training, Upscale
 from multiblock.config.reading import examined
 from multiblock.config.rules import Place, key, related
-from multiblock.config.sizing import EqualTo, equal_to, sized, spent
+from multiblock.config.sizing import EqualTo, check_timed, equal_to, sized, spent
 from multiblock.data.dataset import DatasetConfig
 from multiblock.data.imageset import SPLITS
 from multiblock.errors import Problems, UserError, listed, nearest
@@ -136,7 +136,7 @@ class Study:
 def _hashable(value: Any) -> Any:
     """What is equal for equal values, and can be a key of a mapping."""
     if is_dataclass(value):
-        return type(value), *(_hashable(getattr(value, field.name)) for field in fields(value))
+        return type(value), *(_hashable(getattr(value, field.name)) for field in fields(value) if field.compare)
     if isinstance(value, Mapping):
         return frozenset((name, _hashable(item)) for name, item in value.items())
     if isinstance(value, list | tuple):
@@ -180,7 +180,7 @@ def load(config: Mapping[str, Any]) -> Study:
                 runs[name] = _run(name, full["runs"], data, plan)
     with problems.noted():
         _check_data(runs)
-    runs = _sized(runs, problems)
+    runs = _sized(runs, full["compile"], problems)
     if is_right(("report",), ("runs",), ("study",)):
         _check_report(full, problems)
     if is_right(("results",)):
@@ -317,8 +317,11 @@ def _under(root: Path, folder: str | list[str]) -> str | list[str]:
     return [str(root / one) for one in folder] if isinstance(folder, list) else str(root / folder)
 
 
-def _sized(runs: Mapping[str, Run], problems: Problems) -> dict[str, Run]:
-    """The runs, those that are sized by another one with the iterations that follow from that."""
+def _sized(runs: Mapping[str, Run], compile: str, problems: Problems) -> dict[str, Run]:
+    """The runs, those that are sized by another one with the iterations that follow from that.
+
+    Where that is by seconds, they are those that are written: what is measured is laid over the study later.
+    """
     found = dict(runs)
     for name, run in runs.items():
         if run.equal_to and (other := runs.get(run.equal_to.run)):
@@ -329,6 +332,10 @@ def _sized(runs: Mapping[str, Run], problems: Problems) -> dict[str, Run]:
                         f"{run.data.name}; allowed are runs on the same data"
                     )
                 unit = run.equal_to.unit
+                if unit == "seconds":
+                    for one in (other, run):
+                        check_timed(one.plan, compile, one.name)
+                    continue
                 found[name] = replace(run, plan=sized(run.plan, spent(other.plan, unit, other.name), unit, name))
     return found
 

@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.utils.checkpoint import checkpoint
 
 from multiblock.errors import UserError
 from multiblock.files import atomic_write
@@ -32,7 +33,13 @@ class Chain(nn.Module):
         blocks: the networks themselves.
         first: number of the first block; parameter names start with the block's number.
         about: where the weights come from, and what input they take.
+
+    ``recompute`` says whether a pass with gradients keeps the pictures between the blocks alone, for a backward pass
+    that computes each block again, with the same random numbers: Chen et al., "Training deep nets with sublinear
+    memory cost" (arXiv 1604.06174).
     """
+
+    recompute = False
 
     def __init__(
         self,
@@ -77,7 +84,7 @@ class Chain(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, 3, H, W) in [0, 1] to (N, 3, scale*H, scale*W), in [0, 1] where the last block is clamped."""
         for block, clamp in self.links():
-            x = block(x)
+            x = self._made_by(block, x)
             if clamp:
                 x = x.float().clamp(0, 1)
         return x.float()
@@ -86,10 +93,16 @@ class Chain(nn.Module):
         """The outputs of all blocks in :meth:`forward`, in order; the last is that of the chain."""
         made = []
         for block, clamp in self.links():
-            x = block(x)
+            x = self._made_by(block, x)
             if clamp:
                 x = x.float().clamp(0, 1)
             made.append(x.float())
+        return made
+
+    def _made_by(self, block: nn.Module, x: Tensor) -> Tensor:
+        if not (self.recompute and torch.is_grad_enabled()):
+            return block(x)
+        made: Tensor = checkpoint(block, x, use_reentrant=False)
         return made
 
     @property

@@ -11,7 +11,7 @@ from multiblock.errors import listed
 from multiblock.inference.measures import MEASURES
 from multiblock.plan import EQUAL
 from multiblock.report import markdown, phases
-from multiblock.report.curves import reach
+from multiblock.report.curves import any_time, reach
 from multiblock.report.differences import COMPARED, differences
 from multiblock.report.phases import INPUT
 from multiblock.report.tables import PARTS_OF_TIME, iteration_seconds, portion
@@ -40,7 +40,7 @@ class Comparison:
     Args:
         runs: one row a run: means, standard deviations over the seeds, compute and times.
         differences: one row a pair of runs and metric, see :func:`multiblock.report.differences.differences`.
-        reach: one row a run, see :func:`multiblock.report.curves.reach`.
+        reach: one row a run, see :func:`multiblock.report.curves.reach` and :func:`multiblock.report.curves.any_time`.
         spent: what each run spent, see :func:`spent_on`.
         baseline: the run that all others are held against.
         measures: of perceived quality, that all runs have.
@@ -106,6 +106,8 @@ def comparison(
     whole = ("parameters", "iterations", "block_pixels", "generation_block_pixels")
     same = looks[looks.run.isin(_same_validation(tables, baseline))]
     reached = reach(same, baseline, spent[baseline]["block_pixels"] or 0)
+    plain = next(iter(tables[baseline].psnr_rgb_validation_input.dropna()), None)
+    reached = reached.merge(any_time(same, plain), how="left", on="run")
     return Comparison(
         runs=pd.DataFrame(rows).astype(dict.fromkeys(whole, "Int64")).merge(reached, how="left", on="run"),
         differences=differences(
@@ -118,7 +120,7 @@ def comparison(
         spent=spent,
         baseline=baseline,
         measures=measures,
-        validation_input=next(iter(tables[baseline].psnr_rgb_validation_input.dropna()), None),
+        validation_input=plain,
         unlike=unlike({run: [files.record() for files in of_run.values()] for run, of_run in trained.items()}),
     )
 

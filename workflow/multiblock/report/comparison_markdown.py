@@ -28,7 +28,9 @@ MEANS = (
 REACH = (
     "Reach: block-pixels of training until the validation PSNR, mean over the seeds, first comes to the baseline's "
     "last; looks at a span with trained blocks after it do not count, and nothing is chosen on test images. A curve "
-    "that wavers comes there early: hold a run against what the baseline itself took."
+    "that wavers comes there early: hold a run against what the baseline itself took. Any time: the mean, over the "
+    "time of the run that ended first, of the best validation PSNR so far, which is that of no network until a look is "
+    "better (the anytime performance of optimisation); time is that of iterations and of making LR_k."
 )
 
 
@@ -157,12 +159,18 @@ def reach(found: Comparison) -> Table:
         return NOTHING
     base = found.baseline
     columns = ["run", f"block-pixels to the last validation PSNR of {base}", f"in relation to all of {base}", "by seed"]
+    columns += ["any time [dB]", "sd", "over seconds"]
     rows = []
     for row in found.reach.itertuples():
         never = pd.isna(row.reach_ratio)
         cells = ["never reached", ""] if never else [f"{row.reach_block_pixels:.3g}", f"{row.reach_ratio:.3f}"]
         span = f", {row.reach_ratio_least:.3f} to {row.reach_ratio_most:.3f}" if row.reach_seeds else ""
-        rows.append([row.run, *cells, f"{row.reach_seeds} of {row.reach_of}{span}"])
+        area = [
+            markdown.psnr(row.any_time),
+            markdown.psnr(row.any_time_sd),
+            markdown.number(row.any_time_seconds, ".0f"),
+        ]
+        rows.append([row.run, *cells, f"{row.reach_seeds} of {row.reach_of}{span}", *area])
     return Table(columns, rows)
 
 

@@ -29,6 +29,8 @@ REACH = (
     *("reach_ratio_least", "reach_ratio_most"),
 )
 
+ANY_TIME = ("run", "any_time", "any_time_sd", "any_time_seconds")
+
 TAGS = {
     "loss": "training/loss",
     "lr": "training/lr",
@@ -398,3 +400,36 @@ def _each_seed(seen: pd.DataFrame, run: str, baseline: str) -> list[float | None
     own, base = (dict(list(seen[seen.run == name].groupby("seed"))) for name in (run, baseline))
     targets = {seed: final(base[seed]) for seed in own if seed in base}
     return [reached(own[seed], target) for seed, target in targets.items() if target is not None]
+
+
+def any_time(seen: pd.DataFrame, level: float | None) -> pd.DataFrame:
+    """One row a run: the mean over a time of the best PSNR so far, of the validation images; it is high where a run
+    is good whenever it may be stopped.
+
+    That is the area under the curve of the best so far against seconds, as what is called the anytime performance of
+    an optimisation algorithm (Lopez-Ibanez and Stuetzle, European Journal of Operational Research 235, 2014), divided
+    by the time. The best so far is that of no network until a look is better, and rises at looks alone; looks at a part
+    of the network do not count. The time is the same for all: it ends where the first of all runs and seeds ends.
+
+    Args:
+        seen: as :func:`looks` gives them, of runs with the same validation images.
+        level: PSNR RGB in dB of these images without any network.
+
+    Returns:
+        ``any_time`` in dB, mean over the seeds, ``any_time_sd``, their standard deviation, and ``any_time_seconds``;
+        no rows where the level is not known, or no time went by.
+    """
+    curves = [(run, own[own.network != PART]) for (run, _), own in seen.groupby(["run", "seed"], sort=False)]
+    until = min((float(own.seconds.iloc[-1]) if len(own) else 0.0 for _, own in curves), default=0.0)
+    if level is None or not math.isfinite(level) or until <= 0:
+        return pd.DataFrame(columns=list(ANY_TIME))
+    found: dict[str, list[float]] = {}
+    for run, own in curves:
+        best = np.maximum.accumulate([level, *own.psnr_rgb_validation])
+        lasts = np.diff(np.minimum([0, *own.seconds, until], until))
+        found.setdefault(run, []).append(float((best * lasts).sum() / until))
+    rows = [
+        (run, np.mean(values), np.std(values, ddof=1) if len(values) > 1 else None, until)
+        for run, values in found.items()
+    ]
+    return pd.DataFrame(rows, columns=list(ANY_TIME)).round(4)

@@ -17,7 +17,10 @@ from multiblock.report.phases import INPUT, Key, measures_in, of_phase
 PARTS_OF_TIME = ("seconds_iterations", "seconds_validation", "seconds_generation", "seconds_start")
 """Columns of where the time went; empty in results that have no record of it."""
 
-TIMES = ("seconds", "seconds_spent", *PARTS_OF_TIME, "iteration_seconds", "relative_time")
+TIMES = (
+    *("seconds", "seconds_spent", *PARTS_OF_TIME, "iteration_seconds", "relative_time"),
+    *("any_time", "any_time_sd", "any_time_seconds"),
+)
 """Columns that are not the same when the same is done again. They are written into a CSV of their own."""
 
 CONVENTION = (

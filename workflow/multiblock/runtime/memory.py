@@ -28,8 +28,11 @@ def ran_out(error: BaseException) -> bool:
 
 
 @contextmanager
-def enough(what: str, device: torch.device) -> Iterator[None]:
+def enough(what: str, device: torch.device, blocks: bool = False) -> Iterator[None]:
     """Turn an error for want of memory within this context into one line that says what needs it.
+
+    Args:
+        blocks: whether it would take less if blocks were computed again in the backward pass.
 
     Raises:
         UserError: the memory does not hold ``what``.
@@ -45,6 +48,7 @@ def enough(what: str, device: torch.device) -> Iterator[None]:
             there = f"GPU {device.index or 0}, of whose {total / _GIB:.1f} GiB {free / _GIB:.1f} are free,"
         raise UserError(
             f"out of memory: {there} cannot train with {what}; a smaller batch or patch takes less"
+            + (", and so does recompute: blocks in this stage, with compile: never, for the same weights" * blocks)
         ) from None
 
 

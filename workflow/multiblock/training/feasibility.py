@@ -19,6 +19,7 @@ from multiblock.model.chain import Chain
 from multiblock.model.complexity import without_values
 from multiblock.networks import registry
 from multiblock.plan import RANDOM, Block, Stage, Task, is_file
+from multiblock.runtime.compilation import untouched
 from multiblock.training import optimisers
 from multiblock.training.objective import Loss
 from multiblock.training.starts import STARTS, starting_chain
@@ -92,6 +93,8 @@ class Feasibility:
             # Batch norms refuse a batch of one value; more than two images are no different from two.
             batch, side = min(stage.batch, 2), stage.patch * scale
             self._once(place, _check_run, block, batch, side, network=self._network(block, place))
+            if stage.recompute:
+                self._once(place, _check_again, block, side, network=self._network(block, place))
             scale *= block.scale
         if stage.parts:
             self._once(where, _check_parts, task.blocks[task.first - 1 : task.last], task.first, stage.parts)
@@ -201,6 +204,22 @@ def _check_run(where: str, block: Block, batch: int, side: int, network: nn.Modu
         raise UserError(
             f"{where}: has other weights once it has run: {listed(changed)}; they are to be there when it is built, or "
             "registered with persistent=False"
+        )
+
+
+def _check_again(where: str, block: Block, side: int, network: nn.Module) -> None:
+    """Check that a block which is computed again for the backward pass finds all as it was the first time."""
+    before = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    image = torch.rand(2, 3, side, side)
+    shown = image.clone()
+    with untouched(network, image.device):
+        network.train()(shown)
+        changed = [name for name, buffer in network.named_buffers() if not torch.equal(buffer, before[name])]
+    if changed or not torch.equal(shown, image):
+        what = listed(changed[:3]) if changed else "its input"
+        raise UserError(
+            f"{where}: recompute: found blocks, and it changes {what} each time that it runs; allowed is to leave "
+            "recompute out"
         )
 
 

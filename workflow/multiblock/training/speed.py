@@ -1,30 +1,35 @@
 """Measures how fast this machine trains a plan: real steps of each kind of stage, on patches of noise.
 
-Each kind is run for a second or two, uncompiled; the median of its iterations counts.
+Each kind is run for a while, uncompiled; the median of its iterations counts. Called as a program it measures one round
+of what standard input asks for: a process of its own has a start that can be measured too.
 """
 
+import json
 import statistics
+import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from multiblock.data.imageset import ImageSet, as_float, write_set
 from multiblock.data.sampler import Sampler
+from multiblock.errors import UserError, in_full
 from multiblock.files import temporary_folder
 from multiblock.inference import tiles
 from multiblock.inference.metrics import psnr_rgb
 from multiblock.model.chain import Chain
 from multiblock.plan import Stage, Task
 from multiblock.runtime import compilation, memory
-from multiblock.runtime.device import Device, make_deterministic
+from multiblock.runtime.device import Device, choose, make_deterministic
 from multiblock.training.progress import process_start
 from multiblock.training.step import Average, Step
-from multiblock.training.work import Speeds
+from multiblock.training.work import Speeds, kind_of
 
 _WARM, _LEAST, _SECONDS = 3, 5, 1.5
 """Iterations that do not count, the fewest that do, and the seconds for which they go on."""
@@ -41,15 +46,19 @@ class Speedometer:
 
     Args:
         layout, compile, deterministic: the config's keys.
+        seconds: for which each is measured at least; 1.5, if none are given.
     """
 
-    def __init__(self, device: Device, layout: str, compile: str, deterministic: bool) -> None:
+    def __init__(
+        self, device: Device, layout: str, compile: str, deterministic: bool, seconds: float | None = None
+    ) -> None:
         make_deterministic(deterministic)
         self._device, self._layout = device, layout
         self._compile = "never" if compile == "never" else "auto"
         # Reading packages from a disk for the first time takes long, and is done once.
         self._start = min(time.monotonic() - process_start(), _WAITS * time.process_time())
         self._known: dict[str, float] = {}
+        self._seconds = _SECONDS if seconds is None else seconds
 
     def speeds(self, tasks: Sequence[Task]) -> Speeds:
         """Measure the phases of a run.
@@ -75,11 +84,8 @@ class Speedometer:
         return self._known[text]
 
     def _iteration(self, task: Task, stage: Stage) -> float:
-        # Rates change no speed, nor does how long a stage is.
-        kind = {**asdict(stage), "iterations": 1, "lr": 1e-9, "warmup": 0, "schedule": {}}
-        blocks = task.blocks[task.first - 1 : task.last]
-        one = replace(stage, iterations=1, warmup=0, schedule={}, lr=1e-9)
-        return self._once((blocks, kind), partial(self._measured_iteration, task, one))
+        kind = kind_of(task, stage)
+        return self._once(kind, partial(self._measured_iteration, task, Stage(**kind["stage"])))
 
     def _measured_iteration(self, task: Task, stage: Stage) -> float:
         span = _span(task, stage)
@@ -104,14 +110,16 @@ class Speedometer:
                     assert stage.ema
                     average.update(stage.ema)
 
-            with memory.enough(f"batch {stage.batch} of patches of {stage.patch} pixels", self._device.device):
+            what = f"batch {stage.batch} of patches of {stage.patch} pixels"
+            joint = len(span.specs) > 1 and not stage.recompute
+            with memory.enough(what, self._device.device, blocks=joint):
                 return self._median(iterate)
 
     def _median(self, iterate: Callable[[int], None]) -> float:
         """The median seconds of one call; a GPU is waited for after a few."""
         row, times = _ROW if self._device.device.type == "cuda" else 1, list[float]()
         began = time.monotonic()
-        while len(times) < _WARM + _LEAST or time.monotonic() - began < _SECONDS:
+        while len(times) < _WARM + _LEAST or time.monotonic() - began < self._seconds:
             before = time.perf_counter()
             for number in range(row):
                 iterate(len(times) * row + number)
@@ -149,3 +157,25 @@ def _noise(folder: Path, patch: int, scale: int, device: Device) -> Sampler:
                 writer.add(str(number), random.integers(0, 256, (side, side, 3)).astype(np.uint8))
         sets.append(ImageSet(folder / f"{name}.npy"))
     return Sampler(sets[0], sets[1], scale, seed=0, phase=0, device=device.device)
+
+
+def answer(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One round: the speeds of the phases of each run that is asked for.
+
+    Args:
+        asked: arguments of :func:`multiblock.runtime.device.choose` and of :class:`Speedometer`, in plain values, and
+            ``runs``, for each of them a list of tasks.
+
+    Raises:
+        UserError: the device is not there, or has too little memory.
+    """
+    device = choose(**asked["device"])
+    meter = Speedometer(device, asked["layout"], "never", asked["deterministic"], asked["seconds"])
+    return [asdict(meter.speeds([Task.from_dict(task) for task in tasks])) for tasks in asked["runs"]]
+
+
+if __name__ == "__main__":
+    try:
+        print(json.dumps(answer(json.load(sys.stdin))))
+    except UserError as problem:
+        sys.exit(in_full(problem))

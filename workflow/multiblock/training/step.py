@@ -29,6 +29,7 @@ class Step:
 
     def __init__(self, span: Chain, stage: Stage, device: Device, execution: Execution, forward: Forward) -> None:
         self.span, self.forward = span, forward
+        span.recompute = stage.recompute == "blocks"
         self.optimiser = make_optimiser(stage, span)
         self._device, self._execution = device, execution
         self._loss = Loss(stage).to(device.device)

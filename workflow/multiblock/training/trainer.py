@@ -230,7 +230,9 @@ class Trainer:
         begins = self.step is None or state.stage != number
         drawn = self.sampler.draw(state.step, stage.batch, stage.patch, stage.augment)
         with memory.enough(
-            f"batch {stage.batch} of patches of {stage.patch} x {stage.patch} pixels", self.device.device
+            f"batch {stage.batch} of patches of {stage.patch} x {stage.patch} pixels",
+            self.device.device,
+            blocks=len(self.span.specs) > 1 and not stage.recompute,
         ):
             if begins or frozen != self.frozen:
                 self.clock.lap("iterations")

@@ -5,13 +5,14 @@ not before.
 """
 
 import json
+import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from multiblock.plan import Block, Stage
+from multiblock.plan import Block, Stage, Task
 
 if TYPE_CHECKING:
     from multiblock.model.chain import Chain
@@ -84,6 +85,12 @@ def _planned(blocks: str, patch: int, frozen: Sequence[str]) -> int:
     return of_patch(Chain.build(specs, [True] * len(specs)), patch, frozen)
 
 
+def kind_of(task: Task, stage: Stage) -> dict[str, Any]:
+    """All of a stage that its speed depends on; rates change none, nor does how long a stage is."""
+    kind = {**asdict(stage), "iterations": 1, "lr": 1e-9, "warmup": 0, "schedule": {}}
+    return {"blocks": [asdict(block) for block in task.blocks[task.first - 1 : task.last]], "stage": kind}
+
+
 @dataclass(frozen=True)
 class Speeds:
     """Seconds that :mod:`multiblock.training.speed` measured for the phases of a run.
@@ -99,3 +106,14 @@ class Speeds:
     start: float
     iterations: list[list[float]]
     pixels: list[float]
+
+
+def median(rounds: Sequence[Speeds]) -> Speeds:
+    """The median of each number over rounds of measuring the same."""
+    phases = list(zip(*(one.iterations for one in rounds), strict=True))
+    return Speeds(
+        device=rounds[0].device,
+        start=statistics.median(one.start for one in rounds),
+        iterations=[[statistics.median(times) for times in zip(*phase, strict=True)] for phase in phases],
+        pixels=[statistics.median(times) for times in zip(*(one.pixels for one in rounds), strict=True)],
+    )

@@ -20,9 +20,9 @@ from multiblock.model.metadata import digest_of_result
 from multiblock.networks import registry
 from multiblock.pace import PARALLEL
 from multiblock.workflow import making
-from multiblock.workflow.precision import decided
 from multiblock.workflow.process import hand_on, leave, logged
 from multiblock.workflow.results import Of, Outside, Result, Results, digest_of_text
+from multiblock.workflow.seconds import decided
 from multiblock.workflow.store import Store
 
 log = logging.getLogger(__name__)

@@ -218,7 +218,7 @@ class Results:
             counts |= {"validate_every": study.training.validate_every, "memory_gib": study.inference.memory_gib}
         reads = {"input": self.cached(run, seed, phase), "HR": self.hr(planned), "LR": self.lr(planned)}
         reads |= self.weights(run, seed, planned.plan.reads_weights(phase))
-        settings = {"task": asdict(task), **counts}
+        settings = {"task": task.counts, **counts}
         of, networks = Of(run=run, seed=seed, phase=phase), _networks(task)
         return self._result("train", of, settings, reads, TRAINED, f"phase{phase}_1", networks, task.files)
 

@@ -20,11 +20,10 @@ from multiblock.errors import UserError, make_streams_last, stop_in_one_line
 from multiblock.files import Digests, write_text
 from multiblock.inference.targets import check_sides, in_folder
 from multiblock.model.metadata import digest_of_result
-from multiblock.workflow import job
+from multiblock.workflow import job, precision, seconds
 from multiblock.workflow.call import Call, called_for
 from multiblock.workflow.check import check_installed
 from multiblock.workflow.overview import Overview, asked_for, makes_nothing, upto
-from multiblock.workflow.precision import decide, decided
 from multiblock.workflow.process import hand_on
 from multiblock.workflow.results import Read, Result, Results
 from multiblock.workflow.seen import outside
@@ -134,7 +133,7 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
     remembered = Digests(store.root / "digests.json", digest_of_result)
     images = {} if call.looks else _look_at_images(study, call, Inspection(remembered))
     given = _given(study, workflow)
-    study = _decide_precision(study, store, call, given, workflow)
+    study = _decide(study, store, call, given, workflow)
     results = _address(study, store, remembered, call)
     if not main:
         return Started(study, results, store, given)
@@ -273,13 +272,23 @@ def _look_at_pairs(results: Results, verdicts: Mapping[str, Verdict], inspection
 # 3. Addresses
 
 
-def _decide_precision(study: Study, store: Store, call: Call, given: Given, workflow: Any) -> Study:
-    """The study with the number format of its trainings, which counts for their addresses."""
-    if call.looks or (call.plans and not store.addresses()):  # nothing was made yet that could be up to date
-        return decided(study, store)
-    study, said = decide(study, store, given.gpus, _jobs_are_elsewhere(workflow), call.works)
-    if said:
-        say(said)
+def _decide(study: Study, store: Store, call: Call, given: Given, workflow: Any) -> Study:
+    """The study with what the machine decides, and what counts for addresses: number format, and iterations of runs
+    that are sized by seconds."""
+    elsewhere = _jobs_are_elsewhere(workflow)
+    if not call.looks and not (call.plans and not store.addresses()):  # else nothing could be up to date
+        study, said = precision.decide(study, store, given.gpus, elsewhere, call.works)
+        if said:
+            say(said)
+    if call.works:
+        here = seconds.Here(given.threads, 0 if study.device == "cpu" or given.gpus == 0 else 1)
+        return seconds.decide(study, store, here, elsewhere, say)
+    study = seconds.decided(study, store)
+    if call.plans and (runs := seconds.waiting(study)):
+        say(
+            f"iterations of {', '.join(runs)} are as they are written: the seconds that size them are measured when "
+            "the workflow starts for good"
+        )
     return study
 
 

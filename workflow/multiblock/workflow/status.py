@@ -13,8 +13,8 @@ from multiblock.pace import Pace
 from multiblock.plan import Task
 from multiblock.report import phases
 from multiblock.workflow import why
-from multiblock.workflow.precision import decided
 from multiblock.workflow.results import ARRAYS, Of, Read, Result, Results
+from multiblock.workflow.seconds import decided
 from multiblock.workflow.seen import outside
 from multiblock.workflow.store import WORKING, Store
 
