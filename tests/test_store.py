@@ -16,6 +16,7 @@ import pytest
 import torch
 import yaml
 
+import forked
 from conftest import picture
 from kill import children, what
 from multiblock import config
@@ -63,15 +64,13 @@ def two_phases(pairs, tmp_path_factory) -> Path:
     return once(tmp_path_factory, "two_phases", partial(finished, of=pairs), pairs)
 
 
-def started(folder: Path, *arguments: str, file: str = "config.yaml") -> subprocess.Popen:
+def started(folder: Path, *arguments: str, file: str = "config.yaml") -> forked.Popen:
     """The workflow, at work; it is a group of processes of its own."""
     words = command(folder, "--configfile", str(folder / file), "--rerun-incomplete", *arguments)
-    return subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True, env={**os.environ}
-    )
+    return forked.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
 
 
-def wait_for(process: subprocess.Popen, seen: Callable[[], object]) -> None:
+def wait_for(process: forked.Popen, seen: Callable[[], object]) -> None:
     deadline = time.monotonic() + 300
     while not seen():
         assert time.monotonic() < deadline and process.poll() is None
@@ -446,8 +445,6 @@ def test_results_for_reading_only(tmp_path_factory, for_reading_only, monkeypatc
     config = yaml.safe_load((folder / "config.yaml").read_text())
     write_config(folder, **{**config, "evaluation": {"border": 3}})
     assert jobs(folder)["evaluate"] == 4
-    done = subprocess.run(
-        command(folder, "--configfile", str(folder / "config.yaml")), capture_output=True, text=True, env={**os.environ}
-    )
+    done = snakemake(folder)
     said = [line for line in (done.stdout + done.stderr).splitlines() if "multiblock: error: " in line]
     assert done.returncode == 1 and len(said) == 1 and "Read-only file system" in said[0], done.stdout + done.stderr

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import forked
 from multiblock.data.convert import convert
 from multiblock.errors import UserError
 from multiblock.files import lock
@@ -116,7 +117,7 @@ run(Path({arrays!r}), Path({out!r}), task({iterations}), checkpoint_seconds=1e-9
 def killed(arrays: Path, out: Path, number: signal.Signals, iterations: int, after: int) -> int:
     """Train in another process, and send it a signal once ``after`` iterations are in a checkpoint."""
     code = SCRIPT.format(tests=str(Path(__file__).parent), arrays=str(arrays), out=str(out), iterations=iterations)
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+    with forked.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
         for line in process.stdout:
             if int(line) >= after:
                 process.send_signal(number)

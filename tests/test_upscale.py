@@ -20,6 +20,7 @@ import torch
 from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
+import forked
 from conftest import as_seen, icc_profile, picture
 from multiblock.cli import main
 from multiblock.cli import upscale as command
@@ -538,15 +539,8 @@ def test_control_c_by_the_system(weights, tmp_path):
     for name in many[1:]:
         os.link(first, name)
     arguments = ["upscale", weights, *many, "-o", tmp_path / "out", "--enlarge", "1", "--device", "cpu"]
-    started = subprocess.Popen(
-        [sys.executable, "-m", "multiblock", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        # A shell that runs the tests in the background lets them ignore the signal, and so what they start.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    words, pipe = [sys.executable, "-m", "multiblock", *arguments], subprocess.PIPE
+    started = forked.Popen(words, stdout=pipe, stderr=pipe, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert started.stdout
     assert started.stdout.readline() == f"{weights}: {UNKNOWN}\n"
     assert started.stdout.readline().startswith(str(tmp_path / "out"))
@@ -621,13 +615,8 @@ def test_a_name_that_is_no_utf8_is_printed_and_shown(weights, tmp_path):
         f"from multiblock.cli import main; import glob, sys; sys.exit(main(['upscale', '{weights}', *glob.glob('*.png')"
     )
     options = "'-o', 'out', '--enlarge', '1', '--device', 'cpu', '--compare', 'page.html']))"
-    done = subprocess.run(
-        [sys.executable, "-c", f"{command}, {options}"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
-        capture_output=True,
-        text=True,
-    )
+    strict = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    done = forked.run([sys.executable, "-c", f"{command}, {options}"], cwd=tmp_path, env=strict)
     assert (done.returncode, done.stderr) == (0, "")
     assert r"out/\xff.png: 56 x 48" in done.stdout
     assert [cut["name"] for cut in shown_on(tmp_path / "page.html")["cuts"]] == [r"\xff.png"]
