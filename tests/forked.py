@@ -173,6 +173,8 @@ def _serve() -> None:
             if not ready:
                 for name in _OTHERS.split():
                     import_module(name)
+                handler = "torch.distributed.elastic.multiprocessing.subprocess_handler.subprocess_handler"
+                sys.modules[handler].Popen = _Child
                 gc.freeze()
                 ready = True
             client = listener.accept()[0]
@@ -215,6 +217,7 @@ def _become(words: list[str]) -> None:
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     atexit._clear()
+    tempfile.tempdir = None  # where the environment says
     sys.orig_argv = [sys.executable, *words]
     sys.excepthook = sys.__excepthook__
     more = list(filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))
@@ -252,6 +255,31 @@ def _become(words: list[str]) -> None:
             sys.stderr.flush()
         finally:
             os._exit(code)
+
+
+class _Child:
+    """In the place of :class:`subprocess.Popen` where PyTorch starts the processes that train one phase."""
+
+    def __init__(self, args: Sequence[str], env: dict[str, str], stdout: object, stderr: object, **_: object) -> None:
+        self.pid, self.returncode = os.fork(), None
+        if not self.pid:
+            os.setsid()
+            for number, file in ((1, stdout), (2, stderr)):
+                if file:
+                    os.dup2(file.fileno(), number)
+            os.environ.clear()
+            os.environ.update(env)
+            _become(list(args[1:]))
+
+    def poll(self) -> int | None:
+        if self.returncode is None and (ended := os.waitpid(self.pid, os.WNOHANG))[0]:
+            self.returncode = os.waitstatus_to_exitcode(ended[1])
+        return self.returncode
+
+    def wait(self, timeout: float) -> int:
+        if self.poll() is None and not select.select([os.pidfd_open(self.pid)], [], [], timeout)[0]:
+            raise subprocess.TimeoutExpired("", timeout)
+        return self.poll()
 
 
 def _job(self: object, script: str, edit: bool = False) -> None:

@@ -52,6 +52,7 @@ FOR_GOOD = {
 
 ONLY_PARSED = {
     "snakemake --report report.html": "needs a finished default run; .ci/run makes the report of tests/tiny.yaml",
+    "multiblock export results/default -o net.onnx": "docs/export.md makes it, and says more of it",
     ".venv/bin/pip install --no-deps -r envs/slurm.txt": "tests/test_environment.py holds the pins",
     ". .venv/bin/activate": "changes the shell that it is typed in",
     "pre-commit install": "a tool of the user's own; .pre-commit-config.yaml is read below",
