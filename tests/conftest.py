@@ -29,9 +29,9 @@ SERVER = pytest.StashKey[ExitStack]()
 
 
 LONG = (
-    *("test_slurm.py", "test_benchmarks.py", "test_docs.py", "test_workflow.py", "test_store.py", "test_sharing.py"),
-    *("test_terminal.py", "test_zoo.py", "test_page_browser.py", "test_align.py", "test_kept_values.py"),
-    *("test_sr_resunet.py", "test_training.py", "test_config_properties.py"),
+    *("test_slurm.py", "test_benchmarks.py", "test_docs.py", "test_kept_values.py", "test_workflow.py"),
+    *("test_page_browser.py", "test_zoo.py", "test_store.py", "test_sr_resunet.py", "test_export_onnx.py"),
+    *("test_align.py", "test_config_properties.py", "test_terminal.py", "test_training.py", "test_sharing.py"),
 )
 """Files that take long, begun first, so that both workers end together; not two that wait for one finished study."""
 

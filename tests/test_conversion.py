@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import forked
 from conftest import icc_profile, picture
 from multiblock.data import images, partial
 from multiblock.data.convert import convert, enlarge

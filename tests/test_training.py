@@ -129,11 +129,11 @@ def killed(arrays: Path, out: Path, number: signal.Signals, iterations: int, aft
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_killed_and_gone_on_is_byte_for_byte_the_same(arrays, tmp_path, number):
     out = tmp_path / "killed"
-    code = killed(arrays, out, number, 200, after=13)
+    code = killed(arrays, out, number, 80, after=13)
     assert code == (-number if number == signal.SIGKILL else 1)
     assert not (out / "weights.safetensors").exists() and list(out.glob("working/*.pt"))
-    resumed = run(arrays, out, task(200))
-    assert same(resumed, run(arrays, tmp_path / "whole", task(200)))
+    resumed = run(arrays, out, task(80))
+    assert same(resumed, run(arrays, tmp_path / "whole", task(80)))
 
 
 def test_two_trainings_in_one_folder_are_refused(arrays, tmp_path, monkeypatch):
