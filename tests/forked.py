@@ -1,9 +1,9 @@
 """Python programs without their imports: a process that holds the libraries is forked for each.
 
-A program of ``[python, "-m", MODULE, ...]`` or ``[python, "-c", CODE, ...]`` runs as by itself: in a process of its own,
-with its own environment, arguments and output, and its own import of this project. What it does not do is to import
-PyTorch and Snakemake, which takes longer than most that is tested. The jobs of a workflow are forked from it likewise, as
-its children. Where the start of a program is what is tested, :mod:`subprocess` starts it.
+A program ``[python, "-m", MODULE, ...]``, ``[python, "-c", CODE, ...]`` or ``[python, FILE, ...]`` runs as by itself: a
+process of its own, with its own environment, arguments and output, and its own import of this project. It imports no
+PyTorch and no Snakemake, which takes longer than most that is tested. Jobs of a workflow are forked from it likewise,
+as its children. Where the start of a program is what is tested, :mod:`subprocess` starts it.
 """
 
 import atexit
@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -68,7 +68,7 @@ class Popen:
         for name, asked in (("stdout", stdout), ("stderr", stderr)):
             if asked == subprocess.PIPE:
                 read, place = os.pipe()
-                setattr(self, name, open(read, errors="replace"))
+                setattr(self, name, os.fdopen(read, errors="replace"))
                 mine.append(place)
             elif asked == subprocess.DEVNULL:
                 mine.append(place := os.open(os.devnull, os.O_WRONLY))
@@ -80,17 +80,17 @@ class Popen:
         asked = [self.args[1:], dict(os.environ if env is None else env), str(cwd or os.getcwd()), start_new_session]
         self._server.connect(os.environ[_PLACE])
         request = json.dumps(asked).encode()
-        socket.send_fds(self._server, [len(request).to_bytes(4)], places)
+        socket.send_fds(self._server, [len(request).to_bytes(4, "big")], places)
         self._server.sendall(request)
         for place in mine:
             os.close(place)
-        self.pid = int.from_bytes(self._server.recv(4))
+        self.pid = int.from_bytes(self._server.recv(4), "big")
 
     def wait(self, timeout: float | None = None) -> int:
         if self.returncode is None:
             if timeout is not None and not select.select([self._server], [], [], timeout)[0]:
                 raise subprocess.TimeoutExpired(self.args, timeout)
-            self.returncode = int.from_bytes(self._server.recv(4), signed=True)
+            self.returncode = int.from_bytes(self._server.recv(4), "big", signed=True)
             self._server.close()
         return self.returncode
 
@@ -164,10 +164,8 @@ def _serve() -> None:
                 asked.unregister(place)
                 os.close(place)
                 code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-                try:
-                    client.sendall(code.to_bytes(4, signed=True))
-                except OSError:
-                    pass  # nobody waits for it
+                with suppress(OSError):  # nobody waits for it
+                    client.sendall(code.to_bytes(4, "big", signed=True))
                 client.close()
                 continue
             if not ready:
@@ -179,7 +177,7 @@ def _serve() -> None:
                 ready = True
             client = listener.accept()[0]
             head, outputs, *_ = socket.recv_fds(client, 4, 2)
-            length, request = int.from_bytes(head), b""
+            length, request = int.from_bytes(head, "big"), b""
             while len(request) < length:
                 request += client.recv(length - len(request))
             process = os.fork()
@@ -189,7 +187,7 @@ def _serve() -> None:
                 _begin(*json.loads(request), outputs)
             for output in outputs:
                 os.close(output)
-            client.sendall(process.to_bytes(4))
+            client.sendall(process.to_bytes(4, "big"))
             running[watched := os.pidfd_open(process)] = (process, client)
             asked.register(watched, select.POLLIN)
 

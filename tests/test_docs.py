@@ -12,7 +12,6 @@ Fenced blocks say by their language what happens to them:
 All is done in a copy of the project with a few small pictures, in the order of the document.
 """
 
-import os
 import re
 import runpy
 import shlex

@@ -12,7 +12,6 @@ import torch
 from safetensors.torch import load_file
 
 import forked
-
 from kept.material import NETWORK, Values, block, float64, spread
 from multiblock.model import chain as chains
 from multiblock.model.chain import Chain
