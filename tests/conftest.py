@@ -4,23 +4,19 @@ import logging
 import os
 import struct
 from collections.abc import Iterator
+from contextlib import ExitStack
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 import yaml
 from PIL import Image, ImageCms, ImageOps
 
+import forked
 from multiblock import config
 from multiblock.data import images
-from multiblock.data.convert import convert
-from multiblock.training import trainer
-
-# Two workers on two cores: one thread each.
-torch.set_num_threads(1)
 
 ROOT = Path(__file__).parent.parent
 
@@ -29,17 +25,34 @@ STUDIES = sorted(
 )
 """All but those that are given after another one."""
 
+SERVER = pytest.StashKey[ExitStack]()
+
 
 LONG = (
-    *("test_slurm.py", "test_benchmarks.py", "test_docs.py", "test_workflow.py", "test_store.py", "test_sharing.py"),
-    *("test_terminal.py", "test_zoo.py", "test_page_browser.py", "test_align.py", "test_kept_values.py"),
-    *("test_sr_resunet.py", "test_training.py", "test_config_properties.py"),
+    *("test_slurm.py", "test_benchmarks.py", "test_docs.py", "test_kept_values.py", "test_workflow.py"),
+    *("test_page_browser.py", "test_zoo.py", "test_store.py", "test_sr_resunet.py", "test_export_onnx.py"),
+    *("test_align.py", "test_config_properties.py", "test_terminal.py", "test_training.py", "test_sharing.py"),
 )
 """Files that take long, begun first, so that both workers end together; not two that wait for one finished study."""
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """One process to fork from for all that run tests."""
+    if not hasattr(config, "workerinput"):
+        config.stash[SERVER] = ExitStack()
+        config.stash[SERVER].enter_context(forked.server())
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if SERVER in config.stash:
+        config.stash[SERVER].close()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A worker takes a file at a time, in this order (``--no-loadscope-reorder``)."""
+    """A worker takes a file at a time, in this order (``--no-loadscope-reorder``), with one of two cores."""
+    import torch
+
+    torch.set_num_threads(1)
     items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
 
 
@@ -56,7 +69,7 @@ def the_log_as_it_was() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def as_many_checkpoints_as_asked_for(monkeypatch):
     """Tests that want a checkpoint after each iteration get one, however long the disk takes."""
-    monkeypatch.setattr(trainer, "_SAVING_SHARE", 1)
+    monkeypatch.setattr("multiblock.training.trainer._SAVING_SHARE", 1)
 
 
 @pytest.fixture
@@ -149,6 +162,8 @@ def pairs(tmp_path: Path) -> Path:
 @pytest.fixture
 def arrays(pairs: Path) -> Path:
     """HR and LR sets of the pairs."""
+    from multiblock.data.convert import convert
+
     sets = {"name": "mine", "scale": 1, "train": {"hr": "train/HR", "lr": "train/LR"}, "validation": 1}
     sets["test"] = {"hr": "test/HR", "lr": "test/LR"}
     study = config.load({"data": sets, "data_root": str(pairs)})

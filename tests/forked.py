@@ -1,42 +1,294 @@
-"""Dry runs of Snakemake without its import: a process that has it imported is forked for each."""
+"""Python programs without their imports: a process that holds the libraries is forked for each.
+
+A program ``[python, "-m", MODULE, ...]``, ``[python, "-c", CODE, ...]`` or ``[python, FILE, ...]`` runs as by itself: a
+process of its own, with its own environment, arguments and output, and its own import of this project. It imports no
+PyTorch and no Snakemake, which takes longer than most that is tested. Jobs of a workflow are forked from it likewise,
+as its children. Where the start of a program is what is tested, :mod:`subprocess` starts it.
+"""
 
 import atexit
-import multiprocessing
+import gc
+import json
+import logging
 import os
+import runpy
+import select
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 
-_CONTEXT = multiprocessing.get_context("forkserver")
-# Nothing of this project, which some of the calls bring another copy of.
-_CONTEXT.set_forkserver_preload(["snakemake.cli", "snakemake.dag", "numpy", "skimage", "PIL.Image", "sqlmodel", "yaml"])
+_OURS = ("multiblock", "snakemake_logger_plugin_multiblock", "sitecustomize")
+"""What each program imports by itself, as some bring another copy of this project."""
+
+_OTHERS = """
+    torch torch._dynamo torch.distributed.elastic.multiprocessing torch.utils.flop_counter sympy
+    snakemake.cli snakemake.dag snakemake.executors.local snakemake.report snakemake.script yte docutils.core requests
+    sqlmodel nbformat yaml jinja2 tabulate pandas skimage.data PIL.ImageCms PIL.ImageOps png scipy.fft scipy.ndimage
+    scipy.stats matplotlib.figure matplotlib.backends.backend_agg safetensors.torch filelock tqdm pygments.formatters
+"""
+
+_PLACE = "MULTIBLOCK_TESTS_FORK_AT"
+_HERE = str(Path(__file__).parent)
+_PATH = [path for path in sys.path if path and path != _HERE]
+"""Where Python looks for modules if nothing else is said."""
 
 
-def run(command: Sequence[str], env: dict[str, str]) -> subprocess.CompletedProcess:
-    """As ``subprocess.run`` for a command ``python -m snakemake ...``, with both outputs as text."""
-    arguments = list(command[command.index("snakemake") :])
+@contextmanager
+def server() -> Iterator[None]:
+    """A process to fork from, for this one and those that it starts."""
     with tempfile.TemporaryDirectory() as folder:
-        outputs = [Path(folder) / name for name in ("stdout", "stderr")]
-        process = _CONTEXT.Process(target=_main, args=(arguments, env, os.getcwd(), [str(file) for file in outputs]))
-        process.start()
-        process.join()
-        stdout, stderr = (file.read_text() for file in outputs)
-    return subprocess.CompletedProcess(command, process.exitcode, stdout, stderr)
+        os.environ[_PLACE] = f"{folder}/socket"
+        env = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        with subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE, env=env) as process:
+            yield
+            process.stdin.close()
 
 
-def _main(arguments: list[str], env: dict[str, str], folder: str, outputs: list[str]) -> None:
-    for number, file in enumerate(outputs, 1):
-        os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT), number)
+class Popen:
+    """As :class:`subprocess.Popen`, as far as it is needed here; its output is text."""
+
+    def __init__(
+        self,
+        words: Sequence[object],
+        stdout: object = None,
+        stderr: object = None,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | str | None = None,
+        start_new_session: bool = False,
+    ) -> None:
+        self.args, self.returncode, self._server = list(map(str, words)), None, socket.socket(socket.AF_UNIX)
+        self.stdout = self.stderr = None
+        places, mine = [], []
+        for name, asked in (("stdout", stdout), ("stderr", stderr)):
+            if asked == subprocess.PIPE:
+                read, place = os.pipe()
+                setattr(self, name, os.fdopen(read, errors="replace"))
+                mine.append(place)
+            elif asked == subprocess.DEVNULL:
+                mine.append(place := os.open(os.devnull, os.O_WRONLY))
+            elif asked == subprocess.STDOUT:
+                place = places[0]
+            else:
+                place = len(places) + 1 if asked is None else asked if isinstance(asked, int) else asked.fileno()
+            places.append(place)
+        asked = [self.args[1:], dict(os.environ if env is None else env), str(cwd or os.getcwd()), start_new_session]
+        self._server.connect(os.environ[_PLACE])
+        request = json.dumps(asked).encode()
+        socket.send_fds(self._server, [len(request).to_bytes(4, "big")], places)
+        self._server.sendall(request)
+        for place in mine:
+            os.close(place)
+        self.pid = int.from_bytes(self._server.recv(4), "big")
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None:
+            if timeout is not None and not select.select([self._server], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(self.args, timeout)
+            self.returncode = int.from_bytes(self._server.recv(4), "big", signed=True)
+            self._server.close()
+        return self.returncode
+
+    def poll(self) -> int | None:
+        try:
+            return self.wait(0)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def communicate(self, timeout: float | None = None) -> tuple[str | None, str | None]:
+        """What it writes, of which one pipe must be short, or both are one."""
+        said = [file and file.read() for file in (self.stdout, self.stderr)]
+        self.wait(timeout)
+        return tuple(said)
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def __enter__(self) -> "Popen":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in (self.stdout, self.stderr):
+            if file:
+                file.close()
+        self.wait()
+
+
+def run(
+    words: Sequence[object],
+    env: Mapping[str, str] | None = None,
+    cwd: Path | str | None = None,
+    timeout: float | None = None,
+) -> subprocess.CompletedProcess:
+    """As :func:`subprocess.run` with both outputs captured as text."""
+    with open(os.memfd_create("stdout"), "w+") as out, open(os.memfd_create("stderr"), "w+") as err:
+        process = Popen(words, stdout=out, stderr=err, env=env, cwd=cwd)
+        try:
+            code = process.wait(timeout)
+        finally:
+            process.kill()
+        said = [os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode() for file in (out, err)]
+    return subprocess.CompletedProcess(process.args, code, *said)
+
+
+# -- The server --------------------------------------------------------------------------------------------------------
+
+
+def _serve() -> None:
+    """Fork for each that asks, until whoever started this is gone."""
+    listener, asked, running, ready = socket.socket(socket.AF_UNIX), select.poll(), {}, False
+    listener.bind(os.environ.pop(_PLACE))
+    listener.listen(64)
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.pop(name)
+    for waiting in (0, listener.fileno()):
+        asked.register(waiting, select.POLLIN)
+    while True:
+        for place, _ in asked.poll():
+            if place == 0:
+                return
+            if place in running:
+                process, client = running.pop(place)
+                asked.unregister(place)
+                os.close(place)
+                code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+                with suppress(OSError):  # nobody waits for it
+                    client.sendall(code.to_bytes(4, "big", signed=True))
+                client.close()
+                continue
+            if not ready:
+                for name in _OTHERS.split():
+                    import_module(name)
+                handler = "torch.distributed.elastic.multiprocessing.subprocess_handler.subprocess_handler"
+                sys.modules[handler].Popen = _Child
+                gc.freeze()
+                ready = True
+            client = listener.accept()[0]
+            head, outputs, *_ = socket.recv_fds(client, 4, 2)
+            length, request = int.from_bytes(head, "big"), b""
+            while len(request) < length:
+                request += client.recv(length - len(request))
+            process = os.fork()
+            if not process:
+                listener.close()
+                client.close()
+                _begin(*json.loads(request), outputs)
+            for output in outputs:
+                os.close(output)
+            client.sendall(process.to_bytes(4, "big"))
+            running[watched := os.pidfd_open(process)] = (process, client)
+            asked.register(watched, select.POLLIN)
+
+
+def _begin(words: list[str], env: dict[str, str], folder: str, session: bool, outputs: list[int]) -> None:
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for number, output in enumerate(outputs, 1):
+        os.dup2(output, number)
+    os.closerange(3, 256)
+    if session:
+        os.setsid()
     os.environ.clear()
     os.environ.update(env)
     os.chdir(folder)
-    sys.path[:] = [path for path in sys.path if not path.startswith(str(Path(__file__).parent))]
-    sys.argv = arguments
-    from snakemake.cli import main
+    _become(words)
 
+
+def _become(words: list[str]) -> None:
+    """Be the program of these words from here on, and end as it does."""
+    logging.root.handlers.clear()
+    for names in (sys.modules, logging.root.manager.loggerDict):
+        for name in [name for name in names if name.split(".")[0] in _OURS]:
+            del names[name]
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    atexit._clear()
+    tempfile.tempdir = None  # where the environment says
+    sys.orig_argv = [sys.executable, *words]
+    sys.excepthook = sys.__excepthook__
+    more = list(filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))
+    first = {"-m": os.getcwd(), "-c": ""}.get(words[0], str(Path(words[0]).parent))
+    sys.path[:] = [first, *more, *_PATH]
+    code = 1
     try:
-        main()
+        if any(Path(path, "sitecustomize.py").exists() for path in more):
+            import_module("sitecustomize")
+        if words[:2] == ["-m", "snakemake"]:
+            from snakemake.script import PythonScript
+
+            PythonScript.execute_script = _job
+        if words[0] == "-m":
+            sys.argv = words[1:]
+            runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+        elif words[0] == "-c":
+            sys.argv = ["-c", *words[2:]]
+            exec(compile(words[1], "<string>", "exec"), {"__name__": "__main__"})
+        else:
+            sys.argv = words
+            runpy.run_path(words[0], run_name="__main__")
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+        code = 130 if isinstance(error, KeyboardInterrupt) else 1
     finally:
-        atexit._run_exitfuncs()  # a process that was forked leaves without them, and the terminal's last line is one
+        try:
+            atexit._run_exitfuncs()
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            os._exit(code)
+
+
+class _Child:
+    """In the place of :class:`subprocess.Popen` where PyTorch starts the processes that train one phase."""
+
+    def __init__(self, args: Sequence[str], env: dict[str, str], stdout: object, stderr: object, **_: object) -> None:
+        self.pid, self.returncode = os.fork(), None
+        if not self.pid:
+            os.setsid()
+            for number, file in ((1, stdout), (2, stderr)):
+                if file:
+                    os.dup2(file.fileno(), number)
+            os.environ.clear()
+            os.environ.update(env)
+            _become(list(args[1:]))
+
+    def poll(self) -> int | None:
+        if self.returncode is None and (ended := os.waitpid(self.pid, os.WNOHANG))[0]:
+            self.returncode = os.waitstatus_to_exitcode(ended[1])
+        return self.returncode
+
+    def wait(self, timeout: float) -> int:
+        if self.poll() is None and not select.select([os.pidfd_open(self.pid)], [], [], timeout)[0]:
+            raise subprocess.TimeoutExpired("", timeout)
+        return self.poll()
+
+
+def _job(self: object, script: str, edit: bool = False) -> None:
+    """Run the script of a job, as Snakemake does by a command."""
+    process = os.fork()
+    if not process:
+        _become([script])
+    if code := os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]):
+        raise subprocess.CalledProcessError(code, f"python {script}")
+
+
+if __name__ == "__main__":
+    sys.path.remove(_HERE)
+    _serve()

@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import forked
 from kept import results
 from kept.material import Values, block, float64, network, sets
 from kept.trainings import trainings
@@ -118,5 +119,6 @@ def as_text(kept: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    refused = [line for kind in sys.argv[1:] or MAKERS if (line := keep(kind))]
+    with forked.server():
+        refused = [line for kind in sys.argv[1:] or MAKERS if (line := keep(kind))]
     sys.exit("\n".join(refused) or None)

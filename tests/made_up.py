@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from PIL import Image
 
 from conftest import ROOT, picture
 from multiblock.data import images
@@ -70,6 +72,23 @@ def caption(name: str, run: str = "demo", params: Mapping[str, str] | None = Non
     shown = docutils.publish_parts(filled, writer="html")["body"]
     assert "system-message" not in shown
     return shown
+
+
+def toy(file: Path, value: float | None = None, clamp: bool = True) -> Path:
+    """Weights of a network, all of one value or drawn; with 0 it copies its input."""
+    from multiblock.model.chain import Chain
+
+    torch.manual_seed(0)
+    chain = Chain.build([Block(network="toy", options={"depth": 2})], [clamp])
+    for parameter in chain.parameters() if value is not None else ():
+        parameter.data.fill_(value)
+    chain.save(file)
+    return file
+
+
+def pixels_of(file: Path) -> np.ndarray:
+    """What Pillow reads, (H, W, 3), uint8."""
+    return np.asarray(Image.open(file).convert("RGB"))
 
 
 # -- Runs --------------------------------------------------------------------------------------------------------------

@@ -10,13 +10,14 @@ import pandas as pd
 import pytest
 import torch
 
+import forked
 from conftest import ROOT
 
 pytestmark = pytest.mark.slow
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True)
+    return forked.run([sys.executable, *arguments], cwd=ROOT)
 
 
 def make_gpu_check(folder: Path, programs: Path) -> subprocess.CompletedProcess:

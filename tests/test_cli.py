@@ -81,8 +81,7 @@ def test_published_weights_are_imported_and_scored(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("file", "network", "scale", "expected"),
-    [("IMDN_x3.pth", "imdn", 3, 34.36), ("PANx4_DF2K.pth", "pan", 4, 32.13)],
+    ("file", "network", "scale", "expected"), [("IMDN_x3.pth", "imdn", 3, 34.36), ("PANx4_DF2K.pth", "pan", 4, 32.13)]
 )
 def test_published_weights_score_what_is_published(reference_data, tmp_path, capsys, file, network, scale, expected):
     weights, set5 = reference_data.parent / "weights" / file, reference_data / "Set5"

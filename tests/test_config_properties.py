@@ -285,7 +285,7 @@ def refused(tree: dict) -> UserError | None:
     return None
 
 
-@settings(SETTINGS, max_examples=1500 if LONG else 250)
+@settings(SETTINGS, max_examples=1500 if LONG else 150)
 @given(tree=configs)
 def test_any_config_can_be_planned_or_ends_in_one_line(tree):
     refusal(tree)
@@ -366,7 +366,7 @@ def meant(message: str, wrong: str, right: str) -> None:
     assert hint[1] in (right, wrong) or close(wrong, hint[1]) >= close(wrong, right), message
 
 
-@settings(SETTINGS, max_examples=200)
+@settings(SETTINGS, max_examples=1500 if LONG else 100)
 @given(data=st.data())
 def test_a_misspelt_key_is_recognised(data):
     tree = copy.deepcopy(data.draw(st.sampled_from(BASES)))
@@ -406,7 +406,7 @@ contents = st.one_of(
 )
 
 
-@settings(SETTINGS, max_examples=300)
+@settings(SETTINGS, max_examples=1500 if LONG else 150)
 @given(content=contents)
 @example(b"a: &a [*a]")
 @example(b"a: &a {b: *a}")
@@ -463,7 +463,7 @@ def sample(folder) -> dict[bool, list[str]]:
     """Texts of configs that can be planned, and of such that cannot."""
     found: dict[bool, dict[str, None]] = {True: {}, False: {}}
 
-    @settings(SETTINGS, max_examples=1000 if LONG else 150)
+    @settings(SETTINGS, max_examples=1000 if LONG else 60)
     @given(tree=studies(HERE))
     def collect(tree):
         if text := dumped(tree):

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import forked
 from conftest import icc_profile, picture
 from multiblock.data import images, partial
 from multiblock.data.convert import convert, enlarge
@@ -176,7 +177,7 @@ convert(data(folder / "photos", **HR_ALONE), folder / "HR", folder / "LR", int(s
 
 def killed_after(folder: Path, pieces: int, threads: int) -> int:
     """Convert in a process of its own, which is killed once so many pieces are done; how many were."""
-    process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(Path(__file__).parent), str(folder), str(threads)])
+    process = forked.Popen([sys.executable, "-c", PROGRAM, str(Path(__file__).parent), str(folder), str(threads)])
     end = time.monotonic() + 60
     while journal_lines(folder) < pieces and process.poll() is None and time.monotonic() < end:
         time.sleep(0.01)

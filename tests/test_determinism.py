@@ -1,13 +1,13 @@
 """The same seed on the same machine with as many threads gives the same bytes, in whatever process."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+import forked
 from multiblock.networks import registry, zoo
 from multiblock.runtime.device import make_deterministic, random_states, set_random_states
 from test_training import same
@@ -38,7 +38,7 @@ def trained(arrays: Path, out: Path, **settings) -> Path:
     out.mkdir()
     settings = {"optimiser": "adam", "strict": False, "precision": "float32", "threads": 1, **settings}
     code = TRAIN.format(tests=str(Path(__file__).parent), arrays=str(arrays), out=str(out), **settings)
-    subprocess.run([sys.executable, "-c", code], check=True)
+    assert forked.run([sys.executable, "-c", code]).returncode == 0
     return out
 
 

@@ -12,9 +12,6 @@ Fenced blocks say by their language what happens to them:
 All is done in a copy of the project with a few small pictures, in the order of the document.
 """
 
-import atexit
-import multiprocessing
-import os
 import re
 import runpy
 import shlex
@@ -22,7 +19,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import fields
 from importlib import resources
 from importlib.util import find_spec
@@ -32,6 +28,7 @@ import pytest
 import torch
 import yaml
 
+import forked
 import published
 from conftest import ROOT, picture
 from multiblock import cli, config
@@ -54,6 +51,7 @@ FOR_GOOD = {
 
 ONLY_PARSED = {
     "snakemake --report report.html": "needs a finished default run; .ci/run makes the report of tests/tiny.yaml",
+    "multiblock export results/default -o net.onnx": "docs/export.md makes it, and says more of it",
     ".venv/bin/pip install --no-deps -r envs/slurm.txt": "tests/test_environment.py holds the pins",
     ". .venv/bin/activate": "changes the shell that it is typed in",
     "pre-commit install": "a tool of the user's own; .pre-commit-config.yaml is read below",
@@ -172,7 +170,7 @@ def run_multiblock(command: str, capsys) -> str:
         if word.startswith("results/my_block/") and not Path(word).exists():
             shutil.copytree("results/short/my_block", "results/my_block", dirs_exist_ok=True)
     if "--minutes" in words:  # its own start is one of those that are reckoned; this process has been there for long
-        done = subprocess.run([sys.executable, "-m", "multiblock", *words], capture_output=True, text=True)
+        done = forked.run([sys.executable, "-m", "multiblock", *words])
         assert done.returncode == 0, f"{command}: {done.stderr}"
         if file:
             Path(file).write_text(done.stdout)
@@ -189,20 +187,6 @@ def run_multiblock(command: str, capsys) -> str:
     return printed.out
 
 
-def in_a_fork(words: list[str], printed: Path) -> None:
-    """Snakemake's own command in a copy of this process, which has imported it already: half the time."""
-    from snakemake.cli import main
-
-    sys.argv = ["snakemake", *words]  # which the workflow looks at
-    with printed.open("w") as file, redirect_stdout(file), redirect_stderr(file):
-        os.dup2(file.fileno(), 2)  # where the terminal writes
-        atexit._clear()
-        try:
-            main(words)
-        finally:
-            atexit._run_exitfuncs()  # a process that was forked leaves without them
-
-
 def run_snakemake(command: str, dry_runs: set[str]) -> None:
     """Run it dry, or for good where it is to train."""
     words = shlex.split(command)[1:]
@@ -210,18 +194,15 @@ def run_snakemake(command: str, dry_runs: set[str]) -> None:
     if options.workflow_profile and not find_spec("snakemake_executor_plugin_slurm"):
         return  # it is installed apart; tests/test_slurm.py runs the profile for good
     if command in FOR_GOOD:
-        done = subprocess.run([sys.executable, "-m", "snakemake", *words], capture_output=True, text=True, timeout=300)
+        done = forked.run([sys.executable, "-m", "snakemake", *words], timeout=300)
         assert done.returncode == 0, f"{command}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
         assert Path(FOR_GOOD[command]).is_file()
     elif (
         key := repr((options.targets, options.configfile, options.config, options.forcerun, options.workflow_profile))
     ) not in dry_runs:
-        printed = Path("printed.txt")
-        child = multiprocessing.get_context("fork").Process(target=in_a_fork, args=(["--dry-run", *words], printed))
-        child.start()
-        child.join(120)
-        child.kill()
-        assert child.exitcode == 0 and "(dry run)" in printed.read_text(), f"{command}: {printed.read_text()[-3000:]}"
+        done = forked.run([sys.executable, "-m", "snakemake", "--dry-run", *words], timeout=120)
+        said = done.stdout + done.stderr
+        assert done.returncode == 0 and "(dry run)" in said, f"{command}: {said[-3000:]}"
         dry_runs.add(key)
 
 

@@ -88,6 +88,7 @@ CHANGES = {
     "darker": lambda image: image.point(lambda value: value * 0.8),
     "gray": lambda image: image.convert("L"),
     "a rough JPEG": lambda image: image,
+    "a thumbnail, as a rough JPEG": lambda image: image.resize((66, 50)),
 }
 
 
@@ -95,7 +96,7 @@ CHANGES = {
 def test_the_same_picture_otherwise_is_a_warning(photographs, caplog, change):
     made = CHANGES[change](Image.open(photographs / "train/astronaut.png"))
     file = photographs / "test" / ("other.jpg" if "JPEG" in change else "other.png")
-    made.save(file, **({"quality": 30} if "JPEG" in change else {}))
+    made.save(file, **({"quality": 10} if "JPEG" in change else {}))
     converted(photographs)
     assert caplog.messages == [
         f"warning: data mine: {file} (test) and {photographs}/train/astronaut.png (train) seem to be one picture in "

@@ -3,13 +3,13 @@
 import json
 import pickle
 import re
-import subprocess
 import sys
 
 import pytest
 import torch
 import yaml
 
+import forked
 from multiblock.cli import main
 from multiblock.errors import UserError
 from multiblock.networks import own, registry
@@ -168,6 +168,6 @@ def test_commands_and_processes_say_so_too(tmp_path, capsys):
         "from pathlib import Path\nfrom multiblock.networks import registry\nfrom multiblock.workflow import ranks\n"
         f"with ranks._noted(Path({str(tmp_path / 'ended.json')!r})):\n    registry.build({file!r}, {{}})(None)\n"
     )
-    assert subprocess.run([sys.executable, "-c", program]).returncode == 1
+    assert forked.run([sys.executable, "-c", program]).returncode == 1
     note = json.loads((tmp_path / "ended.json").read_text())
     assert note["how"] == "wrong" and note["said"].startswith(f"{file}: ends the program in line 12")

@@ -37,9 +37,8 @@ def look(browser) -> Iterator:
     """Opens a page; at the end nothing was asked for and nothing was complained of."""
     complaints, requests, contexts = [], [], []
 
-    def opened(file: Path, width: int = 1400, scheme: str = "light"):
-        size = {"width": width, "height": 900}
-        context = browser.new_context(viewport=size, color_scheme=scheme, has_touch=width < 600)
+    def opened(file: Path, width: int = 1400):
+        context = browser.new_context(viewport={"width": width, "height": 900}, has_touch=width < 600)
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(PATIENCE)
@@ -325,15 +324,14 @@ def test_charts_tell_of_points_under_the_pointer_and_by_keys(look, report):
     assert tip.is_hidden()
 
 
-@pytest.mark.parametrize("width", [390, 1400])
-def test_no_word_of_a_chart_lies_on_another(look, tmp_path, width):
+def test_no_word_of_a_chart_lies_on_another(look, tmp_path):
     """Nor on a curve, of the names of phases; below no network its name is at the top too."""
     made = results(tmp_path)
     for of in made["phases"].values():
         of.training.write_text(json.dumps(of.record() | {"psnr_rgb_validation_input": 30.0}))
-    page = look(run_page(tmp_path, made), width)
-    plots = page.locator(".plot svg").all()
-    assert len(plots) == 4
+    file = run_page(tmp_path, made)
+    plots = [plot for width in (390, 1400) for plot in look(file, width).locator(".plot svg").all()]
+    assert len(plots) == 2 * 4
     for plot in plots:
         texts = [(text.text_content(), text.bounding_box()) for text in plot.locator("text").all() if text.is_visible()]
         on = [(a, b) for n, (a, one) in enumerate(texts) for b, other in texts[:n] if _shared(one, other)]
@@ -365,20 +363,20 @@ def test_charts_change_their_axis_and_hide_series(look, study):
 
 
 @pytest.mark.parametrize("width", [390, 1400])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_pages_fit_phones_and_screens_by_day_and_by_night(look, report, study, width, scheme):
+def test_pages_fit_phones_and_screens_by_day_and_by_night(look, report, study, width):
     for file in (report, study, report.with_name("report_small.html")):
-        page = look(file, width, scheme)
+        page = look(file, width)
         page.get_by_text("Side by side", exact=True).click()
-        settled(page)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, file.name
-        first, second = (canvas.bounding_box() for canvas in page.locator("canvas.picture").all())
-        stacked = second["y"] >= first["y"] + first["height"]
-        assert stacked == (width == 390)
-        paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
-        assert (sum(map(int, re.findall(r"\d+", paper))) > 380) == (scheme == "light")
-        looks = page.screenshot()
-        assert len(looks) > 10_000
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            settled(page)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, file.name
+            first, second = (canvas.bounding_box() for canvas in page.locator("canvas.picture").all())
+            stacked = second["y"] >= first["y"] + first["height"]
+            assert stacked == (width == 390)
+            paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+            assert (sum(map(int, re.findall(r"\d+", paper))) > 380) == (scheme == "light")
+        assert len(page.screenshot()) > 10_000
 
 
 def test_all_controls_have_names_and_can_be_reached_by_tab(look, report):

@@ -135,7 +135,7 @@ def photographs(tmp_path) -> Path:
     folders = {split: f"{{hr: {split}/HR, lr: {split}/LR}}" for split in ("train", "test")}
     (tmp_path / "c.yaml").write_text(
         f"data: {{name: mine, scale: 1, validation: 1, train: {folders['train']}, test: {folders['test']}}}\n"
-        f"data_root: '{tmp_path}'\n"
+        f"data_root: '{tmp_path}'\nprecision: float32\n"
     )
     return tmp_path
 

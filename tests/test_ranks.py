@@ -17,6 +17,8 @@ import pytest
 import torch
 import yaml
 
+import forked
+import kill
 from conftest import ROOT
 from multiblock import config
 from multiblock.cli import main
@@ -57,8 +59,8 @@ def given(out: Path, gpus: int) -> SimpleNamespace:
 def training(arrays: Path, out: Path) -> dict:
     """A training of two stages with batches of three, so that the shares of two processes differ."""
     stages = (
-        stage(iterations=150, lr=5e-3, batch=3, patch=16, clamp=False, optimiser="adam", clip=1.0, ema=0.9),
-        stage(iterations=100, lr=1e-3, batch=3, patch=16, schedule=PLATEAU),
+        stage(iterations=90, lr=5e-3, batch=3, patch=16, clamp=False, optimiser="adam", clip=1.0, ema=0.9),
+        stage(iterations=60, lr=1e-3, batch=3, patch=16, schedule=PLATEAU),
     )
     one = replace(phase("1"), stages=stages)
     return {
@@ -76,10 +78,10 @@ def training(arrays: Path, out: Path) -> dict:
 PLATEAU = {"kind": "plateau", "factor": 0.5, "patience": 1}
 
 
-def started(arrays: Path, out: Path, gpus: int = 2) -> subprocess.Popen:
+def started(arrays: Path, out: Path, gpus: int = 2) -> forked.Popen:
     out.mkdir(exist_ok=True)
     code = DRIVER.format(tests=str(Path(__file__).parent), arrays=str(arrays), out=str(out), gpus=gpus)
-    return subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, start_new_session=True)
+    return forked.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, start_new_session=True)
 
 
 def trained(arrays: Path, out: Path, gpus: int = 2) -> Path:
@@ -98,19 +100,10 @@ def whole(arrays, tmp_path, tmp_path_factory) -> Path:
 
 def processes_of(parent: int) -> list[int]:
     """Those that a process has started to train, in the order of their ranks."""
-    words = {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            above = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            line = (entry / "cmdline").read_text().split("\0")
-        except OSError:
-            continue
-        if above == parent and "multiblock.workflow.ranks" in line:
-            words[int(line[-2])] = int(entry.name)
-    return [process for _, process in sorted(words.items())]
+    return kill.children(parent)
 
 
-def in_the_middle(arrays: Path, out: Path) -> tuple[subprocess.Popen, list[int]]:
+def in_the_middle(arrays: Path, out: Path) -> tuple[forked.Popen, list[int]]:
     """A training that has written a checkpoint; and its processes."""
     before = set(out.glob("working/*.pt"))
     process = started(arrays, out)
@@ -177,7 +170,7 @@ def test_whoever_is_killed_or_stopped_the_others_end_and_the_same_command_goes_o
         os.kill(process.pid if whom == "the job" else both[1], number)
         said = process.communicate()[1]
         assert process.returncode == 1 and gone(both)
-        stopped = re.findall(rf"stopped by {number.name} after iteration (\d+) of 250 of phase 1; the same", said)
+        stopped = re.findall(rf"stopped by {number.name} after iteration (\d+) of 150 of phase 1; the same", said)
         assert len(stopped) == said.count("stopped") == 1 and not re.search("error|Traceback|failed", said), said
         (out / "log").unlink()
     assert same(trained(arrays, out), whole)
@@ -206,7 +199,7 @@ def test_a_job_that_is_killed_at_once_leaves_nothing(arrays, tmp_path, monkeypat
 @pytest.mark.parametrize(("whom", "number"), [("all", signal.SIGINT), ("the second", signal.SIGTERM)])
 def test_a_stop_before_the_training_begins_is_one_line(arrays, tmp_path, number, whom):
     process = started(arrays, tmp_path / "out")
-    while len(both := processes_of(process.pid)) < 2 or not all(map(imports_pytorch, both)):
+    while len(both := processes_of(process.pid)) < 2 or not all(map(listens, both)):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.01)
     for one in {"all": [process.pid, *both], "the second": both[1:]}[whom]:
@@ -215,8 +208,10 @@ def test_a_stop_before_the_training_begins_is_one_line(arrays, tmp_path, number,
     assert process.returncode == 130 and gone(both)
 
 
-def imports_pytorch(process: int) -> bool:
-    return "libtorch" in Path(f"/proc/{process}/maps").read_text()
+def listens(process: int) -> bool:
+    """Whether it has begun, and would note that it is asked to stop."""
+    caught = re.search(r"SigCgt:\s+(\w+)", Path(f"/proc/{process}/status").read_text())
+    return bool(int(caught[1], 16) >> (signal.SIGTERM - 1) & 1)
 
 
 @pytest.mark.slow

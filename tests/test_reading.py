@@ -2,11 +2,11 @@
 
 import argparse
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 
+import forked
 from multiblock import config
 from multiblock.cli import main
 from multiblock.config.reading import argument, overrides
@@ -82,7 +82,7 @@ def test_snakemake_says_so_too(tmp_path, name, given):
     file.write_bytes(content)
     # With --configfile it is Snakemake that reads first; without it, config.yaml is read here.
     arguments = command(tmp_path, "--dry-run", *(["--configfile", str(file)] if given else []))
-    done = subprocess.run(arguments, capture_output=True, text=True)
+    done = forked.run(arguments)
     printed = done.stdout + done.stderr
     lines = [line for line in printed.splitlines() if "rror" in line]
     assert done.returncode == 1 and len(lines) == 1, printed
@@ -263,6 +263,6 @@ def test_no_cores_are_refused(tmp_path):
     """Snakemake would wait for them."""
     write_config(tmp_path)
     words = [*command(tmp_path, "--configfile", str(tmp_path / "config.yaml")), "--cores", "0"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    done = forked.run(words, timeout=60)
     assert done.returncode == 1
     assert "multiblock: error: --cores: found 0; allowed are 1 or more, or all" in done.stderr

@@ -132,6 +132,7 @@ def test_why_a_file_is_refused_is_said_whole(value, says, read):
     assert "weights_only" not in str(error.value) and "\n" not in str(error.value)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # files of it are about for longer
 def test_a_file_that_is_something_else_is_called_what_it_is(tmp_path, capfd):
     torch.save({"a": torch.rand(99, 99)}, tmp_path / "zip")
     torch.save({"a": torch.rand(99, 99)}, tmp_path / "pickle", _use_new_zipfile_serialization=False)

@@ -16,8 +16,9 @@ import pytest
 import torch
 import yaml
 
+import forked
 from conftest import picture
-from kill import children, what
+from kill import children
 from multiblock import config
 from multiblock.data import images
 from multiblock.model.chain import Chain
@@ -63,15 +64,13 @@ def two_phases(pairs, tmp_path_factory) -> Path:
     return once(tmp_path_factory, "two_phases", partial(finished, of=pairs), pairs)
 
 
-def started(folder: Path, *arguments: str, file: str = "config.yaml") -> subprocess.Popen:
+def started(folder: Path, *arguments: str, file: str = "config.yaml") -> forked.Popen:
     """The workflow, at work; it is a group of processes of its own."""
     words = command(folder, "--configfile", str(folder / file), "--rerun-incomplete", *arguments)
-    return subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True, env={**os.environ}
-    )
+    return forked.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
 
 
-def wait_for(process: subprocess.Popen, seen: Callable[[], object]) -> None:
+def wait_for(process: forked.Popen, seen: Callable[[], object]) -> None:
     deadline = time.monotonic() + 300
     while not seen():
         assert time.monotonic() < deadline and process.poll() is None
@@ -121,7 +120,7 @@ def test_a_forced_training_that_is_killed_goes_on(two_phases, command):
         newest = max((file.name for file in two_phases.glob(CHECKPOINT)), default="")
         with started(two_phases, *forced) as process:
             wait_for(process, lambda newest=newest: any(f.name > newest for f in two_phases.glob(CHECKPOINT)))
-            trains = [child for child in children(process.pid) if what(child)]
+            trains = children(process.pid)
             if victim == "all":
                 os.killpg(process.pid, signal.SIGINT)
             else:
@@ -446,8 +445,6 @@ def test_results_for_reading_only(tmp_path_factory, for_reading_only, monkeypatc
     config = yaml.safe_load((folder / "config.yaml").read_text())
     write_config(folder, **{**config, "evaluation": {"border": 3}})
     assert jobs(folder)["evaluate"] == 4
-    done = subprocess.run(
-        command(folder, "--configfile", str(folder / "config.yaml")), capture_output=True, text=True, env={**os.environ}
-    )
+    done = snakemake(folder)
     said = [line for line in (done.stdout + done.stderr).splitlines() if "multiblock: error: " in line]
     assert done.returncode == 1 and len(said) == 1 and "Read-only file system" in said[0], done.stdout + done.stderr

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 
+import forked
 from conftest import ROOT, write_pairs
 from multiblock import config
 from multiblock.data.walk import Progress
@@ -35,9 +36,7 @@ class Watched:
     def __init__(self, words: list[str], **environment: str) -> None:
         self._master, end = pty.openpty()
         env = {**os.environ, "TERM": "xterm", "PYTHONUTF8": "1", "COLUMNS": "200", **environment}
-        self.process = subprocess.Popen(
-            words, stdout=subprocess.DEVNULL, stderr=end, env=env, start_new_session=True, text=True
-        )
+        self.process = forked.Popen(words, stdout=subprocess.DEVNULL, stderr=end, env=env, start_new_session=True)
         os.close(end)
         self.written = b""
 

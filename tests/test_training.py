@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import forked
 from multiblock.data.convert import convert
 from multiblock.errors import UserError
 from multiblock.files import lock
@@ -116,7 +117,7 @@ run(Path({arrays!r}), Path({out!r}), task({iterations}), checkpoint_seconds=1e-9
 def killed(arrays: Path, out: Path, number: signal.Signals, iterations: int, after: int) -> int:
     """Train in another process, and send it a signal once ``after`` iterations are in a checkpoint."""
     code = SCRIPT.format(tests=str(Path(__file__).parent), arrays=str(arrays), out=str(out), iterations=iterations)
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+    with forked.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
         for line in process.stdout:
             if int(line) >= after:
                 process.send_signal(number)
@@ -128,11 +129,11 @@ def killed(arrays: Path, out: Path, number: signal.Signals, iterations: int, aft
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_killed_and_gone_on_is_byte_for_byte_the_same(arrays, tmp_path, number):
     out = tmp_path / "killed"
-    code = killed(arrays, out, number, 200, after=13)
+    code = killed(arrays, out, number, 80, after=13)
     assert code == (-number if number == signal.SIGKILL else 1)
     assert not (out / "weights.safetensors").exists() and list(out.glob("working/*.pt"))
-    resumed = run(arrays, out, task(200))
-    assert same(resumed, run(arrays, tmp_path / "whole", task(200)))
+    resumed = run(arrays, out, task(80))
+    assert same(resumed, run(arrays, tmp_path / "whole", task(80)))
 
 
 def test_two_trainings_in_one_folder_are_refused(arrays, tmp_path, monkeypatch):

@@ -16,21 +16,17 @@ import numpy as np
 import png
 import pytest
 import tifffile
-import torch
 from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
+import forked
 from conftest import as_seen, icc_profile, picture
+from made_up import pixels_of, toy
 from multiblock.cli import main
-from multiblock.cli import upscale as command
-from multiblock.data import images, resize
-from multiblock.data.picture import read
+from multiblock.data import resize
 from multiblock.errors import UserError
 from multiblock.inference import targets
-from multiblock.inference.upscaling import Upscaler
-from multiblock.model.chain import Chain
 from multiblock.page import viewer
-from multiblock.plan import Block
 
 PIXELS = picture(seed=4)
 ALPHA = np.linspace(0, 255, PIXELS[..., 0].size).astype(np.uint8).reshape(*PIXELS.shape[:2], 1)
@@ -41,11 +37,7 @@ DEEP = np.random.default_rng(0).integers(0, 65536, (48, 56, 4)).astype(np.uint16
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
     """Of a network that copies its input."""
-    chain = Chain.build([Block(network="toy", options={"depth": 2})], [True])
-    for parameter in chain.parameters():
-        parameter.data.zero_()
-    chain.save(tmp_path / "w.safetensors")
-    return tmp_path / "w.safetensors"
+    return toy(tmp_path / "w.safetensors", 0)
 
 
 @pytest.fixture
@@ -154,10 +146,7 @@ class TestPlaces:
     @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])
     def test_what_is_no_number_or_overflows_is_no_picture(self, run, weights, tmp_path, value):
         save(tmp_path / "a.png")
-        chain = Chain.build([Block(network="toy", options={"depth": 2})], [False])
-        for parameter in chain.parameters():
-            parameter.data.fill_(value)
-        chain.save(weights)
+        toy(weights, value, clamp=False)
         status, lines, said = run("a.png", "-o", "out")
         assert (status, lines, os.path.exists("out/a.png")) == (1, [], False)
         if value == 1e30:  # weights that are no numbers are refused when they are loaded
@@ -194,7 +183,7 @@ class TestFormats:
         with Image.open(tmp_path / "out" / result) as image:
             assert image.format == kinds[result.rpartition(".")[2].lower()]
             assert image.size == (56, 48)
-        assert np.abs(images.read(tmp_path / "out" / result).astype(int) - images.read(tmp_path / name)).mean() < 2
+        assert np.abs(pixels_of(tmp_path / "out" / result).astype(int) - pixels_of(tmp_path / name)).mean() < 2
 
     def test_jpeg_keeps_its_colours_whole(self, run, tmp_path):
         save(tmp_path / "a.jpg", quality=98, subsampling=0)
@@ -378,7 +367,7 @@ class TestKept:
     @pytest.mark.parametrize(("name", "most"), [("a.webp", 16383), ("a.jpg", 65500)])
     def test_what_a_format_is_too_small_for_is_known_before_any_work(self, run, tmp_path, monkeypatch, name, most):
         save(tmp_path / name, np.zeros((2, most // 4 + 1, 3), np.uint8))
-        monkeypatch.setattr(Upscaler, "picture", None)
+        monkeypatch.setattr("multiblock.inference.upscaling.Upscaler.picture", None)
         status, _, said = run(name, "-o", "out", "--format", "same", "--enlarge", 4)
         size = f"{4 * (most // 4 + 1)} x 8"
         assert status == 1 and f"{name}: the result would have {size} pixels; " in said[0] and str(most) in said[0]
@@ -520,14 +509,14 @@ class TestKept:
         image.save(tmp_path / "a.jpg", quality=98, xmp=b"<x/>")
         lines = run("a.jpg", "-o", "out")[1]
         assert lines == ["out/a.png: 56 x 48; not kept: XMP, CMYK (it became sRGB)"]
-        assert read(tmp_path / "out/a.png").profile is None
+        assert "icc_profile" not in Image.open(tmp_path / "out/a.png").info
 
 
 def test_control_c_is_one_line_in_every_command(monkeypatch, capsys, weights, tmp_path):
     def stopped(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command, "run", stopped)
+    monkeypatch.setattr("multiblock.cli.upscale.run", stopped)
     assert main(["upscale", str(weights), "a.png", "-o", str(tmp_path / "out")]) == 130
     assert capsys.readouterr().err == "multiblock: stopped\n"
 
@@ -538,15 +527,8 @@ def test_control_c_by_the_system(weights, tmp_path):
     for name in many[1:]:
         os.link(first, name)
     arguments = ["upscale", weights, *many, "-o", tmp_path / "out", "--enlarge", "1", "--device", "cpu"]
-    started = subprocess.Popen(
-        [sys.executable, "-m", "multiblock", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        # A shell that runs the tests in the background lets them ignore the signal, and so what they start.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    words, pipe = [sys.executable, "-m", "multiblock", *arguments], subprocess.PIPE
+    started = forked.Popen(words, stdout=pipe, stderr=pipe, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert started.stdout
     assert started.stdout.readline() == f"{weights}: {UNKNOWN}\n"
     assert started.stdout.readline().startswith(str(tmp_path / "out"))
@@ -554,13 +536,11 @@ def test_control_c_by_the_system(weights, tmp_path):
     _, said = started.communicate(timeout=60)
     assert (started.returncode, said) == (130, "multiblock: stopped\n")
     for file in (tmp_path / "out").iterdir():  # nothing by halves
-        assert images.read(file).shape == (1000, 1000, 3)
+        assert pixels_of(file).shape == (1000, 1000, 3)
 
 
 def test_the_network_sees_the_values_as_they_are_stored(weights, tmp_path):
-    torch.manual_seed(0)
-    chain = Chain.build([Block(network="toy", options={"depth": 2})], [True])
-    chain.save(weights)
+    toy(weights)
     for name, profile in (("a", None), ("b", icc_profile("p3"))):
         save(tmp_path / f"{name}.png", **({"icc_profile": profile} if profile else {}))
     files = [str(tmp_path / f"{name}.png") for name in "ab"]
@@ -586,8 +566,8 @@ def shown_on(page: Path) -> dict:
 
 
 def test_a_page_shows_each_picture_before_and_after(run, tmp_path):
-    images.write(tmp_path / "a.png", picture(seed=1))
-    images.write(tmp_path / "b.png", picture(seed=2))
+    save(tmp_path / "a.png", picture(seed=1))
+    save(tmp_path / "b.png", picture(seed=2))
     (tmp_path / "broken.png").write_bytes((tmp_path / "a.png").read_bytes()[:200])
     status, lines, said = run("a.png", "broken.png", "b.png", "-o", "out", "--enlarge", "2", "--compare", "page.html")
     assert status == 1 and len(said) == 2
@@ -605,7 +585,7 @@ def test_a_page_shows_each_picture_before_and_after(run, tmp_path):
 def test_what_a_page_has_no_room_for_is_said(run, tmp_path, monkeypatch):
     noise = np.random.default_rng(0)
     for name in "abc":
-        images.write(tmp_path / f"{name}.png", noise.integers(0, 256, (160, 160, 3), np.uint8))
+        save(tmp_path / f"{name}.png", noise.integers(0, 256, (160, 160, 3), np.uint8))
     monkeypatch.setattr(viewer.page, "__kwdefaults__", viewer.page.__kwdefaults__ | {"limit": 300_000})
     status, lines, _ = run("a.png", "b.png", "c.png", "-o", "out", "--enlarge", "2", "--compare", "page.html")
     shown = {cut["name"] for cut in shown_on(tmp_path / "page.html")["cuts"]}
@@ -621,13 +601,8 @@ def test_a_name_that_is_no_utf8_is_printed_and_shown(weights, tmp_path):
         f"from multiblock.cli import main; import glob, sys; sys.exit(main(['upscale', '{weights}', *glob.glob('*.png')"
     )
     options = "'-o', 'out', '--enlarge', '1', '--device', 'cpu', '--compare', 'page.html']))"
-    done = subprocess.run(
-        [sys.executable, "-c", f"{command}, {options}"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
-        capture_output=True,
-        text=True,
-    )
+    strict = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    done = forked.run([sys.executable, "-c", f"{command}, {options}"], cwd=tmp_path, env=strict)
     assert (done.returncode, done.stderr) == (0, "")
     assert r"out/\xff.png: 56 x 48" in done.stdout
     assert [cut["name"] for cut in shown_on(tmp_path / "page.html")["cuts"]] == [r"\xff.png"]
@@ -645,7 +620,7 @@ def test_on_a_page_pictures_of_one_name_are_told_apart(run, tmp_path):
     ("name", "says"), [("page.png", "page.png; allowed is a file ending in .html"), ("there.html", "exists already")]
 )
 def test_a_page_takes_no_place(run, tmp_path, name, says):
-    images.write(tmp_path / "a.png", picture())
+    save(tmp_path / "a.png", picture())
     (tmp_path / "there.html").write_text("mine")
     status, _, said = run("a.png", "-o", "out", "--compare", name)
     assert status == 1 and len(said) == 1 and says in said[0]

@@ -8,14 +8,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 from conftest import picture
-from multiblock.data import images
+from made_up import pixels_of, toy
 from multiblock.errors import UserError
 from multiblock.inference.folder import upscale_folder
 from multiblock.inference.upscaling import Upscaler
-from multiblock.model.chain import Chain
-from multiblock.plan import Block
+from multiblock.model.chain import load
+
+
+def put(file: Path, pixels: np.ndarray) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(file)
+
 
 OUT, TABLE = Path("results/run/upscaled"), Path("results/run/upscaled/pictures.csv")
 
@@ -24,16 +30,14 @@ OUT, TABLE = Path("results/run/upscaled"), Path("results/run/upscaled/pictures.c
 def photos(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for number, name in enumerate(("a.png", "b.png", "sub/c.png")):
-        images.write(Path("photos", name), picture(30, 20, seed=number))
+        put(Path("photos", name), picture(30, 20, seed=number))
     return Path("photos")
 
 
 @pytest.fixture
-def made():
+def made(photos):
     """Upscale the folder; which results were written."""
-    chain = Chain.build([Block(network="toy", options={"depth": 2})], [True])
-    for parameter in chain.parameters():
-        parameter.data.zero_()  # it copies its input
+    chain = load(toy(Path("w.safetensors").absolute(), 0))  # it copies its input
 
     def upscale(made_of: str = "w", form: str = "lossless", fails: str = "", **more) -> list[str]:
         keys = {"images": Path("photos"), "table": TABLE, "form": form, "results": Path("results"), "about": "", **more}
@@ -81,12 +85,12 @@ def test_a_picture_that_cannot_be_read_costs_the_others_nothing(photos, made):
 
 def test_a_picture_that_was_changed_added_or_removed(photos, made):
     made()
-    images.write(photos / "a.png", picture(30, 20, seed=7))
-    images.write(photos / "d.png", picture(20, 20, seed=8))
+    put(photos / "a.png", picture(30, 20, seed=7))
+    put(photos / "d.png", picture(20, 20, seed=8))
     (photos / "sub/c.png").unlink()
     assert made() == ["a.png", "d.png"]
     assert sorted(times()) == ["a.png", "b.png", "d.png"] and not (OUT / "sub").exists()
-    assert np.array_equal(images.read(OUT / "a.png"), picture(30, 20, seed=7))
+    assert np.array_equal(pixels_of(OUT / "a.png"), picture(30, 20, seed=7))
     assert pd.read_csv(TABLE).picture.tolist() == ["a.png", "b.png", "d.png"]
 
 
@@ -99,7 +103,7 @@ def test_other_weights_or_another_format_make_all_again(photos, made):
 def test_only_results_that_the_notes_name_are_removed(photos, made):
     made()
     (OUT / "stranger.txt").touch()
-    images.write(OUT / "a.png", picture(8, 8, seed=1))  # somebody put another picture there
+    put(OUT / "a.png", picture(8, 8, seed=1))  # somebody put another picture there
     for name in ("a.png", "b.png"):
         (photos / name).unlink()
     made("other weights")
@@ -116,7 +120,7 @@ class TestEarlierFolders:
 
     def test_what_was_made_of_the_same_is_taken_over(self, photos, made, earlier, caplog):
         (photos / "b.png").rename(photos / "sub/renamed.png")
-        images.write(photos / "a.png", picture(30, 20, seed=7))
+        put(photos / "a.png", picture(30, 20, seed=7))
         caplog.set_level("INFO")
         made(earlier=[Path("results/gone"), earlier])
         assert (OUT / "sub/renamed.png").samefile(earlier / "b.png") and (OUT / "sub/c.png").samefile(
@@ -142,18 +146,18 @@ class TestEarlierFolders:
     def test_what_is_not_the_same_is_made_again(self, photos, made, earlier, change):
         keys = {"weights": {"made_of": "other"}, "format": {"form": "same"}}.get(change, {})
         if change == "result":
-            images.write(earlier / "a.png", picture(30, 20, seed=9))
+            put(earlier / "a.png", picture(30, 20, seed=9))
         if change == "notes":
             (earlier / ".pictures.jsonl").unlink()
         made(**keys, earlier=[earlier])
         assert not (OUT / "a.png").samefile(earlier / "a.png")
-        assert np.array_equal(images.read(OUT / "a.png"), images.read(photos / "a.png"))
+        assert np.array_equal(pixels_of(OUT / "a.png"), pixels_of(photos / "a.png"))
         assert (OUT / "b.png").samefile(earlier / "b.png") == (change == "result")
 
 
 def test_a_result_that_was_touched_is_made_again(photos, made):
     made()
-    images.write(OUT / "b.png", picture(30, 20, seed=9))
+    put(OUT / "b.png", picture(30, 20, seed=9))
     (OUT / "sub/c.png").unlink()
     assert made() == ["b.png", "sub/c.png"]
 

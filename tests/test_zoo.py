@@ -71,15 +71,6 @@ PARAMETERS = {
     "sa_rcan_1": 9_493_090,
     "sa_rcan_2": 9_496_393,
     "sa_rcan_3": 9_621_907,
-    "sr_resunet_1": 33_356_394,
-    "sr_resunet_2": 45_754_619,
-    "sr_resunet_3": 216_390_042,
-    "sr_resunet_4": 414_838_091,
-    "sr_resunet_5": 215_861_914,
-    "sr_resunet_6": 414_309_963,
-    "sr_resunet_7": 38_302_311,
-    "sr_resunet_8": 42_528_792,
-    "sr_resunet_9": 42_463_648,
 }
 """At each network's default scale."""
 
@@ -123,6 +114,10 @@ FEW = [name for name in NAMES if not name.startswith("carn_")]
 FEW += ["carn_full_v2_se_global_atros_12421", "carn_full_v2_spatial"]
 """Of the many forms of CARN those that have all of its parts."""
 
+LEARN = ["mcan", "toy", "carn", *FEW[-2:], "srresnet", "pan", "imdn", "imdn_rtc", "imdn_dw_40x6", "drln_lite1"]
+LEARN += ["drln_distilled", "rcan", "sa_rcan_1"]
+"""Of each family those that have other parts than the ones before."""
+
 
 def small(name: str, **options) -> nn.Module:
     torch.manual_seed(0)
@@ -143,7 +138,8 @@ def small(name: str, **options) -> nn.Module:
 
 
 def test_every_network_is_counted():
-    assert set(PARAMETERS) == set(zoo.ENTRIES)
+    others = {f"sr_resunet_{number}" for number in range(1, 10)}  # in test_sr_resunet.py
+    assert PARAMETERS.keys() | others == zoo.ENTRIES.keys()
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
@@ -235,20 +231,20 @@ def test_bfloat16_agrees_with_float32_and_does_not_round_the_image(name):
     assert (rough - exact).abs().mean() < 0.03 * exact.abs().mean() + 0.02
 
 
-@pytest.mark.parametrize("name", FEW)
+@pytest.mark.parametrize("name", LEARN)
 def test_it_overfits_one_batch(name):
     network = small(name).train()
     optimiser = torch.optim.Adam(network.parameters(), 3e-3)
     image = torch.rand(2, 3, 6, 6)
     target = nn.functional.interpolate(image, scale_factor=int(network.scale), mode="bicubic").clamp(0, 1)
     losses = []
-    for _ in range(60):
+    for _ in range(40):
         loss = (network(image) - target).square().mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         losses.append(loss.item())
-    assert min(losses[-5:]) < 0.6 * losses[0]
+    assert min(losses[-5:]) < 0.7 * losses[0]
 
 
 @pytest.mark.parametrize("name", NAMES)

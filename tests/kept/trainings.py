@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
+import forked
 from kept.material import NETWORK, Values, block, float64, spread
 from multiblock.model import chain as chains
 from multiblock.model.chain import Chain
@@ -189,10 +190,8 @@ def trainings(folder: Path) -> dict[str, Values]:
 def by_two(folder: Path) -> Values:
     """Two processes, whose shares of a batch of three differ."""
     words = [sys.executable, "-m", "kept.trainings"]
-    others = [
-        subprocess.Popen([*words, str(rank), str(folder)], stdout=subprocess.PIPE, cwd=Path(__file__).parent.parent)
-        for rank in (0, 1)
-    ]
+    tests = {"cwd": Path(__file__).parent.parent, "stdout": subprocess.PIPE}
+    others = [forked.Popen([*words, str(rank), str(folder)], **tests) for rank in (0, 1)]
     try:
         printed = [process.communicate(timeout=300)[0] for process in others]
     finally:
