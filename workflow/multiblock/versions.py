@@ -11,6 +11,7 @@ Networks are not named here: they count by a digest of their files, as people ed
 VERSIONS = {
     "convert": 1,  # images to arrays: reading, colour, depth, degradation, windows, pair checks
     "enlarge": 1,  # LR enlarged to the size of HR
+    "folds": 1,  # near copies, families, and which fold each image is dealt to
     "train": 1,  # sampling, losses, optimisers, schedules, starts, clamps, averages, freezing, validation
     "generate": 1,  # the cached sets LR_k: tiles, rounding
     "evaluate": 1,  # pictures, PSNR, SSIM and the other measures of test images
@@ -22,8 +23,8 @@ VERSIONS = {
     "by_block": 1,
     "residuals": 1,
     "tensorboard": 1,
-    "compare": 1,
-    "study_page": 1,
+    "compare": 2,
+    "study_page": 2,
     "losses": 1,
     "budget": 1,
 }

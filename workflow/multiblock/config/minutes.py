@@ -158,6 +158,7 @@ def costs_of(run: Run, speeds: Speeds, counted: Mapping[str, int], validate_ever
         counted: HR pixels of each split.
     """
     plan, iterations, fixed = run.plan, [], []
+    tested = counted["train"] / run.data.folds if run.data.folds else counted["test"]
     for number, of_span in enumerate(speeds.pixels, 1):
         look = of_span * counted["validation"]
         iterations.append([one + look / validate_every for one in speeds.iterations[number - 1]])
@@ -166,7 +167,7 @@ def costs_of(run: Run, speeds: Speeds, counted: Mapping[str, int], validate_ever
         }
         sets = [plan.set_weights(CachedSet(phase=number, block=made)) for made in plan.makes_sets(number)]
         made = sum(block[one] for blocks in sets for one in blocks) * sum(counted.values())
-        measured = (of_span + sum(block.values())) * counted["test"]
+        measured = (of_span + sum(block.values())) * tested
         jobs = 2 + len(sets) + (_JOBS_OF_A_RUN if number == 1 else 0)
         fixed.append(look * len(plan.phase(number).stages) + made + measured + jobs * speeds.start)
     return Costs(iterations, fixed)
