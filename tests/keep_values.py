@@ -31,6 +31,7 @@ KEPT = Path(__file__).parent / "kept" / "values.json"
 MAKERS: dict[str, Callable[[Path], dict[str, Values]]] = {
     "convert": results.conversions,
     "enlarge": results.enlargements,
+    "folds": results.dealt,
     "train": trainings,
     "generate": results.generations,
     "evaluate": results.evaluations,

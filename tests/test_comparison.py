@@ -15,7 +15,7 @@ from multiblock.data import images
 from multiblock.report import curves, differences, figures, sentences, tables
 from multiblock.report.comparison import comparison, spent_on, unlike
 from multiblock.report.comparison_markdown import as_markdown
-from multiblock.report.differences import half_widths, paired
+from multiblock.report.differences import errors, half_width, paired
 
 BASE = {"i0": 20.0, "i1": 24.0, "i2": 22.0, "i3": 26.0, "i4": 21.0}
 BATCH, PATCH = 4, 10
@@ -111,7 +111,7 @@ def test_the_interval_covers_the_truth_as_often_as_it_says(of):
     rng, studies = np.random.default_rng(1), 20_000
     scatter = (rng.normal(size=(studies, *shape)) for shape in ((3, 1), (1, 5), (3, 5)))
     made = sum(size * one for size, one in zip(of, scatter, strict=True))
-    over_both = half_widths(made)[2]
+    over_both = half_width(*errors(made)[2])
     covered = (np.abs(made.mean(axis=(1, 2))) <= over_both + 1e-12).mean()
     assert covered > 0.95 - 3 * math.sqrt(0.95 * 0.05 / studies)
     first = paired(made[0])
@@ -147,7 +147,7 @@ def test_a_cell_is_recomputed_from_the_tables_of_the_images(tmp_path):
     assert (row.seeds, row.images, row.method) == (3, 5, differences.BOTH)
 
 
-SURE = ", 3 seeds x 5 images, at equal block-pixels."
+SURE = ", 3 seeds x 5 images, at equal block-pixels{finds}."
 NOISE = "differences under about 0.1 dB are not distinguishable"
 
 
@@ -159,7 +159,9 @@ NOISE = "differences under about 0.1 dB are not distinguishable"
         (
             lambda k, i: TABLE[k, i] - 0.1,
             *(3, 5),
-            f"other cannot be told apart from plain: difference +0.01 dB, 95 % interval -0.10 to 0.12{SURE}",
+            "other cannot be told apart from plain: difference +0.01 dB, 95 % interval -0.10 to 0.12, 3 seeds x 5 "
+            "images, at equal block-pixels; a gain of more than 0.12 dB and a loss of more than 0.10 dB are "
+            "excluded{finds}.",
         ),
         (lambda k, i: 0, 3, 5, f"other has the same figures as plain{SURE}"),
         (  # no end of an interval is rounded to nothing
@@ -178,7 +180,7 @@ NOISE = "differences under about 0.1 dB are not distinguishable"
             lambda k, i: 0.2 + 0.01 * k,
             *(3, 1),
             "other is 0.21 dB above plain, 95 % interval on this one image 0.19 to 0.23, 3 seeds x 1 image, at equal "
-            "block-pixels.",
+            "block-pixels{finds}.",
         ),
     ],
 )
@@ -187,8 +189,10 @@ def test_the_sentence_of_a_pair(tmp_path, by, seeds, images, expected):
     other = run(tmp_path / "other", shifted(lambda k, i: 0.1 * k + by(k, i), **of))
     found, _ = compared("plain", plain=run(tmp_path / "plain", shifted(lambda k, i: 0.1 * k, **of)), other=other)
     text = as_markdown(found)
-    assert said(found) == [expected] and f"- {expected}" in text
     row = found.differences.iloc[0]
+    known = row.finds_80 and not pd.isna(row.finds_80)
+    expected = expected.format(finds=f"; this design finds {row.finds_80:.2g} dB in 8 of 10 cases" if known else "")
+    assert said(found) == [expected] and f"- {expected}" in text
     assert (pd.isna(row.ci95_low) and pd.isna(row.sd_over_seeds)) == (seeds == 1) == (row.method == "one seed")
     for note, known in (("One seed: no interval can be given", False), ("| none ", False), ("Banerjee", True)):
         assert (note in text) == (known if seeds > 1 else not known) or images == 1, note
@@ -202,10 +206,13 @@ def test_a_run_is_held_against_the_one_that_it_is_equal_to(tmp_path):
         long=run(tmp_path / "long", shifted(lambda k, i: 0.1 * k + 0.5), iterations=(100,)),
         go_long=run(tmp_path / "go_long", shifted(lambda k, i: 0.1 * k + 0.5 - TABLE[k, i] - 0.1), iterations=(100,)),
     )
-    sentence = "go_long is 0.21 dB below long, 95 % interval -0.32 to -0.10, 3 seeds x 5 images, at equal block-pixels."
-    assert said(found)[2:] == [sentence]
+    sentence = (
+        "go_long is 0.21 dB below long, 95 % interval -0.32 to -0.10, 3 seeds x 5 images, at equal block-pixels; "
+    )
+    sentence += "it survives Holm's correction for 3 comparisons (p 0.013, corrected 0.014); this design finds "
+    assert len(said(found)[2:]) == 1 and said(found)[2].startswith(sentence), said(found)
     text = as_markdown(found)
-    assert f"- {sentence}" in text and said(found)[1].endswith("but it spent 2.00 x the block-pixels of plain.")
+    assert f"- {sentence}" in text and "but it spent 2.00 x the block-pixels of plain; " in said(found)[1]
     row = next(row for row in cells(text) if row[0] == "go_long over long")
     own = found.differences[found.differences.baseline == "long"].reset_index(drop=True)
     assert row[1] == f"{own.difference[0]:+.3f}" and row[3] == f"{own.ci95_low[0]:+.3f} to {own.ci95_high[0]:+.3f}"
@@ -273,7 +280,7 @@ def test_unequal_compute_is_warned_of_in_the_table(tmp_path):
     more = run(tmp_path / "more", shifted(lambda k, i: 0.1 * k + 0.2), iterations=(137,))
     nearly = run(tmp_path / "nearly", shifted(lambda k, i: 0.1 * k), iterations=(101,))
     found, _ = compared("plain", plain=plain(tmp_path, iterations=(100,)), more=more, nearly=nearly)
-    assert said(found)[0].endswith(", 3 seeds x 5 images, but it spent 1.37 x the block-pixels of plain.")
+    assert ", 3 seeds x 5 images, but it spent 1.37 x the block-pixels of plain; " in said(found)[0]
     text = as_markdown(found)
     rows = {row[0]: row for row in cells(text)[:5]}
     assert rows["more"][-1] == "**spent 1.37 x the block-pixels of plain**"
@@ -290,10 +297,10 @@ def test_making_lr_k_and_flops_count_where_block_pixels_of_training_are_equal(tm
     flops = run(tmp_path / "flops", shifted(lambda k, i: 0), training_flops=1.2e9)
     equal = run(tmp_path / "equal", shifted(lambda k, i: 0), training_flops=1e9)
     found, _ = compared("plain", plain=base, lr_k=lr_k, flops=flops, equal=equal)
-    assert [sentence.split("images, ")[1] for sentence in said(found)] == [
-        "at equal block-pixels and training FLOPs (1.05 x with the making of LR_k).",
-        "but it spent 1.20 x the training FLOPs of plain, at equal block-pixels.",
-        "at equal block-pixels and training FLOPs.",
+    assert [sentence.split("images, ")[1].split("; ")[0].rstrip(".") for sentence in said(found)] == [
+        "at equal block-pixels and training FLOPs (1.05 x with the making of LR_k)",
+        "but it spent 1.20 x the training FLOPs of plain, at equal block-pixels",
+        "at equal block-pixels and training FLOPs",
     ]
     text = as_markdown(found)
     assert "**Compute is not equal: flops spent 1.20 x the training FLOPs" in text and "lr_k spent" not in text

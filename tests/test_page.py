@@ -273,7 +273,15 @@ def test_a_study_of_several_runs_is_summed_up(tmp_path):
     assert "PSNR RGB): some (+0.100 dB), more (+0.200 dB) above it (95 % intervals, 2 seeds x 2 images)." in text
     assert "Made equal in compute: more (+0.100 dB) above some." in text
     assert "more over some" in text and "more is 0.10 dB above some, 95 % interval" in text
-    of = {"metric": "psnr_rgb", "baseline": "plain", "difference": 0.1, "seeds": 3, "images": 5, "why_not": ""}
+    of = {
+        "metric": "psnr_rgb",
+        "baseline": "plain",
+        "difference": 0.1,
+        "seeds": 3,
+        "images": 5,
+        "why_not": "",
+        "folds": 1,
+    }
     rows = [
         {**of, "run": "elsewhere", "images": 0, "why_not": "other test images than plain", "ci95_low": None},
         {**of, "run": "some", "ci95_low": 0.05, "ci95_high": 0.15},
@@ -283,7 +291,7 @@ def test_a_study_of_several_runs_is_summed_up(tmp_path):
     compared = SimpleNamespace(differences=pd.DataFrame(rows), runs=runs, baseline="plain")
     assert sentences.of_study(compared) == (
         "Against **plain** (30.000 dB PSNR RGB): some (+0.100 dB) above it; fewer (+0.100 dB) cannot be told apart "
-        "from it; of elsewhere against it nothing sure can be said (95 % intervals, 3 seeds x 5 images or 3 seeds x 4 "
+        "from it; elsewhere has no interval against it (95 % intervals, 3 seeds x 5 images or 3 seeds x 4 "
         "images)."
     )
     compared.runs = runs.assign(below_no_network=["", "phase 1, seed 2 (-0.3 dB)"])

@@ -24,8 +24,9 @@ from kept.material import (
     table,
 )
 from multiblock import config
+from multiblock.data import folds
 from multiblock.data.convert import convert, enlarge
-from multiblock.data.imageset import ImageSet
+from multiblock.data.imageset import ImageSet, write_set
 from multiblock.data.resize import DEGRADATIONS
 from multiblock.inference.cache import generate
 from multiblock.inference.evaluation import evaluate, take_apart
@@ -102,6 +103,17 @@ def enlargements(folder: Path) -> dict[str, Values]:
         enlarge(folder / "LR2", folder / f"enlarged{scale}", scale)
         made[f"x{scale}"] = digests_of_sets(folder / f"enlarged{scale}")
     return made
+
+
+def dealt(folder: Path) -> dict[str, Values]:
+    """Images in folds, with a near copy."""
+    shown = {f"image{number}": pixels(75, 83, number) for number in range(12)}
+    shown["copy"] = shown["image3"] // 2 + 40
+    with write_set(folder / "dealt.npy", [one.shape[:2] for one in shown.values()]) as target:
+        for name, one in shown.items():
+            target.add(name, one)
+    folds.write(ImageSet(folder / "dealt.npy"), 3, None, folder / "folds.csv")
+    return {"three": table((folder / "folds.csv").read_text())}
 
 
 # -- What networks make ------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ Networks are not named here: they count by a digest of their files, as people ed
 VERSIONS = {
     "convert": 1,  # images to arrays: reading, colour, depth, degradation, windows, pair checks
     "enlarge": 1,  # LR enlarged to the size of HR
+    "folds": 1,  # near copies, families, and which fold each image is dealt to
     "train": 1,  # sampling, losses, optimisers, schedules, starts, clamps, averages, freezing, validation
     "generate": 1,  # the cached sets LR_k: tiles, rounding
     "evaluate": 1,  # pictures, PSNR, SSIM and the other measures of test images

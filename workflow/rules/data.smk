@@ -27,3 +27,18 @@ rule enlarge:
     threads: started.given.converting
     script:
         "../scripts/make.py"
+
+
+rule folds:
+    """Which fold each training image is in, where a data set is tested in folds."""
+    input:
+        reads("folds"),
+    output:
+        made("folds"),
+    log:
+        log_of("folds"),
+    priority: 100
+    conda:
+        ENVIRONMENT
+    script:
+        "../scripts/make.py"

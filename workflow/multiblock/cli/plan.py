@@ -64,6 +64,12 @@ def run(options: argparse.Namespace) -> None:
     trained = len({(runs, number) for (_, number), runs in phases.items()})
     if trained < len(phases):
         print(f"{len(phases)} phases a seed, of which {trained} are trained and the others shown")
+    if folds := next(iter(study.data.values())).folds:
+        count = len(study.seeds) // folds
+        print(
+            f"{count} seed{'s' if count > 1 else ''} x {folds} folds: {trained} phase{'s' if trained > 1 else ''} x "
+            f"{len(study.seeds)} = {trained * len(study.seeds)} trainings; seed 12 is fold 2 of seed 1"
+        )
     for line in equals(study):
         print(line)
     for line in defaults(given):

@@ -107,6 +107,7 @@ def costs_of(run: Run, speeds: Speeds, counted: Mapping[str, int], validate_ever
         counted: HR pixels of each split.
     """
     plan, looks, fixed, after = run.plan, list[float](), list[float](), list[float]()
+    tested = counted["train"] / run.data.folds if run.data.folds else counted["test"]
     for number, of_span in enumerate(speeds.pixels, 1):
         block = {
             one: speeds.pixels[owner - 1] / len(plan.phase(owner).span) for one, owner in plan.owners(number).items()
@@ -116,7 +117,7 @@ def costs_of(run: Run, speeds: Speeds, counted: Mapping[str, int], validate_ever
         looks.append(of_span * counted["validation"])
         fixed.append(made + (1 + len(sets)) * speeds.start)
         jobs = 1 + (_JOBS_OF_A_RUN if number == 1 else 0)
-        after.append((of_span + sum(block.values())) * counted["test"] + jobs * speeds.start)
+        after.append((of_span + sum(block.values())) * tested + jobs * speeds.start)
     return Costs(speeds.iterations, looks, validate_every, fixed, after)
 
 

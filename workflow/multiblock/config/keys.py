@@ -127,8 +127,15 @@ class DataKeys:
     validation: float | ImagesKeys = setting(of_types(number(above=0), ImagesKeys), 0.1)
     """Images to look at while training. A number below 1 holds out that share of the training images, a whole
     number that many; or images of their own."""
-    test: ImagesKeys = needed(ImagesKeys)
-    """Images to measure on; training never sees them."""
+    test: ImagesKeys = optional(ImagesKeys)
+    """Images to measure on; training never sees them. Needed where there are no `folds`."""
+    folds: int = optional(whole(2, 9))
+    """In place of `test`: deal the training images to so many folds, and train each run once for each seed and fold.
+    Each image is tested once a seed, whole, by the network that was trained without its fold. Near copies are in one
+    fold; `results/data/<name>/folds.csv` says which. Fold 2 of seed 1 is seed 12."""
+    family: str = optional(text(r"^[^{}]*\{name\}[^{}]*$", "a name with {name} in it once, and no other { or }"))
+    """With `folds`: how images that belong together are called, as `{name}_*` where `a_1` and `a_2` are cut from one
+    photograph: `*` is any text, and those of one `{name}` are in one fold."""
     skip: list[str] = optional(list_of(text(), 1, differ=True))
     """Names of files that are left out of all folders of the data set, with or without their ending, as
     `IMG_0007.HEIC` where `IMG_0007.JPG` is the same photograph, or `IMG_0008` where a file cannot be read."""

@@ -12,7 +12,7 @@ from multiblock.config.keys import Evaluation, Inference, Report, Training, Upsc
 from multiblock.config.reading import examined
 from multiblock.config.rules import Place, key, related
 from multiblock.config.sizing import EqualTo, check_timed, equal_to, sized, spent
-from multiblock.data.dataset import DatasetConfig
+from multiblock.data.dataset import FOLDED, DatasetConfig
 from multiblock.data.imageset import SPLITS
 from multiblock.errors import Problems, UserError, listed, nearest
 from multiblock.inference.measures import measures_in
@@ -43,7 +43,7 @@ class Run:
         """What is known of the weights of a phase before it is trained, for the file that keeps them."""
         return Provenance(
             enlarge=self.enlarge,
-            data=self.data.name,
+            data=self.data.name + (f" without fold {seed % FOLDED} of {self.data.folds}" if self.data.folds else ""),
             scale=self.data.scale,
             degradation="files" if "lr" in self.data.train else self.data.degradation,
             plan=tuple(format_span(one.first, one.last) for one in self.plan.phases[:phase]),
@@ -55,7 +55,11 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """Everything that a configuration says."""
+    """Everything that a configuration says.
+
+    With folds, ``seeds`` has a number for each seed and fold: 12 is fold 2 of seed 1. A network of seed 12 is tested on
+    the images of fold 2, trained without them, and draws as seed 12.
+    """
 
     name: str
     results: str
@@ -190,11 +194,12 @@ def load(config: Mapping[str, Any]) -> Study:
         with problems.noted():
             _check_apart(full["upscale"], "upscale", ["images"], full)
     problems.end()
+    seeds, folds = full["seeds"][: full["shrink"].get("seeds")], next(iter(runs.values())).data.folds
     measures, pictures = full["evaluation"]["measures"], full["upscale"].get("images")
     return Study(
         name=full["study"],
         results=str(Path(full["results"])),
-        seeds=tuple(full["seeds"][: full["shrink"].get("seeds")]),
+        seeds=tuple(FOLDED * seed + fold for seed in seeds for fold in range(1, folds + 1)) if folds else tuple(seeds),
         runs=runs,
         training=Training(**full["training"]),
         inference=Inference(**full["inference"]),
@@ -235,9 +240,10 @@ def _dataset(data: Mapping[str, Any], key: str, full: Mapping[str, Any]) -> Data
     Raises:
         UserError: keys that do not go together.
     """
-    root, shrink, problems, sources = Path(full["data_root"]), full["shrink"], Problems(), {}
+    root, shrink, problems = Path(full["data_root"]), full["shrink"], Problems()
     problems.found += _not_together(data, key)
-    for split in SPLITS:
+    sources: dict[str, Any] = dict.fromkeys(SPLITS)
+    for split in [split for split in SPLITS if split in data]:
         with problems.noted():
             sources[split] = _source(data[split], f"{key}.{split}", root)
             _check_apart(data[split], f"{key}.{split}", ("hr", "lr"), full)
@@ -249,25 +255,42 @@ def _dataset(data: Mapping[str, Any], key: str, full: Mapping[str, Any]) -> Data
         max_side=min(data["max_side"], shrink.get("side", data["max_side"])),
         max_images=shrink.get("images"),
         skip=tuple(data.get("skip", ())),
+        folds=data.get("folds"),
+        family=data.get("family"),
         **sources,
     )
 
 
 def _not_together(data: Mapping[str, Any], key: str) -> Iterator[str]:
     """What is wrong with keys of splits that say something of one another."""
-    own = {split: data[split] for split in SPLITS if isinstance(data[split], Mapping)}
+    own = {split: data[split] for split in SPLITS if isinstance(data.get(split), Mapping)}
+    yield from _folds_or_test(data, key)
     for split, source in own.items():
         if split != "train" and "without" in source:
             yield f"{key}.{split}.without: found {listed(source['without'])}; allowed is it in {key}.train"
     for split in data["train"].get("without", ()):
         if split not in own:
-            yield (
-                f"{key}.train.without: found {split}, which holds out {data[split]} of the training images already; "
-                "allowed are splits with images of their own"
-            )
+            which = f"holds out {data[split]} of the training images already" if split in data else "is not there"
+            yield f"{key}.train.without: found {split}, which {which}; allowed are splits with images of their own"
     made = [split for split, source in own.items() if source.keys() & {"hr", "photographs"} and "lr" not in source]
     if made and data["scale"] == 1:
         yield f"{key}.scale: found 1, but {key}.{made[0]} has no lr; allowed are 2, 3, 4 to make LR from HR"
+
+
+def _folds_or_test(data: Mapping[str, Any], key: str) -> Iterator[str]:
+    """What is wrong with the keys that say what is tested."""
+    if "folds" not in data:
+        if "test" not in data:
+            yield f"{key}: key 'test' is missing; or 'folds', by which each training image is tested"
+        if "family" in data:
+            yield f"{key}.family: found without folds, of which alone it says something; allowed is it with folds"
+    elif "test" in data:
+        yield (
+            f"{key}.folds: found together with {key}.test, and folds test the training images; allowed is one of the "
+            "two: name test images that folds are to test in train too, and take a key back by `test: null`"
+        )
+    elif "crops" in data["train"]:
+        yield f"{key}.train.crops: found together with folds, which test whole images; allowed is it without folds"
 
 
 def _source(source: Any, key: str, root: Path) -> Any:
@@ -347,6 +370,11 @@ def _check_data(runs: Mapping[str, Run]) -> None:
             raise UserError(
                 f"runs.{run.name}.data.name: '{run.data.name}' is the name of a different data set already; "
                 "give each data set its own name"
+            )
+        if run.data.folds != (folds := next(iter(named.values())).folds):
+            raise UserError(
+                f"runs.{run.name}.data.folds: found {run.data.folds or 'none'}, and {folds or 'none'} in the run "
+                "before; allowed is one number for all runs of a study, as they share its seeds"
             )
 
 

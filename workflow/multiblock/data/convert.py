@@ -12,7 +12,7 @@ import numpy as np
 from multiblock.data import images, inspection, leaks, partial, resize
 from multiblock.data.dataset import DatasetConfig, ImagePair, find, left_out
 from multiblock.data.images import Remarks
-from multiblock.data.imageset import SPLITS, ImageSet
+from multiblock.data.imageset import ImageSet, splits_in
 from multiblock.data.inspection import DatasetDigest, Photograph
 from multiblock.data.pair_checks import PairCheck, of_all
 from multiblock.data.partial import CONVERTING, ENLARGING, PartialSets, Piece
@@ -202,7 +202,7 @@ def enlarge(lr: Path, enlarged: Path, scale: int, threads: int = 1, code: str = 
     Args:
         parts: the folder for sets that are not whole; ``.enlarging`` beside ``enlarged`` if none is given.
     """
-    sources = {split: ImageSet(lr / f"{split}.npy") for split in SPLITS}
+    sources = {split: ImageSet(lr / f"{split}.npy") for split in splits_in(lr)}
     folder, made = parts or enlarged.parent / ENLARGING, dict[str, PartialSets]()
     with (
         lock(folder, "enlarging images"),

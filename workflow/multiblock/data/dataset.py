@@ -25,6 +25,10 @@ SMALLEST_MEASURED = 32
 """The least side in pixels of a validation or test image: the SSIM window and the widest border must fit."""
 
 
+FOLDED = 10
+"""A study with folds has more seeds than were named: this times a seed, plus the number of a fold."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class DatasetConfig:
     """A data set as configured: the checked keys of ``data``, with folders under ``data_root``."""
@@ -34,10 +38,12 @@ class DatasetConfig:
     degradation: str
     train: dict[str, Any]
     validation: dict[str, Any] | float
-    test: dict[str, Any]
+    test: dict[str, Any] | None
     max_side: int
     max_images: int | None
     skip: tuple[str, ...] = ()
+    folds: int | None = None
+    family: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ float16.
 """
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,12 +39,13 @@ class ImageSet:
 
     Args:
         array: the ``.npy`` file; its index is the ``.csv`` beside it.
+        only: the names of the images to take, as of one fold; all if it is None.
 
     Raises:
         UserError: one of the two is missing, or they do not belong together.
     """
 
-    def __init__(self, array: Path) -> None:
+    def __init__(self, array: Path, only: Collection[str] | None = None) -> None:
         self.array = array
         try:
             # As a plain array: views of a memmap object cost ten times as much to make.
@@ -61,7 +62,8 @@ class ImageSet:
             offset += height * width * 3
         if offset != self.pixels.size:
             raise UserError(f"{array}: holds {self.pixels.size} values; its index {index_of(array)} names {offset}")
-        self.entries: Sequence[Entry] = entries
+        wanted = None if only is None else set(only)
+        self.entries: Sequence[Entry] = [one for one in entries if wanted is None or one.name in wanted]
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -82,8 +84,15 @@ class ImageSet:
 
     @property
     def digest(self) -> str:
-        """A digest of all names, sizes and pixels."""
-        return digest_of(index_of(self.array))
+        """A digest of all names, sizes and pixels of the set, and of which images are taken."""
+        whole = digest_of(index_of(self.array))
+        taken = sum(entry.height * entry.width * 3 for entry in self.entries)
+        return whole if taken == self.pixels.size else digest_of_bytes(f"{whole} {self.names}".encode())
+
+
+def splits_in(folder: Path) -> list[str]:
+    """The splits that a folder holds sets of: with folds there is none to test on alone."""
+    return [split for split in SPLITS if (folder / f"{split}.npy").exists()]
 
 
 def index_of(array: Path) -> Path:

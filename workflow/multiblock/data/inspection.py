@@ -124,9 +124,10 @@ def inspect(data: DatasetConfig, inspection: Inspection, patch: int) -> str:
                     f"{item.hr}: found {width} x {height} pixels; windows of {item.side} x {item.side} need more"
                 )
             height, width = item.window(height, width)[2:]
-            needed = patch if split == "train" else SMALLEST_MEASURED
+            uses = {f"cut patches of {patch} pixels": patch} if split == "train" else {}
+            uses |= {"measure SSIM": SMALLEST_MEASURED} if split != "train" or data.folds else {}
+            purpose, needed = max(uses.items(), key=lambda use: use[1])
             if min(height, width) // data.scale * data.scale < needed:
-                purpose = f"cut patches of {patch} pixels" if split == "train" else "measure SSIM"
                 raise UserError(
                     f"{item.hr}: found {width} x {height} pixels; to {purpose}, {needed} x {needed} are needed"
                 )

@@ -98,9 +98,10 @@ def check_files(files: Mapping[str, Mapping[Path, str]], name: str) -> None:
         UserError: a test image is one of the training images.
     """
     known = {digest: file for file, digest in files["train"].items()}
-    same = [(file, known[digest]) for file, digest in files["test"].items() if digest in known]
+    tested = files.get("test", {})
+    same = [(file, known[digest]) for file, digest in tested.items() if digest in known]
     if same:
-        raise _in_training(same, len(files["test"]), name)
+        raise _in_training(same, len(tested), name)
 
 
 def _in_training(same: Sequence[tuple[Path, Path]], count: int, name: str) -> UserError:
@@ -165,13 +166,18 @@ def compare(looks: Looks, name: str) -> list[str]:
     return [f"data {name}: {line}" for line in found]
 
 
-def groups(looks: Sequence[Look]) -> list[list[Look]]:
-    """Looks at one picture together, whatever its size and encoding; all others alone. In order of their first."""
+def groups(looks: Sequence[Look], families: Sequence[str] = ()) -> list[list[Look]]:
+    """Looks at one picture together, whatever its size and encoding; all others alone. In order of their first.
+
+    Args:
+        families: what each look is of, where those of one family stay together too.
+    """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
     first_of = dict[str, int]()
     pairs = [(first_of.setdefault(look.digest, number), number) for number, look in enumerate(looks)]
+    pairs += [(first_of.setdefault(f"of {family}", number), number) for number, family in enumerate(families)]
     pairs += [(one, other) for one, other, _ in _close(looks, looks)]
     graph = coo_array((np.ones(len(pairs)), np.array(pairs).reshape(-1, 2).T), shape=(len(looks), len(looks)))
     together: dict[int, list[Look]] = {}

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from multiblock.data.imageset import SPLITS, ImageSet, to_bytes, write_set
+from multiblock.data.imageset import ImageSet, splits_in, to_bytes, write_set
 from multiblock.inference import tiles
 from multiblock.model import chain as chains
 
@@ -34,7 +34,7 @@ def generate(
         trusted: Python files of blocks whose code may run.
     """
     network = chains.assemble(files, trusted).to(device)
-    for split in SPLITS:
+    for split in splits_in(inputs):
         source = ImageSet(inputs / f"{split}.npy")
         sizes = [(entry.height * network.scale, entry.width * network.scale) for entry in source.entries]
         with write_set(out / f"{split}.npy", sizes, cache) as target:

@@ -7,7 +7,7 @@
 import csv
 import io
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -73,19 +73,18 @@ Outputs = Callable[[int, str, np.ndarray], Iterator[_Output]]
 
 
 def _measure_all(
-    outputs: Outputs, lr: Path, hr: Path, measured: Measured, pictures: Path
+    outputs: Outputs, lr: ImageSet, hr: ImageSet, measured: Measured, pictures: Path
 ) -> Iterator[tuple[str, _Output | None, Figures]]:
     """The name of each test image, with the figures of its input (None), then of each output."""
-    inputs, references = ImageSet(lr), ImageSet(hr)
-    for number, name in enumerate(references.names):
-        reference = as_float(references[number])
-        yield name, None, measured(no_network(inputs[number], len(reference)), reference, what=f"LR of {name}")
-        for output in outputs(number, name, inputs[number]):
+    for number, name in enumerate(hr.names):
+        reference = as_float(hr[number])
+        yield name, None, measured(no_network(lr[number], len(reference)), reference, what=f"LR of {name}")
+        for output in outputs(number, name, lr[number]):
             figures = measured(output.pixels, reference, what=output.what)
             if output.picture:
                 images.write(pictures / output.picture, to_bytes(output.pixels))
             yield name, output, figures
-        progress = {"done": number + 1, "of": len(references), "note": "test images"}
+        progress = {"done": number + 1, "of": len(hr), "note": "test images"}
         log.debug("%s", name, extra={"progress": progress})
 
 
@@ -103,6 +102,7 @@ def evaluate(
     memory_gib: float,
     table: Path,
     pictures: Path,
+    only: Collection[str] | None = None,
     trusted: Iterable[Path] = (),
     measures: Sequence[str] = (),
 ) -> None:
@@ -119,6 +119,7 @@ def evaluate(
         border: pixels cut at each side for PSNR-Y, SSIM-Y and measures.
         table: CSV to write; PSNR is ``inf`` for an image that equals HR.
         pictures: folder to write the composed results into, as PNG.
+        only: names of the images of the sets to measure on; all if it is None.
         trusted: Python files of blocks whose code may run.
         measures: names of measures of perceived quality to take beside PSNR and SSIM.
 
@@ -127,7 +128,7 @@ def evaluate(
     """
     network = chains.load(weights, trusted).to(device)
     span = network.part(first, last)
-    staged_inputs = ImageSet(cached if first > 1 else lr)
+    staged_inputs = ImageSet(cached if first > 1 else lr, only)
     tilings: dict[str, Tiling] = {}
 
     def outputs(number: int, name: str, image: np.ndarray) -> Iterator[_Output]:
@@ -141,7 +142,7 @@ def evaluate(
     pictures.mkdir(parents=True, exist_ok=True)
     figures: dict[str, dict[str, Figures]] = {"input": {}, "composed": {}, "staged": {}}
     measured = partial(measure, border=border, measures=measures)
-    for image, output, found in _measure_all(outputs, lr, hr, measured, pictures):
+    for image, output, found in _measure_all(outputs, ImageSet(lr, only), ImageSet(hr, only), measured, pictures):
         figures[output.cells["how"] if output else "input"][image] = found
     composed, staged = figures["composed"], figures["composed"] | figures["staged"]
     rows = [_row("input", image, (found, found), 1) for image, found in figures["input"].items()]
@@ -184,6 +185,7 @@ def take_apart(
     table: Path,
     pictures: Path,
     count: int,
+    only: Collection[str] | None = None,
     trusted: Iterable[Path] = (),
     measures: Sequence[str] = (),
 ) -> None:
@@ -201,6 +203,7 @@ def take_apart(
         table: CSV to write, a row a network, block and image.
         pictures: folder to write outputs into, as PNG.
         count: of how many images, the first of the set, pictures are kept.
+        only: names of the images of the sets to measure on; all if it is None.
         trusted: Python files of blocks whose code may run.
         measures: names of measures of perceived quality to take beside PSNR and SSIM.
 
@@ -226,7 +229,7 @@ def take_apart(
 
     rows: list[Row] = []
     measured = partial(measure, border=border, measures=measures)
-    for image, output, figures in _measure_all(outputs, lr, hr, measured, pictures):
+    for image, output, figures in _measure_all(outputs, ImageSet(lr, only), ImageSet(hr, only), measured, pictures):
         cells = {**output.cells, "picture": output.picture} if output else {"when": "input", "block": 0}
         rows.append({**cells, "image": image, **_rounded(figures)})
     write_text(table, _as_csv((*BLOCK_COLUMNS, *measures), rows))

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from multiblock.page import pictures, plan_picture, rendering, viewer
 from multiblock.report import comparison_markdown, curves, sentences, tables
 from multiblock.report.comparison import comparison
 from multiblock.report.markdown import Table
-from multiblock.report.phases import Key, PhaseFiles, by_seed, kind
+from multiblock.report.phases import Key, PhaseFiles, by_seed, kind, picture
 
 Record = Mapping[str, Any]
 
@@ -48,7 +49,8 @@ def run_page(
     rows, of_seeds = tables.read(table, times), by_seed(phases)
     seeds = sorted(of_seeds)
     first = seeds[0]
-    made = {f"phase {phase}: {title}": phases[first, phase].pictures for phase, title in titles.items()}
+    folders = {key: files.pictures for key, files in phases.items()}
+    made = {f"phase {phase}: {title}": partial(picture, folders, phase) for phase, title in titles.items()}
     records = {key: files.record() for key, files in sorted(phases.items())}
     stages = [
         (phase, stage) for (seed, phase), record in records.items() if seed == first for stage in record["stages"]
@@ -71,6 +73,7 @@ def run_page(
         notes=[note for note in tables.notes(rows, border) if note != tables.COMPUTE],
         compute_note=tables.COMPUTE,
         seed=first,
+        folds="images" in rows,
         seeds=seeds,
         plan=plan_picture.picture(plan),
         machine=machine(records.values()),
@@ -102,6 +105,11 @@ class RunFiles:
     def last(self) -> dict[int, PhaseFiles]:
         """The files of the last phase of each seed."""
         return {seed: files[-1] for seed, files in by_seed(self.phases).items()}
+
+    @property
+    def pictures(self) -> tuple[dict[Key, Path], int]:
+        """The folders of its pictures, and the number of its last phase."""
+        return {key: files.pictures for key, files in self.phases.items()}, max(phase for _, phase in self.phases)
 
 
 def study_page(
@@ -161,6 +169,7 @@ def study_page(
         more=[note for note in notes if note not in loud],
         not_shown=left_out,
         seed=min(seed for seed, _ in runs[baseline].phases),
+        folds="images" in read[baseline],
         baseline=baseline,
         plans={name: plan_picture.picture(run.plan) for name, run in runs.items()},
         machine=machine(files.record() for run in runs.values() for files in run.phases.values()),
@@ -172,7 +181,7 @@ def _last_phases(runs: Mapping[str, RunFiles], baseline: str, side: int) -> tupl
     base = runs[baseline]
     names = [baseline, *(name for name in runs if name != baseline)]
     same = [name for name in names if runs[name].hr == base.hr]
-    made = {name: runs[name].last[min(runs[name].last)].pictures for name in same}
+    made = {name: partial(picture, *runs[name].pictures) for name in same}
     before = 1 if len(same) > 1 else 0
     return pictures.of_test(lr=base.lr, hr=base.hr, made=made, side=side, before=before), sorted(
         runs.keys() - set(same)

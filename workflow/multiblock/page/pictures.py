@@ -173,12 +173,14 @@ def at_one_size(pictures: Sequence[np.ndarray]) -> Pixels:
 # -- Test images -------------------------------------------------------------------------------------------------------
 
 
-def of_test(*, lr: Path, hr: Path, made: Mapping[str, Path], side: int, before: int = 0) -> list[Shown]:
+def of_test(
+    *, lr: Path, hr: Path, made: Mapping[str, Callable[[str], Path]], side: int, before: int = 0
+) -> list[Shown]:
     """Every test image as input, as each network makes it, and as target.
 
     Args:
         lr, hr: test sets of LR_0 and of HR.
-        made: what made them, in words, to the folder of its pictures.
+        made: what made them, in words, to what gives the file of an image by its name.
         side: of the windows that are looked at first, in pixels.
         before: the index of the picture that the last network's is compared with; 0 is the input.
     """
@@ -187,7 +189,7 @@ def of_test(*, lr: Path, hr: Path, made: Mapping[str, Path], side: int, before: 
 
     @lru_cache(maxsize=None if references.pixels.size * len(labels) <= KEPT else 0)
     def load(number: int) -> Pixels:
-        pictures = [read(folder / f"{references.names[number]}.png") for folder in made.values()]
+        pictures = [read(find(references.names[number])) for find in made.values()]
         return at_one_size([np.asarray(inputs[number]), *pictures, np.asarray(references[number])])
 
     return [

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from multiblock.data.dataset import FOLDED
 from multiblock.data.images import read
 from multiblock.data.imageset import ImageSet
 from multiblock.inference import metrics
@@ -15,7 +16,7 @@ from multiblock.inference.metrics import METRICS
 from multiblock.plan import through
 from multiblock.report import markdown
 from multiblock.report.markdown import Table
-from multiblock.report.phases import INPUT, Key
+from multiblock.report.phases import INPUT, Key, has_folds
 from multiblock.report.strips import grid, score
 
 STATES = ("before", "after")
@@ -67,15 +68,16 @@ def as_markdown(table: pd.DataFrame, run: str, border: int) -> str:
     names = measures_in(table)
     parts: list[str | Table] = [f"# {run}: networks taken apart"]
     left_out = []
+    folds = has_folds(rows.set_index("image") for _, rows in table.groupby("seed"))
     for phase, rows in table.groupby("phase"):
-        found, without = means(rows)
+        found, without = means(rows.assign(seed=rows.seed // FOLDED) if folds else rows)
         left_out.append(markdown.as_json(without))
         clamped = rows.drop_duplicates(["when", "block"]).set_index(["when", "block"]).clamped
         parts += [f"## Phase {phase}", _means(found, clamped, names), _images(rows)]
     parts += [
         markdown.NOTES,
         markdown.left_out(left_out),
-        f"{CONVENTION.format(border=markdown.count(border, 'pixel'))} {markdown.about_seeds(table.seed)}",
+        f"{CONVENTION.format(border=markdown.count(border, 'pixel'))} {markdown.about_seeds(table.seed, folds)}",
     ]
     parts += [BEFORE if "before" in set(table.when) else ""]
     return markdown.document([*parts, markdown.about_measures(names)])
@@ -136,9 +138,9 @@ def strips(
         out: folder to write ``phase<p>_<image>.png`` into.
     """
     inputs, references = ImageSet(lr), ImageSet(hr)
-    seed = table.seed.min()
+    seeds = table.groupby("image").seed.min()
     out.mkdir(parents=True, exist_ok=True)
-    for phase, rows in table[table.seed == seed].groupby("phase"):
+    for phase, rows in table[table.seed == table.image.map(seeds)].groupby("phase"):
         found = rows.set_index(["when", "block", "image"])
         for number, name in enumerate(references.names[:count]):
             low, sharp = np.asarray(inputs[number]), np.asarray(references[number])
@@ -146,7 +148,7 @@ def strips(
             for when in _states(rows.when):
                 row: list[tuple[str, np.ndarray | None]] = [(f"input\n{score(found.psnr_rgb[INPUT, 0, name])}", low)]
                 for block in sorted(rows[rows.when == "after"].block.unique()):
-                    row.append(_picture(found, (when, block, name), pictures[seed, phase]))
+                    row.append(_picture(found, (when, block, name), pictures[seeds[name], phase]))
                 shown.append([*row, ("HR\n", sharp)])
             grid(shown, zoom, out / f"phase{phase}_{name}.png")
 

@@ -1,4 +1,4 @@
-"""The runs of a study side by side: what each reached and spent, and how sure it is that it differs."""
+"""The runs of a study side by side: what each reached and spent, and the intervals of their differences."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -68,6 +68,8 @@ def comparison(
 ) -> Comparison:
     """Compare the last phases of runs, composed, as their last iterations left them.
 
+    With folds, the test images of a seed are those of all its folds, each measured on the network of its own.
+
     What a run took is what it would take alone; what was *spent* on it counts a phase that n runs share as 1/n, so that
     the sum over the runs is what the study took.
 
@@ -82,19 +84,20 @@ def comparison(
     last = {run: str(table.phase.iloc[-1]) for run, table in tables.items()}
     images = {run: {seed: phases.read(file) for seed, file in files.items()} for run, files in measured.items()}
     figures = {
-        (run, seed, place): phases.of_phase(rows, place)
+        (run, seed, place): rows
         for run, seeds in images.items()
-        for seed, rows in seeds.items()
         for place in (INPUT, last[run])
+        for seed, rows in phases.pooled({seed: phases.of_phase(all, place) for seed, all in seeds.items()}).items()
     }
+    seeds_of = {run: [seed for one, seed, place in figures if (one, place) == (run, INPUT)] for run in tables}
     found, left_out = phases.means(figures)
     spent = {run: spent_on(table) for run, table in tables.items()}
     measures = tuple(name for name in MEASURES if f"{name}_composed" in next(iter(found.values())))
     columns = {name: f"{name}_composed" for name in (*COMPARED, *measures)}
     rows = []
     for run, table in tables.items():
-        before = pd.DataFrame([found[run, seed, INPUT] for seed in measured[run]])
-        after = pd.DataFrame([found[run, seed, last[run]] for seed in measured[run]])
+        before = pd.DataFrame([found[run, seed, INPUT] for seed in seeds_of[run]])
+        after = pd.DataFrame([found[run, seed, last[run]] for seed in seeds_of[run]])
         row = {"run": run, "seeds": len(after), "psnr_rgb_input": round(before.psnr_rgb_composed.mean(), 4)}
         row |= {name: round(after[column].mean(), 4) for name, column in columns.items()}
         row |= {f"{name}_sd": _deviation(after[column]) for name, column in columns.items()}
@@ -111,7 +114,7 @@ def comparison(
     return Comparison(
         runs=pd.DataFrame(rows).astype(dict.fromkeys(whole, "Int64")).merge(reached, how="left", on="run"),
         differences=differences(
-            {run: {seed: figures[run, seed, last[run]] for seed in measured[run]} for run in tables},
+            {run: {seed: figures[run, seed, last[run]] for seed in seeds_of[run]} for run in tables},
             pairs,
             left_out,
             measures,

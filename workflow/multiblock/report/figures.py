@@ -19,6 +19,7 @@ from multiblock.report import markdown, sentences
 from multiblock.report.comparison import Comparison, warning
 from multiblock.report.curves import STYLES, Chart, Line, against_compute, bands, final, learning, side_by_side
 from multiblock.report.phases import Key, TrainingFiles
+from multiblock.report.tables import pooled
 
 COLOURS = color_sequences["tab10"]
 rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "font.size": 10, "savefig.dpi": 150})
@@ -50,14 +51,15 @@ def psnr_by_phase(table: pd.DataFrame, file: Path) -> None:
     """PSNR RGB after each phase, composed and staged, a line a seed and their mean; the first point is the input."""
     phases = list(table.phase.drop_duplicates())
     spans = table.groupby("phase").span.first()
-    means = table.groupby("phase")[["psnr_rgb_composed", "psnr_rgb_staged"]].mean().loc[phases]
+    by_seed = pooled(table)
+    means = by_seed.groupby("phase")[["psnr_rgb_composed", "psnr_rgb_staged"]].mean().loc[phases]
     shown = means.replace(np.inf, np.nan)  # of identical images: has no place on the axis
     figure = Figure(figsize=(1.9 + 1.25 * len(phases), 4.4), layout="constrained")
     axes = figure.subplots()
     x = np.arange(len(phases))
     seeds = table.seed.nunique()
     if seeds > 1:
-        for _, rows in table.groupby("seed"):
+        for _, rows in by_seed.groupby("seed"):
             axes.plot(x, rows.psnr_rgb_composed.replace(np.inf, np.nan), color=COLOURS[0], alpha=0.25, lw=1)
     axes.plot(x, shown.psnr_rgb_composed, "o-", color=COLOURS[0], lw=2, label="composed: the network on LR")
     axes.plot(x[1:], shown.psnr_rgb_staged[1:], "s--", color=COLOURS[1], ms=5, lw=1, label="staged: on cached images")
@@ -190,7 +192,7 @@ def _difference(axes: Axes, place: int, row: Any) -> None:
     seeds = list(json.loads(row.by_seed).values())
     axes.plot(seeds, [place + INTERVALS["over_seeds"][1]] * len(seeds), "o", ms=4, mfc="none", color=COLOURS[0])
     axes.plot(row.difference, place, "D", ms=7, color="white", mec="0.2")
-    text = f"{row.difference:+.3f} dB" + (" (one seed: no interval over seeds)" if row.seeds == 1 else "")
+    text = f"{row.difference:+.3f} dB" + (" (one seed: no interval over seeds)" if pd.isna(row.ci95_low) else "")
     axes.annotate(text, (row.difference, place), (0, 8), textcoords="offset points", ha="center", fontsize=9)
 
 

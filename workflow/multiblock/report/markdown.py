@@ -78,8 +78,14 @@ def as_json(names: Collection[Any]) -> str:
     return json.dumps(names, ensure_ascii=False) if names else ""
 
 
-def about_seeds(seeds: Iterable[int]) -> str:
+def about_seeds(seeds: Iterable[int], folds: bool = False) -> str:
     """The note on the seeds of a table; with one seed, on how little that is."""
+    if folds:
+        return (
+            f"Seeds and folds: {', '.join(map(str, dict.fromkeys(seeds)))}, where 12 is fold 2 of seed 1: each image "
+            "is tested once a seed, by the network that was trained without its fold. PSNR and SSIM are means over the "
+            "images of all folds and over the seeds, all else is that of one network."
+        )
     one, *more = dict.fromkeys(seeds)
     return f"Seeds: {', '.join(map(str, (one, *more)))}; figures are means over the seeds." if more else ONE_SEED
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
+from multiblock.data.dataset import FOLDED
 from multiblock.errors import UserError
 from multiblock.inference import metrics
 from multiblock.inference.measures import MEASURES
@@ -96,6 +97,30 @@ def of_phase(table: pd.DataFrame, phase: int | str) -> pd.DataFrame:
     """The figures of one phase, or of ``input``, by image."""
     values = columns((*METRICS, *measures_in(table)))
     return table[table.phase == str(phase)].set_index("image")[list(values)]
+
+
+def has_folds(figures: Iterable[pd.DataFrame]) -> bool:
+    """Whether figures by image of a run's seeds are those of folds: of other images each."""
+    return len({frozenset(table.index) for table in figures}) > 1
+
+
+def pooled(figures: Mapping[int, pd.DataFrame]) -> dict[int, pd.DataFrame]:
+    """Figures by image of a run's seeds, those of a seed's folds together, with the ``fold`` of each image.
+
+    Without folds they are as they were, and all are of fold 0.
+    """
+    if not has_folds(figures.values()):
+        return {seed: table.assign(fold=0) for seed, table in figures.items()}
+    found: dict[int, list[pd.DataFrame]] = {}
+    for seed, table in sorted(figures.items()):
+        found.setdefault(seed // FOLDED, []).append(table.assign(fold=seed % FOLDED))
+    return {seed: pd.concat(tables) for seed, tables in found.items()}
+
+
+def picture(pictures: Mapping[Key, Path], phase: int, name: str) -> Path:
+    """What a phase made of a test image, in the first seed that was tested on it: with folds one of its own fold."""
+    files = [folder / f"{name}.png" for (_, one), folder in sorted(pictures.items()) if one == phase]
+    return next((file for file in files if file.is_file()), files[0])
 
 
 def measures_in(table: pd.DataFrame) -> list[str]:

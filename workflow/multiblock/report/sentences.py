@@ -12,7 +12,7 @@ from multiblock.errors import listed
 from multiblock.report import differences, markdown
 from multiblock.report.comparison import Comparison, Spent, alike, times, warning
 from multiblock.report.markdown import count
-from multiblock.report.phases import INPUT, of_phase, read
+from multiblock.report.phases import INPUT, of_phase, pooled, read
 from multiblock.report.tables import BELOW, mean_over_seeds
 
 DIGITS = (2, 3, 4)
@@ -22,8 +22,11 @@ def of_comparison(found: Comparison) -> list[str]:
     """A sentence a pair on the test images, then one a run on the way there; none where there is but one run."""
     if len(found.runs) == 1:
         return []
-    pairs = _psnr_rgb(found).itertuples()
-    lines = [of_difference(row, found.spent[row.run], found.spent[row.baseline]) for row in pairs]
+    pairs = _psnr_rgb(found)
+    lines = [
+        of_difference(row, found.spent[row.run], found.spent[row.baseline], pairs.p.count())
+        for row in pairs.itertuples()
+    ]
     itself = found.reach[found.reach.run == found.baseline].reach_ratio
     lines += [of_reach(row, found.baseline, itself.iloc[0]) for row in found.reach.itertuples()]
     lines += [
@@ -44,12 +47,14 @@ def unequal(found: Comparison) -> str:
     return f"**Compute is not equal: {'; '.join(warned)}.**" if warned else ""
 
 
-def of_difference(row: Any, run: Spent, base: Spent) -> str:
-    """The sentence on a difference in PSNR RGB from the baseline, how sure it is, and whether both spent the same.
+def of_difference(row: Any, run: Spent, base: Spent, pairs: int = 1) -> str:
+    """The sentence on a difference in PSNR RGB from the baseline, its interval, whether both spent the same, and what
+    such a study finds.
 
     Args:
         row: a row of the table of differences.
         run, base: the amounts that both spent.
+        pairs: how many differences the study has p values of.
     """
     if row.why_not:
         return f"{row.run}: no difference from {row.baseline} can be given: {row.why_not}."
@@ -63,12 +68,25 @@ def of_difference(row: Any, run: Spent, base: Spent) -> str:
             f"{row.run} is {_above(row)}, {measured}: with one seed no interval over seeds can be given, and "
             f"differences under about 0.1 dB are not distinguishable{alone}; {spent}."
         )
-    about = " on this one image" if row.method == differences.SEEDS_ALONE else ""
-    interval = f"95 % interval{about} {_interval(row, 'ci95')}"
+    about = {differences.SEEDS_ALONE: " on this one image", differences.FOLDS_ALONE: " over the folds of one seed"}
+    interval = f"95 % interval{about.get(row.method, '')} {_interval(row, 'ci95')}"
+    design = f"; this design finds {row.finds_80:.2g} dB in {10 * differences.FOUND:.0f} of 10 cases"
     if row.ci95_low <= 0 <= row.ci95_high:
-        apart = f"difference {_signed(row)} dB"
-        return f"{row.run} cannot be told apart from {row.baseline}: {apart}, {interval}, {measured}, {spent}."
-    return f"{row.run} is {_above(row)}, {interval}, {measured}, {spent}."
+        least, most = (f"{abs(end):.{_digits(row)}f}" for end in (row.ci95_low, row.ci95_high))
+        excluded = f"a gain of more than {most} dB and a loss of more than {least} dB are excluded"
+        return (
+            f"{row.run} cannot be told apart from {row.baseline}: difference {_signed(row)} dB, {interval}, "
+            f"{measured}, {spent}; {excluded}{design}."
+        )
+    return f"{row.run} is {_above(row)}, {interval}, {measured}, {spent}{_corrected(row, pairs)}{design}."
+
+
+def _corrected(row: Any, pairs: int) -> str:
+    """Whether a difference is left when p is corrected for the number of pairs."""
+    if pairs == 1:
+        return ""
+    stays = "survives" if row.p_holm < 1 - differences.CONFIDENCE else "does not survive"
+    return f"; it {stays} Holm's correction for {pairs} comparisons (p {row.p:.2g}, corrected {row.p_holm:.2g})"
 
 
 def of_reach(row: Any, baseline: str, itself: float) -> str:
@@ -123,12 +141,17 @@ def _spent(run: Spent, base: Spent, baseline: str) -> str:
 
 
 def size(row: Any) -> str:
-    """The number of seeds and images compared: ``3 seeds x 5 images``."""
-    return _many(row.seeds, row.images)
+    """The number of seeds and images compared: ``3 seeds x 5 images``, or ``3 seeds x 95 images in 5 folds``."""
+    return _many(row.seeds, row.images, row.folds)
 
 
-def _many(seeds: int, images: int) -> str:
-    return f"{count(seeds, 'seed')} x {count(images, 'image')}"
+def _many(seeds: int, images: int, folds: int) -> str:
+    return f"{count(seeds, 'seed')} x {count(images, 'image')}{in_folds(folds)}"
+
+
+def in_folds(folds: int) -> str:
+    """What is said of the folds after a number of images, where there are any."""
+    return f" in {folds} folds" if folds > 1 else ""
 
 
 def _left_out(row: Any) -> str:
@@ -142,7 +165,7 @@ def _left_out(row: Any) -> str:
 
 
 def of_run(table: pd.DataFrame, measured: Mapping[int, Path], blocks: int) -> str:
-    """The sentence on a run's gain over no network, how sure it is, and what its last phase brought; as Markdown.
+    """The sentence on a run's gain over no network, its interval, and what its last phase brought; as Markdown.
 
     Args:
         table: the per-phase table of the run.
@@ -155,7 +178,7 @@ def of_run(table: pd.DataFrame, measured: Mapping[int, Path], blocks: int) -> st
     if not np.isfinite(psnr).all():
         return f"{network} and its input cannot be compared: there is no test image that differs from HR in both."
     left_out = json.loads(next(filter(None, table.left_out), "{}")).get("psnr_rgb", [])
-    sure = _sure(_gains(measured, names[-1], left_out))
+    sure = _sure(*_gains(measured, names[-1], left_out))
     gain = psnr.iloc[-1] - psnr.iloc[0]
     sentence = (
         f"{network} reaches {psnr.iloc[-1]:.3f} dB PSNR RGB on the test images, **{gain:+.3f} dB over the input**"
@@ -169,23 +192,27 @@ def of_run(table: pd.DataFrame, measured: Mapping[int, Path], blocks: int) -> st
     return f"{sentence}{f'. **{BELOW} after a phase: see the table**' if below else ''}."
 
 
-def _gains(measured: Mapping[int, Path], phase: str, left_out: Sequence[str]) -> np.ndarray:
-    """Gains over the input in dB, (seeds, images), of the images that the means of the table count."""
-    rows = []
-    for _, file in sorted(measured.items()):
-        images = read(file)
-        after, before = (of_phase(images, name).psnr_rgb_composed.drop(left_out) for name in (phase, INPUT))
-        rows.append((after - before.reindex(after.index)).to_numpy(float))
-    gains = np.array(rows)
-    return gains[:, np.isfinite(gains).all(axis=0)]
+def _gains(measured: Mapping[int, Path], phase: str, left_out: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Gains over the input in dB, (seeds, images), of the images that the means of the table count, and their folds."""
+    images = {seed: read(file) for seed, file in sorted(measured.items())}
+    after, before = (
+        pooled({seed: of_phase(rows, name).drop(left_out, errors="ignore") for seed, rows in images.items()})
+        for name in (phase, INPUT)
+    )
+    names = next(iter(after.values())).index
+    psnr = [np.array([rows.psnr_rgb_composed.reindex(names) for rows in of.values()]) for of in (after, before)]
+    with np.errstate(invalid="ignore"):  # infinite in both
+        gains, folds = psnr[0] - psnr[1], next(iter(after.values())).fold.to_numpy()
+    kept = np.isfinite(gains).all(axis=0)
+    return gains[:, kept], folds[kept]
 
 
-def _sure(gains: np.ndarray) -> str:
+def _sure(gains: np.ndarray, folds: np.ndarray) -> str:
     seeds, images = gains.shape
-    many = _many(seeds, images)
+    many = _many(seeds, images, len(set(folds)))
     if not images:
         return many
-    sure = differences.paired(gains)
+    sure = differences.paired(gains, folds)
     if sure.over_both:
         return f"95 % interval {_ends(sure.over_both)}, {many}"
     if seeds == 1:
@@ -202,7 +229,7 @@ _WORDS = {
     "above": "{} above {}",
     "below": "{} below {}",
     "apart": "{} cannot be told apart from {}",
-    "unknown": "of {} against {} nothing sure can be said",
+    "unknown": "{} has no interval against {}",
 }
 
 

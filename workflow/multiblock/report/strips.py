@@ -43,14 +43,14 @@ def strips(
         out: folder to write ``<image>.png`` into.
     """
     inputs, references = ImageSet(lr), ImageSet(hr)
-    seed = min(seed for seed, _ in pictures)
-    scores = pd.concat(phases.read(measured[key]) for key in measured if key[0] == seed)
+    # Of an image that several seeds were tested on the first.
+    scores = pd.concat(phases.read(measured[key]) for key in sorted(measured))
     scores = scores.drop_duplicates(["phase", "image"]).set_index(["phase", "image"]).psnr_rgb_composed
     out.mkdir(parents=True, exist_ok=True)
     for number, name in enumerate(references.names[:count]):
         row = [(f"input\n{score(scores[INPUT, name])}", np.asarray(inputs[number]))]
         for phase, title in titles.items():
-            made = read(pictures[seed, phase] / f"{name}.png")
+            made = read(phases.picture(pictures, phase, name))
             row.append((f"phase {phase}: {title}\n{score(scores[str(phase), name])}", made))
         row.append(("HR\n", np.asarray(references[number])))
         grid([row], zoom, out / f"{name}.png")
@@ -167,7 +167,7 @@ def residuals(*, lr: Path, hr: Path, pictures: Mapping[Key, Path], count: int, z
             found = residual_map(picture, sharp)
             mean, alike = float(found.mean()), likeness(found, structure)
             rows.append((seed, phase, name, round(mean, 5), round(alike, 5)))
-            if number < count and seed == seeds[0] and phase in shown:
+            if number < count and phase in shown and phase not in maps:
                 maps[phase] = found, f"mean {mean:.3f}, like HR {alike:.2f}"
         if maps:
             _draw(maps, sharp, zoom, out / f"{name}.png")
@@ -182,9 +182,12 @@ def _pictures(
     scale = height // len(low)
     plain = enlarge(low, scale) if scale > 1 else low
     for seed in seeds:
+        found = {phase: pictures[seed, phase] / f"{name}.png" for phase in sorted({phase for _, phase in pictures})}
+        if not next(iter(found.values())).is_file():  # the image is of another fold
+            continue
         yield seed, INPUT, plain
-        for phase in sorted(phase for one, phase in pictures if one == seed):
-            yield seed, str(phase), read(pictures[seed, phase] / f"{name}.png")
+        for phase, picture in found.items():
+            yield seed, str(phase), read(picture)
 
 
 def _draw(maps: Mapping[str, tuple[np.ndarray, str]], sharp: np.ndarray, zoom: int, file: Path) -> None:

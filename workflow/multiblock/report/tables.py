@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from multiblock.data.dataset import FOLDED
 from multiblock.files import write_text
 from multiblock.inference import timing
 from multiblock.inference.metrics import VALUES, columns
@@ -68,6 +69,8 @@ def psnr_by_phase(
 ) -> pd.DataFrame:
     """One row a seed and phase, means over the test images; the first row of each seed is phase ``input``.
 
+    With folds each seed has other test images, those of its fold, and ``images`` is how many these are.
+
     Args:
         measured: the evaluation CSV of each (seed, phase).
         trained: the training record of each (seed, phase).
@@ -84,9 +87,12 @@ def psnr_by_phase(
             figures[seed, INPUT] = of_phase(images, INPUT)
         figures[seed, str(phase)] = of_phase(images, phase)
     found, left_out = phases.means(figures)
+    folds = phases.has_folds(table for (_, name), table in figures.items() if name == INPUT)
     rows = []
     for (seed, name), mean in found.items():
         row = {"seed": seed, "phase": name, **mean}
+        if folds:
+            row["images"] = len(figures[seed, name].index.difference(left_out.get("psnr_rgb", [])))
         if name != INPUT:
             row |= _of_training(json.loads(trained[seed, int(name)].read_text(encoding="utf-8")))
             row["seconds_generation"] = _of_generation((generation or {}).get((seed, int(name)), ()))
@@ -95,7 +101,7 @@ def psnr_by_phase(
             row["shared_with"] = ", ".join((shared or {}).get(int(name), ()))
         rows.append({**row, "left_out": markdown.as_json(left_out)})
     whole = ("parameters", "iterations", "block_pixels", "parameters_chain", "generation_block_pixels")
-    names = (*COLUMNS, *columns(measures_in(pd.DataFrame(rows))))
+    names = (*COLUMNS, *columns(measures_in(pd.DataFrame(rows))), *(("images",) if folds else ()))
     kinds = {**dict.fromkeys(whole, "Int64"), **dict.fromkeys(("training_flops", *PARTS_OF_TIME), float)}
     return pd.DataFrame(rows, columns=names).astype(kinds).fillna(dict.fromkeys(_TEXTS, ""))
 
@@ -157,12 +163,22 @@ def read(file: Path, times: Path) -> pd.DataFrame:
     return table.merge(pd.read_csv(times, dtype={"phase": str}), on=["seed", "phase"])
 
 
+def pooled(table: pd.DataFrame) -> pd.DataFrame:
+    """The numbers of the table; with folds, one row a seed and phase, whose figures are means over all its images."""
+    numbers = table.drop(columns=[text for text in _TEXTS if text != "phase"])
+    if "images" not in table:
+        return numbers
+    figures = [*VALUES, *columns(measures_in(table))]
+    numbers[figures] = numbers[figures].mul(table.images / table.images.mean(), axis=0)
+    numbers["seed"] //= FOLDED
+    return numbers.groupby(["seed", "phase"], sort=False).mean().reset_index()
+
+
 def mean_over_seeds(table: pd.DataFrame) -> pd.DataFrame:
     """One row a phase: the mean over seeds of every figure, in the order of the phases."""
     order = table.phase.drop_duplicates()
     spans = table.groupby("phase").span.first()
-    numbers = table.drop(columns=["seed", *(text for text in _TEXTS if text != "phase")])
-    return numbers.groupby("phase").mean().assign(span=spans).loc[order].reset_index()
+    return pooled(table).drop(columns="seed").groupby("phase").mean().assign(span=spans).loc[order].reset_index()
 
 
 def by_phase(table: pd.DataFrame, titles: Mapping[int, str]) -> Table:
@@ -202,8 +218,9 @@ def by_phase(table: pd.DataFrame, titles: Mapping[int, str]) -> Table:
 def notes(table: pd.DataFrame, border: int) -> list[str]:
     """The notes under the tables of a run, as Markdown, a paragraph each; the loudest first."""
     parts = [warning(table), markdown.left_out(table.left_out.unique()), _about_shared(table)]
+    seeds = markdown.about_seeds(table.seed, folds="images" in table)
     parts += [
-        f"PSNR in dB. {CONVENTION.format(border=markdown.count(border, 'pixel'))} {markdown.about_seeds(table.seed)}",
+        f"PSNR in dB. {CONVENTION.format(border=markdown.count(border, 'pixel'))} {seeds}",
         markdown.about_measures(measures_in(table)),
         COMPUTE,
     ]

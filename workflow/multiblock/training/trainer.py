@@ -6,7 +6,7 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -73,6 +73,7 @@ def train(
     memory_gib: float,
     working: Path | None = None,
     lr: Path | None = None,
+    only: Collection[str] | None = None,
     about: Provenance | None = None,
     begun: float | None = None,
     ranks: Ranks = ALONE,
@@ -90,6 +91,7 @@ def train(
         memory_gib: memory for the feature maps of a validation image.
         working: the folder of checkpoints, which the caller removes; ``out/working`` if none is given.
         lr: folder of LR_0, to say how the phase does beside no network.
+        only: names of the training images to train on; all if it is None.
         about: what is known of the weights before they are trained, for their file.
         begun: the time, of ``time.monotonic``, from which on the start counts; else this call.
         ranks: the processes that train the phase together; each of them calls this.
@@ -103,7 +105,7 @@ def train(
     working = working or out / "working"
     with lock(working, "training", wait=_LOCK_SECONDS) if ranks.first else nullcontext():
         trainer = Trainer(task, settings, device, weights, clock, ranks)
-        trainer.read(inputs, targets, lr, memory_gib)
+        trainer.read(inputs, targets, lr, memory_gib, only)
         trainer.resume(out, working)
         trainer.run(checkpoint_seconds)
         if ranks.first:
@@ -129,9 +131,11 @@ class Trainer:
         self.execution = compilation.choose(self.span, task, device, settings.layout, settings.compile)
         self.span.to(device.device, memory_format=self.execution.layout)  # type: ignore[call-overload]
 
-    def read(self, inputs: Path, targets: Path, lr: Path | None, memory_gib: float) -> None:
+    def read(
+        self, inputs: Path, targets: Path, lr: Path | None, memory_gib: float, only: Collection[str] | None = None
+    ) -> None:
         """Open the image sets."""
-        train = ImageSet(inputs / "train.npy"), ImageSet(targets / "train.npy")
+        train = ImageSet(inputs / "train.npy", only), ImageSet(targets / "train.npy", only)
         looked_at = ImageSet(inputs / "validation.npy"), ImageSet(targets / "validation.npy")
         self.data = [images.digest for images in (*train, *looked_at)]
         seed, phase = self.task.seed, self.task.phase

@@ -68,6 +68,20 @@ class Job:
         found = ((pattern.fullmatch(role), role) for role in self.result.reads)
         return {(int(match[1]), int(match[2])): self.read(role) for match, role in found if match}
 
+    def of_fold(self, tested: bool) -> list[str] | None:
+        """With folds, the images that a network is tested on, or those that it is trained on; else None, for all."""
+        from multiblock.data import folds
+
+        if "fold" not in self.settings:
+            return None
+        found = folds.read(self.read("folds")).items()
+        return [name for name, fold in found if (fold == self.settings["fold"]) == tested]
+
+    def tested(self, role: str, run: str = "") -> Path:
+        """The set of test images in the folder that is read under this name; with folds it is the training images."""
+        data = self.study.runs[run].data if run else self.run.data
+        return self.read(role) / f"{'train' if data.folds else 'test'}.npy"
+
     @property
     def weights(self) -> dict[int, Path]:
         """The weights files that are read, by the number of their phase."""
@@ -126,6 +140,14 @@ def enlarge(job: Job) -> None:
     enlarge(job.read("LR"), job.make(), scale, threads=job.threads, code=_code(job), parts=parts)
 
 
+def folds(job: Job) -> None:
+    """The fold of each training image."""
+    from multiblock.data import folds
+    from multiblock.data.imageset import ImageSet
+
+    folds.write(ImageSet(job.read("HR") / "train.npy"), job.settings["folds"], job.settings["family"], job.make())
+
+
 def train(job: Job) -> None:
     """The training of a phase."""
     from multiblock.training.progress import process_start
@@ -152,6 +174,7 @@ def train(job: Job) -> None:
         inputs=job.read("input"),
         targets=job.read("HR"),
         lr=job.read("LR"),
+        only=job.of_fold(tested=False),
         weights=job.weights,
         out=job.out,
         working=job.out / WORKING,
@@ -190,9 +213,10 @@ def evaluate(job: Job) -> None:
         phase=job.result.of.phase,
         **{key: job.settings[key] for key in ("first", "last", "border", "measures")},
         weights=job.weights[job.result.of.phase],
-        lr=job.read("LR") / "test.npy",
-        cached=job.read("input") / "test.npy",
-        hr=job.read("HR") / "test.npy",
+        lr=job.tested("LR"),
+        cached=job.tested("input"),
+        hr=job.tested("HR"),
+        only=job.of_fold(tested=True),
         table=job.make(0),
         pictures=job.make(1),
         **job.on_images(),
@@ -209,8 +233,9 @@ def take_apart(job: Job) -> None:
         border=job.settings["border"],
         measures=job.settings["measures"],
         count=job.settings["images"],
-        lr=job.read("LR") / "test.npy",
-        hr=job.read("HR") / "test.npy",
+        lr=job.tested("LR"),
+        hr=job.tested("HR"),
+        only=job.of_fold(tested=True),
         table=job.make(0),
         pictures=job.make(1),
         **job.on_images(),
@@ -265,7 +290,7 @@ def _phase_files(job: Job, run: str = "") -> dict[tuple[int, int], Any]:
 
 def table(job: Job) -> None:
     """PSNR by phase, means over the test images."""
-    from multiblock.data.imageset import SPLITS
+    from multiblock.data.imageset import splits_in
     from multiblock.report.phases import pixels
     from multiblock.report.tables import as_markdown, psnr_by_phase, write
 
@@ -278,7 +303,7 @@ def table(job: Job) -> None:
         measured=job.phases("psnr.csv"),
         trained=job.phases("training.json"),
         generated=settings["generated"],
-        pixels=pixels(job.read("HR") / f"{split}.csv" for split in SPLITS),
+        pixels=pixels(job.read("HR") / f"{split}.csv" for split in splits_in(job.read("HR"))),
         shared=settings["shared"],
         generation=sets,
     )
@@ -289,8 +314,8 @@ def table(job: Job) -> None:
 def _strips(job: Job) -> dict[str, Any]:
     """What strips of pictures show."""
     return {
-        "lr": job.read("LR") / "test.npy",
-        "hr": job.read("HR") / "test.npy",
+        "lr": job.tested("LR"),
+        "hr": job.tested("HR"),
         "count": job.settings["images"],
         "zoom": job.settings["zoom"],
     }
@@ -323,8 +348,8 @@ def page(job: Job) -> None:
         table=job.read("psnr_by_phase.csv"),
         times=job.read("times.csv"),
         phases=phases,
-        lr=job.read("LR") / "test.npy",
-        hr=job.read("HR") / "test.npy",
+        lr=job.tested("LR"),
+        hr=job.tested("HR"),
         side=settings["zoom"],
         links=links,
         out=job.make(0),
@@ -400,8 +425,8 @@ def study_page(job: Job) -> None:
                 table=job.read(f"{run}/psnr_by_phase.csv"),
                 times=job.read(f"{run}/times.csv"),
                 phases=_phase_files(job, run),
-                lr=job.read(f"{run}/LR") / "test.npy",
-                hr=job.read(f"{run}/HR") / "test.npy",
+                lr=job.tested(f"{run}/LR", run),
+                hr=job.tested(f"{run}/HR", run),
                 plan=settings["plans"][run],
                 page=f"{run}/report.html",
             )

@@ -145,7 +145,8 @@ class Overview:
         for name, data in study.data.items():
             counts = self.images.get(name, {})
             images = ", ".join(f"{counts[split]} {what}" for split, what in _SPLITS.items() if split in counts)
-            yield f"data {name}, x{data.scale}{f': {images} images' if images else ''}"
+            folds = f", tested in {data.folds} folds" if data.folds else ""
+            yield f"data {name}, x{data.scale}{f': {images} images' if images else ''}{folds}"
         runs = [run for run in study.runs.values() if self._is_of(run)] or list(study.runs.values())
         short = sum(len(run.plan.phases) for run in runs) > _MOST_ROWS
         for run in runs[:_MOST_RUNS]:
@@ -225,7 +226,8 @@ class Overview:
 def _place(rule: str) -> tuple[int, int, str]:
     """Where a rule is named: images, phases, then what is written of them."""
     phase = re.fullmatch(r"phase(\d+)_\d", rule)
-    return {"convert": 0, "enlarge": 1, "evaluate": 3}.get(rule, 2 if phase else 4), int(phase[1]) if phase else 0, rule
+    order = {"convert": 0, "enlarge": 1, "folds": 1, "evaluate": 3}
+    return order.get(rule, 2 if phase else 4), int(phase[1]) if phase else 0, rule
 
 
 # What came out
@@ -289,8 +291,8 @@ def outcome(study: Study) -> Iterator[str]:
     for run in study.runs:
         table = _rows(Path(study.results, run, "psnr_by_phase.csv"))
         values: dict[str, list[float]] = {}
-        for row in table:
-            values.setdefault(row["phase"], []).append(row["psnr_rgb_composed"])
+        for row in table:  # with folds, as often as the fold has images
+            values.setdefault(row["phase"], []).extend([row["psnr_rgb_composed"]] * int(row.get("images") or 1))
         means = {phase: sum(found) / len(found) for phase, found in values.items()}
         spans = {row["phase"]: str(row.get("span")) for row in table}
         if len(means) < 2:

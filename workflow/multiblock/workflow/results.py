@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from multiblock.config import Run, Study
+from multiblock.data.dataset import FOLDED
 from multiblock.plan import INPUT, CachedSet, Task
 from multiblock.versions import VERSIONS
 
@@ -178,6 +179,20 @@ class Results:
         reads = {"LR": Read(self.convert(data), "LR")}
         return self._result("enlarge", Of(data=data), {"scale": self.study.data[data].scale}, reads, ("LR_enlarged",))
 
+    @_once
+    def folds(self, data: str) -> Result:
+        """Which fold each training image is in."""
+        planned = self.study.data[data]
+        settings = {"folds": planned.folds, "family": planned.family}
+        return self._result("folds", Of(data=data), settings, {"HR": Read(self.convert(data), "HR")}, ("folds.csv",))
+
+    def fold(self, run: str, seed: int) -> tuple[dict[str, int], dict[str, Read]]:
+        """With folds, the one that a seed's networks are tested on, and where its images are named."""
+        data = self.study.runs[run].data
+        if not data.folds:
+            return {}, {}
+        return {"fold": seed % FOLDED}, {"folds": Read(self.folds(data.name), "folds.csv")}
+
     def hr(self, run: Run) -> Read:
         """HR of a run."""
         return Read(self.convert(run.data.name), "HR")
@@ -217,8 +232,9 @@ class Results:
             # What is seen of the validation images decides, so when and how they are looked at counts.
             counts |= {"validate_every": study.training.validate_every, "memory_gib": study.inference.memory_gib}
         reads = {"input": self.cached(run, seed, phase), "HR": self.hr(planned), "LR": self.lr(planned)}
-        reads |= self.weights(run, seed, planned.plan.reads_weights(phase))
-        settings = {"task": task.counts, **counts}
+        fold, folds = self.fold(run, seed)
+        reads |= self.weights(run, seed, planned.plan.reads_weights(phase)) | folds
+        settings = {"task": task.counts, **counts, **fold}
         of, networks = Of(run=run, seed=seed, phase=phase), _networks(task)
         return self._result("train", of, settings, reads, TRAINED, f"phase{phase}_1", networks, task.files)
 
@@ -239,9 +255,10 @@ class Results:
         """Measurements and pictures of the test images after a phase."""
         planned, of = self.study.runs[run], Of(run=run, seed=seed, phase=phase)
         span = planned.plan.phase(phase)
-        settings = {"first": span.first, "last": span.last, **self._measured(planned)}
+        fold, folds = self.fold(run, seed)
+        settings = {"first": span.first, "last": span.last, **self._measured(planned), **fold}
         reads = {"input": self.cached(run, seed, phase), "HR": self.hr(planned), "LR": self.lr(planned)}
-        reads |= self.weights(run, seed, (phase,))
+        reads |= self.weights(run, seed, (phase,)) | folds
         networks = _networks(self.task(run, seed, phase))
         return self._result("evaluate", of, settings, reads, ("psnr.csv", "images"), networks=networks)
 
@@ -249,13 +266,15 @@ class Results:
     def take_apart(self, run: str, seed: int, phase: int) -> Result:
         """The same block by block, before a joint phase, if anything was trained then, and after it."""
         planned, of = self.study.runs[run], Of(run=run, seed=seed, phase=phase)
+        fold, folds = self.fold(run, seed)
         settings = {
             "last": planned.plan.phase(phase).last,
             "images": self.study.report.images,
             **self._measured(planned),
+            **fold,
         }
         phases = (phase - 1, phase) if phase > 1 else (phase,)
-        reads = {"HR": self.hr(planned), "LR": self.lr(planned), **self.weights(run, seed, phases)}
+        reads = {"HR": self.hr(planned), "LR": self.lr(planned), **self.weights(run, seed, phases), **folds}
         networks = _networks(self.task(run, seed, phase))
         return self._result("take_apart", of, settings, reads, ("psnr_by_block.csv", "blocks"), networks=networks)
 
@@ -507,8 +526,10 @@ class Results:
             found.update({f"{folder}{name}": Read(made, name) for name in made.makes})
             found[log] = Read(made, LOG)
 
-        for name in self.study.data:
+        for name, data in self.study.data.items():
             show(f"data/{name}/", self.convert(name), f"data/{name}/logs/convert.log")
+            if data.folds:
+                show(f"data/{name}/", self.folds(name), f"data/{name}/logs/folds.log")
             if any(run.input == "LR_enlarged" for run in self.study.runs.values() if run.data.name == name):
                 show(f"data/{name}/", self.enlarge(name), f"data/{name}/logs/enlarge.log")
         phases = [(number, run.name) for run in self.study.runs.values() for number in run.plan.numbers]
@@ -532,7 +553,7 @@ class Results:
         return list({read.of.address: read.of for read in self.shown().values()}.values())
 
 
-ARRAYS = ("convert", "enlarge", "generate")
+ARRAYS = ("convert", "enlarge", "folds", "generate")
 """Kinds of results that come out the same whenever they are made of the same."""
 
 LOG = "job.log"

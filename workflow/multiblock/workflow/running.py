@@ -153,6 +153,7 @@ class Job:
         return {
             "convert": "converts images",
             "enlarge": "enlarges LR",
+            "folds": "deals images to folds",
             "train": phase,
             "generate": f"{phase} makes LR_{self.made.of.block}",
             "evaluate": f"{phase} is measured",

@@ -113,7 +113,7 @@ class Status:
         return DataStatus(name=name, state=state, why=words, size=size, unseen=self._outside.unseen.get(name))
 
     def _arrays(self) -> list[Result]:
-        return [one for one in self.results.all() if one.kind in ("convert", "enlarge")]
+        return [one for one in self.results.all() if one.kind in ("convert", "enlarge", "folds")]
 
     def _is_used(self, data: str) -> bool:
         """Whether a phase was trained on the arrays of a data set, as they are to be."""
