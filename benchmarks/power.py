@@ -1,4 +1,4 @@
-"""The power of a design with folds, by simulation, from how kept studies scattered.
+"""The power of a design with folds, by simulation, from how kept studies scattered; and what its intervals hold.
 
     python benchmarks/power.py [DIFFERENCES ...] [--folds 5] [--seeds 3] [--images 95] [--find 0.05]
 
@@ -7,12 +7,15 @@ that has several seeds and images has the measurements of its images in `psnr/` 
 in PSNR RGB come the variances of what is peculiar to a seed (a network), to an image, and of the rest, by analysis of
 variance for crossed effects (negative ones are 0). Of each pair 4000 studies with folds are drawn with these variances
 and a true difference of FIND dB, and the share counted whose 95 % interval over seeds and images leaves 0 out on the
-right side. Beside it stands what the kept study finds in 8 of 10 cases, and what the one with folds does. Printed as
-Markdown, a row a pair.
+right side. Beside it stands what the kept study finds in 8 of 10 cases, and what the one with folds does.
+
+Then, whatever was kept: the shares of such studies, and of those with one seed, whose intervals hold the true
+difference. Both are printed as Markdown.
 """
 
 import argparse
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +27,13 @@ from multiblock.report.markdown import Table
 from multiblock.report.phases import of_phase, read
 
 KEPT, STUDIES = Path(__file__).parent.parent / "results" / "reference", 4000
+
+SCATTER = {
+    "networks alone": (1.0, 0.0, 0.0),
+    "images alone": (0.0, 1.0, 0.0),
+    "networks and images, 1 to 3": (1.0, 3.0, 0.0),
+    "the rest alone": (0.0, 0.0, 1.0),
+}
 
 
 def main() -> None:
@@ -45,7 +55,9 @@ def main() -> None:
     rows.append(["median", f"{len(rows)} pairs", *np.median(figures, axis=0)])
     cells = [[*row[:2], *(f"{value:.3f}" for value in row[2:7]), f"{row[7]:.2f}"] for row in rows]
     print(Table([*heads, f"power for {options.find:g} dB"], cells))
-    print(f"\nPower of 0.8 or more: {np.mean(figures[:, -1] >= 0.8):.0%} of the pairs")
+    print(f"\nPower of 0.8 or more: {np.mean(figures[:, -1] >= 0.8):.0%} of the pairs\n\n# coverage\n")
+    rows = [[name, *(f"{share:.3f}" for share in coverage(of, folds, options.seeds))] for name, of in SCATTER.items()]
+    print(Table(["what scatters", "over seeds", "over images", f"both, {options.seeds} seeds", "one seed"], rows))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -53,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     tables = sorted(KEPT.glob("*/differences.csv"))
     parser.add_argument("tables", nargs="*", type=Path, metavar="DIFFERENCES", default=tables)
     parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=3, help="two or more")
     parser.add_argument("--images", type=int, default=95)
     parser.add_argument("--find", type=float, default=0.05, help="true difference in dB")
     return parser
@@ -85,6 +97,15 @@ def drawn(scatter: tuple[float, float, float], folds: np.ndarray, seeds: int) ->
 def power(made: np.ndarray, folds: np.ndarray) -> float:
     """The share of studies whose interval is above 0."""
     return float((made.mean(axis=(1, 2)) > half_width(*errors(made, folds)[2])).mean())
+
+
+def coverage(scatter: tuple[float, float, float], folds: np.ndarray, seeds: int) -> Iterator[float]:
+    """The shares of studies that hold the truth: over seeds, over images, over both, and over both with one seed."""
+    for count in (seeds, 1):
+        made = drawn(scatter, folds, count)
+        over_seeds, over_images, both = errors(made, folds)
+        for found in [(over_seeds,), (over_images,), both] if over_seeds else [both]:
+            yield float((np.abs(made.mean(axis=(1, 2))) <= half_width(*found) + 1e-12).mean())
 
 
 def smallest(made: np.ndarray, folds: np.ndarray) -> float:
