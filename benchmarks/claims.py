@@ -17,14 +17,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from bench import ROOT
 
-from multiblock.report.differences import paired
+from multiblock.report.differences import errors, half_width
 
 REFERENCE = ROOT / "results" / "reference"
 
@@ -154,28 +154,56 @@ class Known:
 @cache
 def known(places: tuple[Path, ...]) -> Known:
     """What kept places hold, with the differences within each study, and between two where there are two."""
-    whole, arms = Table(), dict[tuple[str, str], np.ndarray]()
-    for place in places:
-        one = table_of(place)
-        for run, values in one.values.items():
-            whole.add(run, *values)
-        whole.pairs += one.pairs
-        whole.loose |= one.loose
-        arms |= {(f"{name}@{place.parent.name}", metric): figures for (name, metric), figures in one.arms.items()}
-    for (name, _), figures in arms.items():
-        whole.spread(name.partition("@")[0], figures)
-    for ((a, metric), one), ((b, other), two) in combinations(arms.items(), 2):
-        near = len(places) <= 2 or a.partition("@")[2] == b.partition("@")[2]
-        if near and metric == other and one.shape == two.shape:
-            sure = paired(one - two)
-            found = [ends for ends in (sure.over_both, sure.over_seeds, sure.over_images) if ends]
-            whole.pairs += [(low, high, sure.mean) for low, high in found]
-            whole.pairs += [(-high, -low, -sure.mean) for low, high in found]
-            for run in (a, b):
-                for apart in (one - two, two - one):
-                    whole.spread(run.partition("@")[0], apart)
-    values = {run: np.unique(own) for run, own in whole.values.items()}
-    return Known(values, np.unique(np.array(whole.pairs).reshape(-1, 3), axis=0), whole.loose)
+    parts = [_within(place) for place in places] + ([_between(*places)] if len(places) == 2 else [])
+    runs = dict.fromkeys(run for part in parts for run in part.values)
+    return Known(
+        {run: np.concatenate([part.values[run] for part in parts if run in part.values]) for run in runs},
+        np.concatenate([np.empty((0, 3)), *(part.pairs for part in parts)]),
+        any(part.loose for part in parts),
+    )
+
+
+@cache
+def _within(place: Path) -> Known:
+    """What one place holds, with the differences of its arms."""
+    read = table_of(place)
+    whole = Table({run: [*values] for run, values in read.values.items()}, [*read.pairs], loose=read.loose)
+    for (name, _), figures in read.arms.items():
+        whole.spread(name, figures)
+    for (one, metric), (two, other) in combinations(read.arms, 2):
+        if metric == other:
+            _differ(whole, read, (one, metric), read, (two, metric))
+    return _sorted(whole)
+
+
+@cache
+def _between(one: Path, two: Path) -> Known:
+    """The differences of the arms of two places."""
+    whole, (first, second) = Table(), (table_of(one), table_of(two))
+    for (a, metric), (b, other) in product(first.arms, second.arms):
+        if metric == other:
+            _differ(whole, first, (a, metric), second, (b, metric))
+    return _sorted(whole)
+
+
+def _differ(whole: Table, first: Table, a: tuple[str, str], second: Table, b: tuple[str, str]) -> None:
+    one, two = first.arms[a], second.arms[b]
+    if one.shape != two.shape:
+        return
+    mean = float((one - two).mean())
+    of_seeds, of_images, both = errors(one - two)
+    for error in (both, (of_seeds,), (of_images,)):
+        if error and None not in error:
+            half = float(half_width(*error))
+            whole.pairs += [(mean - half, mean + half, mean), (-mean - half, half - mean, -mean)]
+    for run in (a[0], b[0]):
+        for apart in (one - two, two - one):
+            whole.spread(run, apart)
+
+
+def _sorted(table: Table) -> Known:
+    values = {run: np.unique(own) for run, own in table.values.items()}
+    return Known(values, np.unique(np.array(table.pairs).reshape(-1, 3), axis=0), table.loose)
 
 
 # -- Documents ---------------------------------------------------------------------------------------------------------

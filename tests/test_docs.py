@@ -12,6 +12,7 @@ Fenced blocks say by their language what happens to them:
 All is done in a copy of the project with a few small pictures, in the order of the document.
 """
 
+import importlib
 import re
 import runpy
 import shlex
@@ -320,9 +321,7 @@ def claims():
     """What benchmarks/claims.py has, in whose folder it finds what it imports."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT / "benchmarks"))
-        import claims
-
-        return claims
+        return importlib.import_module("claims")
 
 
 @pytest.mark.parametrize("document", claims().documents(), ids=lambda path: str(path.relative_to(ROOT)))
