@@ -64,6 +64,7 @@ class Popen:
         env: Mapping[str, str] | None = None,
         cwd: Path | str | None = None,
         start_new_session: bool = False,
+        text: bool = True,
     ) -> None:
         self.args, self.returncode, self._server = list(map(str, words)), None, socket.socket(socket.AF_UNIX)
         self.stdout = self.stderr = None
