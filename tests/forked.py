@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -46,6 +47,8 @@ def server() -> Iterator[None]:
         os.environ[_PLACE] = f"{folder}/socket"
         env = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         with subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE, env=env) as process:
+            while not Path(os.environ[_PLACE]).exists():
+                time.sleep(0.01)
             yield
             process.stdin.close()
 
@@ -61,6 +64,7 @@ class Popen:
         env: Mapping[str, str] | None = None,
         cwd: Path | str | None = None,
         start_new_session: bool = False,
+        text: bool = True,
     ) -> None:
         self.args, self.returncode, self._server = list(map(str, words)), None, socket.socket(socket.AF_UNIX)
         self.stdout = self.stderr = None
@@ -143,6 +147,20 @@ def run(
     return subprocess.CompletedProcess(process.args, code, *said)
 
 
+def _subprocess(words: object, *, capture_output: bool = False, **given: object) -> subprocess.CompletedProcess:
+    """In the place of :func:`subprocess.run` in what was forked: other programs in Python are forked, too."""
+    if not isinstance(words, list) or words[0] != sys.executable or given.keys() - {"env", "cwd", "text", "check"}:
+        return _real_subprocess(words, capture_output=capture_output, **given)
+    places = {name: given[name] for name in ("env", "cwd") if name in given}
+    done = run(words, **places) if capture_output else subprocess.CompletedProcess(words, Popen(words, **places).wait())
+    if given.get("check"):
+        done.check_returncode()
+    return done
+
+
+_real_subprocess = subprocess.run
+
+
 # -- The server --------------------------------------------------------------------------------------------------------
 
 
@@ -216,6 +234,7 @@ def _become(words: list[str]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     atexit._clear()
     tempfile.tempdir = None  # where the environment says
+    subprocess.run = _subprocess
     sys.orig_argv = [sys.executable, *words]
     sys.excepthook = sys.__excepthook__
     more = list(filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))
