@@ -2,8 +2,11 @@
 
 A program ``[python, "-m", MODULE, ...]``, ``[python, "-c", CODE, ...]`` or ``[python, FILE, ...]`` runs as by itself: a
 process of its own, with its own environment, arguments and output, and its own import of this project. It imports no
-PyTorch and no Snakemake, which takes longer than most that is tested. Jobs of a workflow are forked from it likewise,
-as its children. Where the start of a program is what is tested, :mod:`subprocess` starts it.
+PyTorch and no Snakemake, which takes longer than most that is tested. Where the start of a program is what is tested,
+:mod:`subprocess` starts it.
+
+What is forked while another thread holds a lock waits for it for ever, and Snakemake has threads. So each Snakemake has
+a process of its own to fork its jobs from, begun before its threads are.
 """
 
 import atexit
@@ -21,6 +24,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -89,12 +93,15 @@ class Popen:
         for place in mine:
             os.close(place)
         self.pid = int.from_bytes(self._server.recv(4), "big")
+        if not self.pid:
+            raise ChildProcessError("the process to fork from has ended")
 
     def wait(self, timeout: float | None = None) -> int:
         if self.returncode is None:
             if timeout is not None and not select.select([self._server], [], [], timeout)[0]:
                 raise subprocess.TimeoutExpired(self.args, timeout)
-            self.returncode = int.from_bytes(self._server.recv(4), "big", signed=True)
+            code = self._server.recv(4)
+            self.returncode = int.from_bytes(code, "big", signed=True) if code else -signal.SIGKILL
             self._server.close()
         return self.returncode
 
@@ -164,18 +171,14 @@ _real_subprocess = subprocess.run
 # -- The server --------------------------------------------------------------------------------------------------------
 
 
-def _serve() -> None:
-    """Fork for each that asks, until whoever started this is gone."""
-    listener, asked, running, ready = socket.socket(socket.AF_UNIX), select.poll(), {}, False
-    listener.bind(os.environ.pop(_PLACE))
-    listener.listen(64)
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ.pop(name)
-    for waiting in (0, listener.fileno()):
+def _serve(listener: socket.socket, starter: int) -> None:
+    """Fork for each that asks, until whoever holds the other end of the pipe ``starter`` is gone."""
+    asked, running = select.poll(), {}
+    for waiting in (starter, listener.fileno()):
         asked.register(waiting, select.POLLIN)
     while True:
         for place, _ in asked.poll():
-            if place == 0:
+            if place == starter:
                 return
             if place in running:
                 process, client = running.pop(place)
@@ -186,28 +189,59 @@ def _serve() -> None:
                     client.sendall(code.to_bytes(4, "big", signed=True))
                 client.close()
                 continue
-            if not ready:
-                for name in _OTHERS.split():
-                    import_module(name)
-                handler = "torch.distributed.elastic.multiprocessing.subprocess_handler.subprocess_handler"
-                sys.modules[handler].Popen = _Child
-                gc.freeze()
-                ready = True
+            _hold_libraries()
             client = listener.accept()[0]
             head, outputs, *_ = socket.recv_fds(client, 4, 2)
-            length, request = int.from_bytes(head, "big"), b""
-            while len(request) < length:
-                request += client.recv(length - len(request))
-            process = os.fork()
-            if not process:
-                listener.close()
+            request = client.recv(int.from_bytes(head, "big"), socket.MSG_WAITALL)
+            if not head or len(request) < int.from_bytes(head, "big"):  # whoever asked is gone
                 client.close()
+            elif process := os.fork():
+                running[watched := os.pidfd_open(process)] = (process, client)
+                asked.register(watched, select.POLLIN)
+                with suppress(OSError):
+                    client.sendall(process.to_bytes(4, "big"))
+            else:
                 _begin(*json.loads(request), outputs)
             for output in outputs:
                 os.close(output)
-            client.sendall(process.to_bytes(4, "big"))
-            running[watched := os.pidfd_open(process)] = (process, client)
-            asked.register(watched, select.POLLIN)
+
+
+@cache
+def _hold_libraries() -> None:
+    for name in _OTHERS.split():
+        import_module(name)
+    handler = "torch.distributed.elastic.multiprocessing.subprocess_handler.subprocess_handler"
+    sys.modules[handler].Popen = _Child
+    gc.freeze()
+
+
+def _listen(place: str) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(place)
+    listener.listen(64)
+    return listener
+
+
+def _serve_jobs() -> None:
+    """Have a process, in the session of this one, to fork from as long as this one is there."""
+    os.environ[_PLACE] = f"{os.environ[_PLACE]}.{os.getpid()}"
+    listener = _listen(os.environ[_PLACE])
+    starter, _end = os.pipe()  # open until this process ends
+    if os.fork():
+        listener.close()
+        os.close(starter)
+        return
+    os.close(_end)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for number in range(3):
+        os.dup2(nothing, number)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # they are for the jobs
+        signal.signal(number, signal.SIG_IGN)
+    try:
+        _serve(listener, starter)
+        os._exit(0)
+    finally:
+        os._exit(1)
 
 
 def _begin(words: list[str], env: dict[str, str], folder: str, session: bool, outputs: list[int]) -> None:
@@ -248,6 +282,7 @@ def _become(words: list[str]) -> None:
             from snakemake.script import PythonScript
 
             PythonScript.execute_script = _job
+            _serve_jobs()
         if words[0] == "-m":
             sys.argv = words[1:]
             runpy.run_module(words[1], run_name="__main__", alter_sys=True)
@@ -301,13 +336,12 @@ class _Child:
 
 def _job(self: object, script: str, edit: bool = False) -> None:
     """Run the script of a job, as Snakemake does by a command."""
-    process = os.fork()
-    if not process:
-        _become([script])
-    if code := os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]):
+    if code := Popen([sys.executable, script]).wait():
         raise subprocess.CalledProcessError(code, f"python {script}")
 
 
 if __name__ == "__main__":
     sys.path.remove(_HERE)
-    _serve()
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.pop(name)
+    _serve(_listen(os.environ.pop(_PLACE)), 0)

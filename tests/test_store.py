@@ -124,7 +124,7 @@ def test_a_forced_training_that_is_killed_goes_on(two_phases, command):
             if victim == "all":
                 os.killpg(process.pid, signal.SIGINT)
             else:
-                os.kill(process.pid if victim == "Snakemake" else trains[0], signal.SIGKILL)
+                os.kill(process.pid if victim == "Snakemake" else trains[-1], signal.SIGKILL)
             said = process.communicate()[0]
         assert process.returncode != 0
         assert ("goes on from iteration" in log.read_text()) == (number > 0) if log.exists() else number == 0
