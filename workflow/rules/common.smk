@@ -8,7 +8,7 @@ except KeyboardInterrupt:  # while images are looked at
     sys.exit("multiblock: stopped")
 
 study = started.study
-RESULTS, STORE = study.results, f"{study.results}/store"
+RESULTS, STORE = started.folder, f"{started.folder}/store"
 PHASES = range(1, max(len(run.plan.phases) for run in study.runs.values()) + 1)
 ENVIRONMENT = "../../envs/conda.yaml"
 

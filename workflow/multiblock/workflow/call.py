@@ -4,7 +4,7 @@ import argparse
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,48 @@ def configuration(files: Sequence[Path], settings: Mapping[str, Any], arguments:
     if files:
         check_whole(merged, names)
     return full
+
+
+def is_module(workflow: Any) -> bool:
+    """Whether these rules are taken by another workflow, as ``module`` of Snakemake does."""
+    return not workflow.modifier.is_main_snakefile()
+
+
+def handed(config: Mapping[str, Any], workflow: Any) -> dict[str, Any]:
+    """The configuration that another workflow hands to its module, with all defaults filled in.
+
+    Raises:
+        UserError: nothing was handed, or what no key allows.
+    """
+    if not config:
+        raise UserError("module: config: found no keys; allowed is a study, as config: config below a configfile:")
+    full = checked(_with_numbers(config))
+    full["results"] = (prefix_of(workflow) or "") + full["results"]
+    return full
+
+
+def prefix_of(workflow: Any) -> str | None:
+    """What a module puts before all paths of its rules."""
+    return workflow.modifier.path_modifier.prefix
+
+
+def _with_numbers(value: Any) -> Any:
+    """A configuration as Snakemake reads it, which takes 1e-3 for text."""
+    if isinstance(value, Mapping):
+        return {name: _with_numbers(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_with_numbers(item) for item in value]
+    return float(value) if isinstance(value, str) and re.fullmatch(r"[-+]?[\d.]+[eE][-+]?\d+", value) else value
+
+
+def without_affixes(call: Call, workflow: Any) -> Call:
+    """What was called for, with rules named as they are here: a module may be taken ``as sr_*``."""
+    before, after = workflow.modifier.modify_rulename("\0").split("\0")
+    names = {
+        which: tuple(name.removeprefix(before).removesuffix(after) for name in getattr(call, which))
+        for which in ("targets", "forced")
+    }
+    return replace(call, **names)
 
 
 def check(arguments: Sequence[str]) -> None:

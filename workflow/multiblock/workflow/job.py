@@ -75,7 +75,7 @@ def is_forced(rule: str) -> bool:
 def make(snakemake: Any) -> None:
     """Make the result that a job is for, unless it is up to date; the process ends with it."""
     ordered = orders()
-    address = f"{snakemake.rule}-{snakemake.wildcards.digest}"
+    address = Path(snakemake.output[0]).parent.name
     kind, of = ordered["results"][address]
     with logged(Path(snakemake.log[0]), label(Of(**of))):
         study = configuration.load(ordered["config"])

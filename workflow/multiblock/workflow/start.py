@@ -21,7 +21,7 @@ from multiblock.files import Digests, write_text
 from multiblock.inference.targets import check_sides, in_folder
 from multiblock.model.metadata import digest_of_result
 from multiblock.workflow import job, precision, seconds
-from multiblock.workflow.call import Call, called_for
+from multiblock.workflow.call import Call, called_for, prefix_of, without_affixes
 from multiblock.workflow.check import check_installed
 from multiblock.workflow.overview import Overview, asked_for, makes_nothing, upto
 from multiblock.workflow.process import hand_on
@@ -52,6 +52,7 @@ class Started:
 
     Args:
         asked: paths below the results folder that Snakemake was asked to make, each with the result shown there.
+        prefix: what Snakemake puts before the paths of all rules, where they are a module's.
     """
 
     study: Study
@@ -60,6 +61,12 @@ class Started:
     given: Given
     terminal: Terminal | None = None
     asked: Mapping[str, Result] = field(default_factory=dict)
+    prefix: str = ""
+
+    @property
+    def folder(self) -> str:
+        """The results folder, as rules name it."""
+        return self.study.results.removeprefix(self.prefix)
 
     @cached_property
     def by_address(self) -> dict[str, Result]:
@@ -68,7 +75,8 @@ class Started:
 
     def marks(self, results: Sequence[Result]) -> list[str]:
         """The files that say that results are whole."""
-        return [str(self.store.mark(address)) for address in dict.fromkeys(made.address for made in results)]
+        addresses = dict.fromkeys(made.address for made in results)
+        return [str(self.store.mark(address)).removeprefix(self.prefix) for address in addresses]
 
     def reads(self, address: str) -> list[str]:
         """The marks of the results that a job reads."""
@@ -127,19 +135,19 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
     make_streams_last()
     wait_passively()
     main = workflow.is_main_process
-    call = called_for(arguments) if main else Call(looks=True)
+    call = without_affixes(called_for(arguments), workflow) if main else Call(looks=True)
     study = _read(config, call, workflow)
     store = Store(Path(study.results))
     remembered = Digests(store.root / "digests.json", digest_of_result)
     images = {} if call.looks else _look_at_images(study, call, Inspection(remembered))
-    given = _given(study, workflow)
+    given, prefix = _given(study, workflow), prefix_of(workflow) or ""
     study = _decide(study, store, call, given, workflow)
     results = _address(study, store, remembered, call)
     if not main:
-        return Started(study, results, store, given)
+        return Started(study, results, store, given, prefix=prefix)
     asked = _asked((*call.targets, *call.forced), store.results, results)
     if call.looks:
-        return Started(study, results, store, given, _open_terminal(workflow, None), asked)
+        return Started(study, results, store, given, _open_terminal(workflow, None), asked, prefix)
     verdicts, before = _settle(study, results, store, call)
     if call.plans:
         _look_at_pairs(results, verdicts, Inspection(remembered))
@@ -161,10 +169,10 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
     )
     terminal = _open_terminal(workflow, plan)
     if call.works:
-        several, cores = len(study.runs) * len(study.seeds) > 1, workflow.cores or 1
+        several, cores = len(study.runs) * len(study.seeds) > 1, workflow.resource_settings.cores or 1
         parallel = several and (terminal is not None or (given.threads < cores and given.gpus != 1))
         job.give_orders(config, results, store, call.forced, parallel, given)
-    return Started(study, results, store, given, terminal, asked)
+    return Started(study, results, store, given, terminal, asked, prefix)
 
 
 # 1. The config
@@ -176,7 +184,7 @@ def _read(config: dict[str, Any], call: Call, workflow: Any) -> Study:
     check_installed(study)
     if workflow.is_main_process:
         stop_in_one_line()
-        if call.works and workflow.cores == 0:  # Snakemake would wait for ever
+        if call.works and workflow.resource_settings.cores == 0:  # Snakemake would wait for ever
             raise UserError("--cores: found 0; allowed are 1 or more, or all")
         _check_paths(workflow)
         _check_forced(call)
@@ -219,7 +227,7 @@ def _given(study: Study, workflow: Any) -> Given:
         return Given(*said)
     named = workflow.global_resources.get("gpu")
     value = getattr(named, "value", named)  # Snakemake has an empty one for a resource that was not named
-    cores, gpus = workflow.cores or 1, None if value is None else int(value)
+    cores, gpus = workflow.resource_settings.cores or 1, None if value is None else int(value)
     # On a cluster cores are those of a job, and GPUs are counted by the cluster.
     threads = threads_of_a_job(study.threads, cores, None if _jobs_are_elsewhere(workflow) else gpus)
     return Given(threads, threads_of_a_conversion(study.convert_threads, cores), gpus)
