@@ -1,2 +1,5 @@
-# A door to workflow/Snakefile, where Snakemake's catalog and `module` look for it.
+# A door to workflow/Snakefile, where Snakemake's catalog and modules look for it.
 include: "workflow/Snakefile"
+
+
+workflow.default_target = "all"  # an included file does not name it

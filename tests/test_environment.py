@@ -96,7 +96,7 @@ def test_every_pin_has_its_section_and_every_extra_is_pinned_or_left_to_the_user
 
 
 def test_snakefile_and_project_ask_for_one_snakemake():
-    least = re.search(r'min_version\("(.+)"\)', (ROOT / "Snakefile").read_text())
+    least = re.search(r'min_version\("(.+)"\)', (ROOT / "workflow" / "Snakefile").read_text())
     assert least and f">={least[1]}" in str(wanted(EXTRAS["workflow"])["snakemake"].specifier)
 
 

@@ -49,7 +49,7 @@ def test_what_snakemake_was_called_for(arguments, call):
 def test_rules_that_make_nothing_are_not_forced():
     """They are those of the workflow without a result; to force one did nothing, without a word."""
     rules = Path(__file__).parent.parent / "workflow" / "rules"
-    text = "\n".join(file.read_text() for file in [rules.parent.parent / "Snakefile", *rules.glob("*.smk")])
+    text = "\n".join(file.read_text() for file in [rules.parent / "Snakefile", *rules.glob("*.smk")])
     made = re.split(r"^ *rule(?: (\w+))?:$", text, flags=re.MULTILINE)[1:]
     names = [
         (name or re.search(r'name:\s+f"(.+)"', body)[1], body) for name, body in zip(*[iter(made)] * 2, strict=True)

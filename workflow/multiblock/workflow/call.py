@@ -104,8 +104,10 @@ def handed(config: Mapping[str, Any], workflow: Any) -> dict[str, Any]:
     """The configuration that another workflow hands to its module, with all defaults filled in.
 
     Raises:
-        UserError: nothing was handed, or what no key allows.
+        UserError: nothing was handed, what no key allows, or a module whose results would be elsewhere than it says.
     """
+    if workflow.modifier.path_modifier._prefix_replacements:
+        raise UserError("module: replace_prefix: found one; allowed are prefix, and another results folder in the config")
     if not config:
         raise UserError("module: config: found no keys; allowed is a study, as config: config below a configfile:")
     full = checked(_with_numbers(config))

@@ -1,0 +1,126 @@
+"""The workflow as a module of another one, and as the catalog's tools put it into a project."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import forked
+from conftest import ROOT, tiny_study, write_pairs
+from test_workflow import finished_study
+
+OUTER = """
+configfile: "study.yaml"
+
+module multiblock:
+    snakefile: "{project}/workflow/Snakefile"
+    config: config["faces"]
+    {more}
+
+use rule * from multiblock as sr_*
+
+rule all:
+    default_target: True
+    input: rules.sr_all.input
+
+rule their_own:
+    output: "own.txt"
+    shell: "touch {{output}}"
+"""
+
+
+def outer(folder: Path, more: str = "", project: Path = ROOT, **changes) -> Path:
+    """A workflow that takes this one as a module, and images for it; it stands where no config.yaml is ours."""
+    write_pairs(folder, train=3, test=2)
+    (folder / "Snakefile").write_text(OUTER.format(more=more, project=project))
+    (folder / "study.yaml").write_text(yaml.safe_dump({"faces": {**tiny_study(), **changes}, "others": 1}))
+    (folder / "config.yaml").write_text("study: another\n")
+    return folder
+
+
+def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    """Snakemake as it is by itself: no profile of ours, all that makes it run a job again."""
+    words = [sys.executable, "-m", "snakemake", "--directory", str(folder), "--snakefile", str(folder / "Snakefile")]
+    return forked.run([*words, "--cores", "1", *arguments], {**os.environ, "CI": "1"}, cwd=folder)
+
+
+def planned(folder: Path, *arguments: str) -> dict[str, int]:
+    done = snakemake(folder, "--dry-run", *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", done.stdout + done.stderr, re.MULTILINE)}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """Two phases, made by a module with a prefix."""
+    folder = outer(tmp_path_factory.mktemp("outer"), 'prefix: "below"')
+    done = snakemake(folder, "sr_phase2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def test_it_makes_the_same_bytes(made, tmp_path_factory):
+    plain = finished_study(tmp_path_factory)
+    for name in ("phased/seed1/phase2", "one_go/seed1/phase1"):
+        weights = Path("results", name, "weights.safetensors")
+        assert (made / "below" / weights).read_bytes() == (plain / weights).read_bytes()
+    assert not (made / "results").exists()
+
+
+def test_what_is_made_is_up_to_date(made):
+    assert not planned(made, "sr_phase2")
+    assert not planned(made, "below/results/phased/seed1/phase2/weights.safetensors")
+    assert planned(made)["sr_phase3_1"] == 1
+
+
+def test_rules_are_forced_by_their_names_there(made):
+    forced = planned(made, "sr_phase2", "--forcerun", "sr_phase2_1")
+    assert forced["sr_phase2_1"] == 1 and "sr_phase1_1" not in forced
+    done = snakemake(made, "--dry-run", "--forcerun", "sr_phase2")
+    assert done.returncode == 1 and "phase2: is forced, but makes nothing itself" in done.stderr
+
+
+def test_other_rules_are_left_alone(made):
+    assert planned(made, "own.txt") == {"their_own": 1, "total": 1}
+
+
+@pytest.mark.parametrize(
+    ("more", "changes", "says"),
+    [
+        ("", {"seed": 1}, "seed: unknown key; did you mean 'seeds'?"),
+        ('replace_prefix: {"results/": "other/"}', {}, "module: replace_prefix: found one; allowed are prefix"),
+    ],
+)
+def test_what_cannot_be_is_one_line(tmp_path, more, changes, says):
+    done = snakemake(outer(tmp_path, more, **changes), "--dry-run")
+    assert done.returncode == 1
+    assert says in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_config_that_is_not_handed_is_not_taken_from_the_folder(tmp_path):
+    text = outer(tmp_path).joinpath("Snakefile").read_text()
+    (tmp_path / "Snakefile").write_text(text.replace('    config: config["faces"]\n', ""))
+    done = snakemake(tmp_path, "--dry-run")
+    assert done.returncode == 1 and "multiblock: error: module: config: found no keys" in done.stderr
+
+
+def test_numbers_as_snakemake_reads_them(tmp_path):
+    """It takes 1e-3 of a config file for text."""
+    outer(tmp_path)
+    text = (tmp_path / "study.yaml").read_text()
+    (tmp_path / "study.yaml").write_text(text.replace("1.0e-06", "1e-6"))
+    assert "to: 1e-6" in (tmp_path / "study.yaml").read_text()
+    assert planned(tmp_path)["sr_phase1_1"] == 2
+
+
+def test_the_catalog_finds_what_it_asks_for():
+    """What the catalog of Snakemake looks for, and what snakedeploy copies into a project."""
+    assert (ROOT / "workflow" / "Snakefile").is_file() and (ROOT / "config" / "README.md").is_file()
+    assert (ROOT / "config" / "config.yaml").read_bytes() == (ROOT / "config.yaml").read_bytes()
+    catalog = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text())
+    assert catalog["usage"]["software-stack-deployment"]["conda"] is True
+    assert "workflow" in (ROOT / "README.md").read_text().lower()
