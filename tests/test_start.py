@@ -92,8 +92,8 @@ def give(forced=(), parallel=False, given=None) -> None:
 
 
 def test_a_job_on_a_node_has_the_threads_that_were_asked_for(environment, monkeypatch):
-    node = SimpleNamespace(remote_exec=True, is_main_process=False, global_resources={"gpu": 8}, cores=64)
-    node.resource_settings = SimpleNamespace(nodes=None)
+    node = SimpleNamespace(remote_exec=True, is_main_process=False, global_resources={"gpu": 8})
+    node.resource_settings = SimpleNamespace(nodes=None, cores=64)
     study = load({"threads": 64})
     assert start._given(study, node).gpus == 8, "no workflow has said anything"
     for gpus in (None, 0):  # a cluster's GPUs are counted by the cluster
