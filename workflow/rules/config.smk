@@ -1,9 +1,10 @@
 import sys
+from os import PathLike
 from pathlib import Path
 
 # The package is found without being installed; the jobs find it through the link beside the scripts. Only where these
 # rules are a module from another machine, an installed one serves.
-if workflow.current_basedir.is_local:
+if isinstance(workflow.current_basedir, PathLike):
     sys.path.insert(0, str(Path(workflow.current_basedir).parent))
     # The profile may have read files by another copy that is installed.
     for name in [name for name in sys.modules if name.partition(".")[0] == "multiblock"]:
