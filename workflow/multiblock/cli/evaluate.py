@@ -1,6 +1,7 @@
 """``multiblock evaluate``: score weights on a folder of images."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,14 @@ def add(commands: Any) -> None:
     )
     parser.add_argument(
         "--measures", nargs="+", choices=MEASURES, default=[], help="measures of perceived quality to take beside"
+    )
+    parser.add_argument(
+        "--explain",
+        nargs="?",
+        type=figure,
+        const=0.0,
+        metavar="PSNR",
+        help="PSNR under eight conventions of the field in place of the usual table, beside the figure of a paper",
     )
     parser.add_argument("-o", "--out", type=Path, help="CSV to write, a row an image")
     parser.add_argument("--overwrite", action="store_true", help="replace a CSV that is there already")
@@ -59,6 +68,8 @@ def run(options: argparse.Namespace) -> None:
         raise UserError(f"--scale: found {options.scale}; {file} makes x{scale} of LR; allowed is {scale}")
     border = scale if options.border is None else options.border
     items = items_of(_source(options, scale))
+    if options.explain is not None:
+        return _explain(options, network, items, scale, device)
     rows: list[evaluation.Row] = []
     problems: list[str] = []
     try:
@@ -75,9 +86,42 @@ def run(options: argparse.Namespace) -> None:
                 table, notes = evaluation.summary(rows, border)
                 print_table(table)
                 print(*notes, sep="\n", end="\n" if notes else "")
+    _check(problems, len(items), bool(rows))
+
+
+def _check(problems: Sequence[str], count: int, scored: bool) -> None:
+    """See that all images were scored.
+
+    Raises:
+        UserError: some were not.
+    """
     if problems:
-        kept = "the others are scored above" if rows else "nothing is scored"
-        raise UserError(f"{len(problems)} of {len(items)} images cannot be scored; {kept}: {'; '.join(problems)}")
+        kept = "the others are scored above" if scored else "nothing is scored"
+        raise UserError(f"{len(problems)} of {count} images cannot be scored; {kept}: {'; '.join(problems)}")
+
+
+def figure(text: str) -> float:
+    """A PSNR in dB as a paper prints it."""
+    value = float(text)
+    if not 5 <= value <= 100:
+        raise argparse.ArgumentTypeError(f"found {text}; allowed is a PSNR in dB from 5 to 100")
+    return value
+
+
+def _explain(options: argparse.Namespace, network: Any, items: Sequence[Any], scale: int, device: Any) -> None:
+    """Print the conventions side by side."""
+    from multiblock.inference import conventions, evaluation
+
+    for name in ("out", "measures", "border"):
+        if getattr(options, name):
+            raise UserError(f"--{name}: does not go with --explain, which has conventions of its own; leave one out")
+    problems: list[str] = []
+    errors = evaluation.explain(network, items, scale, device, options.memory_gib, problems)
+    if errors:
+        table, notes = conventions.table(errors, scale, options.explain or None)
+        print_table(table)
+        print(*notes, sep="\n", end="\n" if notes else "")
+    _check(problems, len(items), bool(errors))
 
 
 def _source(options: argparse.Namespace, scale: int) -> dict[str, str]:

@@ -22,7 +22,7 @@ from multiblock.data.imageset import ImageSet, as_float, to_bytes
 from multiblock.data.resize import enlarge, shrink
 from multiblock.errors import UserError, listed, one_line
 from multiblock.files import check_writable, write_text
-from multiblock.inference import tiles
+from multiblock.inference import conventions, tiles
 from multiblock.inference.measures import MEASURES, measures_in
 from multiblock.inference.metrics import HOW, METRICS, VALUES, columns, means, measure
 from multiblock.inference.tiles import Tiling
@@ -283,10 +283,8 @@ def score(
     measured = partial(measure, border=border, measures=measures)
     for item in items:
         try:
-            full, low = _pair(item, scale)
-            plain, reference = enlarge(low, scale) if scale > 1 else low, as_float(full)
-            before = measured(as_float(plain), reference, what=str(item.hr))
-            result = tiles.run(network, plain if network.scale == 1 else low, device, memory_gib, str(item.hr))
+            reference, plain, result = _made(network, item, scale, device, memory_gib)
+            before = measured(plain, reference, what=str(item.hr))
             after = measured(result, reference, what=f"{item.hr}, as the network makes it")
         except (UserError, OSError) as error:
             problems.append(one_line(error))
@@ -295,8 +293,40 @@ def score(
         yield {"image": item.name, "what": "network", **after}
 
 
-def _pair(item: ImagePair, scale: int) -> tuple[np.ndarray, np.ndarray]:
-    """HR, cut to a multiple of the scale, and LR."""
+def explain(
+    network: Chain,
+    items: Sequence[ImagePair],
+    scale: int,
+    device: torch.device,
+    memory_gib: float,
+    problems: list[str],
+) -> conventions.Errors:
+    """Measure ``network`` on image files under the conventions of the field; see :func:`score`."""
+    errors: conventions.Errors = {}
+    for item in items:
+        try:
+            for aliased in (False, True) if item.lr is None else (False,):
+                reference, plain, result = _made(network, item, scale, device, memory_gib, aliased)
+                conventions.add(errors, scale, aliased, reference, {"input": plain, "network": result})
+        except (UserError, OSError) as error:
+            problems.append(f"{item.hr}: {one_line(error).removeprefix(f'{item.hr}: ')}")
+    return errors
+
+
+def _made(
+    network: Chain, item: ImagePair, scale: int, device: torch.device, memory_gib: float, aliased: bool = False
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """HR, LR at its size, and what the network makes: floats (H, W, 3)."""
+    full, low = _pair(item, scale, conventions.shrink_aliased if aliased else shrink)
+    plain = enlarge(low, scale) if scale > 1 else low
+    result = tiles.run(network, plain if network.scale == 1 else low, device, memory_gib, str(item.hr))
+    return as_float(full), as_float(plain), result
+
+
+def _pair(
+    item: ImagePair, scale: int, shrink: Callable[[np.ndarray, int], np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """HR, cut to a multiple of the scale, and LR, which ``shrink`` makes where there is none."""
     full = images.read(item.hr)
     height, width = (side // scale for side in full.shape[:2])
     full = full[: height * scale, : width * scale]

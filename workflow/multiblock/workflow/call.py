@@ -107,7 +107,9 @@ def handed(config: Mapping[str, Any], workflow: Any) -> dict[str, Any]:
         UserError: nothing was handed, what no key allows, or a module whose results would be elsewhere than it says.
     """
     if workflow.modifier.path_modifier._prefix_replacements:
-        raise UserError("module: replace_prefix: found one; allowed are prefix, and another results folder in the config")
+        raise UserError(
+            "module: replace_prefix: found one; allowed are prefix, and another results folder in the config"
+        )
     if not config:
         raise UserError("module: config: found no keys; allowed is a study, as config: config below a configfile:")
     full = checked(_with_numbers(config))
@@ -132,11 +134,10 @@ def _with_numbers(value: Any) -> Any:
 def without_affixes(call: Call, workflow: Any) -> Call:
     """What was called for, with rules named as they are here: a module may be taken ``as sr_*``."""
     before, after = workflow.modifier.modify_rulename("\0").split("\0")
-    names = {
-        which: tuple(name.removeprefix(before).removesuffix(after) for name in getattr(call, which))
-        for which in ("targets", "forced")
-    }
-    return replace(call, **names)
+    targets, forced = (
+        tuple(name.removeprefix(before).removesuffix(after) for name in names) for names in (call.targets, call.forced)
+    )
+    return replace(call, targets=targets, forced=forced)
 
 
 def check(arguments: Sequence[str]) -> None:
