@@ -38,7 +38,7 @@ def make_images(folder: Path, height: int, width: int, count: int) -> None:
     for split, number in (("train", count), ("test", 3)):
         (folder / split).mkdir(parents=True)
         different = min(number, DIFFERENT if max(height, width) > 100 else number)
-        with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        with ProcessPoolExecutor() as pool:
             list(pool.map(partial(_make, folder / split, height, width), range(different), chunksize=10))
         for other in range(different, number):
             os.link(folder / split / f"{other % different}.png", folder / split / f"{other}.png")

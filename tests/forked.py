@@ -165,7 +165,7 @@ def _subprocess(words: object, *, capture_output: bool = False, **given: object)
     return done
 
 
-_real_subprocess = subprocess.run
+_real_subprocess, _pidfd_open = subprocess.run, os.pidfd_open
 
 
 # -- The server --------------------------------------------------------------------------------------------------------
@@ -196,7 +196,7 @@ def _serve(listener: socket.socket, starter: int) -> None:
             if not head or len(request) < int.from_bytes(head, "big"):  # whoever asked is gone
                 client.close()
             elif process := os.fork():
-                running[watched := os.pidfd_open(process)] = (process, client)
+                running[watched := _pidfd_open(process)] = (process, client)
                 asked.register(watched, select.POLLIN)
                 with suppress(OSError):
                     client.sendall(process.to_bytes(4, "big"))
@@ -329,7 +329,7 @@ class _Child:
         return self.returncode
 
     def wait(self, timeout: float) -> int:
-        if self.poll() is None and not select.select([os.pidfd_open(self.pid)], [], [], timeout)[0]:
+        if self.poll() is None and not select.select([_pidfd_open(self.pid)], [], [], timeout)[0]:
             raise subprocess.TimeoutExpired("", timeout)
         return self.poll()
 

@@ -82,7 +82,8 @@ def folder() -> Path:
     base = os.environ.get("XDG_RUNTIME_DIR")
     if base and os.access(base, os.W_OK):
         return Path(base) / "multiblock-gpus"
-    return Path(tempfile.gettempdir()) / f"multiblock-gpus-{os.getuid()}"
+    whose = os.getuid() if hasattr(os, "getuid") else "here"  # on Windows each user has a temporary folder
+    return Path(tempfile.gettempdir()) / f"multiblock-gpus-{whose}"
 
 
 def take(gpus: Sequence[str]) -> tuple[int, int]:

@@ -3,10 +3,10 @@
 import json
 import logging
 import platform
-import resource
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -187,8 +187,12 @@ def _rounded_times(seconds: Mapping[str, float]) -> dict[str, float]:
 
 def _peak_memory() -> dict[str, int]:
     """The most memory that this process held, in MiB; on a GPU, the most that tensors took."""
-    unit = 1 if sys.platform == "darwin" else 2**10  # macOS counts bytes, Linux KiB
-    peak = {"host": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit // 2**20}
+    peak = {}
+    with suppress(ImportError):  # Windows has no such module
+        import resource
+
+        unit = 1 if sys.platform == "darwin" else 2**10  # macOS counts bytes, Linux KiB
+        peak["host"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit // 2**20
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         peak["gpu"] = torch.cuda.max_memory_allocated() // 2**20
     return peak
