@@ -82,6 +82,13 @@ class Split:
     crops: tuple[int, int] | None = None
 
 
+_OF_BICUBIC = (
+    "a network that learns from LR made by bicubic enlarges clean, sharp pictures, as those that were shrunk before",
+    "blur and noise of a phone or camera it has never seen; for those it needs pairs: multiblock align makes them of "
+    "photographs with two lenses",
+)
+
+
 def begin(asked: Asked) -> Beginning:
     """Look at the folders, and write the config that goes with them; it loads, and its images pass the first check.
 
@@ -105,6 +112,8 @@ def begin(asked: Asked) -> Beginning:
     splits, more = _split(found, arrangement.splits, asked.seed)
     lines += [*more, *_windows(splits["train"], found["train"])]
     lines += [f"left out: {name}: {reason}" for name, reason in survey.skip.items()]
+    if arrangement.splits["train"].lr is None:
+        lines += _OF_BICUBIC
     inspection.close()
     text = "\n".join(_text(asked, scale, splits, survey.skip)) + "\n"
     return Beginning(text=text, lines=[*lines, *_checked(text, inspection)])
