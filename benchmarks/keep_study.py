@@ -5,7 +5,8 @@
 CONFIG are the study's files as they were given to Snakemake, FOLDER is where its results are. OUT (results/reference
 by default) gets a folder of the study's name: the comparison as README.md, its tables and figures, the table of each
 run's phases, and of each run and seed the measurements of every test image after the last phase, from which every cell
-can be computed again. Of a study of one run README.md is the table of its phases. No picture of a data set is kept.
+can be computed again; of runs of equal seconds what was planned, and the times. Of a study of one run README.md is the
+table of its phases. No picture of a data set is kept.
 """
 
 import argparse
@@ -19,6 +20,8 @@ from bench import ROOT, machine
 
 from multiblock import config
 from multiblock.config import Study
+from multiblock.workflow import seconds
+from multiblock.workflow.store import Store
 
 OF_STUDY = ("comparison.csv", "comparison.png", "differences.csv", "curves.csv", "curves.png")
 OF_RUN = ("psnr_by_phase.md", "psnr_by_phase.csv", "psnr_by_block.md", "psnr_by_block.csv", "residuals.csv")
@@ -32,7 +35,7 @@ def main() -> None:
     parser.add_argument("--note", default="", help="what else is to be known, such as what else the machine did")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "reference")
     options = parser.parse_args()
-    study = config.load(config.read(options.configs))
+    study = seconds.decided(config.load(config.read(options.configs)), Store(options.results))
     if not _found(study, options.results).is_file():
         parser.error(f"{_found(study, options.results)}: is not there; a study that is finished is needed")
     keep(study, options)
@@ -65,6 +68,9 @@ def keep(study: Study, options: argparse.Namespace) -> None:
         for name in OF_STUDY:
             shutil.copy(results / f"{study.name}_{name}", out / name)
     (out / "README.md").write_text("\n".join([*lines, "", f"# {study.name}", "", _found(study, results).read_text()]))
+    if planned := _seconds(study):
+        (out / "seconds.json").write_text(json.dumps(planned, indent=1) + "\n")
+        shutil.copy(results / f"{study.name}_times.csv", out / "times.csv")  # how good a run was at any time
     (out / "psnr").mkdir()
     for run in study.runs:
         for name in filter(lambda name: (results / run / name).is_file(), OF_RUN):
@@ -74,6 +80,15 @@ def keep(study: Study, options: argparse.Namespace) -> None:
             file = results / run / f"seed{seed}" / f"phase{last}" / "psnr.csv"
             shutil.copy(file, out / "psnr" / f"{run}_seed{seed}.csv")
     print(out)
+
+
+def _seconds(study: Study) -> dict[str, float]:
+    """The seconds of each run as planned, where runs are to take as long as another one."""
+    planned = {}
+    for name, run in study.runs.items():
+        if run.equal_to and run.equal_to.unit == "seconds" and (found := run.equal_to.reckoned):
+            planned |= {run.equal_to.run: round(found.there, 1), name: round(found.here, 1)}
+    return planned
 
 
 def _of_run(results: Path, run: str, name: str) -> list[Path]:
