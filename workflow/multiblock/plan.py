@@ -54,7 +54,8 @@ class Stage:
     (none: constant), which rises over the first ``warmup`` iterations; ``parts`` gives parts of the blocks a learning
     rate of their own or freezes them. Gradients with a norm above ``clip`` are scaled down to it; ``ema`` is the decay
     of the average of the weights that is validated and kept (none: they are themselves). ``recompute`` says what the
-    backward pass computes again to save memory: ``blocks``, or nothing; the weights are the same.
+    backward pass computes again to save memory: ``blocks``, or nothing; the weights are the same. ``accumulate`` is the
+    number of parts in which a batch is computed, one after another.
     """
 
     iterations: int
@@ -74,11 +75,13 @@ class Stage:
     clip: float | None = None
     intermediate: list[float] = field(default_factory=list)
     recompute: str | None = field(default=None, compare=False)
+    accumulate: int = 1
 
     @property
     def counts(self) -> dict[str, Any]:
         """All that decides what comes out, in plain values."""
-        return {name: value for name, value in asdict(self).items() if name != "recompute"}
+        left_out = {"recompute", *(["accumulate"] if self.accumulate == 1 else [])}
+        return {name: value for name, value in asdict(self).items() if name not in left_out}
 
     def clamps(self, blocks: int) -> list[bool]:
         """Whether each of the blocks of a span, of which there are so many, is N_k+."""

@@ -139,6 +139,9 @@ def _stage(stage: Mapping[str, Any], place: str, full: Mapping[str, Any], span: 
     if "recompute" in stage:
         with problems.noted():
             _check_recompute(place, span, full["compile"])
+    if "accumulate" in stage:
+        with problems.noted():
+            _check_accumulate(place, stage, full["compile"])
     if wrong := optimisers.OPTIMISERS[stage["optimiser"]].wrong(options):
         problems.found.append(f"{place}, options{wrong}")
     if schedule and (wrong := schedules.SCHEDULES[schedule["kind"]].wrong(schedule, stage["lr"])):
@@ -196,10 +199,32 @@ def _check_recompute(place: str, span: range, compile: str) -> None:
             f"{place}, recompute: found blocks for span {span[0]}, all of which would be needed at once; allowed is a "
             "span of several blocks"
         )
+    _check_not_compiled(f"{place}, recompute: found blocks", compile)
+
+
+def _check_accumulate(place: str, stage: Mapping[str, Any], compile: str) -> None:
+    """See that a batch can be computed in parts.
+
+    Raises:
+        UserError: it has fewer rows, or the stage may be compiled or recorded for whole batches.
+    """
+    if stage["accumulate"] > stage["batch"]:
+        raise UserError(
+            f"{place}, accumulate: found {stage['accumulate']}; allowed is at most the batch of {stage['batch']}"
+        )
+    _check_not_compiled(f"{place}, accumulate: found {stage['accumulate']}", compile)
+
+
+def _check_not_compiled(found: str, compile: str) -> None:
+    """See that a stage is computed as it is written.
+
+    Raises:
+        UserError: it may be compiled or recorded.
+    """
     if compile != "never":
         raise UserError(
-            f"{place}, recompute: found blocks beside compile: {compile}, by which a stage may be compiled or recorded "
-            "as a CUDA graph; allowed is compile: never"
+            f"{found} beside compile: {compile}, by which a stage may be compiled or recorded as a CUDA graph; allowed "
+            "is compile: never"
         )
 
 

@@ -47,7 +47,8 @@ def enough(what: str, device: torch.device, blocks: bool = False) -> Iterator[No
             free, total = torch.cuda.mem_get_info(device)
             there = f"GPU {device.index or 0}, of whose {total / _GIB:.1f} GiB {free / _GIB:.1f} are free,"
         raise UserError(
-            f"out of memory: {there} cannot train with {what}; a smaller batch or patch takes less"
+            f"out of memory: {there} cannot train with {what}; a smaller batch or patch takes less, as does "
+            "accumulate: 2 in this stage, with compile: never, which computes a batch in two parts"
             + (", and so does recompute: blocks in this stage, with compile: never, for the same weights" * blocks)
         ) from None
 

@@ -71,10 +71,23 @@ class Feasibility:
         self._once("", _check_files, replace(task, seed=0, phase=0, stages=()))
         for number, stage in enumerate(task.stages, 1):
             self._check_stage(task, stage, names, f", stage {number}")
+            if stage.accumulate > 1:
+                self._check_parts_of_batches(task, names, f", stage {number}, accumulate: found {stage.accumulate}")
         for name, block in zip(names, task.blocks, strict=False):
             if block.network.endswith(".py"):
                 where = f": blocks.{name} ({block.network})"
                 self._once(where, self._check_field, block, network=self._network(block, where))
+
+    def _check_parts_of_batches(self, task: Task, names: Sequence[str], found: str) -> None:
+        """Check that a block makes the same of an image whichever others are computed with it."""
+        for index in range(task.first - 1, task.last):
+            block = task.blocks[index]
+            for layer in self._network(block, "").modules():
+                if isinstance(layer, nn.modules.batchnorm._NormBase) and _depends_on_rows(layer):
+                    raise UserError(
+                        f"{found}; blocks.{names[index]} ({block.network}) has norms that take their means over a "
+                        "batch, which would be those of its parts; allowed is to leave accumulate out"
+                    )
 
     def _check_sharing(self, task: Task, names: Sequence[str], gpus: int) -> None:
         """Check that no result depends on which rows of a batch are computed together."""

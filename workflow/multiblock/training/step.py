@@ -33,7 +33,7 @@ class Step:
         self.optimiser = make_optimiser(stage, span)
         self._device, self._execution = device, execution
         self._loss = Loss(stage).to(device.device)
-        self._clip, self._intermediate = stage.clip, stage.intermediate
+        self._clip, self._intermediate, self._parts = stage.clip, stage.intermediate, stage.accumulate
 
     def gradients(self, batch: Tensor, target: Tensor) -> Tensor:
         """Compute the gradients of a batch.
@@ -50,9 +50,19 @@ class Step:
     def backward(self, batch: Tensor, target: Tensor) -> Tensor:
         """The first half of it: the gradients as they are. Returns the loss, one value."""
         self.optimiser.zero_grad(set_to_none=True)
+        if self._parts == 1:
+            return self._add_gradients(batch, target)
+        parts = zip(batch.tensor_split(self._parts), target.tensor_split(self._parts), strict=True)
+        losses = [self._add_gradients(part, wanted, len(part) / len(batch)) for part, wanted in parts if len(part)]
+        return torch.stack(losses).sum()
+
+    def _add_gradients(self, batch: Tensor, target: Tensor, share: float | None = None) -> Tensor:
+        """Add the gradients of a batch, or of the ``share`` of one, to those that are there. Returns their loss."""
         with self._device.autocast():
             made = self.forward(self._execution.to_layout(batch))
         loss = self._objective(made, self._execution.to_layout(target))
+        if share is not None:
+            loss = loss * share
         loss.backward()
         return loss.detach()
 
