@@ -574,10 +574,12 @@ def test_a_page_shows_each_picture_before_and_after(run, tmp_path):
     assert lines[-1] == "page.html: 2 pictures before and after"
     cuts = shown_on(tmp_path / "page.html")["cuts"]
     assert [cut["name"] for cut in cuts] == ["a.png", "b.png"]
-    before, after = (
+    before, lanczos, after = (
         np.asarray(Image.open(BytesIO(base64.b64decode(one["src"].partition(",")[2])))) for one in cuts[0]["pictures"]
     )
-    assert [one["label"] for one in cuts[0]["pictures"]] == ["before, bicubic x2", "after"]
+    assert [one["label"] for one in cuts[0]["pictures"]] == ["before, bicubic x2", "before, Lanczos x2", "after"]
+    source = Image.fromarray(picture(seed=1))
+    assert np.array_equal(lanczos, source.resize((112, 96), Image.Resampling.LANCZOS)), "what many programs do"
     assert np.array_equal(after, np.asarray(Image.open(tmp_path / "out/a.png")))
     assert np.array_equal(before, resize.enlarge(picture(seed=1), 2))
 

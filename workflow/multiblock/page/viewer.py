@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from multiblock.data.images import read
 from multiblock.errors import UserError, printable
 from multiblock.page import rendering
 from multiblock.page.hot_spots import Place
-from multiblock.page.pictures import Pictures, Pixels, Shown, look, of_one_size, webp
+from multiblock.page.pictures import Pictures, Pixels, Shown, eight_bits, look, of_one_size, webp
 
 SIDE, CHANGED = 64, 128
 """Sides in pixels of the windows that are looked at first: where nothing is asked for, and before and after."""
@@ -97,7 +98,14 @@ def before_after(title: str, pairs: Sequence[tuple[Path, Path]], out: Path) -> s
 
 def _read(source: Path, result: Path) -> Pictures:
     # A conversion for the page is not reported: it is none of the result.
-    return [(what, read(file, lambda *_: None)) for what, file in (("before", source), ("after", result))]
+    before, after = (read(file, lambda *_: None) for file in (source, result))
+    if after.shape[:2] == before.shape[:2]:
+        return [("before", before), ("after", after)]
+    size = (after.shape[1], after.shape[0])
+    sharp = np.asarray(
+        Image.fromarray(eight_bits(source.name, "before", before)).resize(size, Image.Resampling.LANCZOS)
+    )
+    return [("before", before), (f"before, Lanczos x{size[0] // before.shape[1]}", sharp), ("after", after)]
 
 
 def data(images: Sequence[Shown], budget: int, most: int | None = None) -> dict[str, Any]:
