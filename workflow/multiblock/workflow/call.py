@@ -97,7 +97,7 @@ def configuration(files: Sequence[Path], settings: Mapping[str, Any], arguments:
 
 def is_module(workflow: Any) -> bool:
     """Whether these rules are taken by another workflow, as ``module`` of Snakemake does."""
-    return not workflow.modifier.is_main_snakefile()
+    return workflow.modifier.base_snakefile is not None
 
 
 def handed(config: Mapping[str, Any], workflow: Any) -> dict[str, Any]:
