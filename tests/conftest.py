@@ -21,7 +21,9 @@ from multiblock.data import images
 ROOT = Path(__file__).parent.parent
 
 STUDIES = sorted(
-    file for file in (ROOT / "studies").glob("*.yaml") if file.stem not in ("best_x2", "resunet_pretrained")
+    file
+    for file in (ROOT / "studies").glob("*.yaml")
+    if file.stem not in ("best_x2", "front_3", "front_9", "resunet_pretrained")
 )
 """All but those that are given after another one."""
 

@@ -92,6 +92,8 @@ def test_short_studies_are_short():
     for study in STUDIES:
         short = config.load(config.read([study, ROOT / "studies" / "short.yaml"]))
         for run in short.runs.values():
+            if run.equal_to and run.equal_to.unit == "seconds":
+                continue  # it is sized when the workflow has measured speeds
             if run.equal_to:  # as long as the run that it is sized by, in fewer stages
                 assert run.plan.block_pixels <= 1.05 * short.runs[run.equal_to.run].plan.block_pixels, study
             else:

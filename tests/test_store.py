@@ -206,9 +206,8 @@ class Called:
 
     threads, resources = 1, {}
 
-    def __init__(self, rule: str, address: str, log: Path) -> None:
-        self.rule, self.wildcards, self.log = rule, self, [str(log)]
-        self.digest = address.rpartition("-")[2]
+    def __init__(self, mark: Path, log: Path) -> None:
+        self.output, self.log = [str(mark)], [str(log)]
 
 
 def in_this_process(pairs: Path, monkeypatch, **changes: Any) -> tuple[Store, Results, Callable[[Result], None]]:
@@ -230,7 +229,7 @@ def in_this_process(pairs: Path, monkeypatch, **changes: Any) -> tuple[Store, Re
     def make(result: Result) -> None:
         log = store.folder(result.address) / "job.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        job.make(Called(result.rule, result.address, log))
+        job.make(Called(store.mark(result.address), log))
 
     return store, results, make
 
