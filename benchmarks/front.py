@@ -4,8 +4,8 @@
 
 STUDY are kept folders of the study at several budgets (`benchmarks/keep_study.py`), front, front_3 and front_9 where
 none is named; those that are not there are left out. The table goes to the terminal as Markdown; FOLDER/front gets
-`front.csv` and the picture `front.png`: test PSNR against the seconds of a run, a line an arm, a bar from the least to
-the most over seeds.
+the picture `front.png`: test PSNR against the seconds of a run, a line an arm, a bar from the least to the most over
+seeds.
 """
 
 import argparse
@@ -16,12 +16,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from power import KEPT, kept
 
 from multiblock.report import figures
 from multiblock.report.markdown import Table
-from multiblock.report.phases import of_phase, read
 
-KEPT = Path(__file__).parent.parent / "results" / "reference"
 HOLM = 0.05
 
 
@@ -38,7 +37,6 @@ def main() -> None:
         if name not in there:
             print(f"{name}: is not kept, and is left out", file=sys.stderr)
     table = pd.concat([of_budget(options.kept / name) for name in there], ignore_index=True)
-    table.to_csv(options.kept / "front" / "front.csv", index=False, lineterminator="\n")
     draw(table, options.kept / "front" / "front.png")
     print(as_markdown(table))
 
@@ -50,20 +48,14 @@ def of_budget(folder: Path) -> pd.DataFrame:
     seconds = json.loads((folder / "seconds.json").read_text())
     rows = []
     for run in runs.itertuples():
-        seeds = [measured(folder, run.run, seed) for seed in range(1, run.seeds + 1)]
+        seeds = kept(folder / "comparison.csv", run.run, run.seeds).mean(axis=1)
         row = {"study": folder.name, "run": run.run, "seconds": seconds[run.run], "parameters": run.parameters}
-        row |= {"input": run.psnr_rgb_input, "psnr_rgb": np.mean(seeds), "least": min(seeds), "most": max(seeds)}
+        row |= {"psnr_rgb": seeds.mean(), "least": seeds.min(), "most": seeds.max()}
         if run.run in apart.index:
             found = apart.loc[run.run]
             row |= {name: found[name] for name in ("difference", "ci95_low", "ci95_high", "p_holm", "finds_80")}
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def measured(folder: Path, run: str, seed: int) -> float:
-    """PSNR RGB of a seed after the last phase, a mean over the test images."""
-    rows = read(folder / "psnr" / f"{run}_seed{seed}.csv")
-    return float(of_phase(rows, rows.phase.iloc[-1]).psnr_rgb_composed.mean())
 
 
 def draw(table: pd.DataFrame, file: Path) -> None:

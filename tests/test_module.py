@@ -1,7 +1,6 @@
 """The workflow as a module of another one, and as the catalog's tools put it into a project."""
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ import yaml
 
 import forked
 from conftest import ROOT, tiny_study, write_pairs
-from test_workflow import finished_study
+from test_workflow import counted, finished_study
 
 OUTER = """
 configfile: "study.yaml"
@@ -33,10 +32,10 @@ rule their_own:
 """
 
 
-def outer(folder: Path, more: str = "", project: Path = ROOT, **changes) -> Path:
+def outer(folder: Path, more: str = "", **changes) -> Path:
     """A workflow that takes this one as a module, and images for it; it stands where no config.yaml is ours."""
     write_pairs(folder, train=3, test=2)
-    (folder / "Snakefile").write_text(OUTER.format(more=more, project=project))
+    (folder / "Snakefile").write_text(OUTER.format(more=more, project=ROOT))
     (folder / "study.yaml").write_text(yaml.safe_dump({"faces": {**tiny_study(), **changes}, "others": 1}))
     (folder / "config.yaml").write_text("study: another\n")
     return folder
@@ -49,9 +48,7 @@ def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
 
 
 def planned(folder: Path, *arguments: str) -> dict[str, int]:
-    done = snakemake(folder, "--dry-run", *arguments)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", done.stdout + done.stderr, re.MULTILINE)}
+    return counted(snakemake(folder, "--dry-run", *arguments))
 
 
 @pytest.fixture(scope="module")

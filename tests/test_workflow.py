@@ -32,7 +32,11 @@ def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
 
 def jobs(folder: Path, *arguments: str) -> dict[str, int]:
     """The jobs of a dry run and how often each would run."""
-    done = snakemake(folder, "--dry-run", *arguments)
+    return counted(snakemake(folder, "--dry-run", *arguments))
+
+
+def counted(done: subprocess.CompletedProcess) -> dict[str, int]:
+    """The jobs that a dry run lists."""
     assert done.returncode == 0, done.stderr + done.stdout
     said = done.stdout + done.stderr
     assert re.search(r"^job +count$", said, re.MULTILINE) or "Nothing to be done" in said, said

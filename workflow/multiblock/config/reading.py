@@ -291,8 +291,11 @@ def check_whole(config: Mapping[str, Any], files: Sequence[Path]) -> None:
         )
 
 
-def overrides(given: Mapping[str, Any]) -> dict[str, Any]:
+def overrides(given: Mapping[str, Any], where: str = "--config") -> dict[str, Any]:
     """What ``snakemake --config KEY=VALUE`` gives, as YAML reads it: Snakemake leaves all within a value as text.
+
+    Args:
+        where: what an error names it by; a module's configuration is as Snakemake reads it, too.
 
     Raises:
         UserError: what no key allows.
@@ -315,7 +318,7 @@ def overrides(given: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return plain_values(typed(given))
     except UserError as error:
-        raise UserError(*(f"--config: {problem}" for problem in error.problems)) from None
+        raise UserError(*(f"{where}: {problem}" for problem in error.problems)) from None
 
 
 def flow(value: Any) -> str:

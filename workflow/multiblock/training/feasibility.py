@@ -56,7 +56,7 @@ class Feasibility:
                 try:
                     self._check_phase(task, names)
                     if processes > 1:
-                        self._check_sharing(task, names, processes)
+                        self._check_layers(task, names, _depends_on_rows, f", gpus: found {processes}", "1")
                 except UserError as error:
                     raise UserError(f"{place}, phase {task.phase}{error}") from None
 
@@ -72,32 +72,23 @@ class Feasibility:
         for number, stage in enumerate(task.stages, 1):
             self._check_stage(task, stage, names, f", stage {number}")
             if stage.accumulate > 1:
-                self._check_parts_of_batches(task, names, f", stage {number}, accumulate: found {stage.accumulate}")
+                found = f", stage {number}, accumulate: found {stage.accumulate}"
+                self._check_layers(task, names, _depends_on_batch, found, "to leave accumulate out")
         for name, block in zip(names, task.blocks, strict=False):
             if block.network.endswith(".py"):
                 where = f": blocks.{name} ({block.network})"
                 self._once(where, self._check_field, block, network=self._network(block, where))
 
-    def _check_parts_of_batches(self, task: Task, names: Sequence[str], found: str) -> None:
-        """Check that a block makes the same of an image whichever others are computed with it."""
-        for index in range(task.first - 1, task.last):
-            block = task.blocks[index]
-            for layer in self._network(block, "").modules():
-                if isinstance(layer, nn.modules.batchnorm._NormBase) and _depends_on_rows(layer):
-                    raise UserError(
-                        f"{found}; blocks.{names[index]} ({block.network}) has norms that take their means over a "
-                        "batch, which would be those of its parts; allowed is to leave accumulate out"
-                    )
-
-    def _check_sharing(self, task: Task, names: Sequence[str], gpus: int) -> None:
-        """Check that no result depends on which rows of a batch are computed together."""
+    def _check_layers(
+        self, task: Task, names: Sequence[str], wrong: Callable[[nn.Module], str | None], found: str, allowed: str
+    ) -> None:
+        """Check that no layer of the phase's blocks has what ``wrong`` says of it."""
         for index in range(task.first - 1, task.last):
             block = task.blocks[index]
             layers = self._network(block, "").modules()
-            if reason := next(filter(None, map(_depends_on_rows, layers)), None):
-                raise UserError(
-                    f", gpus: found {gpus}; blocks.{names[index]} ({block.network}) has {reason}; allowed is 1"
-                )
+            if reason := next(filter(None, map(wrong, layers)), None):
+                place = f"blocks.{names[index]} ({block.network})"
+                raise UserError(f"{found}; {place} has {reason}; allowed is {allowed}")
 
     def _check_stage(self, task: Task, stage: Stage, names: Sequence[str], where: str) -> None:
         scale = 1
@@ -316,6 +307,13 @@ def _depends_on_rows(layer: nn.Module) -> str | None:
             return "norms that keep statistics, which would be those of each process's rows in place of the batch's"
     if isinstance(layer, nn.modules.dropout._DropoutNd | nn.RReLU):
         return f"{type(layer).__name__}, which would draw the same numbers in each process"
+    return None
+
+
+def _depends_on_batch(layer: nn.Module) -> str | None:
+    """Why what a layer makes of an image depends on the size of its batch."""
+    if isinstance(layer, nn.modules.batchnorm._NormBase) and _depends_on_rows(layer):
+        return "norms that take their means over a batch, which would be those of its parts"
     return None
 
 

@@ -112,23 +112,14 @@ def handed(config: Mapping[str, Any], workflow: Any) -> dict[str, Any]:
         )
     if not config:
         raise UserError("module: config: found no keys; allowed is a study, as config: config below a configfile:")
-    full = checked(_with_numbers(config))
-    full["results"] = (prefix_of(workflow) or "") + full["results"]
+    full = checked(overrides(config, "module: config"))
+    full["results"] = prefix_of(workflow) + full["results"]
     return full
 
 
-def prefix_of(workflow: Any) -> str | None:
-    """What a module puts before all paths of its rules."""
-    return workflow.modifier.path_modifier.prefix
-
-
-def _with_numbers(value: Any) -> Any:
-    """A configuration as Snakemake reads it, which takes 1e-3 for text."""
-    if isinstance(value, Mapping):
-        return {name: _with_numbers(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_with_numbers(item) for item in value]
-    return float(value) if isinstance(value, str) and re.fullmatch(r"[-+]?[\d.]+[eE][-+]?\d+", value) else value
+def prefix_of(workflow: Any) -> str:
+    """What a module puts before all paths of its rules; nothing for most."""
+    return workflow.modifier.path_modifier.prefix or ""
 
 
 def without_affixes(call: Call, workflow: Any) -> Call:

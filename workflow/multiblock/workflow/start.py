@@ -140,7 +140,7 @@ def start(config: dict[str, Any], arguments: Sequence[str], workflow: Any) -> St
     store = Store(Path(study.results))
     remembered = Digests(store.root / "digests.json", digest_of_result)
     images = {} if call.looks else _look_at_images(study, call, Inspection(remembered))
-    given, prefix = _given(study, workflow), prefix_of(workflow) or ""
+    given, prefix = _given(study, workflow), prefix_of(workflow)
     study = _decide(study, store, call, given, workflow)
     results = _address(study, store, remembered, call)
     if not main:
