@@ -323,7 +323,7 @@ def _check_apart(given: Any, key: str, names: Iterable[str], full: Mapping[str, 
     if not (isinstance(given, Mapping) and isinstance(full["results"], str)):
         return
     results, root = Path(full["results"]).resolve(), Path(full["data_root"]).resolve()
-    ours = {"store", "data", *full["runs"]}
+    ours = {"store", "data", *(full["runs"] if isinstance(full["runs"], Mapping) else ())}
     for name in names:
         folders = given.get(name) or []
         for folder in [folders] if isinstance(folders, str) else folders:
