@@ -6,7 +6,9 @@ Each FOLDER holds train/HR, train/LR, test/HR and test/LR, as studies/mcan.yaml 
 of 15,000 iterations and a joint one of 10,000, beside training in one go) runs on each; what was interrupted goes on
 by the same command. For each set OUT/mcan_NAME.md has command, machine and versions above the tables of the runs and
 their comparison. `--runs mcan mcan_one_go` trains these two alone; `--jobs 2` trains two phases at once.
-`--over studies/short.yaml` tries it at a small size.
+`--over studies/short.yaml` tries it at a small size. `--minutes 12` measures steps on this machine, and scales the
+iterations of all runs by one factor so that those of all seeds fit; the plan is kept as OUT/NAME_plan.yaml, by which
+the same command goes on.
 """
 
 import argparse
@@ -31,6 +33,7 @@ def main() -> None:
     parser.add_argument("sets", nargs="+", metavar="NAME=FOLDER")
     parser.add_argument("--over", nargs="*", type=Path, default=[], help="configs merged over the study's")
     parser.add_argument("--runs", nargs="+", metavar="RUN", help="of the study; all if none is named")
+    parser.add_argument("--minutes", type=float, help="of training on each set, for all runs and seeds together")
     parser.add_argument("--jobs", type=int, default=1, help="phases at once; more than there are GPUs share them")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "full_size")
     options = parser.parse_args()
@@ -46,10 +49,12 @@ def keep(name: str, folder: Path, options: argparse.Namespace) -> None:
     out = options.out.resolve()
     results, runs = out / name, out / f"{name}.yaml"
     out.mkdir(parents=True, exist_ok=True)
-    runs.write_text(yaml.safe_dump(_study(options.runs), sort_keys=False))
+    runs.write_text(yaml.safe_dump(_study(options.runs) | {"data_root": str(folder)}, sort_keys=False))
     configs = [runs, *(file.resolve() for file in options.over)]
+    if options.minutes:
+        configs.append(_plan(configs, options.minutes, out / f"{name}_plan.yaml"))
     arguments = [sys.executable, "-m", "snakemake", "--cores", "all", "--resources", f"gpu={options.jobs}"]
-    arguments += ["--configfile", *configs, "--config", f"data_root={folder}", f"results={results}"]
+    arguments += ["--configfile", *configs, "--config", f"results={results}"]
     begun = time.monotonic()
     if status := subprocess.run(list(map(str, arguments)), cwd=ROOT).returncode:
         sys.exit(f"{name}: Snakemake ended with status {status}; the same command goes on; no table was kept yet")
@@ -67,6 +72,20 @@ def keep(name: str, folder: Path, options: argparse.Namespace) -> None:
     text = "\n".join(sections) + "\n\n" + "\n".join(table.read_text() for table in tables)
     (out / f"mcan_{name}.md").write_text(text)
     print(text)
+
+
+def _plan(configs: list[Path], minutes: float, file: Path) -> Path:
+    """The file with the iterations that fit, measured the first time; runs that another sizes take as long as that."""
+    if not file.is_file():
+        study = config.load(config.read(configs))
+        share = minutes / (len(study.runs) * len(study.seeds))
+        given = ["plan", *map(str, configs), "--minutes", f"{share:g}"]
+        done = subprocess.run([sys.executable, "-m", "multiblock", *given], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        if done.returncode:
+            sys.exit(f"{minutes:g} minutes cannot be planned; nothing was trained")
+        file.write_text(done.stdout)
+    print("\n".join(line for line in file.read_text().splitlines() if line.startswith("#")), flush=True)
+    return file
 
 
 def _typed(sets: list[str]) -> str:

@@ -9,9 +9,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+import yaml
 
 import forked
 from conftest import ROOT
+from multiblock import config
 
 pytestmark = pytest.mark.slow
 
@@ -65,6 +67,28 @@ def test_the_full_study_is_kept_with_its_header(pairs, tmp_path):
     for wanted in ("python benchmarks/full_size.py pairs=FOLDER", "Machine: ", "# mcan: what", "# mcan_one_go: what"):
         assert wanted in text
     assert re.search(r"^\| mcan_one_go .*\|", text, re.M)
+
+
+def test_the_full_study_is_planned_to_fit_into_minutes(pairs, tmp_path):
+    """For two runs, of which one is sized by the other: three phases of one block and one of three, beside one go."""
+    stages = [{"iterations": 100, "batch": 2, "patch": 16, "lr": 1e-4}]
+    small = {"data_root": str(pairs), "seeds": [1], "data": {"validation": 1}, "compile": "never"}
+    small |= {"blocks": {"mcan": {"network": "mcan", "channels": 4, "residual_blocks": 1}}}
+    small |= {"recipes": dict.fromkeys(("phase", "joint", "one_go"), stages)}
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(small))
+    program = (
+        "import sys; sys.path[:0] = ['benchmarks', 'workflow']; import full_size, yaml; from pathlib import Path\n"
+        "folder = Path(sys.argv[1]); runs = folder / 'runs.yaml'\n"
+        "runs.write_text(yaml.safe_dump(full_size._study(['mcan', 'mcan_one_go'])))\n"
+        "full_size._plan([runs, folder / 'small.yaml'], 20, folder / 'plan.yaml')"
+    )
+    done = run("-c", program, tmp_path)
+    assert done.returncode == 0 and "# mcan: iterations x " in done.stdout, done.stdout + done.stderr
+    study = config.load(config.read([tmp_path / name for name in ("runs.yaml", "small.yaml", "plan.yaml")]))
+    phased, one_go = (
+        sum(stage.iterations for phase in run.plan.phases for stage in phase.stages) for run in study.runs.values()
+    )
+    assert phased > 400 and one_go == pytest.approx(phased / 2, rel=0.01)
 
 
 def test_checks_of_a_gpu_are_made_and_kept(tmp_path):
