@@ -1,6 +1,7 @@
-"""The finished weights that a path stands for: a file, or the folder of a phase, a seed, a run or a study.
+"""The finished weights that a path stands for: a file, the folder of a phase, a seed, a run or a study, or a name.
 
-A run's folder has the weights of phase p under seed k in ``seed<k>/phase<p>/weights.safetensors``.
+A run's folder has the weights of phase p under seed k in ``seed<k>/phase<p>/weights.safetensors``. The names ``x2``,
+``x3`` and ``x4`` stand for the networks that ship with the program, unless a file or folder is called so.
 """
 
 import csv
@@ -16,6 +17,9 @@ from multiblock.files import read_json
 from multiblock.model import metadata
 
 WEIGHTS = "weights.safetensors"
+
+SHIPPED = Path(__file__).parent.parent / "shipped"
+"""The folder of the networks that ship with the program, trained by ``studies/shipped.yaml``."""
 
 TEST_PSNR = "RGB, floats in [0, 1], no border cut, mean of the test images, the whole chain on LR"
 """The convention of the PSNR in a phase's measurements, ``psnr.csv``."""
@@ -91,10 +95,14 @@ def find(path: Path) -> Path:
     Raises:
         UserError: there is nothing, several runs, or the last phase is not finished.
     """
-    if path.is_file() or not path.exists():
-        if not path.exists():
-            raise UserError(f"{path}: is not there; allowed is a file of weights, or a run's folder as results/default")
+    if path.is_file():
         return path
+    if not path.exists():
+        shipped = {file.stem: file for file in sorted(SHIPPED.glob("*.safetensors"))}
+        if str(path) in shipped:
+            return shipped[str(path)]
+        allowed = f"a file of weights, a run's folder as results/default, or what ships with multiblock: {listed(shipped)}"
+        raise UserError(f"{path}: is not there; allowed is {allowed}")
     if re.fullmatch(r"phase\d+", path.name) or (path / WEIGHTS).is_file():
         return _of_phase(path)
     if phases := _numbered(path, "phase"):
