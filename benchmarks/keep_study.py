@@ -1,12 +1,13 @@
 """Keep the tables and figures of a finished study, with command, commit, machine, versions and seeds above them.
 
-    python benchmarks/keep_study.py CONFIG [CONFIG ...] --results FOLDER [--note TEXT] [--out FOLDER]
+    python benchmarks/keep_study.py CONFIG [CONFIG ...] --results FOLDER [--set KEY=VALUE] [--note TEXT] [--out FOLDER]
 
-CONFIG are the study's files as they were given to Snakemake, FOLDER is where its results are. OUT (results/reference
-by default) gets a folder of the study's name: the comparison as README.md, its tables and figures, the table of each
-run's phases, and of each run and seed the measurements of every test image after the last phase, from which every cell
-can be computed again; of runs of equal seconds what was planned, and the times. Of a study of one run README.md is the
-table of its phases. No picture of a data set is kept.
+CONFIG are the study's files as they were given to Snakemake, and `--set` what it got by --config beside data_root and
+results; FOLDER is where its results are. OUT (results/reference by default) gets a folder of the study's name: the
+comparison as README.md, its tables and figures, the table of each run's phases, and of each run and seed the
+measurements of every test image after the last phase, from which every cell can be computed again; of runs of equal
+seconds what was planned, and the times. Of a study of one run README.md is the table of its phases. No picture of a
+data set is kept.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from bench import ROOT, machine
 
 from multiblock import config
 from multiblock.config import Study
+from multiblock.config.reading import overrides
 from multiblock.workflow import seconds
 from multiblock.workflow.store import Store
 
@@ -32,10 +34,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("configs", nargs="+", type=Path, metavar="CONFIG")
     parser.add_argument("--results", type=Path, required=True)
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="such as precision=float32")
     parser.add_argument("--note", default="", help="what else is to be known, such as what else the machine did")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "reference")
     options = parser.parse_args()
-    study = seconds.decided(config.load(config.read(options.configs)), Store(options.results))
+    given = overrides(dict(one.split("=", 1) for one in options.set))
+    study = seconds.decided(config.load(config.read(options.configs) | given), Store(options.results))
     if not _found(study, options.results).is_file():
         parser.error(f"{_found(study, options.results)}: is not there; a study that is finished is needed")
     keep(study, options)
@@ -54,11 +58,11 @@ def keep(study: Study, options: argparse.Namespace) -> None:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     records = [json.loads(file.read_text()) for run in study.runs for file in _of_run(results, run, "training.json")]
-    files = " ".join(map(str, options.configs))
+    files, settings = " ".join(map(str, options.configs)), " ".join(["data_root=DIR", *options.set])
     commits = ", ".join(sorted({str(record["commit"]) for record in records}))
     threads = {segment["threads"] for record in records for segment in record["segments"]}
     lines = [
-        f"Command: `snakemake --cores all --configfile {files} --config data_root=DIR`, commit {commits}.",
+        f"Command: `snakemake --cores all --configfile {files} --config {settings}`, commit {commits}.",
         *machine("cuda" if torch.cuda.is_available() else "cpu", max(threads)),
         f"Seeds: {', '.join(map(str, study.seeds))}. {options.note}",
         "Every image's figures after the last phase are in `psnr/`.",

@@ -101,7 +101,7 @@ def find(path: Path) -> Path:
         shipped = {file.stem: file for file in sorted(SHIPPED.glob("*.safetensors"))}
         if str(path) in shipped:
             return shipped[str(path)]
-        allowed = f"a file of weights, a run's folder as results/default, or what ships with multiblock: {listed(shipped)}"
+        allowed = f"a file of weights, a run's folder as results/default, or a network that ships: {listed(shipped)}"
         raise UserError(f"{path}: is not there; allowed is {allowed}")
     if re.fullmatch(r"phase\d+", path.name) or (path / WEIGHTS).is_file():
         return _of_phase(path)
