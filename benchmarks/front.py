@@ -72,7 +72,10 @@ def draw(table: pd.DataFrame, file: Path) -> None:
     ticks = sorted(set(table.length))
     axes.set_xticks(ticks, [f"{tick:.0f}" for tick in ticks])
     axes.minorticks_off()
-    axes.set(xlabel="time of a run, as a multiple of the shortest budget (logarithmic)", ylabel="PSNR RGB of the test images [dB]")
+    axes.set(
+        xlabel="time of a run, as a multiple of the shortest budget (logarithmic)",
+        ylabel="PSNR RGB of the test images [dB]",
+    )
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     figures.save(figure, file)
 

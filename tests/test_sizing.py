@@ -10,8 +10,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conftest import ROOT
 from multiblock import cli, config
-from multiblock.config.explain import equals
+from multiblock.config.explain import advice, equals
 from multiblock.config.sizing import proportional, resized, sized, spent
 from multiblock.errors import UserError
 from multiblock.plan import Plan
@@ -247,6 +248,12 @@ def test_plan_says_what_differs():
     unsized = {name: value for name, value in RUNS["one_go"].items() if name != "equal_to"}
     lines = list(equals(study(one_go=unsized)))
     assert len(lines) == 1 and lines[0].startswith("block-pixels of training differ by more than 1%: phased (")
+
+
+def test_plan_says_what_is_known_of_long_chains():
+    front = config.load(config.read([ROOT / "studies" / "front.yaml"]))
+    assert [line.partition(":")[0] for line in advice(front)] == ["on long chains (docs/studies/front.md)"]
+    assert not list(advice(study()))  # three blocks
 
 
 def test_pytorch_is_not_imported_for_block_pixels():

@@ -8,7 +8,7 @@ from typing import Any
 from multiblock.cli.configs import add_config_argument, study_of
 from multiblock.cli.printing import minutes, print_table
 from multiblock.config import Run, Study
-from multiblock.config.explain import defaults, equals, spending
+from multiblock.config.explain import advice, defaults, equals, spending
 from multiblock.config.minutes import plan_for, speedometer
 from multiblock.config.reading import checked
 from multiblock.data.dataset import folders_of, visible
@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> None:
             f"{count} seed{'s' if count > 1 else ''} x {folds} folds: {trained} phase{'s' if trained > 1 else ''} x "
             f"{len(study.seeds)} = {trained * len(study.seeds)} trainings; seed 12 is fold 2 of seed 1"
         )
-    for line in equals(study):
+    for line in (*equals(study), *advice(study)):
         print(line)
     for line in defaults(given):
         print(line)
