@@ -157,7 +157,7 @@ class TestTheCommand:
     def mine(self, tmp_path, monkeypatch) -> Path:
         """A config, on a machine whose speed is known."""
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(Speedometer, "speeds", lambda self, tasks: SPEEDS)
+        monkeypatch.setattr(Speedometer, "speeds", lambda self, tasks, anew: SPEEDS)
         return self.file(STUDY)
 
     def file(self, content) -> Path:
