@@ -117,8 +117,8 @@ class ImagesKeys:
 class CameraKeys:
     """What the degradation `camera` draws from, uniformly between the two numbers of each list, the smaller first.
     Each image is blurred, resized, given noise and stored as a JPEG, and by chance all of it once more: the two-order
-    form of Real-ESRGAN (Wang et al., 2021) and BSRGAN (Zhang et al., 2021), whose ranges are the defaults. `multiblock
-    check --patches` shows what comes out.
+    form of Real-ESRGAN (Wang et al., 2021) and BSRGAN (Zhang et al., 2021), whose ranges are the defaults. `--patches`
+    of `multiblock check` shows what comes out.
     """
 
     blur: list[float] = setting(list_of(number(0, 10), 2, 2), list(Camera.blur))
