@@ -388,6 +388,10 @@ WRONG = {
     "scale 1": (["init", "x", "--hr", "photos", "--scale", "1"], "--scale: found 1, but there is no LR"),
     "no folder": (["init", "x", "--hr", "fotos"], "fotos: cannot be listed: No such file or directory"),
     "a file": (["init", "x", "--hr", "mine.yaml"], "mine.yaml: cannot be listed: Not a directory"),
+    "camera with pairs": (
+        ["init", "x", "--hr", "pairs/HR", "--lr", "pairs/LR", "--camera"],
+        "--camera: found with LR in pairs/LR; allowed is it where LR is made from HR",
+    ),
     "one folder for both": (["init", "x", "--hr", "photos", "--lr", "./photos"], "which is the folder of HR too"),
     "no LR folder": (["init", "x", "--hr", "photos", "--lr", "low"], "low: cannot be listed"),
 }
@@ -411,6 +415,16 @@ class TestTheCommand:
         lines = Path("mine.yaml").read_text().splitlines()
         assert len(lines) <= 15 and max(map(len, lines)) <= 120
 
+    def test_with_camera_it_asks_for_lr_as_cameras_make_it(self, photos, capsys):
+        assert cli.main(["init", "mine", "--hr", "photos", "--camera"]) == 0
+        printed = capsys.readouterr().out
+        assert "multiblock check mine.yaml --patches patches.png" in printed and "bicubic enlarges" not in printed
+        (run,) = config.load(config.read([Path("mine.yaml")])).runs.values()
+        assert run.data.degradation == "camera" and run.anew(1)
+        assert cli.main(["init", "other", "--hr", "photos"]) == 0
+        assert "for those --camera makes LR with both" in capsys.readouterr().out
+        assert "degradation" not in Path("other.yaml").read_text()
+
     def test_folders_are_named_from_the_project_on_and_else_in_full(self, photos):
         assert f"hr: {photos}" in of(Path("photos")).text
         Path("Snakefile").touch()
@@ -419,6 +433,7 @@ class TestTheCommand:
     @pytest.mark.parametrize("case", WRONG)
     def test_what_is_wrong_is_one_line(self, photos, capsys, case):
         command, message = WRONG[case]
+        pairs(Path("pairs"), 2, count=1)
         Path("mine.yaml").write_text("mine")
         assert cli.main(command) == 1
         said = capsys.readouterr().err.splitlines()

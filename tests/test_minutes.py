@@ -2,6 +2,7 @@
 
 import copy
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from multiblock import cli, config
 from multiblock.config import minutes
 from multiblock.config.costs import Costs, costs_of, pixels
 from multiblock.config.minutes import fitted
+from multiblock.data.camera import Anew, Camera
 from multiblock.errors import UserError
 from multiblock.runtime.device import choose
 from multiblock.training import speed
@@ -144,6 +146,18 @@ class TestMeasured:
         first, again = meter.speeds([task(iterations=5)]), meter.speeds([task(iterations=7)])
         assert torch.equal(before, torch.get_rng_state()) and first.iterations == again.iterations
 
+    def test_patches_that_are_made_anew_are_measured_too(self, monkeypatch):
+        real, todo, anew = Anew.patch, task(iterations=2), Anew(camera=Camera(), scale=3, enlarged=3)
+
+        def slow(self: Anew, *place):
+            time.sleep(0.02)
+            return real(self, *place)
+
+        monkeypatch.setattr(Anew, "patch", slow)
+        meter = Speedometer(choose("cpu", "float32", 0, 1), "auto", "never", deterministic=False)
+        kept, made = meter.speeds([todo]), meter.speeds([todo], [anew])
+        assert kept.iterations[0][0] < made.iterations[0][0] and made.iterations[0][0] > 0.02 * todo.stages[0].batch
+
     def test_the_device_of_the_config_is_needed(self, monkeypatch):
         monkeypatch.setattr("torch.cuda.is_available", lambda: False)
         with pytest.raises(UserError, match=r"^device: found cuda, but PyTorch sees no GPU here"):
@@ -157,7 +171,7 @@ class TestTheCommand:
     def mine(self, tmp_path, monkeypatch) -> Path:
         """A config, on a machine whose speed is known."""
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(Speedometer, "speeds", lambda self, tasks: SPEEDS)
+        monkeypatch.setattr(Speedometer, "speeds", lambda self, tasks, anew: SPEEDS)
         return self.file(STUDY)
 
     def file(self, content) -> Path:
@@ -186,7 +200,7 @@ class TestTheCommand:
     def test_a_config_without_runs(self, mine, capsys, monkeypatch):
         self.file({"data": STUDY["data"]})
         known = Speeds(device="m", start=1, iterations=[[0.01] * 2] * 4, pixels=[1e-6] * 4)
-        monkeypatch.setattr(Speedometer, "speeds", lambda self, tasks: known)
+        monkeypatch.setattr(Speedometer, "speeds", lambda self, tasks, anew: known)
         assert cli.main(["plan", "mine.yaml", "--minutes", "3"]) == 0
         Path("three.yaml").write_text(capsys.readouterr().out)
         assert list(config.load(config.read([mine, Path("three.yaml")])).runs) == ["p"]

@@ -6,7 +6,7 @@ import pytest
 
 from multiblock import config
 from multiblock.config.explain import reference
-from multiblock.data.resize import DEGRADATIONS, Degradation
+from multiblock.data.degradations import DEGRADATIONS, Degradation
 from multiblock.errors import UserError
 from multiblock.inference.measures import MEASURES, Measure
 from multiblock.training import schedules
@@ -28,7 +28,7 @@ ADDED = {
     ),
     "degradation": (
         DEGRADATIONS,
-        Degradation(what="is made up", make=lambda full, scale, item: full[::scale, ::scale]),
+        Degradation(what="is made up", make=lambda full, data, item: full[:: data.scale, :: data.scale]),
     ),
     "start": (STARTS, Start(what="is made up", draw=lambda weight: weight.zero_())),
     "measure": (MEASURES, Measure(title="Madeup", what="is made up", higher=True, of=lambda image, reference: 0.5)),

@@ -50,7 +50,14 @@ def task(iterations: int = 60, **changes):
 
 
 def run(
-    arrays: Path, out: Path, todo=None, settings=SETTINGS, weights=None, checkpoint_seconds: float = 60, **device
+    arrays: Path,
+    out: Path,
+    todo=None,
+    settings=SETTINGS,
+    weights=None,
+    checkpoint_seconds: float = 60,
+    anew=None,
+    **device,
 ) -> Path:
     out.mkdir(exist_ok=True)
     train(
@@ -63,6 +70,7 @@ def run(
         out=out,
         checkpoint_seconds=checkpoint_seconds,
         memory_gib=4,
+        anew=anew,
     )
     return out
 

@@ -26,8 +26,8 @@ from kept.material import (
 from multiblock import config
 from multiblock.data import folds
 from multiblock.data.convert import convert, enlarge
+from multiblock.data.degradations import DEGRADATIONS
 from multiblock.data.imageset import ImageSet, write_set
-from multiblock.data.resize import DEGRADATIONS
 from multiblock.inference.cache import generate
 from multiblock.inference.evaluation import evaluate, take_apart
 from multiblock.inference.folder import upscale_folder

@@ -1,12 +1,14 @@
-"""``multiblock check``: measure the pairs of a config's data sets, and look for images that splits share."""
+"""``multiblock check``: measure the pairs of a config's data sets, look for images that splits share, show patches."""
 
 import argparse
 import math
+from pathlib import Path
 from typing import Any
 
 from multiblock.cli.configs import add_config_argument, study_of
 from multiblock.cli.printing import print_table
-from multiblock.errors import UserError, one_line
+from multiblock.config import Study
+from multiblock.errors import UserError, listed, one_line
 from multiblock.workflow.threads import cores_here, threads_of_a_conversion
 
 
@@ -19,6 +21,13 @@ def add(commands: Any) -> None:
         "doubtful. Exit status 1 where a pair is wrong or a test image is a training image too.",
     )
     add_config_argument(parser)
+    parser.add_argument(
+        "--patches",
+        type=Path,
+        metavar="FILE.png",
+        help="measure nothing, and show what the degradation camera makes of twenty patches, each beside its HR",
+    )
+    parser.add_argument("--beside", type=Path, metavar="DIR", help="with --patches: patches of these pictures below")
     parser.set_defaults(run=run)
 
 
@@ -27,10 +36,32 @@ def run(options: argparse.Namespace) -> None:
     from multiblock.data.inspection import check
 
     study, _ = study_of(options)
+    if options.patches:
+        _show(study, options.patches, options.beside)
+        return
+    if options.beside:
+        raise UserError("--beside: found without --patches FILE.png, which shows them; allowed is it with that")
     threads = threads_of_a_conversion(study.convert_threads, cores_here())
     bad = [data.name for data in study.data.values() if not _fine(check(data, threads))]
     if bad:
         raise UserError(f"data {', '.join(bad)}: cannot be trained on as it is; see above")
+
+
+def _show(study: Study, file: Path, beside: Path | None) -> None:
+    """Write the sheet of patches of the data set with the degradation camera."""
+    from multiblock.files import check_writable, keeping
+    from multiblock.report.camera_sheet import sheet
+
+    if file.suffix.lower() != ".png":
+        raise UserError(f"--patches: found {file}; allowed is a name that ends in .png")
+    drawn = [data for data in study.data.values() if data.camera]
+    if len(drawn) != 1:
+        found = listed(data.name for data in drawn) or "none"
+        raise UserError(f"--patches: data sets with degradation: camera: found {found}; exactly one is needed")
+    check_writable(file)
+    with keeping(overwrite=False):
+        sheet(drawn[0], file, beside)
+    print(f"wrote {file}: HR and LR of twenty patches{', and patches of ' + str(beside) if beside else ''}")
 
 
 def _fine(found: Any) -> bool:

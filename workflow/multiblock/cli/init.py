@@ -34,6 +34,9 @@ def add(commands: Any) -> None:
         type=argument("data.scale"),
         help="how many times LR is smaller; else found from the sizes of pairs, and 2 where LR is made",
     )
+    parser.add_argument(
+        "--camera", action="store_true", help="make LR as cameras and phones do (blur, noise, JPEG), not by bicubic"
+    )
     parser.add_argument("--seed", type=whole(0, 999_999_999), default=1, help="draws the split (1)")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="the config (NAME.yaml)")
     parser.set_defaults(run=run)
@@ -48,7 +51,8 @@ def run(options: argparse.Namespace) -> None:
     if file.exists():
         raise UserError(f"{file}: is there already, and is not overwritten; give another NAME, or -o FILE")
     check_writable(file)
-    asked = Asked(name=options.name, hr=options.hr, lr=options.lr, scale=options.scale, seed=options.seed)
+    names = ("name", "hr", "lr", "scale", "seed", "camera")
+    asked = Asked(**{name: getattr(options, name) for name in names})
     beginning = begin(asked)
     for line in beginning.lines:
         print(line)
@@ -57,4 +61,8 @@ def run(options: argparse.Namespace) -> None:
     print(f"wrote {file}; next, in the folder of the project:")
     name = shlex.quote(str(file))
     print(f"  multiblock plan {name}")
+    if options.camera:
+        print(
+            f"  multiblock check {name} --patches patches.png    # LR as it is drawn; --beside DIR adds your pictures"
+        )
     print(f"  snakemake --cores all --configfile {name}")

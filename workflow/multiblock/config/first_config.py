@@ -41,13 +41,15 @@ _PURPOSE = {"train": "to train on", "validation": "to look at while training", "
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What a user gives: the name of the data set, its folders, the scale where it is known, the seed of the split."""
+    """What a user gives: the name of the data set, its folders, the scale where it is known, the seed of the split, and
+    whether LR is made as cameras do."""
 
     name: str
     hr: Sequence[Path]
     lr: Path | None = None
     scale: int | None = None
     seed: int = 1
+    camera: bool = False
 
 
 @dataclass(kw_only=True)
@@ -84,8 +86,12 @@ class Split:
 
 _OF_BICUBIC = (
     "a network that learns from LR made by bicubic enlarges clean, sharp pictures, as those that were shrunk before",
-    "blur and noise of a phone or camera it has never seen; for those it needs pairs: multiblock align makes them of "
-    "photographs with two lenses",
+    "blur and noise of a phone or camera it has never seen; for those --camera makes LR with both, or, better, give it "
+    "pairs: multiblock align makes them of photographs with two lenses",
+)
+_OF_CAMERA = (
+    "a network that learns from LR with blur, noise and JPEG, drawn at random, takes them away from pictures of phones",
+    "of clean, sharp pictures it makes less than one that learns from bicubic; pairs of your own camera are better yet",
 )
 
 
@@ -113,7 +119,7 @@ def begin(asked: Asked) -> Beginning:
     lines += [*more, *_windows(splits["train"], found["train"])]
     lines += [f"left out: {name}: {reason}" for name, reason in survey.skip.items()]
     if arrangement.splits["train"].lr is None:
-        lines += _OF_BICUBIC
+        lines += _OF_CAMERA if asked.camera else _OF_BICUBIC
     inspection.close()
     text = "\n".join(_text(asked, scale, splits, survey.skip)) + "\n"
     return Beginning(text=text, lines=[*lines, *_checked(text, inspection)])
@@ -122,6 +128,8 @@ def begin(asked: Asked) -> Beginning:
 def _check_scale(asked: Asked, folders: Mapping[str, Folders]) -> None:
     if asked.scale == 1 and folders["train"].lr is None:
         raise UserError("--scale: found 1, but there is no LR; allowed are 2, 3, 4 to make LR from HR")
+    if asked.camera and folders["train"].lr is not None:
+        raise UserError(f"--camera: found with LR in {folders['train'].lr}; allowed is it where LR is made from HR")
 
 
 def _look(asked: Asked, splits: Mapping[str, Folders], survey: Survey) -> tuple[dict[str, Surveyed], int]:
@@ -231,8 +239,11 @@ def _text(asked: Asked, scale: int, splits: Mapping[str, Split], skip: Mapping[s
     yield f"study: {flow(asked.name)}"
     yield "data:"
     yield f"  name: {flow(asked.name)}"
-    why = "found from the sizes of LR and HR" if pairs else "LR is made from HR by MATLAB's bicubic"
+    made = "as cameras make it" if asked.camera else "by MATLAB's bicubic"
+    why = "found from the sizes of LR and HR" if pairs else f"LR is made from HR {made}"
     yield f"  scale: {scale}  # {'LR and HR are of equal size' if scale == 1 else why}"
+    if asked.camera:
+        yield "  degradation: camera  # blur, noise and JPEG; `camera` below data has their ranges: docs/own-data.md"
     if skip:
         yield "  # Left out:"
         yield from (_line(printable(f"  #   {name}: {reason}")) for name, reason in list(skip.items())[:_REASONS])

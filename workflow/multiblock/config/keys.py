@@ -31,7 +31,8 @@ from multiblock.config.rules import (
     words,
 )
 from multiblock.config.sizing import UNITS
-from multiblock.data.resize import DEGRADATIONS
+from multiblock.data.camera import Camera
+from multiblock.data.degradations import DEGRADATIONS
 from multiblock.inference.measures import MEASURES
 from multiblock.training.losses import LOSSES
 from multiblock.training.optimisers import OPTIMISERS
@@ -113,6 +114,32 @@ class ImagesKeys:
 
 
 @_names_keys
+class CameraKeys:
+    """What the degradation `camera` draws from, uniformly between the two numbers of each list, the smaller first.
+    Each image is blurred, resized, given noise and stored as a JPEG, and by chance all of it once more: the two-order
+    form of Real-ESRGAN (Wang et al., 2021) and BSRGAN (Zhang et al., 2021), whose ranges are the defaults. `--patches`
+    of `multiblock check` shows what comes out.
+    """
+
+    blur: list[float] = setting(list_of(number(0, 10), 2, 2), list(Camera.blur))
+    """Standard deviation of the blur in pixels of HR, up to 10: a Gaussian, round or with two axes, or the disc of a
+    lens out of focus. As Real-ESRGAN's."""
+    resize: list[float] = setting(list_of(number(0.25, 4), 2, 2), list(Camera.resize))
+    """Where there is a second order: side of the image in between, as a multiple of LR's, from 0.25 to 4; resized by
+    area, bilinear or bicubic. Real-ESRGAN draws 0.15 to 1.5 of HR's side at x4, which is 0.6 to 6 of LR's; a larger
+    image than the double takes time, and shrinking averages its noise away."""
+    noise: list[float] = setting(list_of(number(0, 100), 2, 2), list(Camera.noise))
+    """Standard deviation of the noise at mid-grey, up to 100 of 255: the same everywhere, or as photons make it,
+    growing with the root of the brightness, or this one on the mosaic of a sensor, from which colours are then
+    interpolated. As Real-ESRGAN's; the mosaic is BSRGAN's."""
+    jpeg: list[int] = setting(list_of(whole(1, 100), 2, 2), [int(quality) for quality in Camera.jpeg])
+    """Quality of the JPEG, from 1; 100 is no JPEG. As both studies have it."""
+    second: float = setting(number(0, 1), Camera.second)
+    """Probability of the second order, as of a picture that was sent on. Its blur and noise are drawn from the lower
+    half of their ranges. Real-ESRGAN has it always, ResShift (Yue et al., 2023) in half of the images."""
+
+
+@_names_keys
 class DataKeys:
     """A data set."""
 
@@ -122,6 +149,8 @@ class DataKeys:
     """How many times LR is smaller than HR; 1 for pairs of equal size."""
     degradation: str = setting(names_in(DEGRADATIONS), "bicubic", each(DEGRADATIONS))
     """How LR is made where only HR is given."""
+    camera: CameraKeys = optional(CameraKeys)
+    """Ranges of the degradation `camera`, where they are not to be the defaults."""
     train: ImagesKeys = needed(ImagesKeys)
     """Images to train on."""
     validation: float | ImagesKeys = setting(of_types(number(above=0), ImagesKeys), 0.1)
@@ -491,6 +520,7 @@ SECTIONS: dict[str, type] = {
     "upscale": Upscale,
     "shrink": ShrinkKeys,
     "data": DataKeys,
+    "data.camera": CameraKeys,
     "data.train, data.validation, data.test": ImagesKeys,
     "runs.NAME": RunKeys,
     "runs.NAME.plan": PhaseKeys,

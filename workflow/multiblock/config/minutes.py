@@ -53,7 +53,8 @@ def plan_for(study: Study, full: Mapping[str, Any], minutes: float, speed: "Spee
     lines = ["runs:"]
     for name, run in study.runs.items():
         if run.equal_to is None:
-            speeds = speed.speeds([run.plan.task(number, 0) for number in run.plan.numbers])
+            tasks = [run.plan.task(number, 0) for number in run.plan.numbers]
+            speeds = speed.speeds(tasks, [run.anew(number) for number in run.plan.numbers])
             costs = costs_of(run, speeds, pixels(run.data), study.training.validate_every)
             made = fitted(run.plan, costs, minutes, name)
             head += [f"# {line}" for line in _reckoned(run, made, costs, speeds.device)]

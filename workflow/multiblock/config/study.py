@@ -12,12 +12,13 @@ from multiblock.config.keys import Evaluation, Inference, Report, Training, Upsc
 from multiblock.config.reading import examined
 from multiblock.config.rules import Place, key, related
 from multiblock.config.sizing import EqualTo, check_timed, equal_to, sized, spent
+from multiblock.data.camera import Anew, Camera
 from multiblock.data.dataset import FOLDED, DatasetConfig
 from multiblock.data.imageset import SPLITS
 from multiblock.errors import Problems, UserError, listed, nearest
 from multiblock.inference.measures import measures_in
 from multiblock.model.metadata import Provenance
-from multiblock.plan import Plan, format_span
+from multiblock.plan import INPUT, Plan, format_span
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,13 @@ class Run:
     def enlarge(self) -> int:
         """How many times LR is enlarged before it enters the chain."""
         return self.data.scale if self.input == "LR_enlarged" else 1
+
+    def anew(self, phase: int) -> Anew | None:
+        """How a phase makes the patches that it reads of HR; None where it takes them from a set."""
+        data = self.data
+        if data.camera is None or "lr" in data.train or self.plan.reads_set(phase).phase != INPUT:
+            return None
+        return Anew(camera=data.camera, scale=data.scale, enlarged=self.enlarge)
 
     def provenance(self, phase: int, seed: int) -> Provenance:
         """What is known of the weights of a phase before it is trained, for the file that keeps them."""
@@ -257,14 +265,28 @@ def _dataset(data: Mapping[str, Any], key: str, full: Mapping[str, Any]) -> Data
         skip=tuple(data.get("skip", ())),
         folds=data.get("folds"),
         family=data.get("family"),
+        camera=_camera(data),
         **sources,
     )
+
+
+def _camera(data: Mapping[str, Any]) -> Camera | None:
+    """The ranges of the degradation ``camera``; None with others."""
+    if data["degradation"] != "camera":
+        return None
+    # As floats, so that what is equal has one address.
+    given: dict[str, Any] = {
+        name: tuple(map(float, one)) if isinstance(one, list) else float(one)
+        for name, one in data.get("camera", {}).items()
+    }
+    return Camera(**given)
 
 
 def _not_together(data: Mapping[str, Any], key: str) -> Iterator[str]:
     """What is wrong with keys of splits that say something of one another."""
     own = {split: data[split] for split in SPLITS if isinstance(data.get(split), Mapping)}
     yield from _folds_or_test(data, key)
+    yield from _wrong_ranges(data, key)
     for split, source in own.items():
         if split != "train" and "without" in source:
             yield f"{key}.{split}.without: found {listed(source['without'])}; allowed is it in {key}.train"
@@ -275,6 +297,15 @@ def _not_together(data: Mapping[str, Any], key: str) -> Iterator[str]:
     made = [split for split, source in own.items() if source.keys() & {"hr", "photographs"} and "lr" not in source]
     if made and data["scale"] == 1:
         yield f"{key}.scale: found 1, but {key}.{made[0]} has no lr; allowed are 2, 3, 4 to make LR from HR"
+
+
+def _wrong_ranges(data: Mapping[str, Any], key: str) -> Iterator[str]:
+    """What is wrong with the ranges of the degradation ``camera``."""
+    if "camera" in data and data["degradation"] != "camera":
+        yield f"{key}.camera: found with degradation {data['degradation']}; allowed is it with degradation: camera"
+    for name, value in data.get("camera", {}).items():
+        if isinstance(value, list) and value[0] > value[1]:
+            yield f"{key}.camera.{name}: found {value}; allowed is the smaller number first"
 
 
 def _folds_or_test(data: Mapping[str, Any], key: str) -> Iterator[str]:
@@ -355,6 +386,11 @@ def _sized(runs: Mapping[str, Run], compile: str, problems: Problems) -> dict[st
                         f"{run.data.name}; allowed are runs on the same data"
                     )
                 unit = run.equal_to.unit
+                if unit == "seconds" and run.anew(1):
+                    raise UserError(
+                        f"runs.{name}.equal_to: found in: seconds, which do not count what degradation camera takes to "
+                        "draw patches; allowed with it are in: block_pixels and in: flops"
+                    )
                 if unit == "seconds":
                     for one in (other, run):
                         check_timed(one.plan, compile, one.name)

@@ -143,7 +143,7 @@ class _Conversion:
     def _key(self, photograph: Photograph, digests: Sequence[str]) -> str:
         """What the images of a photograph, and what is learnt of them, follow from."""
         data, items = self._data, photograph.items
-        settings = [self._code, data.scale, data.degradation, data.max_side, photograph.split]
+        settings = [self._code, data.scale, data.how, data.max_side, photograph.split]
         settings += [leaks.is_wanted(data, photograph.split, items[0]), [(item.name, item.side) for item in items]]
         return digest_of_bytes(repr((settings, digests)).encode())
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from multiblock.data import images
+from multiblock.data.camera import Camera
 from multiblock.data.imageset import SPLITS
 from multiblock.errors import UserError, listed, nearest
 
@@ -31,7 +32,10 @@ FOLDED = 10
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetConfig:
-    """A data set as configured: the checked keys of ``data``, with folders under ``data_root``."""
+    """A data set as configured: the checked keys of ``data``, with folders under ``data_root``.
+
+    ``camera`` is there with the degradation of that name alone.
+    """
 
     name: str
     scale: int
@@ -44,6 +48,12 @@ class DatasetConfig:
     skip: tuple[str, ...] = ()
     folds: int | None = None
     family: str | None = None
+    camera: Camera | None = None
+
+    @property
+    def how(self) -> str:
+        """How LR is made of HR, with all that counts."""
+        return f"{self.degradation} {self.camera}" if self.camera else self.degradation
 
 
 @dataclass(frozen=True, kw_only=True)

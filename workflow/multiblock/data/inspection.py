@@ -16,9 +16,9 @@ import numpy as np
 
 from multiblock.data import images, leaks
 from multiblock.data.dataset import SMALLEST_MEASURED, DatasetConfig, ImagePair, check_partner, find, left_out
+from multiblock.data.degradations import DEGRADATIONS
 from multiblock.data.images import Remarks
 from multiblock.data.pair_checks import PairCheck, pair_checks
-from multiblock.data.resize import DEGRADATIONS
 from multiblock.data.walk import Progress, in_order
 from multiblock.errors import UserError
 from multiblock.files import Digests
@@ -92,7 +92,7 @@ class DatasetDigest:
     """
 
     def __init__(self, data: DatasetConfig) -> None:
-        settings = f"{data.scale} {data.degradation} {data.max_side} "
+        settings = f"{data.scale} {data.how} {data.max_side} "
         self._digest = hashlib.blake2b(settings.encode(), digest_size=16)
 
     def add(self, split: str, item: ImagePair, *files: str) -> None:
@@ -258,7 +258,7 @@ def first_pairs(data: DatasetConfig, inspection: Inspection) -> list[str]:
 
 def low(data: DatasetConfig, item: ImagePair, full: np.ndarray, partner: np.ndarray | None) -> np.ndarray:
     """LR of an item: its partner, or made from HR where there is none."""
-    return DEGRADATIONS[data.degradation].make(full, data.scale, item) if partner is None else partner
+    return DEGRADATIONS[data.degradation].make(full, data, item) if partner is None else partner
 
 
 @dataclass(kw_only=True)

@@ -1,4 +1,4 @@
-"""Resizing, and the ways in which LR is made from HR where there are no pairs.
+"""Resizing by MATLAB's bicubic.
 
 MATLAB's bicubic ``imresize`` is the degradation that published x2, x3 and x4 results are measured on. The cubic kernel
 has a = -0.5 and, for shrinking, is widened by the scale (antialiasing); beyond its edge an image goes on as its mirror
@@ -6,14 +6,9 @@ image. On 8-bit images the published LR files are reproduced bit for bit by resi
 8 bits after each of the two passes.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from io import BytesIO
+from collections.abc import Iterator
 
 import numpy as np
-from PIL import Image
-
-from multiblock.data.dataset import ImagePair
 
 
 def _cubic(x: np.ndarray) -> np.ndarray:
@@ -82,58 +77,3 @@ def shrink(pixels: np.ndarray, scale: int) -> np.ndarray:
 def enlarge(pixels: np.ndarray, scale: int) -> np.ndarray:
     """An LR image at the size of HR: what "no network" means."""
     return resize(pixels, pixels.shape[0] * scale, pixels.shape[1] * scale)
-
-
-# -- Degradations ------------------------------------------------------------------------------------------------------
-
-_KERNELS = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)
-"""Pillow's kernels for :func:`_shrink_by`; each is widened by the scale, so that it does not alias."""
-
-
-def _shrink_by(pixels: np.ndarray, scale: int, kernel: Image.Resampling) -> np.ndarray:
-    """Pixels (H, W, 3), uint8, ``scale`` times as small."""
-    size = (pixels.shape[1] // scale, pixels.shape[0] // scale)
-    return np.asarray(Image.fromarray(pixels).resize(size, kernel))
-
-
-def _as_jpeg(pixels: np.ndarray, quality: int) -> np.ndarray:
-    """What a JPEG of that quality (1 to 95) keeps of pixels (H, W, 3), uint8."""
-    file = BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=quality)
-    return np.asarray(Image.open(file))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Degradation:
-    """A way to make LR.
-
-    Args:
-        what: what it does, for the reference: the end of a sentence that begins with its name.
-        make: from HR pixels (H, W, 3), uint8, whose sides are multiples of the scale, the scale, and the image that
-            they are of, to LR pixels (H/scale, W/scale, 3), uint8.
-    """
-
-    what: str
-    make: Callable[[np.ndarray, int, ImagePair], np.ndarray]
-
-
-def _random(full: np.ndarray, scale: int, item: ImagePair) -> np.ndarray:
-    """LR by a random kernel and a JPEG of random quality, which follow from the item's name."""
-    random = item.random()
-    random.random(2)  # the numbers of the item's window
-    kernel = _KERNELS[random.integers(len(_KERNELS))]
-    small = _shrink_by(full, scale, kernel)
-    return _as_jpeg(small, int(random.integers(75, 96)))
-
-
-DEGRADATIONS: dict[str, Degradation] = {
-    "bicubic": Degradation(
-        what="is MATLAB's imresize on 8-bit images", make=lambda full, scale, _: shrink(full, scale)
-    ),
-    "random": Degradation(
-        what="shrinks each image by a kernel drawn from bilinear, bicubic and Lanczos and then stores it as a JPEG of "
-        "a quality from 75 to 95, as the CARN study does; once, not again in each iteration",
-        make=_random,
-    ),
-}
-"""All ways by name."""

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from multiblock.data.camera import Anew
 from multiblock.data.imageset import ImageSet
 from multiblock.errors import UserError
 
@@ -33,7 +34,7 @@ class Sampler:
 
     Images are drawn uniformly with replacement and places uniformly within an image, as in the study. Every
     number comes from a generator seeded by (seed, phase, iteration), so there is no state to save, and a batch
-    does not depend on what was drawn before it.
+    does not depend on what was drawn before it. Inputs that are made anew have one for each row, too.
 
     A patch is a place in the stored pixels and two strides, which turning and mirroring change. On a CPU it is copied
     from there into the batch; on a GPU, which holds the pixels where they fit, it is gathered there.
@@ -44,6 +45,7 @@ class Sampler:
         device: where batches are wanted.
         resident: whether the pixels are kept on the device; None keeps them on a GPU if they fit.
         rows: the rows of each batch that are wanted, where several processes share it.
+        anew: makes the inputs of HR, in place of taking them from the set; then they are not on the device.
 
     Raises:
         UserError: the two sets do not hold the same images in the right sizes.
@@ -59,6 +61,7 @@ class Sampler:
         device: torch.device = _CPU,
         resident: bool | None = None,
         rows: slice = slice(None),
+        anew: Anew | None = None,
     ) -> None:
         if len(inputs) != len(targets):
             raise UserError(f"{inputs.array}: holds {len(inputs)} images; {targets.array} holds {len(targets)}")
@@ -68,9 +71,9 @@ class Sampler:
                     f"{inputs.array}: image {low.name} has {low.width} x {low.height} pixels; {targets.array} has "
                     f"{high.name} with {high.width} x {high.height}, where x{scale} is allowed"
                 )
-        self._scale = scale
+        self._scale, self._device = scale, device
         self._key = (seed, phase)
-        self._count, self._rows = len(inputs), rows
+        self._count, self._rows, self._targets, self._anew = len(inputs), rows, targets, anew
         sizes = [(low.height, low.width) for low in inputs.entries]
         self._heights, self._widths = np.array(sizes, np.int64).reshape(-1, 2).T
         self._offsets = [np.array([entry.offset for entry in images.entries], np.int64) for images in (inputs, targets)]
@@ -78,8 +81,8 @@ class Sampler:
         if resident is None:
             resident = device.type == "cuda" and size < _SHARE * torch.cuda.mem_get_info(device)[0]
         source = Resident if resident else Mapped
-        self._sources = source(inputs, device), source(targets, device)
-        self.about = f"{size / 2**20:,.0f} MiB of pixels {source.where}"
+        self._sources = (Mapped if anew else source)(inputs, device), source(targets, device)
+        self.about = f"{size / 2**20:,.0f} MiB of pixels {source.where}{', LR drawn anew' if anew else ''}"
 
     def batch(self, iteration: int, size: int, patch: int, augment: str = "all") -> tuple[Tensor, Tensor]:
         """Batch number ``iteration``.
@@ -104,13 +107,21 @@ class Sampler:
         left = (draws[2] * (width - patch + 1)).astype(np.int64)
         turns = _TURNS[augment](draws[3])
         mirrored = (draws[4] < 0.5) & (augment != "none")
-        low, high = (
-            source.take(
-                _places(offsets[number], width * by, top * by, left * by, patch * by, turns, mirrored), patch * by
-            )
-            for source, offsets, by in zip(self._sources, self._offsets, (1, self._scale), strict=True)
-        )
-        return low, high
+
+        def taken(which: int, by: int) -> Tensor:
+            offset = self._offsets[which][number]
+            places = _places(offset, width * by, top * by, left * by, patch * by, turns, mirrored)
+            return self._sources[which].take(places, patch * by)
+
+        if self._anew is None:
+            return taken(0, 1), taken(1, self._scale)
+        made = np.empty((len(number), 3, patch, patch), np.uint8)
+        for k, row in enumerate(range(size)[self._rows]):
+            # Numbered from 1 on: to NumPy a zero at the end is nothing, and the batch itself has these numbers.
+            random = np.random.default_rng((*self._key, iteration, row + 1))
+            low = np.rot90(self._anew.patch(self._targets[number[k]], top[k], left[k], patch, random), turns[k])
+            made[k] = (low[:, ::-1] if mirrored[k] else low).transpose(2, 0, 1)
+        return _pinned(torch.from_numpy(made), self._device), taken(1, self._scale)
 
     def patches(self, drawn: Drawn, patch: int) -> tuple[Tensor, Tensor]:
         """The batch that was drawn with ``patch``: nothing here depends on the host, so that a GPU can repeat it."""

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from multiblock.data.camera import Anew
 from multiblock.data.imageset import ImageSet, as_float, write_set
 from multiblock.data.sampler import Sampler
 from multiblock.errors import UserError, in_full
@@ -60,8 +61,11 @@ class Speedometer:
         self._known: dict[str, float] = {}
         self._seconds = _SECONDS if seconds is None else seconds
 
-    def speeds(self, tasks: Sequence[Task]) -> Speeds:
+    def speeds(self, tasks: Sequence[Task], anew: Sequence[Anew | None] = ()) -> Speeds:
         """Measure the phases of a run.
+
+        Args:
+            anew: for each phase what makes its patches of HR; none are made so where it is left out.
 
         Raises:
             UserError: there is not enough memory for a batch.
@@ -71,8 +75,8 @@ class Speedometer:
                 device=str(self._device),
                 start=self._start,
                 iterations=[
-                    [self._iteration(task, stage) if stage.iterations else 0.0 for stage in task.stages]
-                    for task in tasks
+                    [self._iteration(task, stage, made) if stage.iterations else 0.0 for stage in task.stages]
+                    for task, made in zip(tasks, anew or [None] * len(tasks), strict=True)
                 ],
                 pixels=[self._pixel(task) for task in tasks],
             )
@@ -83,16 +87,16 @@ class Speedometer:
             self._known[text] = measure()
         return self._known[text]
 
-    def _iteration(self, task: Task, stage: Stage) -> float:
+    def _iteration(self, task: Task, stage: Stage, anew: Anew | None) -> float:
         kind = kind_of(task, stage)
-        return self._once(kind, partial(self._measured_iteration, task, Stage(**kind["stage"])))
+        return self._once((kind, anew), partial(self._measured_iteration, task, Stage(**kind["stage"]), anew))
 
-    def _measured_iteration(self, task: Task, stage: Stage) -> float:
+    def _measured_iteration(self, task: Task, stage: Stage, anew: Anew | None) -> float:
         span = _span(task, stage)
         execution = compilation.choose(span, task, self._device, self._layout, self._compile)
         span.to(self._device.device, memory_format=execution.layout)  # type: ignore[call-overload]
         with temporary_folder() as folder:
-            sampler = _noise(folder, stage.patch, span.scale, self._device)
+            sampler = _noise(folder, stage.patch, span.scale, self._device, anew)
             step = Step(span, stage, self._device, execution, span)
             step.forward = execution.forward(span, self._device, stage)
             average = Average(span) if stage.ema else None
@@ -148,15 +152,16 @@ def _span(task: Task, stage: Stage) -> Chain:
     return Chain.build(blocks, stage.clamps(len(blocks))).train()
 
 
-def _noise(folder: Path, patch: int, scale: int, device: Device) -> Sampler:
+def _noise(folder: Path, patch: int, scale: int, device: Device, anew: Anew | None) -> Sampler:
     """A sampler of patches of two pictures of noise."""
-    random, sets = np.random.default_rng(0), []
-    for name, side in (("low", 2 * patch), ("high", 2 * patch * scale)):
+    random, sets, enlarged = np.random.default_rng(0), [], anew.enlarged if anew else 1
+    low = -(-2 * patch // enlarged) * enlarged
+    for name, side in (("low", low), ("high", low * scale)):
         with write_set(folder / f"{name}.npy", [(side, side)] * 2) as writer:
             for number in range(2):
                 writer.add(str(number), random.integers(0, 256, (side, side, 3)).astype(np.uint8))
         sets.append(ImageSet(folder / f"{name}.npy"))
-    return Sampler(sets[0], sets[1], scale, seed=0, phase=0, device=device.device)
+    return Sampler(sets[0], sets[1], scale, seed=0, phase=0, device=device.device, anew=anew)
 
 
 def answer(asked: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from multiblock.data.camera import Anew
 from multiblock.data.imageset import ImageSet
 from multiblock.data.sampler import Drawn, Sampler
 from multiblock.errors import UserError
@@ -74,6 +75,7 @@ def train(
     working: Path | None = None,
     lr: Path | None = None,
     only: Collection[str] | None = None,
+    anew: Anew | None = None,
     about: Provenance | None = None,
     begun: float | None = None,
     ranks: Ranks = ALONE,
@@ -92,6 +94,7 @@ def train(
         working: the folder of checkpoints, which the caller removes; ``out/working`` if none is given.
         lr: folder of LR_0, to say how the phase does beside no network.
         only: names of the training images to train on; all if it is None.
+        anew: makes the patches that the span reads of HR, in place of those of ``inputs``.
         about: what is known of the weights before they are trained, for their file.
         begun: the time, of ``time.monotonic``, from which on the start counts; else this call.
         ranks: the processes that train the phase together; each of them calls this.
@@ -105,7 +108,7 @@ def train(
     working = working or out / "working"
     with lock(working, "training", wait=_LOCK_SECONDS) if ranks.first else nullcontext():
         trainer = Trainer(task, settings, device, weights, clock, ranks)
-        trainer.read(inputs, targets, lr, memory_gib, only)
+        trainer.read(inputs, targets, lr, memory_gib, only, anew)
         trainer.resume(out, working)
         trainer.run(checkpoint_seconds)
         if ranks.first:
@@ -132,14 +135,20 @@ class Trainer:
         self.span.to(device.device, memory_format=self.execution.layout)  # type: ignore[call-overload]
 
     def read(
-        self, inputs: Path, targets: Path, lr: Path | None, memory_gib: float, only: Collection[str] | None = None
+        self,
+        inputs: Path,
+        targets: Path,
+        lr: Path | None,
+        memory_gib: float,
+        only: Collection[str] | None = None,
+        anew: Anew | None = None,
     ) -> None:
         """Open the image sets."""
         train = ImageSet(inputs / "train.npy", only), ImageSet(targets / "train.npy", only)
         looked_at = ImageSet(inputs / "validation.npy"), ImageSet(targets / "validation.npy")
         self.data = [images.digest for images in (*train, *looked_at)]
-        seed, phase = self.task.seed, self.task.phase
-        self.sampler = Sampler(*train, self.span.scale, seed, phase, self.device.device, rows=self.ranks.rows)
+        seed, phase, place = self.task.seed, self.task.phase, self.device.device
+        self.sampler = Sampler(*train, self.span.scale, seed, phase, place, rows=self.ranks.rows, anew=anew)
         self.validation = Validation(*looked_at, lr, memory_gib)
         log.info("phase %d trains %s on %d images of %s", phase, _blocks(self.task), len(train[0]), inputs)
 

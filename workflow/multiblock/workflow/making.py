@@ -175,6 +175,7 @@ def train(job: Job) -> None:
         targets=job.read("HR"),
         lr=job.read("LR"),
         only=job.of_fold(tested=False),
+        anew=job.run.anew(of.phase),
         weights=job.weights,
         out=job.out,
         working=job.out / WORKING,
