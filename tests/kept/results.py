@@ -88,7 +88,7 @@ def conversions(folder: Path) -> dict[str, Values]:
     add("pairs", 2, pairs)
     for scale in (2, 3, 4):
         add(f"bicubic x{scale}", scale, some)
-    for degradation in DEGRADATIONS:
+    for degradation in sorted(DEGRADATIONS.keys() - {"camera"}):  # whose last bits may differ by processor
         add(f"degradation {degradation}", 2, some, degradation=degradation)
     add("files of all kinds", 2, {"hr": files}, test={"hr": str(folder / "whole")}, validation=0.3)
     add("windows", 2, {**some, "take": 3, "crops": 2, "crop_side": 40}, validation=2)
