@@ -5,8 +5,9 @@ A run's folder has the weights of phase p under seed k in ``seed<k>/phase<p>/wei
 
 import csv
 import math
+import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -80,6 +81,35 @@ class About:
         if self.better:
             words += f"; {self.better[0]} is better there: {self.better[1]:.3f} against {self.psnr:.3f} dB"
         return words
+
+
+ENDINGS = (".safetensors", ".pth", ".pt")
+"""Of files that are weights, whether or not of this program; :func:`find` and reading say what is wrong with others."""
+
+
+def is_named(path: Path) -> bool:
+    """Whether a path is that of weights, by its kind: a file that ends so, or a folder of a phase, seed, run, study."""
+    if not path.is_dir():
+        return path.suffix.lower() in ENDINGS
+    places = ("", "phase*/", "seed*/phase*/", "*/seed*/phase*/")
+    run = path.absolute()
+    for part in (r"phase\d+", r"seed\d+"):
+        run = run.parent if re.fullmatch(part, run.name) else run
+    return (run / "run.json").is_file() or any(next(path.glob(place + WEIGHTS), None) for place in places)
+
+
+def named_apart(paths: Sequence[Path]) -> list[str]:
+    """A name for each path of weights that no other has: the end of it, as long as it must be.
+
+    Raises:
+        UserError: a path is there twice.
+    """
+    parts = [str(path.absolute()).removesuffix(".safetensors").split(os.sep)[1:] for path in paths]
+    for length in range(1, max(map(len, parts)) + 1):
+        names = ["_".join(own[-length:]) for own in parts]
+        if len({name.casefold() for name in names}) == len(names):
+            return names
+    raise UserError(f"{listed(paths)}: one of them is there twice; allowed is each network once")
 
 
 def find(path: Path) -> Path:
