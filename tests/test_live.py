@@ -63,7 +63,7 @@ def test_the_page_shows_what_has_been_trained_so_far(results):
     assert chart["lines"] == [{"y": 29.0, "label": "no network"}] and len(chart["xs"]) == 1
     text = text_of(page.file)
     assert "1 of 4 phases are trained." in text and "it renews itself every 5 seconds" in text
-    assert "one 1 phase 2: 7 of 10 iterations 30.500 one 2 phase 1: 7 of 10 iterations 29.250" in text
+    assert "one 1 30.500 phase 2: 7 of 10 iterations one 2 29.250 phase 1: 7 of 10 iterations" in text
 
 
 def test_at_the_end_it_leads_to_the_reports_and_is_read_no_more(results):

@@ -672,9 +672,12 @@ class TestSeveralNetworks:
         [
             (("w.safetensors", "b/net"), "found no picture beside w.safetensors, b/net; at least one is needed"),
             (("w.safetensors", "w.safetensors", "photos"), "w.safetensors, w.safetensors: one of them is there twice"),
-            (("w.safetensors", "b/nett", "photos"), "b/nett: is not there; allowed are networks (a run's folder as"),
+            (
+                ("w.safetensors", "b/nett", "photos"),
+                "b/nett: is not there; allowed are pictures, folders of them, and networks; a ",
+            ),
             (("w.safetensors", "c.safetensors", "photos"), "c.safetensors: is not there; allowed is a file of weights"),
-            (("photos/p.png", "photos"), "photos/p.png: "),
+            (("photos/p.png", "photos"), "found no network beside photos/p.png, photos; a network is a run's folder"),
         ],
     )
     def test_what_is_missing_or_there_twice_is_one_line(self, upscale, words, says):

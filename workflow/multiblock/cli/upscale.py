@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from multiblock.inference.folder import Made
 
 
+_NETWORKS = "a network is a run's folder as results/default, or a file of weights"
+
+
 def add(commands: Any) -> None:
     """Add the subcommand to the parser."""
     parser = commands.add_parser(
@@ -117,14 +120,14 @@ def _told_apart(given: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     from multiblock.data import images
     from multiblock.model import finished
 
-    networks = [path for path in given if finished.is_named(path)] or [given[0]]
+    networks = [path for path in given if finished.is_named(path)]
+    if not networks and given[0].suffix.lower() in images.SUFFIXES:
+        raise UserError(f"upscale: found no network beside {listed(given)}; {_NETWORKS}")
+    networks = networks or [given[0]]
     pictures = [path for path in given if path not in networks]
     for path in pictures:
         if path.suffix.lower() not in images.SUFFIXES and not os.path.lexists(path):
-            raise UserError(
-                f"{path}: is not there; allowed are networks (a run's folder as results/default, or a file of "
-                "weights), pictures and folders of pictures"
-            )
+            raise UserError(f"{path}: is not there; allowed are pictures, folders of them, and networks; {_NETWORKS}")
     if not pictures:
         raise UserError(f"upscale: found no picture beside {listed(networks)}; at least one is needed")
     return networks, pictures

@@ -67,7 +67,7 @@ def live_page(
     first = drawn[0] if drawn else curves.against_compute(seen, [], level)
     chart = replace(first, title="Validation PSNR", lines=[line for one in drawn for line in one.lines])
     last = seen.groupby(["run", "seed"]).psnr_rgb_validation.last()
-    rows = [[run, str(seed), at, markdown.psnr(last.get((run, seed)))] for (run, seed), at in now.items()]
+    rows = [[run, str(seed), markdown.psnr(last.get((run, seed))), at] for (run, seed), at in now.items()]
     return rendering.render(
         "live.html.j2",
         title=study,
@@ -75,7 +75,7 @@ def live_page(
         at=time.strftime("%Y-%m-%d %H:%M:%S"),
         written=round(time.time()),
         renews=renews,
-        now=Table(["run", "seed", "at", "validation PSNR RGB [dB]"], rows),
+        now=Table(["run", "seed", "validation PSNR RGB [dB]", "at"], rows),
         seeds=len(drawn),
         links=links,
         **rendering.charts([chart], rendering.POINTS),
