@@ -49,8 +49,8 @@ class Chart {
   toggle(n, button) {
     if (!this.hidden.delete(n)) this.hidden.add(n);
     button.setAttribute("aria-pressed", String(!this.hidden.has(n)));
-    history.replaceState({ ...history.state, [this.data.title]: [...this.hidden].map((of) => this.data.series[of].name) }, "");
     this.draw();
+    history.replaceState({ ...history.state, [this.data.title]: [...this.hidden].map((of) => this.data.series[of].name) }, "");
   }
 
   // -- Drawing --------------------------------------------------------------------------------------------------------
