@@ -48,13 +48,14 @@ def run(folder, psnr, spans=((1, 2),), iterations=(10,), looks=None, *, plain=19
     return SimpleNamespace(table=table, last={seed: csvs[seed, len(spans)] for seed in psnr}, phases=phases)
 
 
-def compared(baseline, also=(), **runs):
+def compared(baseline, also=(), in_seconds=None, **runs):
     """The comparison of runs of hand, and their looks; ``also`` are pairs beside those with the baseline."""
     each = {name: one.table for name, one in runs.items()}
     seen = curves.looks({name: one.phases for name, one in runs.items()}, each)
     pairs = [*((name, baseline) for name in runs if name != baseline), *also]
     trained = {name: one.phases for name, one in runs.items()}
-    return comparison(each, {name: one.last for name, one in runs.items()}, seen, baseline, pairs, trained), seen
+    last = {name: one.last for name, one in runs.items()}
+    return comparison(each, last, seen, baseline, pairs, trained, in_seconds), seen
 
 
 def shifted(by, seeds=(1, 2, 3), images=BASE):
@@ -289,6 +290,31 @@ def test_unequal_compute_is_warned_of_in_the_table(tmp_path):
     assert found.runs.block_pixels_ratio.tolist() == [1, 1.37, 1.01]
     spent = next(row for row in cells(text) if row[0] == "more" and "parameters, seconds" in row)
     assert "block-pixels 1.37 x, iterations 1.37 x" in spent and "not recorded" in spent
+
+
+def test_runs_that_are_sized_by_seconds_are_equal_in_these(tmp_path):
+    base = plain(tmp_path, iterations=(100,), seconds=20.0, training_flops=2e9, seconds_start=4.0)
+    same = {"seconds": 23.0, "seconds_start": 1.0}
+    fast = run(tmp_path / "fast", shifted(lambda k, i: 0), iterations=(137,), training_flops=3e9, **same)
+    late = run(tmp_path / "late", shifted(lambda k, i: 0), iterations=(100,), seconds=26.0, seconds_start=0.2)
+    held_up = run(tmp_path / "held_up", shifted(lambda k, i: 0), iterations=(137,), seconds=36.0)
+    other = run(tmp_path / "other", shifted(lambda k, i: 0), iterations=(137,), seconds=24.0)
+    runs = {"plain": base, "fast": fast, "late": late, "held_up": held_up, "other": other}
+    found, _ = compared("plain", in_seconds={"plain": "fast", "late": "fast", "held_up": "fast"}, **runs)
+    expected = {
+        "fast": "equal seconds, with 1.37 x the block-pixels and 1.50 x the training FLOPs",  # 24 s each
+        "late": "equal seconds (1.09 x as taken)",  # 26.2 s
+        "held_up": "took 1.50 x the seconds of plain, planned to be equal",
+        "other": "spent 1.37 x the block-pixels of plain",
+    }
+    given = [sentence.split("images, ")[1].split("; ")[0].rstrip(".") for sentence in said(found)]
+    assert given == [f"{'at' if text[0] == 'e' else 'but it'} {text}" for text in expected.values()]
+    text = as_markdown(found)
+    shown = [row[-1] for row in cells(text)[2:7]]
+    assert shown == ["baseline", *(words if words[0] == "e" else f"**{words}**" for words in expected.values())]
+    loud = "**Compute is not equal: held_up took 1.50 x the seconds of plain, planned to be equal; other spent 1.37 x"
+    assert loud in text and "sized by seconds are equal where what they took is within 10 %" in text
+    assert "sized by seconds" not in as_markdown(compared("plain", **runs)[0])
 
 
 def test_making_lr_k_and_flops_count_where_block_pixels_of_training_are_equal(tmp_path):

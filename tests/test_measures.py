@@ -1,5 +1,7 @@
 """Measures of perceived quality, against their papers' formulas written down a second time."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +10,7 @@ from scipy.signal import convolve2d
 from conftest import picture
 from made_up import cells, record
 from multiblock import config
+from multiblock.cli import main
 from multiblock.errors import UserError
 from multiblock.inference.measures import MEASURES, gmsd, haarpsi
 from multiblock.inference.metrics import METRICS, columns
@@ -145,3 +148,13 @@ def test_the_order_in_the_config_makes_no_difference():
     assert config.load({}).evaluation.measures == ()
     with pytest.raises(UserError, match="evaluation.measures, entry 1: found 'gsmd'.*did you mean 'gmsd'"):
         config.load({"evaluation": {"measures": ["gsmd"]}})
+
+
+@pytest.mark.parametrize("name", ["lpips", "LPIPS", "dists"])
+def test_measures_that_need_weights_from_elsewhere_are_refused_with_the_reason(name, capsys):
+    why = r"which needs a network trained on ImageNet \(VGG, AlexNet\), .* gmsd and haarpsi need none"
+    with pytest.raises(UserError, match=f"evaluation.measures, entry 1: found '{name}', {why}; allowed are gmsd, haar"):
+        config.load({"evaluation": {"measures": [name]}})
+    with pytest.raises(SystemExit):
+        main(["evaluate", "w.safetensors", "--hr", "hr", "--measures", name])
+    assert re.search(why, capsys.readouterr().err)

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from conftest import picture
-from made_up import noisy, pictures, psnr, results, run_page, study_page
+from made_up import PLAN, noisy, pictures, psnr, results, run_page, study_page
 from multiblock.page import rendering, viewer
+from multiblock.page.live import UnderWay, live_page
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -415,3 +416,26 @@ def test_a_run_with_five_large_images_is_one_quick_page(look, tmp_path):
     look(out)
     assert time.monotonic() - begin < 15  # 1 s on a machine that has nothing else to do
     look(small)
+
+
+def test_the_page_of_what_is_under_way_reads_itself_anew_and_keeps_its_place(look, tmp_path):
+    def write(last: float, renews: int) -> None:
+        looks = [(5, 29.5), (10, last)]
+        rows = "".join(f"{at},1,0.001,0.5,{psnr},1\n" for at, psnr in looks)
+        (tmp_path / "history.csv").write_text("iteration,stage,lr,loss,psnr_rgb_validation,gradient_norm\n" + rows)
+        phases = {run: {(1, 1): UnderWay(history=tmp_path / "history.csv", task=task, level=29.0)} for run in "ab"}
+        now = {("a", seed): "phase 1" for seed in range(30)}
+        how = {"study": "demo", "level": 29.0, "sentence": "0 of 2", "links": []}
+        (tmp_path / "live.html").write_text(live_page(phases=phases, now=now, renews=renews, **how))
+
+    task = PLAN.task(1, 1)
+    write(30.0, 1)
+    page = look(tmp_path / "live.html", 390)
+    page.click("button.series >> text=b")
+    page.evaluate("window.scrollTo(0, 300)")
+    write(31.0, 600)
+    page.wait_for_selector("html[data-ready=yes] #written[data-renews='600']", state="attached")
+    assert page.evaluate("window.scrollY") == 300
+    assert page.locator("button.series").evaluate_all("all => all.map((one) => one.ariaPressed)") == ["true", "false"]
+    assert page.evaluate("document.querySelectorAll('.curve').length") == 1
+    assert page.evaluate("document.documentElement.scrollWidth") == 390

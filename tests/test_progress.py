@@ -31,6 +31,19 @@ def test_the_time_left_follows_what_is_measured_and_slow_steps_are_named(monkeyp
     assert said[-1].endswith("expected time left 2 min 05 s") or "time left 2 min" in said[-1]
 
 
+def test_what_the_validation_images_have_is_reported(monkeypatch, caplog):
+    clock = Clock(monkeypatch)
+    with caplog.at_level(logging.DEBUG, "multiblock"), Progress(task(1000), 0) as shown:
+        for step in range(20):
+            clock.now += 0.3
+            shown.step()
+            if step == 9:
+                shown.note(30.25, 29.5)
+    reports = [record.progress for record in caplog.records if hasattr(record, "progress")]
+    assert [report.get("psnr") for report in reports] == [None] * 5 + [30.25] * 10
+    assert reports[-1]["psnr_input"] == 29.5
+
+
 def test_a_pause_for_the_validation_images_does_not_count(monkeypatch, caplog):
     clock = Clock(monkeypatch)
     with caplog.at_level(logging.INFO), Progress(task(1000), 0) as shown:

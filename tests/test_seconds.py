@@ -207,6 +207,15 @@ class TestKept:
         by_hand["recipes"]["joint"][0]["iterations"] = number
         assert address(study) == address(config.load(by_hand))
 
+    def test_the_comparison_knows_which_runs_are_to_be_equal_in_seconds(self):
+        made = Results(config.load(written()), Outside({}, lambda name: name))
+        for result in (made.compare(), made.study_page()):
+            assert result.settings["in_seconds"] == {"one_go": "phased"}
+        in_pixels = written()
+        in_pixels["runs"]["one_go"]["equal_to"] = "phased"
+        made = Results(config.load(in_pixels), Outside({}, lambda name: name))
+        assert "in_seconds" not in made.compare().settings
+
     def test_jobs_on_a_cluster_are_not_measured_here(self, here):
         store = Store(Path("results"))
         with pytest.raises(

@@ -208,6 +208,9 @@ def test_an_interrupted_phase_says_where_and_its_checkpoint_stays(study, monkeyp
     assert list(working.glob("000000003-*.pt"))
     with lock(working.parent, "training"):
         assert any(line.startswith("2 2 running at iteration 3 of 7") for line in printed(capsys, "status"))
+        page = Path(f"results/{looked()[2].name}_live.html")
+        page.touch()
+        assert f"{page} shows validation PSNR as it comes, in a browser" in printed(capsys, "status")
         # The two checkpoints are 20 s apart, and the last one was written 5 s ago.
         earlier, last = sorted(working.glob("*.pt"))
         for file, ago in ((earlier, 25), (last, 5)):

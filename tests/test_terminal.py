@@ -430,6 +430,27 @@ def fail(terminal: Terminal, message: str = ENDED) -> None:
     event(terminal, "error", "WorkflowError:\nAt least one job failed.", logging.ERROR, exception="WorkflowError")
 
 
+def test_the_page_of_what_is_under_way_is_named_once_and_says_when_nothing_is(terminal, known, capfd, monkeypatch):
+    folder = known.store.folder(known.results.train("one", 1, 1).address) / "working"
+    folder.mkdir(parents=True)
+    (folder / "history.csv").write_text(
+        "iteration,stage,lr,loss,psnr_rgb_validation,gradient_norm\n1,1,0.1,0.5,30.5,1\n"
+    )
+    monkeypatch.setattr(terminal, "_quiet", set())
+    monkeypatch.setattr(terminal, "_seconds_left", lambda work: 200)
+    page = known.store.results / "default_live.html"
+    terminal._renew_page()
+    assert not page.exists(), "no look at the validation images yet"
+    log(Reports("train.log"), progress={"done": 1, "of": 2, "psnr": 30.5, "psnr_input": 29.0})
+    for _ in range(2):
+        terminal._live._due = 0
+        terminal._renew_page()
+    assert capfd.readouterr().err == f"{page}  validation PSNR as it comes, in a browser\n"
+    assert "phase 1: 1 of 2 iterations" in page.read_text() and "Nothing is at work" not in page.read_text()
+    terminal._leave()
+    assert "Nothing is at work now; the same command goes on." in page.read_text()
+
+
 def test_a_job_that_has_said_its_error_is_only_named(terminal, capfd):
     Reports("train.log").ended("error")
     fail(terminal)

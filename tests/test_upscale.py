@@ -26,6 +26,7 @@ from multiblock.cli import main
 from multiblock.data import resize
 from multiblock.errors import UserError
 from multiblock.inference import targets
+from multiblock.model import finished
 from multiblock.page import viewer
 
 PIXELS = picture(seed=4)
@@ -627,3 +628,85 @@ def test_a_page_takes_no_place(run, tmp_path, name, says):
     status, _, said = run("a.png", "-o", "out", "--compare", name)
     assert status == 1 and len(said) == 1 and says in said[0]
     assert not (tmp_path / "out").exists() and (tmp_path / "there.html").read_text() == "mine"
+
+
+class TestSeveralNetworks:
+    """Each has a folder, and all are on one page."""
+
+    @pytest.fixture
+    def upscale(self, weights, capsys, monkeypatch):
+        """The command in a folder with a picture and three networks: ``w``, ``a/net`` and the run ``b/net``."""
+        monkeypatch.chdir(weights.parent)
+        save(Path("photos/p.png"))
+        for file in ("a/net.safetensors", "b/net/seed1/phase1/weights.safetensors"):
+            Path(file).parent.mkdir(parents=True)
+            toy(Path(file), 0.01)
+
+        def run(*words: str) -> tuple[int, list[str], list[str]]:
+            status = main(["upscale", *words, "-o", "out", "--device", "cpu", "--enlarge", "2"])
+            printed = capsys.readouterr()
+            return status, printed.out.splitlines(), printed.err.splitlines()
+
+        return run
+
+    def test_side_by_side(self, upscale):
+        status, lines, said = upscale("w.safetensors", "photos", "b/net", "--compare")
+        assert (status, said) == (0, [])
+        assert lines[2:4] == ["out/w/p.png: 112 x 96", "out/net/p.png: 112 x 96"]
+        assert lines[4:] == ["out/compare.html: 1 picture before and after"]
+        shown = shown_on(Path("out/compare.html"))
+        (cut,) = shown["cuts"]
+        labels = [one["label"] for one in cut["pictures"]]
+        assert labels == ["before, bicubic x2", "before, Lanczos x2", "w", "net"]
+        assert (cut["before"], cut["after"], shown["mode"]) == (2, 3, "side")
+        made = [pixels_of(Path(f"out/{name}/p.png")) for name in ("w", "net")]
+        assert [one["sum"] for one in cut["pictures"][2:]] == [int(pixels.sum()) for pixels in made]
+        assert not np.array_equal(*made) and "Before and after: w, net" in Path("out/compare.html").read_text()
+
+    def test_names_are_as_long_as_they_must_be(self, upscale):
+        status, lines, _ = upscale("a/net.safetensors", "b/net", "photos/p.png")
+        assert status == 0 and lines[2:] == ["out/a_net/p.png: 112 x 96", "out/b_net/p.png: 112 x 96"]
+
+    @pytest.mark.parametrize(
+        ("words", "says"),
+        [
+            (("w.safetensors", "b/net"), "found no picture beside w.safetensors, b/net; at least one is needed"),
+            (("w.safetensors", "w.safetensors", "photos"), "w.safetensors, w.safetensors: one of them is there twice"),
+            (
+                ("w.safetensors", "b/nett", "photos"),
+                "b/nett: is not there; allowed are pictures, folders of them, and networks; a ",
+            ),
+            (("w.safetensors", "c.safetensors", "photos"), "c.safetensors: is not there; allowed is a file of weights"),
+            (("photos/p.png", "photos"), "found no network beside photos/p.png, photos; a network is a run's folder"),
+        ],
+    )
+    def test_what_is_missing_or_there_twice_is_one_line(self, upscale, words, says):
+        status, lines, said = upscale(*words)
+        assert (status, lines, len(said)) == (1, [], 1) and says in said[0]
+        assert not Path("out").exists()
+
+    def test_a_picture_that_fails_costs_no_network_its_others(self, upscale):
+        Path("photos/broken.png").write_text("no image")
+        status, lines, said = upscale("w.safetensors", "b/net", "photos")
+        assert status == 1 and lines[2:] == ["out/w/p.png: 112 x 96", "out/net/p.png: 112 x 96"]
+        assert said[-1] == "multiblock: error: 2 of 4 pictures failed; the others are done"
+
+
+def test_scales_that_have_no_common_size_are_refused_before_any_work():
+    from multiblock.cli.upscale import _check_scales
+
+    _check_scales({"a": 2, "b": 4})
+    with pytest.raises(UserError, match="found a x2, b x3; allowed are networks whose scales are divisors"):
+        _check_scales({"a": 2, "b": 3})
+
+
+def test_a_folder_is_a_network_or_pictures_by_what_is_in_it(tmp_path):
+    for file in ("run/seed1/phase2/weights.safetensors", "run/seed1/phase2/images/a.png", "mine/seed1/a.png"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    (tmp_path / "begun/seed1/phase1").mkdir(parents=True)
+    (tmp_path / "begun/run.json").touch()
+    networks = ("", "run", "run/seed1", "run/seed1/phase2", "begun", "begun/seed1", "begun/seed1/phase1", "new.pth")
+    pictures = ("run/seed1/phase2/images", "mine", "mine/seed1", "mine/seed1/a.png")
+    assert [finished.is_named(tmp_path / name) for name in networks] == [True] * len(networks)
+    assert [finished.is_named(tmp_path / name) for name in pictures] == [False] * len(pictures)

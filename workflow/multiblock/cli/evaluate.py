@@ -8,7 +8,7 @@ from typing import Any
 from multiblock.cli.printing import add_device_arguments, add_weights_arguments, print_table, template, whole
 from multiblock.errors import UserError
 from multiblock.files import keeping, write_text
-from multiblock.inference.measures import MEASURES
+from multiblock.inference.measures import MEASURES, NOT_HERE
 
 
 def add(commands: Any) -> None:
@@ -27,7 +27,12 @@ def add(commands: Any) -> None:
         "--border", type=whole(0, 8), help="pixels cut for PSNR-Y and SSIM-Y; the scale if none is named"
     )
     parser.add_argument(
-        "--measures", nargs="+", choices=MEASURES, default=[], help="measures of perceived quality to take beside"
+        "--measures",
+        nargs="+",
+        type=measure,
+        choices=MEASURES,
+        default=[],
+        help="measures of perceived quality to take beside",
     )
     parser.add_argument(
         "--explain",
@@ -98,6 +103,13 @@ def _check(problems: Sequence[str], count: int, scored: bool) -> None:
     if problems:
         kept = "the others are scored above" if scored else "nothing is scored"
         raise UserError(f"{len(problems)} of {count} images cannot be scored; {kept}: {'; '.join(problems)}")
+
+
+def measure(text: str) -> str:
+    """The name of a measure."""
+    if why := NOT_HERE.get(text.lower()):
+        raise argparse.ArgumentTypeError(f"found {text}, which {why}")
+    return text
 
 
 def figure(text: str) -> float:

@@ -24,14 +24,20 @@ def in_bytes(size: int) -> str:
     return f"{size / 1024**power:.1f} {('KiB', 'MiB', 'GiB', 'TiB')[power - 1]}"
 
 
+WEIGHTS = (
+    "a run's folder, as results/default (its first seed, last phase); or a seed's or phase's; or a file of weights, as "
+    "import writes them"
+)
+
+
 def add_weights_arguments(command: argparse.ArgumentParser) -> None:
     """Add the file of weights, and what it may not state, or not decide, by itself."""
-    command.add_argument(
-        "weights",
-        type=Path,
-        help="a run's folder, as results/default (its first seed, last phase); or a seed's or phase's; or a file of "
-        "weights, as import writes them",
-    )
+    command.add_argument("weights", type=Path, help=WEIGHTS)
+    add_reading_arguments(command)
+
+
+def add_reading_arguments(command: argparse.ArgumentParser) -> None:
+    """Add what weights may not state, or not decide, by themselves."""
     command.add_argument(
         "--enlarge",
         type=int,

@@ -23,6 +23,7 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print a table of data sets, one of phases for each run and seed, then what the plan does not need."""
+    from multiblock.workflow.live import Live
     from multiblock.workflow.status import CONVENTION, Status
 
     study, _ = study_of(options)
@@ -34,14 +35,18 @@ def run(options: argparse.Namespace) -> None:
     for one in data:
         if one.unseen:
             print(f"the images of {one.name} are taken to be as they were: {one.unseen}")
+    running = False
     for name, run in study.runs.items():
         for seed in study.seeds:
             print(f"\nrun {name}, seed {seed}")
             spans = [format_span(phase.first, phase.last) for phase in run.plan.phases]
             header = ("phase", "trains", "state", "PSNR RGB", "no network", "time", "on disk", "")
             phases = found.phases(name, seed)
+            running |= any(phase.state == "running" for phase in phases)
             print_table([header, *(_row(*pair) for pair in zip(phases, spans, strict=True))], indent="  ")
     print(f"\n{CONVENTION}")
+    if running and (page := Live(found.results, found.store).file).exists():
+        print(f"{page} shows validation PSNR as it comes, in a browser")
     for folder in found.others():
         print(f"{folder} is not named by the config")
     if unnamed := found.unnamed():

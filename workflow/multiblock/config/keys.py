@@ -33,7 +33,7 @@ from multiblock.config.rules import (
 from multiblock.config.sizing import UNITS
 from multiblock.data.camera import Camera
 from multiblock.data.degradations import DEGRADATIONS
-from multiblock.inference.measures import MEASURES
+from multiblock.inference.measures import MEASURES, NOT_HERE
 from multiblock.training.losses import LOSSES
 from multiblock.training.optimisers import OPTIMISERS
 from multiblock.training.schedules import SCHEDULES
@@ -347,7 +347,7 @@ class Evaluation:
 
     border: int | str = setting(either(words("scale"), whole(0, 8)), "scale")
     """Pixels cut at each side before PSNR-Y, SSIM-Y and `measures`; `scale` is the data's scale, as is usual."""
-    measures: tuple[str, ...] = setting(list_of(names_in(MEASURES), differ=True), [], each(MEASURES))
+    measures: tuple[str, ...] = setting(list_of(names_in(MEASURES, NOT_HERE), differ=True), [], each(MEASURES))
     """Measures of perceived quality to take beside PSNR and SSIM, on 8 bits; none needs a download."""
 
 

@@ -29,9 +29,9 @@ def words(*allowed: Any) -> Rule:
     return {"enum": allowed}
 
 
-def names_in(table: Mapping[str, Any]) -> Rule:
-    """One of the names in a table of the package."""
-    return {"enum": table}
+def names_in(table: Mapping[str, Any], not_here: Mapping[str, str] | None = None) -> Rule:
+    """One of the names in a table of the package; ``not_here`` says of others why they are not in it."""
+    return {"enum": table, "not_here": not_here or {}}
 
 
 def whole(least: int | None = None, most: int | None = None) -> Rule:
@@ -261,7 +261,9 @@ def _wrong(value: Any, rule: Mapping[str, Any]) -> str:
     if "enum" in rule:
         if any(value == word and isinstance(value, bool) == isinstance(word, bool) for word in rule["enum"]):
             return ""
-        return f"{nearest(str(value), map(str, rule['enum']))}; allowed are {listed(rule['enum'])}"
+        why = rule.get("not_here", {}).get(str(value).lower())
+        hint = f", which {why}" if why else nearest(str(value), map(str, rule["enum"]))
+        return f"{hint}; allowed are {listed(rule['enum'])}"
     kinds = _kinds(rule)
     if kinds and not any(_is_of(value, kind) for kind in kinds):
         quotes = ", in quotes where it looks like a number or like true or false"

@@ -51,8 +51,7 @@ class Made:
 
 
 def run(
-    upscaler: Upscaler,
-    jobs: Sequence[Job],
+    work: Sequence[tuple[Upscaler, Job]],
     *,
     done: Callable[[Made], None],
     complain: Callable[[str], None],
@@ -69,7 +68,7 @@ def run(
         UserError: pictures failed; it counts them.
     """
     made: list[Made] = []
-    for job in jobs:
+    for upscaler, job in work:
         left = whole = megapixels(job.source)
 
         def step(share: float, whole: float = whole) -> None:
@@ -83,9 +82,9 @@ def run(
         except (UserError, OSError, MemoryError) as error:
             complain(_error_line(job.source, error))
         progress(left)
-    if failed := len(jobs) - len(made):
+    if failed := len(work) - len(made):
         others = "; the others are done" if made else ""
-        raise UserError(f"{failed} of {len(jobs)} picture{'s' if len(jobs) > 1 else ''} failed{others}")
+        raise UserError(f"{failed} of {len(work)} picture{'s' if len(work) > 1 else ''} failed{others}")
     return made
 
 
@@ -181,7 +180,7 @@ def upscale_folder(
 
     complain = lambda line: log.error("multiblock: error: %s", line)  # noqa: E731
     with in_megapixels(missing) as bar:
-        run(upscaler, missing, done=done, complain=complain, progress=bar.step)
+        run([(upscaler, job) for job in missing], done=done, complain=complain, progress=bar.step)
     write_text(table, _as_csv([rows[job.target] for job in jobs]))
 
 

@@ -137,6 +137,15 @@ MEASURES: dict[str, Measure] = {
 """All measures by name."""
 
 
+_NO_WEIGHTS = (
+    "needs a network trained on ImageNet (VGG, AlexNet), whose weights are in no package; nothing is downloaded here, "
+    "and gmsd and haarpsi need none"
+)
+
+NOT_HERE = dict.fromkeys(("lpips", "dists"), _NO_WEIGHTS)
+"""Measures that are asked for and are not here, and why."""
+
+
 def measures_in(names: Container[str]) -> list[str]:
     """The measures that are among ``names``, such as the columns of a table, in the order of the registry."""
     return [name for name in MEASURES if name in names]

@@ -57,13 +57,8 @@ def plan(
         UserError: ``out`` is named as a picture is, there is no picture, two results would have one name, or one would
             take the place of a picture or of what is there.
     """
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out}: is not a folder; results need one")
-    if not out.exists() and out.suffix.lower() in FORMATS:
-        raise UserError(
-            f"{out}: is the name of a picture; results go into a folder, each named after its picture; allowed is the "
-            f"name of a folder, as {out.with_suffix('')}"
-        )
+    for folder in filter(None, (out, but)):
+        _check_folder(folder)
     jobs, notes = [], []
     for path in given:
         if path.is_dir():
@@ -86,6 +81,21 @@ def plan(
         jobs = [job for job in jobs if job not in set(there)]
         notes.append(f"{out}: {len(there)} of {len(there) + len(jobs)} results are there already, and left as they are")
     return jobs, notes
+
+
+def _check_folder(out: Path) -> None:
+    """See that results can go there.
+
+    Raises:
+        UserError: it is no folder, or is called as a picture is.
+    """
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out}: is not a folder; results need one")
+    if not out.exists() and out.suffix.lower() in FORMATS:
+        raise UserError(
+            f"{out}: is the name of a picture; results go into a folder, each named after its picture; allowed is the "
+            f"name of a folder, as {out.with_suffix('')}"
+        )
 
 
 def check_sides(file: Path, form: str, height: int, width: int) -> None:

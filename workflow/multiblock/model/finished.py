@@ -6,8 +6,9 @@ A run's folder has the weights of phase p under seed k in ``seed<k>/phase<p>/wei
 
 import csv
 import math
+import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -86,6 +87,41 @@ class About:
         return words
 
 
+ENDINGS = (".safetensors", ".pth", ".pt")
+"""Of files that are weights, whether or not of this program; :func:`find` and reading say what is wrong with others."""
+
+
+def is_named(path: Path) -> bool:
+    """Whether a path is that of weights, by its kind: a file that ends so, a folder of a phase, seed, run or study, or a
+    network that ships."""
+    if not path.is_dir():
+        return path.suffix.lower() in ENDINGS or (not path.exists() and str(path) in shipped())
+    places = ("", "phase*/", "seed*/phase*/", "*/seed*/phase*/")
+    run = path.absolute()
+    for part in (r"phase\d+", r"seed\d+"):
+        run = run.parent if re.fullmatch(part, run.name) else run
+    return (run / "run.json").is_file() or any(next(path.glob(place + WEIGHTS), None) for place in places)
+
+
+def named_apart(paths: Sequence[Path]) -> list[str]:
+    """A name for each path of weights that no other has: the end of it, as long as it must be.
+
+    Raises:
+        UserError: a path is there twice.
+    """
+    parts = [str(path.absolute()).removesuffix(".safetensors").split(os.sep)[1:] for path in paths]
+    for length in range(1, max(map(len, parts)) + 1):
+        names = ["_".join(own[-length:]) for own in parts]
+        if len({name.casefold() for name in names}) == len(names):
+            return names
+    raise UserError(f"{listed(paths)}: one of them is there twice; allowed is each network once")
+
+
+def shipped() -> dict[str, Path]:
+    """The networks that ship with the program, by name: ``x2``, ``x3``, ``x4``."""
+    return {file.stem: file for file in sorted(SHIPPED.glob("*.safetensors"))}
+
+
 def find(path: Path) -> Path:
     """The file of weights that a path stands for.
 
@@ -98,10 +134,9 @@ def find(path: Path) -> Path:
     if path.is_file():
         return path
     if not path.exists():
-        shipped = {file.stem: file for file in sorted(SHIPPED.glob("*.safetensors"))}
-        if str(path) in shipped:
-            return shipped[str(path)]
-        allowed = f"a file of weights, a run's folder as results/default, or a network that ships: {listed(shipped)}"
+        if str(path) in shipped():
+            return shipped()[str(path)]
+        allowed = f"a file of weights, a run's folder as results/default, or a network that ships: {listed(shipped())}"
         raise UserError(f"{path}: is not there; allowed is {allowed}")
     if re.fullmatch(r"phase\d+", path.name) or (path / WEIGHTS).is_file():
         return _of_phase(path)

@@ -122,6 +122,7 @@ def study_page(
     links: Sequence[str],
     out: Path,
     small: Path,
+    in_seconds: Mapping[str, str] | None = None,
 ) -> None:
     """Write the page of a study, and a small one for Snakemake's report.
 
@@ -133,12 +134,13 @@ def study_page(
         side: of the windows that are looked at first, in pixels.
         links: addresses of the study's CSVs, relative to the folder in which the page is opened.
         out, small: the HTML files.
+        in_seconds: see there.
     """
     read = {name: tables.read(run.table, run.times) for name, run in runs.items()}
     phases = {name: run.phases for name, run in runs.items()}
     seen = curves.looks(phases, read)
     measured = {name: {seed: files.measured for seed, files in run.last.items()} for name, run in runs.items()}
-    compared = comparison(read, measured, seen, baseline, pairs, phases)
+    compared = comparison(read, measured, seen, baseline, pairs, phases, in_seconds)
     sentence = sentences.of_study(compared) if pairs else ""
     notes = comparison_markdown.notes(compared)
     loud = [note for note in notes if note.startswith(("**", comparison_markdown.MEANS))]

@@ -3,7 +3,7 @@
 import math
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,7 @@ def page(
     out: Path,
     *,
     target: bool = False,
+    rivals: int = 1,
     side: int = SIDE,
     limit: int = rendering.LIMIT,
 ) -> str:
@@ -47,6 +48,7 @@ def page(
             then says.
         out: the HTML file.
         target: whether the last picture of each image is what the others should be; then the page gives PSNR.
+        rivals: how many of the last pictures are first shown against one another; with one, it is against the first.
         side: of the windows that are looked at first, in pixels.
         limit: bytes of the page. Where whole pictures would take more, windows are shown, and a sentence about it.
 
@@ -56,18 +58,18 @@ def page(
     Raises:
         UserError: an image has fewer than two pictures, or they do not have one size.
     """
-    shown = [_look(name, pictures, target, side) for name, pictures in images]
+    shown = [_look(name, pictures, target, side, rivals) for name, pictures in images]
     found: dict[str, Any] = {}
 
     def fill(budget: int) -> dict[str, Any]:
-        found.update(data(shown, budget))
+        found.update(data(shown, budget), mode="side" if rivals > 1 else "slider")
         return found
 
     rendering.write(out, rendering.within("compare.html.j2", limit, fill, title=title), limit)
     return str(found["note"])
 
 
-def _look(name: str, given: Pictures | Callable[[], Pictures], target: bool, side: int) -> Shown:
+def _look(name: str, given: Pictures | Callable[[], Pictures], target: bool, side: int, rivals: int) -> Shown:
     def load() -> list[tuple[str, np.ndarray]]:
         pictures = given() if callable(given) else given
         if len(pictures) < 2:
@@ -75,14 +77,15 @@ def _look(name: str, given: Pictures | Callable[[], Pictures], target: bool, sid
         return of_one_size(name, pictures)
 
     labels = [label for label, _ in load()]
-    return look(name, labels, lambda: tuple(pixels for _, pixels in load()), target, side)
+    before = max(len(labels) - target - rivals, 0) if rivals > 1 else 0
+    return look(name, labels, lambda: tuple(pixels for _, pixels in load()), target, side, before)
 
 
-def before_after(title: str, pairs: Sequence[tuple[Path, Path]], out: Path) -> str:
-    """Write a page that shows each picture beside its result, in sRGB and 8 bits; see :func:`page`.
+def before_after(title: str, made: Mapping[Path, Mapping[str, Path]], out: Path) -> str:
+    """Write a page that shows each picture beside its results, in sRGB and 8 bits; see :func:`page`.
 
     Args:
-        pairs: each picture's file, and its result's.
+        made: of each picture's file those of its results, by what made them.
 
     Returns:
         The sentence of the page on what it leaves out; empty where it shows all.
@@ -90,22 +93,23 @@ def before_after(title: str, pairs: Sequence[tuple[Path, Path]], out: Path) -> s
     Raises:
         UserError: a file cannot be read any more.
     """
-    names = Counter(source.name for source, _ in pairs)  # two folders may have pictures of one name
-    called = [printable(source.name if names[source.name] == 1 else str(source)) for source, _ in pairs]
-    reads = [partial(_read, source, result) for source, result in pairs]
-    return page(title, list(zip(called, reads, strict=True)), out, side=CHANGED)
+    names = Counter(source.name for source in made)  # two folders may have pictures of one name
+    called = [printable(source.name if names[source.name] == 1 else str(source)) for source in made]
+    reads = [partial(_read, source, results) for source, results in made.items()]
+    rivals = max(map(len, made.values()))
+    return page(title, list(zip(called, reads, strict=True)), out, rivals=rivals, side=CHANGED)
 
 
-def _read(source: Path, result: Path) -> Pictures:
+def _read(source: Path, results: Mapping[str, Path]) -> Pictures:
     # A conversion for the page is not reported: it is none of the result.
-    before, after = (read(file, lambda *_: None) for file in (source, result))
-    if after.shape[:2] == before.shape[:2]:
-        return [("before", before), ("after", after)]
-    size = (after.shape[1], after.shape[0])
-    sharp = np.asarray(
-        Image.fromarray(eight_bits(source.name, "before", before)).resize(size, Image.Resampling.LANCZOS)
-    )
-    return [("before", before), (f"before, Lanczos x{size[0] // before.shape[1]}", sharp), ("after", after)]
+    before, *after = (read(file, lambda *_: None) for file in (source, *results.values()))
+    shown = list(zip(results, after, strict=True))
+    height, width = max(pixels.shape[:2] for pixels in after)
+    if (height, width) == before.shape[:2]:
+        return [("before", before), *shown]
+    small = Image.fromarray(eight_bits(source.name, "before", before))
+    sharp = np.asarray(small.resize((width, height), Image.Resampling.LANCZOS))
+    return [("before", before), (f"before, Lanczos x{width // before.shape[1]}", sharp), *shown]
 
 
 def data(images: Sequence[Shown], budget: int, most: int | None = None) -> dict[str, Any]:

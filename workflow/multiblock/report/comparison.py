@@ -29,6 +29,9 @@ AMOUNTS = {
 """Amounts that runs can be equal in, and their names. Seconds are those of training with its looks at validation
 images."""
 
+TIMED = 0.1
+"""The share by which what runs took may differ that were sized by seconds: plans go by speeds measured before."""
+
 Spent = Mapping[str, float | None]
 """The amounts of a run; None where its tables do not hold them."""
 
@@ -65,6 +68,7 @@ def comparison(
     baseline: str,
     pairs: Sequence[tuple[str, str]],
     trained: Mapping[str, Mapping[phases.Key, phases.TrainingFiles]],
+    in_seconds: Mapping[str, str] | None = None,
 ) -> Comparison:
     """Compare the last phases of runs, composed, as their last iterations left them.
 
@@ -80,6 +84,7 @@ def comparison(
         baseline: the run that all others are held against.
         pairs: the runs whose differences are given: all with the baseline, and what else is to be compared.
         trained: what the training of each phase left, by run.
+        in_seconds: runs that are sized by the seconds of another, each with that one.
     """
     last = {run: str(table.phase.iloc[-1]) for run, table in tables.items()}
     images = {run: {seed: phases.read(file) for seed, file in files.items()} for run, files in measured.items()}
@@ -91,7 +96,9 @@ def comparison(
     }
     seeds_of = {run: [seed for one, seed, place in figures if (one, place) == (run, INPUT)] for run in tables}
     found, left_out = phases.means(figures)
-    spent = {run: spent_on(table) for run, table in tables.items()}
+    sized = in_seconds or {}
+    group = {run: list(tables).index(sized.get(run, run)) for run in tables if run in (*sized, *sized.values())}
+    spent = {run: {**spent_on(table), "seconds_group": group.get(run)} for run, table in tables.items()}
     measures = tuple(name for name in MEASURES if f"{name}_composed" in next(iter(found.values())))
     columns = {name: f"{name}_composed" for name in (*COMPARED, *measures)}
     rows = []
@@ -209,7 +216,8 @@ def _same_validation(tables: Mapping[str, pd.DataFrame], baseline: str) -> list[
 def spent_on(table: pd.DataFrame) -> dict[str, float | None]:
     """The amounts that a run spent: sums over phases, means over seeds; ``parameters`` are those of the whole network.
 
-    ``with_generation`` is training and making LR_k together, in block-pixels of training.
+    ``with_generation`` is training and making LR_k together, in block-pixels of training; ``seconds_whole`` is the same
+    in seconds, with starts.
 
     Args:
         table: the per-phase table of the run.
@@ -222,6 +230,7 @@ def spent_on(table: pd.DataFrame) -> dict[str, float | None]:
     size = trained.parameters_chain.iloc[-1]
     found["parameters"] = None if pd.isna(size) else float(size)
     found["with_generation"] = (found["block_pixels"] or 0) + FORWARD * (found["generation_block_pixels"] or 0)
+    found["seconds_whole"] = sum(found[name] or 0 for name in ("seconds", "seconds_generation", "seconds_start"))
     return found
 
 
@@ -251,8 +260,22 @@ def unequal(run: Spent, base: Spent) -> list[str]:
     ]
 
 
+def timed(run: Spent, base: Spent) -> float | None:
+    """What a run took in relation to the baseline, with starts and LR_k; None where no plan made that equal."""
+    group = run.get("seconds_group")
+    return None if group is None or group != base.get("seconds_group") else ratio(run, base, "seconds_whole")
+
+
 def alike(run: Spent, base: Spent) -> str:
-    """The amounts of training that a run without a warning has in common with the baseline, in words."""
+    """The amounts of training that a run without a warning has in common with the baseline, in words.
+
+    Of runs that are sized by seconds it says the others, too.
+    """
+    if (taken := timed(run, base)) is not None:
+        found = ((AMOUNTS[name], ratio(run, base, name)) for name in ("block_pixels", "training_flops"))
+        others = [f"{times(one)} x the {words}" for words, one in found if one is not None and not is_equal(one)]
+        words = "equal seconds" if is_equal(taken) else f"equal seconds ({times(taken)} x as taken)"
+        return words + (f", with {' and '.join(others)}" if others else "")
     training, whole = ratio(run, base, "block_pixels") or 1.0, ratio(run, base, "with_generation") or 1.0
     words = f"equal block-pixels{' and training FLOPs' if is_equal(ratio(run, base, 'training_flops')) else ''}"
     return words if is_equal(whole / training) else f"{words} ({times(whole)} x with the making of LR_k)"
@@ -261,9 +284,13 @@ def alike(run: Spent, base: Spent) -> str:
 def warning(run: Spent, base: Spent, baseline: str) -> str:
     """A warning that a run was trained for more or less than the baseline; nothing where both were for the same.
 
-    Training alone decides, as a run is sized by it; what it is with the making of LR_k is added where that makes a
-    difference.
+    Of runs that are sized by seconds these decide. Of others training alone does, as a run is sized by it; what it is
+    with the making of LR_k is added where that makes a difference.
     """
+    if (taken := timed(run, base)) is not None:
+        return (
+            "" if abs(taken - 1) <= TIMED else f"took {times(taken)} x the seconds of {baseline}, planned to be equal"
+        )
     training, whole, flops = (ratio(run, base, name) for name in ("block_pixels", "with_generation", "training_flops"))
     if training is None or whole is None or all(is_equal(one) for one in (training, flops or 1.0)):
         return ""

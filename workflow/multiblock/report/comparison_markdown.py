@@ -4,7 +4,7 @@ import pandas as pd
 
 from multiblock.plan import EQUAL
 from multiblock.report import markdown, sentences
-from multiblock.report.comparison import Comparison, alike, equal, unequal, warning
+from multiblock.report.comparison import TIMED, Comparison, alike, equal, unequal, warning
 from multiblock.report.differences import COMPARED, CONFIDENCE
 from multiblock.report.markdown import NOT_RECORDED, ONE_SEED, Table
 from multiblock.report.tables import BELOW, COMPUTE, PARTS_OF_TIME, REMEDY
@@ -196,5 +196,10 @@ def _equal_means(found: Comparison) -> str:
         "by themselves or with the making of LR_k (a block-pixel of it counts as a third), or in training FLOPs, is "
         "warned of."
     )
+    if any(spent["seconds_group"] is not None for spent in found.spent.values()):
+        note += (
+            f" Runs that were sized by seconds are equal where what they took is within {100 * TIMED:.0f} %: training, "
+            "making LR_k and starts. Their plans go by speeds that were measured before."
+        )
     unknown = [run for run, spent in found.spent.items() if spent["training_flops"] is None]
     return note + (" Training FLOPs are not recorded for all runs." if unknown else "")

@@ -209,12 +209,15 @@ def against_compute(seen: pd.DataFrame, runs: Sequence[str], level: float | None
             ]
             points = part.assign(y=part.psnr_rgb_validation, note=notes)
             lines.append(Line(name=run, colour=colour, points=points, network=network))
+    xs = {
+        "block_pixels": "block-pixels of training",
+        "seconds": "seconds of training iterations, and of LR_k if recorded",
+    }
+    if len(seen) and seen.seconds.isna().all():
+        del xs["seconds"]
     return Chart(
         title="Validation PSNR against compute",
-        xs={
-            "block_pixels": "block-pixels of training",
-            "seconds": "seconds of training iterations, and of LR_k if recorded",
-        },
+        xs=xs,
         y=_VALIDATION,
         lines=lines,
         level=level if level is not None and math.isfinite(level) else None,
@@ -272,7 +275,9 @@ def tensorboard(histories: Mapping[Key, Path], out: Path) -> None:
 # -- Looks at the validation images ------------------------------------------------------------------------------------
 
 
-def looks(runs: Mapping[str, Mapping[Key, TrainingFiles]], tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def looks(
+    runs: Mapping[str, Mapping[Key, TrainingFiles]], tables: Mapping[str, pd.DataFrame] | None = None
+) -> pd.DataFrame:
     """One row a look at the validation images: what the run had spent by then, phase after phase, and PSNR RGB in dB.
 
     ``block_pixels`` are those of training. ``seconds`` are those of training iterations and, where the tables have it,
@@ -280,25 +285,24 @@ def looks(runs: Mapping[str, Mapping[Key, TrainingFiles]], tables: Mapping[str, 
 
     Args:
         runs: of each run the files of its phases.
-        tables: the per-phase table of each run.
+        tables: the per-phase table of each run; without them seconds are not known.
     """
     parts = [
-        _of_seed(files, tables[run][tables[run].seed == seed]).assign(run=run, seed=seed)
+        _of_seed(files, tables[run][tables[run].seed == seed] if tables else None).assign(run=run, seed=seed)
         for run, phases in runs.items()
         for seed, files in by_seed(phases).items()
     ]
     return pd.concat(parts, ignore_index=True)[list(COLUMNS)] if parts else pd.DataFrame(columns=list(COLUMNS))
 
 
-def _of_seed(phases: Sequence[TrainingFiles], table: pd.DataFrame) -> pd.DataFrame:
+def _of_seed(phases: Sequence[TrainingFiles], table: pd.DataFrame | None) -> pd.DataFrame:
     parts, pixels, seconds = [], 0, 0.0
     for number, files in enumerate(phases, 1):
         record = files.record()
         rows = pd.read_csv(files.history)
         rows = rows[np.isfinite(rows.psnr_rgb_validation.astype(float))]  # no iterations, no type
         share = _share(record["stages"], rows.iteration)
-        spent = table[table.phase == str(number)]
-        training = float(iteration_seconds(spent).iloc[0])
+        training, made = (math.nan, 0.0) if table is None else _seconds(table[table.phase == str(number)])
         parts.append(
             pd.DataFrame(
                 {
@@ -312,9 +316,14 @@ def _of_seed(phases: Sequence[TrainingFiles], table: pd.DataFrame) -> pd.DataFra
             )
         )
         pixels += record["block_pixels"]
-        made = spent.get("seconds_generation", pd.Series(dtype=float)).fillna(0).sum()
-        seconds += training + float(made)
+        seconds += training + made
     return pd.concat(parts)
+
+
+def _seconds(spent: pd.DataFrame) -> tuple[float, float]:
+    """Seconds of a phase's training iterations, and of making LR_k where the table has it."""
+    made = spent.get("seconds_generation", pd.Series(dtype=float)).fillna(0).sum()
+    return float(iteration_seconds(spent).iloc[0]), float(made)
 
 
 def _share(stages: Sequence[Mapping[str, Any]], iterations: pd.Series) -> np.ndarray:

@@ -57,6 +57,7 @@ class Progress:
         self._task = task
         self._step = self._first = step
         self._note, self._warned = "", False
+        self._seen: dict[str, float | None] = {}
         self._at = self._logged = self._reported = time.monotonic()
         self._pace = Pace()  # of pixels
         self._usual: float | None = None
@@ -127,6 +128,7 @@ class Progress:
                     "note": self._note.removeprefix(", "),
                     "seconds_left": self._seconds_left(),
                     "seconds_a_block_pixel": rate / (self._task.last - self._task.first + 1),
+                    **self._seen,
                 }
             },
         )
@@ -151,6 +153,7 @@ class Progress:
         below = is_below(psnr, plain)
         shown = f"validation {psnr:.3f} dB" + (f" (without network {plain:.3f})" if below else "")
         self._note = f", {shown}"
+        self._seen = {"psnr": psnr, "psnr_input": plain}
         self._bar.set_postfix_str(shown)
         half, whole = self._task.iterations / 2, self._task.iterations
         if plain is not None and psnr < plain - _FAR and (stage := self._clamped_next()):

@@ -404,7 +404,9 @@ def compare(job: Job) -> None:
     trained = {run: _training_files(job, run) for run in runs}
     seen = looks(trained, tables)
     measured = {run: _last(job, run) for run in runs}
-    found = comparison(tables, measured, seen, settings["baseline"], settings["pairs"], trained)
+    found = comparison(
+        tables, measured, seen, settings["baseline"], settings["pairs"], trained, settings.get("in_seconds")
+    )
     write(found.runs, ["run"], out["comparison.csv"], out["times.csv"])
     write(seen, ["run", "seed", "phase", "iteration"], out["curves.csv"], out["curves_times.csv"])
     write_text(out["differences.csv"], found.differences.to_csv(index=False))
@@ -435,6 +437,7 @@ def study_page(job: Job) -> None:
         },
         baseline=settings["baseline"],
         pairs=settings["pairs"],
+        in_seconds=settings.get("in_seconds"),
         side=settings["zoom"],
         links=[role for role in job.result.reads if role.endswith(".csv") and "/" not in role],
         out=job.make(0),

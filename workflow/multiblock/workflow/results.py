@@ -429,7 +429,8 @@ class Results:
     def compare(self) -> Result:
         """The runs of a study side by side."""
         name = self.study.name
-        settings = {"study": name, "baseline": self.study.baseline, "pairs": self.study.pairs, **self._keys()}
+        settings = {"study": name, "baseline": self.study.baseline, "pairs": self.study.pairs}
+        settings |= {**self._keys(), **self._sized()}
         reads = self._all_runs("psnr.csv", "history.csv", "training.json")
         makes = tuple(f"{name}_{table}.csv" for table in STUDY_TABLES if table != "losses")
         makes += tuple(f"{name}_{end}" for end in ("comparison.md", "comparison.png", "curves.png", "curves_times.png"))
@@ -438,6 +439,12 @@ class Results:
     def _keys(self) -> dict[str, Any]:
         """The runs with their seeds and phases."""
         return {"runs": {run: self.seeds_and_phases(run) for run in self.study.runs}}
+
+    def _sized(self) -> dict[str, Any]:
+        """The runs that are sized by the seconds of another, each with that one; nothing where there are none."""
+        sized = ((run, made.equal_to) for run, made in self.study.runs.items())
+        found = {run: by.run for run, by in sized if by and by.unit == "seconds"}
+        return {"in_seconds": found} if found else {}
 
     @_once
     def study_page(self) -> Result:
@@ -450,6 +457,7 @@ class Results:
             "pairs": study.pairs,
             "zoom": study.report.zoom,
             **self._keys(),
+            **self._sized(),
         }
         reads = self._all_runs("psnr.csv", "history.csv", "training.json", "images")
         for run in study.runs:

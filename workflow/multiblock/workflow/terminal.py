@@ -25,6 +25,7 @@ from multiblock.errors import one_line, report_stop
 from multiblock.files import new_temporary_folder
 from multiblock.pace import REPORTS, duration
 from multiblock.workflow import overview
+from multiblock.workflow.live import Live
 from multiblock.workflow.overview import Overview
 from multiblock.workflow.running import Job
 
@@ -136,6 +137,7 @@ class Terminal:
         self._due: dict[int, tuple[float, float]] = {}  # when a job's next line is due, and seconds to the one after
         self._started = self._planned = self._phase_shown = self._error = self._stopped = self._ended = False
         self._hears, self._at_once = threading.Lock(), False
+        self._live = Live(plan.results, plan.store)
         self._leaves, self._thread = threading.Event(), threading.Thread(target=self._look, daemon=True)
         atexit.register(self._leave)
 
@@ -224,6 +226,7 @@ class Terminal:
     def _on_succeeded(self, _: Any) -> None:
         """Show what came out, and where to look."""
         self._rest()
+        self._end_page(finished=True)
         if "all" in self._quiet:
             return
         study = self._plan.study
@@ -275,6 +278,20 @@ class Terminal:
                     self._screen.show(self._lines().values())
                 else:
                     self._write_now_and_then(self._lines())
+                self._renew_page()
+
+    def _renew_page(self) -> None:
+        """Write the page of what is under way, where it is time to."""
+        if self._live.is_due() and not self._stopped:
+            work = [(job, job.state()) for job in list(self._jobs.values())]
+            states = {job.made.address: state for job, state in work if job.made}
+            if (line := self._live.renew(states, self._seconds_left(work) or 0)) and not self._quiet:
+                self._screen.write(line)
+
+    def _end_page(self, finished: bool) -> None:
+        """Say on the page of what is under way, if there is one, that nothing more is to come."""
+        with suppress(Exception):  # nor is a page
+            self._live.end(finished)
 
     def _write_now_and_then(self, lines: Mapping[int, str]) -> None:
         for number, line in lines.items():
@@ -286,17 +303,21 @@ class Terminal:
     def _lines(self) -> dict[int, str]:
         """A line for each job at work; the first also says what is left of the whole run."""
         work = {number: (job, job.state()) for number, job in list(self._jobs.items())}
-        left = {
-            job.made.address: (time.monotonic() - job.begun, state.get("seconds_left"))
-            for job, state in work.values()
-            if job.made
-        }
-        together = self._plan.outlook.seconds_left(left) if self._planned and work else None
+        together = self._seconds_left(work.values())
         whole = duration(together) if together and together >= 1 else ""
         found: dict[int, str] = {}
         for number, (job, state) in work.items():
             found[number] = job.line(self._name(job), state, whole if not found else "")
         return found
+
+    def _seconds_left(self, work: Iterable[tuple[Job, Mapping[str, Any]]]) -> float | None:
+        """Seconds until all is done, by what the jobs at work report; None where that is not known."""
+        left = {
+            job.made.address: (time.monotonic() - job.begun, state.get("seconds_left"))
+            for job, state in work
+            if job.made
+        }
+        return self._plan.outlook.seconds_left(left) if self._planned and left else None
 
     def _hear(self, job: Job) -> None:
         """Show what a job has for a person, and learn from what it reports."""
@@ -360,6 +381,7 @@ class Terminal:
     def _leave(self) -> None:
         """The last of all, when no job is at work: what they have reported since, and a line on a stop if none has."""
         self.close()
+        self._end_page(finished=False)
         jobs = [*self._jobs.values(), *(job for job, _, _ in self._failed.values())]
         for job in jobs:
             self._hear(job)

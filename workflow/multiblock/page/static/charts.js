@@ -7,7 +7,9 @@ class Chart {
     this.root = root;
     this.data = data;
     this.axis = 0;
-    this.hidden = new Set();
+    // Names that stay hidden when the page is read anew.
+    const kept = (history.state || {})[data.title] || [];
+    this.hidden = new Set(data.series.flatMap((of, n) => (kept.includes(of.name) ? [n] : [])));
     this.holder = element("div", { class: "plot" });
     this.tip = element("div", { class: "tip-box", role: "status", hidden: true });
     root.append(this.head(), this.holder);
@@ -34,7 +36,7 @@ class Chart {
     for (const [n, of] of series.entries()) {
       const press = (event) => this.toggle(n, event.currentTarget);
       const mark = element("span", { class: "swatch", style: `background: ${colour(of)}` });
-      row.append(element("button", { type: "button", class: "series", "aria-pressed": "true", title: "show or hide", onclick: press }, mark, of.name));
+      row.append(element("button", { type: "button", class: "series", "aria-pressed": String(!this.hidden.has(n)), title: "show or hide", onclick: press }, mark, of.name));
     }
     return row;
   }
@@ -48,6 +50,7 @@ class Chart {
     if (!this.hidden.delete(n)) this.hidden.add(n);
     button.setAttribute("aria-pressed", String(!this.hidden.has(n)));
     this.draw();
+    history.replaceState({ ...history.state, [this.data.title]: [...this.hidden].map((of) => this.data.series[of].name) }, "");
   }
 
   // -- Drawing --------------------------------------------------------------------------------------------------------

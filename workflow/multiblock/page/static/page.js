@@ -57,7 +57,23 @@ async function start() {
     await viewer.open(0);
     for (const link of document.querySelectorAll("[data-open]")) openOnClick(link, viewer);
   }
+  renew(document.getElementById("written"));
   document.documentElement.dataset.ready = "yes";
+}
+
+// The page of what is under way reads itself anew, and keeps its place: the browser would set it before charts are drawn.
+function renew(written) {
+  if (!written) return;
+  history.scrollRestoration = "manual";
+  scrollTo(0, (history.state || {}).place || 0);
+  const seconds = Number(written.dataset.renews);
+  if (!seconds) return;
+  const silent = Date.now() / 1000 - Number(written.dataset.written);
+  if (silent > 120) written.append(` Nothing new for ${Math.round(silent / 60)} minutes: it may have been ended.`);
+  setTimeout(() => {
+    history.replaceState({ ...history.state, place: scrollY }, "");
+    location.reload();
+  }, 1000 * seconds);
 }
 
 // An error map opens its image in the viewer.

@@ -5,7 +5,7 @@ class Viewer {
     this.root = root;
     this.cuts = data.cuts;
     this.view = new View();
-    this.mode = "slider";
+    this.mode = data.mode || "slider";
     this.split = 0.5;
     this.errors = false;
     this.pictures = [];
