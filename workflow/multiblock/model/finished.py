@@ -92,8 +92,8 @@ ENDINGS = (".safetensors", ".pth", ".pt")
 
 
 def is_named(path: Path) -> bool:
-    """Whether a path is that of weights, by its kind: a file that ends so, a folder of a phase, seed, run or study, or a
-    network that ships."""
+    """Whether a path is that of weights, by its kind: a file that ends so; a folder of a phase, seed, run or study; or
+    the name of a network that ships."""
     if not path.is_dir():
         return path.suffix.lower() in ENDINGS or (not path.exists() and str(path) in shipped())
     places = ("", "phase*/", "seed*/phase*/", "*/seed*/phase*/")
