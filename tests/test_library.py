@@ -13,6 +13,7 @@ from multiblock.cli import main
 from multiblock.errors import UserError
 from multiblock.export import authors
 from multiblock.inference import tiles
+from multiblock.model import published
 from multiblock.model.chain import Chain, load
 from multiblock.networks import library, registry, zoo
 from multiblock.runtime import memory
@@ -77,7 +78,7 @@ def test_it_learns_and_the_library_reads_it_back(name, tmp_path):
     assert spec.scale == 2 and isinstance(network.get_submodule(f"blocks.1.{spec.output_layer}"), torch.nn.Conv2d)
     network.eval().save(tmp_path / "ours.safetensors")
     authors.write(authors.to_authors(network, tmp_path / "ours.safetensors"), tmp_path / "theirs.pth")
-    again, form = authors.import_weights(tmp_path / "theirs.pth", None, {})
+    again, form = published.import_weights(tmp_path / "theirs.pth", None, {})
     assert again.specs[0].network == f"spandrel:{name}" in form.source and again.about.enlarge == 1
     with torch.inference_mode():
         one = image[:1]  # SeemoRe takes batches while it trains alone
@@ -126,7 +127,7 @@ def test_what_the_library_would_read_otherwise_is_not_written(tmp_path):
 def test_weights_of_nothing_known_are_refused(tmp_path):
     torch.save({"a.weight": torch.rand(3)}, tmp_path / "w.pth")
     with pytest.raises(UserError, match="are weights of no network that is known here, or of the library spandrel"):
-        authors.import_weights(tmp_path / "w.pth", None, {})
+        published.import_weights(tmp_path / "w.pth", None, {})
 
 
 def test_commands_know_it(tmp_path, monkeypatch, capsys):
