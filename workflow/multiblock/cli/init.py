@@ -34,6 +34,13 @@ def add(commands: Any) -> None:
         type=argument("data.scale"),
         help="how many times LR is smaller; else found from the sizes of pairs, and 2 where LR is made",
     )
+    parser.add_argument(
+        "--from",
+        dest="published",
+        type=Path,
+        metavar="FILE",
+        help="tune the network in this file of weights, which others published or this program wrote",
+    )
     parser.add_argument("--seed", type=whole(0, 999_999_999), default=1, help="draws the split (1)")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="the config (NAME.yaml)")
     parser.set_defaults(run=run)
@@ -48,8 +55,8 @@ def run(options: argparse.Namespace) -> None:
     if file.exists():
         raise UserError(f"{file}: is there already, and is not overwritten; give another NAME, or -o FILE")
     check_writable(file)
-    asked = Asked(name=options.name, hr=options.hr, lr=options.lr, scale=options.scale, seed=options.seed)
-    beginning = begin(asked)
+    given = {name: getattr(options, name) for name in ("name", "hr", "lr", "scale", "seed", "published")}
+    beginning = begin(Asked(**given))
     for line in beginning.lines:
         print(line)
     with keeping(overwrite=False):

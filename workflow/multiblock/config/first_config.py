@@ -6,13 +6,14 @@ The text is about a dozen lines, each with the reason for what it says.
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from textwrap import indent
 from typing import Any
 
 import yaml
 
+from multiblock.config.plans import about_file
 from multiblock.config.reading import block, flow
 from multiblock.config.study import load
 from multiblock.data.arrangement import Folders, arrange
@@ -41,13 +42,15 @@ _PURPOSE = {"train": "to train on", "validation": "to look at while training", "
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What a user gives: the name of the data set, its folders, the scale where it is known, the seed of the split."""
+    """What a user gives: the name of the data set, its folders, the scale where it is known, the seed of the split, and
+    the file of a network that is to be tuned."""
 
     name: str
     hr: Sequence[Path]
     lr: Path | None = None
     scale: int | None = None
     seed: int = 1
+    published: Path | None = None
 
 
 @dataclass(kw_only=True)
@@ -95,8 +98,11 @@ def begin(asked: Asked) -> Beginning:
     No picture is changed, moved or copied.
 
     Raises:
-        UserError: there is nothing to train on, too little to split, or what was found does not go together.
+        UserError: there is nothing to train on, too little to split, what was found does not go together, or the file
+            of a network cannot be read as one.
     """
+    if asked.published:
+        asked = replace(asked, scale=_scale_of(asked.published, asked.scale))
     inspection = Inspection(Digests(Path("/dev/null")))
     arrangement = arrange(asked.hr, asked.lr)
     _check_scale(asked, arrangement.splits)
@@ -114,9 +120,19 @@ def begin(asked: Asked) -> Beginning:
     lines += [f"left out: {name}: {reason}" for name, reason in survey.skip.items()]
     if arrangement.splits["train"].lr is None:
         lines += _OF_BICUBIC
+    if asked.published:
+        lines.append(f"{asked.published}: is measured as it is, then tuned; `plan` with --minutes 5 makes it 5 minutes")
     inspection.close()
     text = "\n".join(_text(asked, scale, splits, survey.skip)) + "\n"
     return Beginning(text=text, lines=[*lines, *_checked(text, inspection)])
+
+
+def _scale_of(file: Path, asked: int | None) -> int | None:
+    """The scale of the data for the network in a file: what it enlarges by, and any for one that keeps the size."""
+    enlarges = about_file(file, asked or 1).blocks[0].scale
+    if enlarges > 1 and asked not in (None, enlarges):
+        raise UserError(f"--scale: found {asked}; allowed is {enlarges}, by which the network in {file} enlarges")
+    return enlarges if enlarges > 1 else asked
 
 
 def _check_scale(asked: Asked, folders: Mapping[str, Folders]) -> None:
@@ -218,6 +234,30 @@ def _checked(text: str, inspection: Inspection) -> Iterator[str]:
 
 # -- The text ---------------------------------------------------------------------------------------------------
 
+_TUNING = """\
+blocks:
+  published: {{file: {file}}}  # its network, its options and the weights to start from
+  small: {{network: mcan, channels: 16, residual_blocks: 2}}
+recipes:
+  as_it_is: [{{iterations: 0}}]
+  tune: [{{iterations: 600, lr: 1.0e-4, loss: l1, batch: 8, patch: 32}}]
+  behind: [{{iterations: 600, lr: 1.0e-3, loss: l1, batch: 8, patch: 48}}]
+runs:
+  {name}:
+    chain: [published]
+    plan:
+      - {{span: 1, stages: as_it_is}}  # measured as it is published, to compare with
+      - {{span: 1, stages: tune}}
+  # A small block behind the published network, for one that cannot be tuned or is not to be: phase 2 learns from what
+  # it makes, kept as LR_1. Phase 3, then all of it together, is the plan in between; without it, it stays as it is.
+  # behind:
+  #   chain: [published, small]
+  #   plan:
+  #     - {{span: 1, stages: as_it_is}}
+  #     - {{span: 2, start: orthogonal_zeroed, stages: behind}}
+  #     - {{span: 1-2, stages: tune}}"""
+"""The rest of a config that goes on from a published network."""
+
 _WIDTH = 110
 _REASONS = 4
 """Files whose reason for being left out is in the config."""
@@ -227,7 +267,8 @@ def _text(asked: Asked, scale: int, splits: Mapping[str, Split], skip: Mapping[s
     """The lines of the config, which loads as it is."""
     pairs = splits["train"].folders.lr is not None
     yield f"# {asked.name}: written by `multiblock init`; change what you like. All keys: docs/config.md."
-    yield "# What is left out has its default: three small blocks, trained in four phases, as in config.yaml."
+    if not asked.published:
+        yield "# What is left out has its default: three small blocks, trained in four phases, as in config.yaml."
     yield f"study: {flow(asked.name)}"
     yield "data:"
     yield f"  name: {flow(asked.name)}"
@@ -248,6 +289,8 @@ def _text(asked: Asked, scale: int, splits: Mapping[str, Split], skip: Mapping[s
     yield from _mapping("validation", _keys(validation))
     yield f"  # Measured at the end, never trained on: {_count(test.count, pairs)}{drawn if test.only else ''}."
     yield from _mapping("test", _keys(test))
+    if asked.published:
+        yield _TUNING.format(name=flow(asked.name), file=flow(_path(asked.published)))
 
 
 def _count(count: int, pairs: bool) -> str:

@@ -499,6 +499,7 @@ SECTIONS: dict[str, type] = {
     "shrink": ShrinkKeys,
     "data": DataKeys,
     "data.train, data.validation, data.test": ImagesKeys,
+    "blocks.NAME": BlockKeys,
     "runs.NAME": RunKeys,
     "runs.NAME.plan": PhaseKeys,
     "recipes.NAME, or stages of a phase": StageKeys,

@@ -97,7 +97,7 @@ def _block_of_file(given: Mapping[str, Any], place: str, scale: int) -> tuple[Bl
     file, number = split_file(start)
     needs_file(file, f"{place}.file")
     try:
-        known = _about(Path(file), given.get("scale", scale))
+        known = about_file(Path(file), given.get("scale", scale))
         if number is None and len(known.blocks) > 1:
             held = listed(f"{file}#{k} ({known.block(k).network})" for k in known.numbers)
             raise UserError(f"{file}: holds several blocks; allowed is one of {held}")
@@ -309,7 +309,7 @@ def check_start_files(plan: Plan, enlarge: int, run: str) -> None:
                 continue
             name, chosen = split_file(start)
             try:
-                known = _about(Path(name), plan.blocks[block - 1].scale)
+                known = about_file(Path(name), plan.blocks[block - 1].scale)
                 metadata.check_fit(known, chosen or block, plan.blocks[block - 1], Path(name))
             except UserError as error:
                 raise UserError(f"{place}: {error}") from None
@@ -321,8 +321,15 @@ def check_start_files(plan: Plan, enlarge: int, run: str) -> None:
                 _warn(f"{place}: {text}")
 
 
-def _about(file: Path, scale: int) -> metadata.Metadata:
-    """The metadata of a file of weights; PyTorch is imported for those of others alone."""
+def about_file(file: Path, scale: int) -> metadata.Metadata:
+    """The metadata of a file of weights; PyTorch is imported for those of others alone.
+
+    Args:
+        scale: which one to take where weights that others published are for several.
+
+    Raises:
+        UserError: it cannot be read, or is of no network that is known.
+    """
     if metadata.is_ours(file):
         return metadata.read(file)
     from multiblock.model.published import about
