@@ -42,7 +42,7 @@ def theirs(name: str = "SPAN", **options) -> torch.nn.Module:
 
 def imdn(file: str = "imdn.pth", scale: int = 2) -> Path:
     torch.manual_seed(0)
-    torch.save({name: 0.01 * torch.rand(shape) for name, shape in PUBLISHED[f"imdn_x{scale}"]().items()}, file)
+    torch.save({name: 0.03 * torch.randn(shape) for name, shape in PUBLISHED[f"imdn_x{scale}"]().items()}, file)
     return Path(file)
 
 
@@ -141,7 +141,8 @@ def test_init_from_a_file_tunes_it_and_puts_a_block_behind_it(tmp_path):
     text = text[:behind] + text[behind:].replace("  # ", "  ")
     small = {"shrink": {"max_iterations": 2, "patch": 12, "batch": 2}, "training": {"below_input": "go_on"}}
     Path("config.yaml").write_text(text + yaml.safe_dump({**small, "precision": "float32"}))
-    done = snakemake(tmp_path)
+    weights = [f"results/{run}/seed1/phase{phase}/weights.safetensors" for run, phase in (("mine", 2), ("behind", 3))]
+    done = snakemake(tmp_path, *weights)
     assert done.returncode == 0, done.stdout + done.stderr
 
     def first(run: str, phase: int) -> dict[str, torch.Tensor]:

@@ -121,7 +121,7 @@ def begin(asked: Asked) -> Beginning:
     if arrangement.splits["train"].lr is None:
         lines += _OF_BICUBIC
     if asked.published:
-        lines.append(f"{asked.published}: is measured as it is, then tuned; `plan` with --minutes 5 makes it 5 minutes")
+        lines.append(f"{asked.published}: is measured as it is, then tuned; multiblock plan --minutes 5 sizes it")
     inspection.close()
     text = "\n".join(_text(asked, scale, splits, survey.skip)) + "\n"
     return Beginning(text=text, lines=[*lines, *_checked(text, inspection)])
@@ -236,7 +236,8 @@ def _checked(text: str, inspection: Inspection) -> Iterator[str]:
 
 _TUNING = """\
 blocks:
-  published: {{file: {file}}}  # its network, its options and the weights to start from
+  # Network, options and the weights to start from are those of the file.
+  published: {{file: {file}}}
   small: {{network: mcan, channels: 16, residual_blocks: 2}}
 recipes:
   as_it_is: [{{iterations: 0}}]
