@@ -142,7 +142,7 @@ def test_init_from_a_file_tunes_it_and_puts_a_block_behind_it(tmp_path):
     small = {"shrink": {"max_iterations": 2, "patch": 12, "batch": 2}, "training": {"below_input": "go_on"}}
     Path("config.yaml").write_text(text + yaml.safe_dump({**small, "precision": "float32"}))
     weights = [f"results/{run}/seed1/phase{phase}/weights.safetensors" for run, phase in (("mine", 2), ("behind", 3))]
-    done = snakemake(tmp_path, *weights)
+    done = snakemake(tmp_path, "--rerun-incomplete", *weights)
     assert done.returncode == 0, done.stdout + done.stderr
 
     def first(run: str, phase: int) -> dict[str, torch.Tensor]:
