@@ -99,8 +99,8 @@ def _block_of_file(given: Mapping[str, Any], place: str, scale: int) -> tuple[Bl
     try:
         known = about_file(Path(file), given.get("scale", scale))
         if number is None and len(known.blocks) > 1:
-            held = listed(f"{file}#{k} ({known.block(k).network})" for k in known.numbers)
-            raise UserError(f"{file}: holds several blocks; allowed is one of {held}")
+            each = listed(f"{file}#{k} ({known.block(k).network})" for k in known.numbers)
+            raise UserError(f"{file}: holds several blocks; allowed is one of {each}")
         metadata.check_has(known, number or known.first, Path(file))
     except UserError as error:
         raise UserError(f"{place}.file: {error}") from None
