@@ -97,7 +97,7 @@ def test_what_does_not_go_together_is_refused():
     assert "allowed is a file that ends in .safetensors, .pth or .pt" in wrong("imdn.onnx")
     gap = wrong("imdn.pth", [{"span": 2, "stages": [STAGE]}])
     assert "`span: 1, stages: [{iterations: 0}]` before it takes it as its file has it" in gap
-    with pytest.raises(UserError, match="blocks.b: found neither network nor file"):
+    with pytest.raises(UserError, match="blocks.b: key 'network' is missing, or 'file'$"):
         config.load({"data": DATA, "blocks": {"b": {}}, "runs": {"r": {"chain": ["b"], "plan": []}}})
 
 

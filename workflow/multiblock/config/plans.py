@@ -72,7 +72,8 @@ def block(name: str, full: Mapping[str, Any], scale: int = 1) -> tuple[Block, st
     if "file" in options:
         return _block_of_file(options, place, scale)
     if "network" not in options:
-        raise UserError(f"{place}: found neither network nor file; allowed is one of them")
+        near = (f"; found '{one}'{hint}" for one in options if (hint := nearest(one, ("network", "file"))))
+        raise UserError(f"{place}: key 'network' is missing, or 'file'{next(near, '')}")
     network = options.pop("network")
     for option, value in options.items():
         if option.endswith("_weights") and isinstance(value, str):
