@@ -12,9 +12,10 @@ from multiblock.cli import main
 from multiblock.errors import UserError
 from multiblock.export import authors, card
 from multiblock.model import chain as chains
-from multiblock.model import state_dict
+from multiblock.model import published, state_dict
 from multiblock.model.chain import Chain
 from multiblock.networks import zoo
+from multiblock.networks.family import rename
 from multiblock.plan import Block
 
 NETWORKS = {
@@ -55,9 +56,9 @@ def values(key: str) -> dict[str, torch.Tensor]:
 def test_every_name_has_its_place(key, network, scale, tmp_path):
     given = values(key)
     torch.save({facts.NESTED[key]: given} if key in facts.NESTED else given, tmp_path / "w.pth")
-    chain, form = authors.import_weights(tmp_path / "w.pth", network, {"scale": scale})
+    chain, form = published.import_weights(tmp_path / "w.pth", network, {"scale": scale})
     kept = sorted(float(value.double().sum()) for value in chain.blocks["1"].state_dict().values() if value.any())
-    used = [name for name in given if authors.rename(name.removeprefix("module."), form, scale)]
+    used = [name for name in given if rename(name.removeprefix("module."), form, scale)]
     assert len(used) == len(kept)
     assert kept == pytest.approx(sorted(float(given[name].double().sum()) for name in used))
 
@@ -65,7 +66,7 @@ def test_every_name_has_its_place(key, network, scale, tmp_path):
 def test_the_multi_scale_file_serves_every_scale(tmp_path):
     torch.save(values("carn"), tmp_path / "carn.pth")
     for scale in (2, 3, 4):
-        chain, _ = authors.import_weights(tmp_path / "carn.pth", "carn", {"scale": scale})
+        chain, _ = published.import_weights(tmp_path / "carn.pth", "carn", {"scale": scale})
         assert chain(torch.rand(1, 3, 8, 9)).shape == (1, 3, 8 * scale, 9 * scale)
 
 
@@ -82,7 +83,7 @@ def test_what_does_not_fit_is_named(change, says, tmp_path):
     change(given)
     torch.save(given, tmp_path / "w.pth")
     with pytest.raises(UserError, match=re.escape(says)) as error:
-        authors.import_weights(tmp_path / "w.pth", "imdn", {"scale": 3})
+        published.import_weights(tmp_path / "w.pth", "imdn", {"scale": 3})
     assert str(tmp_path / "w.pth") in str(error.value)
 
 
@@ -104,14 +105,14 @@ def test_what_does_not_fit_is_named(change, says, tmp_path):
 def test_another_known_network_or_scale_is_recognised(key, network, scale, says, tmp_path):
     torch.save(values(key), tmp_path / "w.pth")
     with pytest.raises(UserError, match=re.escape(says)):
-        authors.import_weights(tmp_path / "w.pth", network, {"scale": scale})
+        published.import_weights(tmp_path / "w.pth", network, {"scale": scale})
 
 
 @pytest.mark.parametrize("content", [{}, {"state_dict": {"a": 1}}, [1, 2]])
 def test_a_file_without_weights(content, tmp_path):
     torch.save(content, tmp_path / "w.pth")
     with pytest.raises(UserError, match=r"w\.pth: holds no weights"):
-        authors.import_weights(tmp_path / "w.pth", "imdn", {})
+        published.import_weights(tmp_path / "w.pth", "imdn", {})
 
 
 # -- The way back ------------------------------------------------------------------------------------------------------
@@ -136,7 +137,7 @@ def imported(key: str, tmp_path: Path) -> tuple[Chain, dict[str, torch.Tensor]]:
     torch.save(given, tmp_path / "w.pth")
     network = next(name for name in sorted(NETWORKS, key=len, reverse=True) if key.startswith(name))
     scale = next((int(part[1]) for part in key.split("_") if part[0] == "x" and part[1:].isdigit()), 2)
-    chain, _ = authors.import_weights(tmp_path / "w.pth", NETWORKS[network], {"scale": scale})
+    chain, _ = published.import_weights(tmp_path / "w.pth", NETWORKS[network], {"scale": scale})
     return chain, {name.removeprefix(facts.PREFIXES.get(key, "")): value for name, value in given.items()}
 
 
@@ -237,6 +238,6 @@ def test_published_files_come_back(file, network, scale, reference_data):
     source = reference_data.parent / "weights" / file
     if not source.is_file():
         pytest.skip(f"{source} is not there")
-    chain, _ = authors.import_weights(source, network, {"scale": scale})
+    chain, _ = published.import_weights(source, network, {"scale": scale})
     made, given = authors.to_authors(chain, source).tensors, state_dict.read(source)
     assert made.keys() == given.keys() and all(torch.equal(made[name], given[name]) for name in given)

@@ -17,7 +17,7 @@ from conftest import picture
 from multiblock import cli, files
 from multiblock.cli import main
 from multiblock.data import images
-from multiblock.export.authors import import_weights
+from multiblock.model.published import import_weights
 from multiblock.networks import zoo
 from published import PUBLISHED
 

@@ -385,7 +385,7 @@ def test_all_mistakes_are_listed_at_once(tmp_path, capsys):
     said = capsys.readouterr().err.splitlines()
     assert said[0] == "multiblock: error: found 15 problems:"
     begins = """
-        blocks.b: key 'network' is missing; found 'netwrk'; did you mean 'network'?
+        blocks.b: key 'network' is missing, or 'file'; found 'netwrk'; did you mean 'network'?
         data.scale: found 5; allowed are 1, 2, 3, 4
         sedes: unknown key; did you mean 'seeds'?
         training.kep: unknown key; did you mean 'keep'?

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 
@@ -19,6 +20,8 @@ from multiblock.data.leaks import look
 from multiblock.data.survey import divide
 from multiblock.errors import UserError
 from multiblock.files import digest_of
+from multiblock.plan import CachedSet
+from published import PUBLISHED
 from test_workflow import snakemake
 
 
@@ -61,6 +64,38 @@ def wrong(*folders: Path, **changes) -> str:
     with pytest.raises(UserError) as error:
         of(*folders, **changes)
     return str(error.value)
+
+
+class TestFromAPublishedNetwork:
+    """The config tunes it, and has a small block behind it in comments."""
+
+    @pytest.fixture
+    def imdn(self, tmp_path) -> Path:
+        torch.save({name: torch.rand(shape) for name, shape in PUBLISHED["imdn_x3"]().items()}, tmp_path / "x.pth")
+        return tmp_path / "x.pth"
+
+    def test_it_is_tuned(self, photos, imdn):
+        made = of(photos, published=imdn)
+        study = config.load(yaml.safe_load(made.text))
+        plan = study.runs["mine"].plan
+        assert study.data["mine"].scale == 3 and [block.network for block in plan.blocks] == ["imdn"]
+        assert plan.task(1, 1).starts == (str(imdn),) and plan.task(2, 1).starts == (1,)
+        assert [plan.task(number, 1).iterations for number in plan.numbers] == [0, 600]
+        assert plan.task(2, 1).stages[0].lr == 1e-4
+        assert f"{imdn}: is measured as it is, then tuned; multiblock plan --minutes 5 sizes it" in made.lines
+
+    def test_the_run_in_comments_keeps_it_until_the_last_phase(self, photos, imdn):
+        text = of(photos, published=imdn).text
+        comments = text.index("  # behind:")
+        runs = config.load(yaml.safe_load(text[:comments] + text[comments:].replace("  # ", "  "))).runs
+        plan = runs["behind"].plan
+        assert plan.task(2, 1).starts == (1, "orthogonal_zeroed") and plan.reads_set(2) == CachedSet(phase=1, block=1)
+        assert plan.task(1, 1) == runs["mine"].plan.task(1, 1)  # trained once
+
+    def test_its_scale_is_the_data_s(self, photos, imdn):
+        assert "--scale: found 2; allowed is 3, by which the network in" in wrong(photos, published=imdn, scale=2)
+        pairs(photos.parent / "pairs", 2)
+        assert wrong(photos.parent / "pairs/HR", lr=photos.parent / "pairs/LR", published=imdn)
 
 
 class TestOneFolderOfPhotographs:

@@ -1,5 +1,6 @@
 """Networks of the library spandrel as blocks: found without importing it, trained, kept, and given back to it."""
 
+import importlib
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -11,8 +12,9 @@ import yaml
 from conftest import picture
 from multiblock.cli import main
 from multiblock.errors import UserError
-from multiblock.export import authors
+from multiblock.export import authors, onnx_file
 from multiblock.inference import tiles
+from multiblock.model import published
 from multiblock.model.chain import Chain, load
 from multiblock.networks import library, registry, zoo
 from multiblock.runtime import memory
@@ -77,7 +79,7 @@ def test_it_learns_and_the_library_reads_it_back(name, tmp_path):
     assert spec.scale == 2 and isinstance(network.get_submodule(f"blocks.1.{spec.output_layer}"), torch.nn.Conv2d)
     network.eval().save(tmp_path / "ours.safetensors")
     authors.write(authors.to_authors(network, tmp_path / "ours.safetensors"), tmp_path / "theirs.pth")
-    again, form = authors.import_weights(tmp_path / "theirs.pth", None, {})
+    again, form = published.import_weights(tmp_path / "theirs.pth", None, {})
     assert again.specs[0].network == f"spandrel:{name}" in form.source and again.about.enlarge == 1
     with torch.inference_mode():
         one = image[:1]  # SeemoRe takes batches while it trains alone
@@ -123,10 +125,28 @@ def test_what_the_library_would_read_otherwise_is_not_written(tmp_path):
         authors.to_authors(other, tmp_path / "w.safetensors")
 
 
+@pytest.mark.slow  # traces
+def test_span_which_works_its_weights_out_anew_is_written_as_onnx(tmp_path):
+    made = onnx_file.write(onnx_file.Exported(chain("SPAN"), 1), tmp_path / "w.onnx", {}, lambda line: None, "SPAN")
+    assert max(made.differences.values()) < onnx_file.ALLOWED
+
+
+def test_the_library_reads_rcan_of_our_own_and_computes_the_same(tmp_path):
+    torch.manual_seed(0)
+    spec = zoo.block("rcan", {"channels": 16, "groups": 2, "blocks": 2}, "blocks.it", 2)
+    ours, image = Chain.build([spec], [False]).eval(), torch.rand(1, 3, 9, 12)
+    tensors = authors.to_authors(ours, tmp_path / "w.safetensors").tensors
+    with library._imported(), torch.inference_mode():
+        theirs = importlib.import_module("spandrel").MAIN_REGISTRY.load(dict(tensors))
+        assert theirs.architecture.id == "RCAN"
+        made = theirs.model.eval()(image.clone())  # it changes what it is given
+        assert torch.allclose(made, ours(image), atol=1e-5)
+
+
 def test_weights_of_nothing_known_are_refused(tmp_path):
     torch.save({"a.weight": torch.rand(3)}, tmp_path / "w.pth")
     with pytest.raises(UserError, match="are weights of no network that is known here, or of the library spandrel"):
-        authors.import_weights(tmp_path / "w.pth", None, {})
+        published.import_weights(tmp_path / "w.pth", None, {})
 
 
 def test_commands_know_it(tmp_path, monkeypatch, capsys):

@@ -184,6 +184,8 @@ class CachedSet:
 class Plan:
     """A chain of blocks and the phases that train it.
 
+    ``files`` are the files of weights that blocks start from whatever their phase says, by the number of the block.
+
     Raises:
         UserError: a phase trains a block that is not there or whose predecessor is untrained, a block is never
             trained, an enlarging block is not the first, or a block inherits from a different network.
@@ -191,6 +193,7 @@ class Plan:
 
     blocks: tuple[Block, ...]
     phases: tuple[Phase, ...]
+    files: Mapping[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if problems := list(self._problems()):
@@ -215,12 +218,16 @@ class Plan:
                 return  # what follows would be about blocks that are not there
             gap = [block for block in range(1, phase.first) if block not in trained]
             if gap:
-                yield f"{key}: {span} leaves a gap: block {gap[0]} before it has not been trained by any earlier phase"
-            never_trained = sorted(set(phase.span) - trained)
+                as_it_is = f"; `span: {gap[0]}, stages: [{{iterations: 0}}]` before it takes it as its file has it"
+                yield (
+                    f"{key}: {span} leaves a gap: block {gap[0]} before it has not been trained by any earlier phase"
+                    f"{as_it_is if gap[0] in self.files else ''}"
+                )
+            never_trained = sorted(set(phase.span) - trained - set(self.files))
             if is_file(phase.start) and not never_trained:
                 yield (
                     f"{key}: start {phase.start} would start nothing: {span} goes on from earlier phases; "
-                    "allowed is a file where a block is trained for the first time"
+                    "allowed is a file where a block that has none is trained for the first time"
                 )
             for new in never_trained if inherits(phase.start) else ():
                 if new == 1:
@@ -351,14 +358,14 @@ class Plan:
 
     def task(self, number: int, seed: int) -> "Task":
         """What phase ``number`` has to do for ``seed``."""
-        phase = self.phase(number)
+        phase, blocks = self.phase(number), range(1, self.reach(number) + 1)
         return Task(
             seed=seed,
             phase=number,
             first=phase.first,
             last=phase.last,
-            blocks=self.blocks[: self.reach(number)],
-            starts=tuple(self.owner(block, number - 1) or phase.start for block in range(1, self.reach(number) + 1)),
+            blocks=self.blocks[: len(blocks)],
+            starts=tuple(self.owner(one, number - 1) or self.files.get(one, phase.start) for one in blocks),
             stages=phase.stages,
         )
 
@@ -370,11 +377,14 @@ def through(block: int) -> str:
     return "(".join(f"N_{number}" for number in range(block, 0, -1)) + ")" * (block - 1)
 
 
-_FILE = re.compile(r"(.+\.safetensors)(?:#([1-9]\d{0,5}))?", re.DOTALL)
+_FILE = re.compile(r"(.+\.(?:safetensors|pth|pt))(?:#([1-9]\d{0,5}))?", re.DOTALL)
 
 
 def is_file(start: str) -> bool:
-    """Whether a way to start is a file of weights, ``w.safetensors``, or one block of it, ``w.safetensors#2``."""
+    """Whether a way to start is a file of weights, ``w.safetensors``, or one block of it, ``w.safetensors#2``.
+
+    Files of others end in ``.pth`` and ``.pt`` too.
+    """
     return bool(_FILE.fullmatch(start))
 
 

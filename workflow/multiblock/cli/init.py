@@ -37,6 +37,13 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--camera", action="store_true", help="make LR as cameras and phones do (blur, noise, JPEG), not by bicubic"
     )
+    parser.add_argument(
+        "--from",
+        dest="published",
+        type=Path,
+        metavar="FILE",
+        help="tune the network in this file of weights, which others published or this program wrote",
+    )
     parser.add_argument("--seed", type=whole(0, 999_999_999), default=1, help="draws the split (1)")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="the config (NAME.yaml)")
     parser.set_defaults(run=run)
@@ -51,9 +58,8 @@ def run(options: argparse.Namespace) -> None:
     if file.exists():
         raise UserError(f"{file}: is there already, and is not overwritten; give another NAME, or -o FILE")
     check_writable(file)
-    names = ("name", "hr", "lr", "scale", "seed", "camera")
-    asked = Asked(**{name: getattr(options, name) for name in names})
-    beginning = begin(asked)
+    names = ("name", "hr", "lr", "scale", "seed", "camera", "published")
+    beginning = begin(Asked(**{name: getattr(options, name) for name in names}))
     for line in beginning.lines:
         print(line)
     with keeping(overwrite=False):

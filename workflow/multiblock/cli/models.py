@@ -121,9 +121,11 @@ def _print_size(block: Block) -> None:
     from multiblock.model import complexity
 
     counted = complexity.of(block.network, block.options)
+    sees = f"receptive field {counted.receptive_field}"
+    if library.is_one(block.network):  # what it sees is not known
+        sees = f"tiles overlap by {counted.receptive_field // 2} pixels"
     print(
-        f"x{block.scale}: {counted.parameters:,} parameters, {counted.gflops:.1f} GFLOPs for 256 x 256 pixels, "
-        f"receptive field {counted.receptive_field}"
+        f"x{block.scale}: {counted.parameters:,} parameters, {counted.gflops:.1f} GFLOPs for 256 x 256 pixels, {sees}"
     )
 
 

@@ -54,9 +54,9 @@ def _add_export(commands: Any) -> None:
 
 def run_import(options: argparse.Namespace) -> None:
     """Read the authors' weights, rename them, and write them."""
-    from multiblock.export.authors import import_weights
     from multiblock.export.command import check_not_the_weights
     from multiblock.files import check_writable, keeping
+    from multiblock.model.published import import_weights
 
     if options.out.suffix != ".safetensors":
         raise UserError(f"{options.out}: found '{options.out.suffix}'; allowed is a file that ends in .safetensors")

@@ -6,13 +6,14 @@ The text is about a dozen lines, each with the reason for what it says.
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from textwrap import indent
 from typing import Any
 
 import yaml
 
+from multiblock.config.plans import about_file
 from multiblock.config.reading import block, flow
 from multiblock.config.study import load
 from multiblock.data.arrangement import Folders, arrange
@@ -42,7 +43,7 @@ _PURPOSE = {"train": "to train on", "validation": "to look at while training", "
 @dataclass(frozen=True, kw_only=True)
 class Asked:
     """What a user gives: the name of the data set, its folders, the scale where it is known, the seed of the split, and
-    whether LR is made as cameras do."""
+    whether LR is made as cameras do, the file of a network that is to be tuned."""
 
     name: str
     hr: Sequence[Path]
@@ -50,6 +51,7 @@ class Asked:
     scale: int | None = None
     seed: int = 1
     camera: bool = False
+    published: Path | None = None
 
 
 @dataclass(kw_only=True)
@@ -101,8 +103,11 @@ def begin(asked: Asked) -> Beginning:
     No picture is changed, moved or copied.
 
     Raises:
-        UserError: there is nothing to train on, too little to split, or what was found does not go together.
+        UserError: there is nothing to train on, too little to split, what was found does not go together, or the file
+            of a network cannot be read as one.
     """
+    if asked.published:
+        asked = replace(asked, scale=_scale_of(asked.published, asked.scale))
     inspection = Inspection(Digests(Path("/dev/null")))
     arrangement = arrange(asked.hr, asked.lr)
     _check_scale(asked, arrangement.splits)
@@ -120,9 +125,19 @@ def begin(asked: Asked) -> Beginning:
     lines += [f"left out: {name}: {reason}" for name, reason in survey.skip.items()]
     if arrangement.splits["train"].lr is None:
         lines += _OF_CAMERA if asked.camera else _OF_BICUBIC
+    if asked.published:
+        lines.append(f"{asked.published}: is measured as it is, then tuned; multiblock plan --minutes 5 sizes it")
     inspection.close()
     text = "\n".join(_text(asked, scale, splits, survey.skip)) + "\n"
     return Beginning(text=text, lines=[*lines, *_checked(text, inspection)])
+
+
+def _scale_of(file: Path, asked: int | None) -> int | None:
+    """The scale of the data for the network in a file: what it enlarges by, and any for one that keeps the size."""
+    enlarges = about_file(file, asked or 1).blocks[0].scale
+    if enlarges > 1 and asked not in (None, enlarges):
+        raise UserError(f"--scale: found {asked}; allowed is {enlarges}, by which the network in {file} enlarges")
+    return enlarges if enlarges > 1 else asked
 
 
 def _check_scale(asked: Asked, folders: Mapping[str, Folders]) -> None:
@@ -226,6 +241,31 @@ def _checked(text: str, inspection: Inspection) -> Iterator[str]:
 
 # -- The text ---------------------------------------------------------------------------------------------------
 
+_TUNING = """\
+blocks:
+  # Network, options and the weights to start from are those of the file.
+  published: {{file: {file}}}
+  small: {{network: mcan, channels: 16, residual_blocks: 2}}
+recipes:
+  as_it_is: [{{iterations: 0}}]
+  tune: [{{iterations: 600, lr: 1.0e-4, loss: l1, batch: 8, patch: 32}}]
+  behind: [{{iterations: 600, lr: 1.0e-3, loss: l1, batch: 8, patch: 48}}]
+runs:
+  {name}:
+    chain: [published]
+    plan:
+      - {{span: 1, stages: as_it_is}}  # measured as it is published, to compare with
+      - {{span: 1, stages: tune}}
+  # A small block behind the published network, for one that cannot be tuned or is not to be: phase 2 learns from what
+  # it makes, kept as LR_1. Phase 3, then all of it together, is the plan in between; without it, it stays as it is.
+  # behind:
+  #   chain: [published, small]
+  #   plan:
+  #     - {{span: 1, stages: as_it_is}}
+  #     - {{span: 2, start: orthogonal_zeroed, stages: behind}}
+  #     - {{span: 1-2, stages: tune}}"""
+"""The rest of a config that goes on from a published network."""
+
 _WIDTH = 110
 _REASONS = 4
 """Files whose reason for being left out is in the config."""
@@ -235,7 +275,8 @@ def _text(asked: Asked, scale: int, splits: Mapping[str, Split], skip: Mapping[s
     """The lines of the config, which loads as it is."""
     pairs = splits["train"].folders.lr is not None
     yield f"# {asked.name}: written by `multiblock init`; change what you like. All keys: docs/config.md."
-    yield "# What is left out has its default: three small blocks, trained in four phases, as in config.yaml."
+    if not asked.published:
+        yield "# What is left out has its default: three small blocks, trained in four phases, as in config.yaml."
     yield f"study: {flow(asked.name)}"
     yield "data:"
     yield f"  name: {flow(asked.name)}"
@@ -259,6 +300,8 @@ def _text(asked: Asked, scale: int, splits: Mapping[str, Split], skip: Mapping[s
     yield from _mapping("validation", _keys(validation))
     yield f"  # Measured at the end, never trained on: {_count(test.count, pairs)}{drawn if test.only else ''}."
     yield from _mapping("test", _keys(test))
+    if asked.published:
+        yield _TUNING.format(name=flow(asked.name), file=flow(_path(asked.published)))
 
 
 def _count(count: int, pairs: bool) -> str:

@@ -177,12 +177,17 @@ class DataKeys:
 
 @_names_keys
 class BlockKeys:
-    """A network, and options of its own beside the key."""
+    """A network and options of its own beside the key, or a file of weights."""
 
     open = True
 
-    network: str = needed(path())
+    network: str = optional(path())
     """Name of a network (`multiblock models` lists them) or path of a Python file."""
+    file: str = optional(path())
+    """In place of `network`: a file of weights that others published, or that a phase or `multiblock import` wrote.
+    Network and options are those of the file, and the block starts from its weights whatever `start` of its phase
+    says. FILE#2 is block 2 of a file of several. Where weights are for several scales, the data's is taken, or that
+    of the key `scale`."""
 
 
 def _loss(_: Mapping[str, Any]) -> Rule:
@@ -267,8 +272,9 @@ class PhaseKeys:
     """One block (`2`) or several (`1-3`), counted from 1."""
     start: str = setting(path(), "orthogonal", each(STARTS, ": "))
     """How a block starts that no earlier phase has trained; a block that was trained before always goes on from
-    there. Allowed is a file of weights that a phase or `multiblock import` wrote (FILE.safetensors: block k takes
-    the file's block k; FILE.safetensors#1 takes its block 1), or one of these ways."""
+    there. Allowed is a file of weights that a phase or `multiblock import` wrote or that others published
+    (FILE.safetensors: block k takes the file's block k; FILE.safetensors#1 takes its block 1), or one of these
+    ways."""
     gpus: int = optional(whole(1, 64))
     """GPUs that train this phase together, in place of the run's `gpus`."""
     stages: str | list[StageKeys] = needed(of_types(text(), list_of(StageKeys, 1)))
@@ -489,7 +495,8 @@ class ConfigKeys:
     )
     """Building blocks by a name of your choice. `network` is a network of the zoo or the path of a Python file that
     holds one; all other keys are that network's options (`multiblock models NAME` explains them). Options called
-    `..._weights` are files of published weights that a part starts from, or `random`."""
+    `..._weights` are files of published weights that a part starts from, or `random`. `file` is a whole network that
+    is trained already."""
     recipes: dict[str, list[StageKeys]] = setting(mapping_of(list_of(StageKeys, 1), NAME), _RECIPES)
     """Lists of stages by a name of your choice, for `stages` of a phase."""
     runs: dict[str, RunKeys] = setting(
@@ -522,6 +529,7 @@ SECTIONS: dict[str, type] = {
     "data": DataKeys,
     "data.camera": CameraKeys,
     "data.train, data.validation, data.test": ImagesKeys,
+    "blocks.NAME": BlockKeys,
     "runs.NAME": RunKeys,
     "runs.NAME.plan": PhaseKeys,
     "recipes.NAME, or stages of a phase": StageKeys,

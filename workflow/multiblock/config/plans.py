@@ -13,12 +13,14 @@ from multiblock.config.sizing import resized
 from multiblock.errors import Problems, UserError, listed, nearest
 from multiblock.model import metadata
 from multiblock.networks import registry, zoo
-from multiblock.plan import Block, Phase, Plan, Stage, format_span, is_file, parse_span, split_file
+from multiblock.plan import RANDOM, Block, Phase, Plan, Stage, format_span, is_file, parse_span, split_file
 from multiblock.training import optimisers, schedules
 from multiblock.training.losses import LOSSES, VGG16_FILE
 from multiblock.training.starts import STARTS
 
 log = logging.getLogger(__name__)
+
+_ENDINGS = ".safetensors, .pth or .pt"
 
 
 def plan(run: Mapping[str, Any], place: str, scale: int | None, full: Mapping[str, Any]) -> Plan:
@@ -30,37 +32,48 @@ def plan(run: Mapping[str, Any], place: str, scale: int | None, full: Mapping[st
         UserError: an unknown name, a file that is not there, or phases that do not fit the chain.
     """
     blocks, name, problems = full["blocks"], place.partition(".")[2], Problems()
-    chain, phases = [], []
+    chain, phases, files = list[Block](), list[Phase](), dict[int, str]()
     for number, one in enumerate(run["chain"]):
         with problems.noted():
             if one not in blocks:
                 hint = nearest(one, blocks)
                 raise UserError(f"{place}.chain: unknown block '{one}'{hint}; known are {listed(blocks)}")
-            chain.append(block(one, full, scale or 1 if number == 0 else 1))  # the first one enlarges, if it can
+            made, file = block(one, full, scale or 1 if number == 0 else 1)  # the first one enlarges, if it can
+            chain.append(made)
+            if file:
+                files[number + 1] = file.removesuffix(f"#{number + 1}")  # which it takes unasked
     for number, phase in enumerate(run["plan"]):
         with problems.noted():
             at = ("runs", name, "plan", number)
             phases.append(_phase({"gpus": run["gpus"], **phase}, at, full, "equal_to" in run))
     problems.end()
     try:
-        made = Plan(blocks=tuple(chain), phases=tuple(phases))
+        found = Plan(blocks=tuple(chain), phases=tuple(phases), files=files)
     except UserError as error:
         raise UserError(*(f"{place}.{problem}" for problem in error.problems)) from None
-    if scale and made.scale not in (1, scale):
+    if scale and found.scale not in (1, scale):
         raise UserError(
-            f"{place}.chain: block 1 enlarges x{made.scale}, but the data's scale is {scale}; "
+            f"{place}.chain: block 1 enlarges x{found.scale}, but the data's scale is {scale}; "
             f"allowed are a block that keeps the size or enlarges x{scale}"
         )
-    return made
+    return found
 
 
-def block(name: str, full: Mapping[str, Any], scale: int = 1) -> Block:
-    """The block that the config calls ``name``; ``scale`` is what it enlarges by if the config does not say.
+def block(name: str, full: Mapping[str, Any], scale: int = 1) -> tuple[Block, str | None]:
+    """The block that the config calls ``name``, and the file that it starts from, if it has one.
+
+    Args:
+        scale: what it enlarges by if the config does not say.
 
     Raises:
-        UserError: an unknown network or option, or a file of weights that is not there.
+        UserError: an unknown network or option, or a file of weights that is not there, or cannot be read as one.
     """
     place, options = f"blocks.{name}", dict(full["blocks"][name])
+    if "file" in options:
+        return _block_of_file(options, place, scale)
+    if "network" not in options:
+        near = (f"; found '{one}'{hint}" for one in options if (hint := nearest(one, ("network", "file"))))
+        raise UserError(f"{place}: key 'network' is missing, or 'file'{next(near, '')}")
     network = options.pop("network")
     for option, value in options.items():
         if option.endswith("_weights") and isinstance(value, str):
@@ -72,7 +85,36 @@ def block(name: str, full: Mapping[str, Any], scale: int = 1) -> Block:
     for option, value in built.options.items():
         if value in built.files:
             needs_file(value, f"{place}.{option}", registry.explanations(built.network).get(option, ""))
-    return built
+    return built, None
+
+
+def _block_of_file(given: Mapping[str, Any], place: str, scale: int) -> tuple[Block, str]:
+    """The block that a file of weights holds, and the file as the start of a phase names it."""
+    start = given["file"]
+    if others := [option for option in given if option not in ("file", "scale")]:
+        raise UserError(f"{place}: found {listed(others)} beside file, which says itself of what network it is")
+    if not is_file(start):
+        raise UserError(f"{place}.file: found {start}; allowed is a file that ends in {_ENDINGS}, or FILE#2")
+    file, number = split_file(start)
+    needs_file(file, f"{place}.file")
+    try:
+        known = about_file(Path(file), given.get("scale", scale))
+        if number is None and len(known.blocks) > 1:
+            each = listed(f"{file}#{k} ({known.block(k).network})" for k in known.numbers)
+            raise UserError(f"{file}: holds several blocks; allowed is one of {each}")
+        metadata.check_has(known, number or known.first, Path(file))
+    except UserError as error:
+        raise UserError(f"{place}.file: {error}") from None
+    held = known.block(number or known.first)
+    if metadata.is_code(held.network):
+        raise UserError(
+            f"{place}.file: {file} names the code of {held.network}, which runs only if the config names it; allowed "
+            f"is network: {held.network}, and start: {start} of the block's phase"
+        )
+    options = {name: RANDOM if name.endswith("_weights") else value for name, value in held.options.items()}
+    if given.get("scale", held.scale) != held.scale:
+        raise UserError(f"{place}.scale: found {given['scale']}; {file} holds {held.network} x{held.scale}")
+    return Block(network=held.network, options=options), f"{file}#{number or known.first}"
 
 
 def needs_file(file: str, place: str, wanted: str = "") -> None:
@@ -94,7 +136,7 @@ def _phase(phase: Mapping[str, Any], place: tuple[Any, ...], full: Mapping[str, 
         elif start not in STARTS:
             raise UserError(
                 f"{key(*place, 'start')}: found {start!r}{nearest(start, STARTS)}; allowed are {listed(STARTS)}, "
-                "a file that ends in .safetensors, or its block k as FILE.safetensors#k"
+                f"a file that ends in {_ENDINGS}, or its block k as FILE#k"
             )
     with problems.noted():
         given, where = stages_of(phase, place, full)
@@ -263,22 +305,37 @@ def check_start_files(plan: Plan, enlarge: int, run: str) -> None:
     """
     for number in plan.numbers:
         phase, place = plan.phase(number), key("runs", run, "plan", number - 1, "start")
-        if not is_file(phase.start):
-            continue
-        name, chosen = split_file(phase.start)
-        try:
-            known = metadata.read(Path(name))
-            for block in phase.span:
-                if not plan.owner(block, number - 1):
-                    metadata.check_fit(known, chosen or block, plan.blocks[block - 1], Path(name))
-        except UserError as error:
-            raise UserError(f"{place}: {error}") from None
-        theirs = known.about.enlarge if phase.first == (chosen or 1) == known.first == 1 else None
-        if theirs not in (None, enlarge):
-            text = f"{name} takes {_taken(theirs)}, and the run gives it {_taken(enlarge)}"
-            if not any(stage.iterations for stage in phase.stages):
-                raise UserError(f"{place}: {text}; without training, the input it was trained on is needed")
-            _warn(f"{place}: {text}")
+        for block, start in enumerate(plan.task(number, 0).starts, 1):
+            if isinstance(start, int) or not is_file(start):
+                continue
+            name, chosen = split_file(start)
+            try:
+                known = about_file(Path(name), plan.blocks[block - 1].scale)
+                metadata.check_fit(known, chosen or block, plan.blocks[block - 1], Path(name))
+            except UserError as error:
+                raise UserError(f"{place}: {error}") from None
+            theirs = known.about.enlarge if block == (chosen or block) == known.first == 1 else None
+            if theirs not in (None, enlarge):
+                text = f"{name} takes {_taken(theirs)}, and the run gives it {_taken(enlarge)}"
+                if not any(stage.iterations for stage in phase.stages):
+                    raise UserError(f"{place}: {text}; without training, the input it was trained on is needed")
+                _warn(f"{place}: {text}")
+
+
+def about_file(file: Path, scale: int) -> metadata.Metadata:
+    """The metadata of a file of weights; PyTorch is imported for those of others alone.
+
+    Args:
+        scale: which one to take where weights that others published are for several.
+
+    Raises:
+        UserError: it cannot be read, or is of no network that is known.
+    """
+    if metadata.is_ours(file):
+        return metadata.read(file)
+    from multiblock.model.published import about
+
+    return about(file, scale)
 
 
 def _taken(enlarge: int | None) -> str:

@@ -136,13 +136,15 @@ class Study:
 
     def largest_patch(self, data: str) -> int:
         """Side in pixels, at HR size, of the largest patch that any run cuts from the data set ``data``."""
-        return max(
+        sides = (
             stage.patch * (run.plan.scale if phase.first == 1 else 1)
             for run in self.runs.values()
             if run.data.name == data
             for phase in run.plan.phases
             for stage in phase.stages
+            if stage.iterations
         )
+        return max(sides, default=1)
 
 
 def _hashable(value: Any) -> Any:

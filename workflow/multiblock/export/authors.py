@@ -1,10 +1,9 @@
-"""Weights under the names that their authors gave them: theirs become ours, and ours theirs, name by name."""
+"""Weights of ours under the names that their authors gave them, as :mod:`multiblock.model.published` reads them."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,147 +11,16 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from multiblock.errors import UserError, listed, one_line
+from multiblock.errors import UserError, listed
 from multiblock.files import atomic_write
 from multiblock.model import metadata
 from multiblock.model.chain import Chain
-from multiblock.model.metadata import Provenance
-from multiblock.model.state_dict import read
+from multiblock.model.published import contradiction, load_as
 from multiblock.networks import library, zoo
-from multiblock.networks.family import Form, rename, rename_back
+from multiblock.networks.family import Form, rename_back
 from multiblock.plan import Block
 
 ENDINGS = (".pth", ".pt", ".safetensors")
-
-
-def import_weights(file: Path, network: str | None, options: Mapping[str, Any]) -> tuple[Chain, Form]:
-    """The network called ``network`` in the zoo, with the published weights in ``file``, and their form.
-
-    Args:
-        network: None where the weights say which it is; they may be of a network of the library spandrel.
-        options: options of the network beside those that its name stands for, such as ``scale``.
-
-    Raises:
-        UserError: no form of the network is known, the file cannot be read, or names or shapes are left over on
-            either side.
-    """
-    if network is None:
-        published = read(file)
-        theirs = library.recognised(published)
-        family = theirs[0].removeprefix(library.PREFIX).lower() if theirs else None
-        known = family is None or family in zoo.FORMS
-        if not (known and (ours := _recognised(published, family, theirs[1].get("scale") if theirs else None))):
-            return _of_library(file, published, theirs)
-        network, options = ours[0], {"scale": ours[1][0], **options}
-    family = zoo.find(network).family
-    if family not in zoo.FORMS:
-        raise UserError(f"{network}: no published form is known; known are those of {listed(zoo.FORMS)}")
-    published = read(file)
-    problems = []
-    for form in zoo.FORMS[family]:
-        spec = zoo.block(network, {**form.options, **options}, network)
-        chain = Chain.build([spec], [True])
-        problem = load_as(chain, published, form, spec.scale)
-        if problem is None:
-            taken = 1 if spec.scale > 1 else None
-            chain.about = Provenance(enlarge=taken, scale=taken and spec.scale, origin=f"{form.source}, {file.name}")
-            return chain.eval(), form
-        problems.append((problem, form))
-    # The error is about the form that comes closest.
-    (_, text), form = min(problems, key=lambda item: item[0][0])
-    if other := _recognised(published):
-        called, scales = other
-        at = " or ".join(f"x{one}" for one in scales)
-        text = f"it is {called} {at}; import it with --as {called} --scale {scales[0]}"
-    raise UserError(f"{file}: is not {network} x{spec.scale} as {form.source} publishes it: {text}")
-
-
-def _of_library(
-    file: Path, published: Mapping[str, Tensor], found: tuple[str, dict[str, Any]] | None
-) -> tuple[Chain, Form]:
-    """The network of the library, with its options, as which it has found weights out."""
-    if not found:
-        there = "or of the library spandrel" if library.names() else "and the library spandrel is not installed"
-        raise UserError(
-            f"{file}: are weights of no network that is known here, {there}; --as names the one that comes close"
-        )
-    network, options = found
-    chain = Chain.build([zoo.block(network, options, network)], [True])
-    try:
-        chain.get_submodule("blocks.1.net").load_state_dict(published)
-    except RuntimeError as error:
-        raise UserError(f"{file}: is not {network}, as which it is read: {one_line(error)}") from None
-    form = Form(source=f"{network}, version {version('spandrel')}", rules=())
-    taken = 1 if chain.scale > 1 else None
-    chain.about = Provenance(enlarge=taken, scale=taken and chain.scale, origin=f"{form.source}, {file.name}")
-    return chain.eval(), form
-
-
-def _recognised(
-    published: Mapping[str, Tensor], family: str | None = None, scale: int | None = None
-) -> tuple[str, list[int]] | None:
-    """The network of the zoo that has a place for all of these weights, and at which scales; None if none has.
-
-    Args:
-        family, scale: where they are known already, which spares trying the others.
-    """
-    shapes = {name: value.to("meta") for name, value in published.items()}
-    for network, entry in zoo.ENTRIES.items():
-        fits = []
-        tried = entry.scales if scale is None else (scale,)
-        for form, at in product(zoo.FORMS.get(entry.family, ()) if family in (None, entry.family) else (), tried):
-            if any(rename(name, form, at) is None for name in shapes):
-                continue
-            spec = zoo.block(network, {**form.options, "scale": at}, network)
-            if _contradiction(spec, form):
-                continue
-            with torch.device("meta"):
-                if load_as(Chain.build([spec], [True]), shapes, form, at) is None:
-                    fits.append(at)
-        if fits:
-            return network, fits
-    return None
-
-
-def _contradiction(spec: Block, form: Form) -> str | None:
-    """The option of a block that is another than the authors' code has, in words."""
-    options = metadata.described(spec)
-    for name, value in {**form.options, **form.fixed}.items():
-        if options[name] != value:
-            return f"{name} is {options[name]}, and {value} in the authors' code"
-    return None
-
-
-def load_as(chain: Chain, published: Mapping[str, Tensor], form: Form, scale: int) -> tuple[int, str] | None:
-    """Load weights of a form into a chain of one block, strictly.
-
-    Returns:
-        None; or, where they do not fit, how many names are wrong and what is wrong with the first of them.
-    """
-    block = next(iter(chain.blocks.values()))
-    wanted = block.state_dict()
-    given: dict[str, Tensor] = {}
-    strange = []
-    for name, value in published.items():
-        ours = rename(name, form, scale)
-        if ours is None or (ours and (ours not in wanted or ours in given)):
-            strange.append(name)
-        elif ours:
-            given[ours] = value
-    for name, value in wanted.items():
-        if name not in given and form.absent and re.fullmatch(form.absent, name):
-            given[name] = torch.zeros_like(value)
-    missing = [name for name in wanted if name not in given]
-    if strange or missing:
-        text = [f"it has {listed(strange[:3])}, which has no place here"] if strange else []
-        text += [f"it has nothing for {listed(missing[:3])}"] if missing else []
-        return len(strange + missing), f"{'; '.join(text)} ({len(strange)} and {len(missing)} in all)"
-    shapes = [name for name in wanted if wanted[name].shape != given[name].shape]
-    if shapes:
-        first = shapes[0]
-        return len(shapes), f"{first} is {tuple(given[first].shape)} there, and {tuple(wanted[first].shape)} here"
-    block.load_state_dict(given)
-    return None
 
 
 @dataclass(frozen=True)
@@ -232,8 +100,8 @@ def _in_library(chain: Chain, file: Path) -> Authors:
 def _in_form(chain: Chain, form: Form) -> Authors | str:
     """The block in one form, or why that cannot be."""
     spec, (block, _) = chain.specs[0], chain.links()[0]
-    if contradiction := _contradiction(spec, form):
-        return contradiction
+    if other := contradiction(spec, form):
+        return other
     options = metadata.described(spec)
     tensors: dict[str, Tensor] = {}
     for ours, value in block.state_dict().items():

@@ -74,6 +74,9 @@ class Exported(nn.Module):
             if parametrize.is_parametrized(layer):
                 for name in list(layer.parametrizations):  # type: ignore[arg-type]
                     parametrize.remove_parametrizations(layer, name)
+            if callable(update := getattr(layer, "update_params", None)):  # of SPAN: anew each time it runs
+                update()
+                layer.update_params = lambda: None  # type: ignore[assignment]
         for layer in self.chain.modules():
             if type(layer) is SelfAttention:
                 layer.__class__ = _AnySize

@@ -246,6 +246,13 @@ def _enlarge(taken: Mapping[str, Any] | None, file: Path) -> int | None:
     return int(taken["enlarge"])
 
 
+def is_ours(file: Path) -> bool:
+    """Whether a file is one of weights that this program has written, as far as its header tells."""
+    with suppress(OSError, SafetensorError), safe_open(file, "np") as opened:
+        return KEY in (opened.metadata() or {})
+    return False
+
+
 def read(file: Path) -> Metadata:
     """The metadata of a weights file; its weights are not read.
 

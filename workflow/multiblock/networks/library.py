@@ -161,6 +161,9 @@ def recognised(weights: Mapping[str, "Tensor"]) -> tuple[str, dict[str, Any]] | 
         except Exception:  # whatever its detection leads to
             return None
     network = f"{PREFIX}{found.architecture.id}"
+    if (channels := {found.input_channels, found.output_channels}) != {3} or found.purpose == "Inpainting":
+        reason = "also takes a mask" if channels == {3} else f"takes or makes {listed(channels - {3})} channels"
+        raise UserError(f"{network}: {reason}; a block maps RGB to RGB")
     classes, described = _classes_in(_folder(network))
     if described not in classes:
         network += f".{type(found.model).__name__}"

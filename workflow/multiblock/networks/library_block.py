@@ -16,7 +16,10 @@ class LibraryBlock(nn.Module):
 
     Args:
         net: the network.
-        describe: the library's description of one, from its weights: how far it enlarges, and which sizes it takes.
+        describe: the library's description of one, from its weights: how it is called, how far it enlarges, and which
+            sizes it takes.
+
+    ``enlarges`` is how far, as far as that is known; an option may say otherwise.
     """
 
     receptive_field = 1 + 2 * _REACH
@@ -25,15 +28,18 @@ class LibraryBlock(nn.Module):
     def __init__(self, net: nn.Module, describe: Callable[[Mapping[str, Any]], Any]) -> None:
         super().__init__()
         self.net = net
-        self.grid, self._least = 1, 1
+        self.grid, self._least, self.enlarges = 1, 1, 1
+        self._call: Callable[[nn.Module, Tensor], Tensor] = lambda net, image: net(image)
         self.output_layer = "net"
         for layer in net.modules():
             if isinstance(layer, nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d):
                 layer.sees_whole_image = True  # type: ignore[assignment]
         if next(net.parameters()).is_meta:  # only its names and shapes are wanted
             return
-        sizes = describe(dict(net.state_dict())).size_requirements
-        self.grid, self._least = sizes.multiple_of or 1, sizes.minimum or 1
+        described = describe(dict(net.state_dict()))
+        sizes = described.size_requirements
+        self.grid, self._least, self.enlarges = sizes.multiple_of or 1, sizes.minimum or 1, described.scale
+        self._call = described._call_fn  # some make a pair, or want another range of values
         self.output_layer = self._last_convolution()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -42,7 +48,7 @@ class LibraryBlock(nn.Module):
         below, right = (-(-max(side, self._least) // self.grid) * self.grid - side for side in (height, width))
         # A copy in any case: some networks change what they are given.
         padded = functional.pad(x, (0, right, 0, below), mode="replicate") if below or right else x.clone()
-        made: Tensor = self.net(padded)
+        made = self._call(self.net, padded)
         scale = made.shape[-1] // padded.shape[-1]
         return made[..., : scale * height, : scale * width]
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from multiblock.errors import UserError
 from multiblock.files import check_expected
 from multiblock.model.metadata import check_fit, digest_of_result, is_code
-from multiblock.model.metadata import read as read_metadata
 from multiblock.networks import registry
 from multiblock.plan import Block, Task, inherits, is_file, split_file
 
@@ -107,10 +106,10 @@ def starting_chain(task: Task, weights: Mapping[int, Path]) -> "Chain":
 
 def _load_from_file(block: "nn.Module", spec: Block, file: Path, number: int, trusted: Sequence[str]) -> None:
     """Load block ``number`` of the chain in ``file``, which must be built as ``spec`` is."""
-    from multiblock.model.chain import load
+    from multiblock.model.published import about, load_block
 
-    check_fit(read_metadata(file), number, spec, file)
-    _load_state(block, load(file, trusted, only=number).blocks[str(number)].state_dict(), file)
+    check_fit(about(file, spec.scale), number, spec, file)
+    _load_state(block, load_block(file, number, spec.scale, trusted).state_dict(), file)
     check_expected(f"file {file}", digest_of_result(file))
 
 
