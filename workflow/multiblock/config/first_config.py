@@ -42,8 +42,8 @@ _PURPOSE = {"train": "to train on", "validation": "to look at while training", "
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What a user gives: the name of the data set, its folders, the scale where it is known, the seed of the split, and
-    whether LR is made as cameras do, the file of a network that is to be tuned."""
+    """What a user gives: the name of the data set, its folders, the scale where it is known, the seed of the split,
+    whether LR is made as cameras do, and the file of a network that is to be tuned."""
 
     name: str
     hr: Sequence[Path]
