@@ -16,7 +16,7 @@ ENVIRONMENT = "../../envs/conda.yaml"
 
 # Named only where it is asked for: Snakemake looks at the path of an image even of runs that leave it alone.
 if DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method:
-    IMAGE = Path(workflow.current_basedir).parents[1] / "envs/multiblock.sif"
+    IMAGE = Path(str(workflow.current_basedir)).parents[1] / "envs/multiblock.sif"
     if not IMAGE.exists():
         sys.exit(f"multiblock: error: --sdm apptainer: {IMAGE}: no such file; docs/cluster.md says how it is made")
 
