@@ -1,29 +1,32 @@
-"""The workflow with the lowest Snakemake that it allows, which has other ways inside."""
+"""The workflow with the lowest versions that the project allows, PyTorch's apart, which takes gigabytes."""
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, write_pairs
+from conftest import write_pairs
+from test_environment import EXTRAS, PROJECT, wanted
 from test_workflow import command, write_config
 
-LEFT_BEHIND = ("appdirs", "reretry")
-"""What it needs beside the packages of a newer one."""
+LEFT_BEHIND = ("appdirs", "pytz", "reretry")
+"""What they need beside the packages of newer ones."""
 
 
 @pytest.fixture(scope="module")
 def lowest(tmp_path_factory) -> Path:
-    """A folder with that Snakemake, to be found before ours."""
+    """A folder with those packages, to be found before ours."""
     folder = tmp_path_factory.mktemp("lowest")
-    version = re.search(r'min_version\("(.+)"\)', (ROOT / "workflow" / "Snakefile").read_text())[1]
-    words = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder)]
-    done = subprocess.run([*words, f"snakemake=={version}", *LEFT_BEHIND], capture_output=True, text=True)
+    asked = wanted(PROJECT["dependencies"] + EXTRAS["workflow"])
+    del asked["torch"]
+    floors = [f"{name}=={least.version}" for name in asked for least in asked[name].specifier if least.operator == ">="]
+    words = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:"]
+    words += ["--target", str(folder)]
+    done = subprocess.run([*words, *floors, *LEFT_BEHIND], capture_output=True, text=True)
     if done.returncode:
-        pytest.skip(f"Snakemake {version} cannot be installed here: {done.stderr.splitlines()[-1]}")
+        pytest.skip(f"the lowest versions cannot be installed here: {done.stderr.splitlines()[-1]}")
     return folder
 
 

@@ -173,13 +173,16 @@ def restored(get, put, value):
     return setting
 
 
-CONV = torch.backends.mkldnn.conv
+CONV = getattr(torch.backends.mkldnn, "conv", None)  # since PyTorch 2.9
 SET_BY_CALLERS = {
     "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
     "dtype": restored(torch.get_default_dtype, torch.set_default_dtype, torch.float64),
     "matmul": restored(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "medium"),
-    "conv": restored(lambda: CONV.fp32_precision, lambda value: setattr(CONV, "fp32_precision", value), "bf16"),
 }
+if CONV:
+    SET_BY_CALLERS["conv"] = restored(
+        lambda: CONV.fp32_precision, lambda value: setattr(CONV, "fp32_precision", value), "bf16"
+    )
 
 
 @pytest.mark.parametrize("name", SET_BY_CALLERS)

@@ -1,3 +1,5 @@
+from snakemake.settings.types import DeploymentMethod
+
 from multiblock.workflow.start import start
 
 try:
@@ -11,6 +13,14 @@ study = started.study
 RESULTS, STORE = started.folder, f"{started.folder}/store"
 PHASES = range(1, max(len(run.plan.phases) for run in study.runs.values()) + 1)
 ENVIRONMENT = "../../envs/conda.yaml"
+
+# Named only where it is asked for: Snakemake looks at the path of an image even of runs that leave it alone.
+if DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method:
+    IMAGE = Path(str(workflow.current_basedir)).parents[1] / "envs/multiblock.sif"
+    if not IMAGE.exists():
+        sys.exit(f"multiblock: error: --sdm apptainer: {IMAGE}: no such file; docs/cluster.md says how it is made")
+
+    container: str(IMAGE)
 
 
 wildcard_constraints:

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable
 from functools import lru_cache
 from io import BytesIO
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import png
@@ -34,7 +34,8 @@ _MODES = {"RGB ": ("RGB", "L"), "GRAY": ("L",), "CMYK": ("CMYK",)}
 """Kinds of pixels that a profile of each colour space can belong to, the first as Little CMS takes them; gray files
 that embed the profile of an RGB camera are common."""
 _ADOBE_RGB = "R03"
-_EXIF_IFD, _INTEROP_IFD, _INTEROP_INDEX, _COLOUR_SPACE, _UNCALIBRATED = 0x8769, 0xA005, 1, 0xA001, 0xFFFF
+INTEROP = 0xA005
+_EXIF_IFD, _INTEROP_INDEX, _COLOUR_SPACE, _UNCALIBRATED = 0x8769, 1, 0xA001, 0xFFFF
 _SRGB_PRIMARIES, _SRGB_TRANSFERS = (1, 2), (1, 2, 6, 13, 14, 15)
 """Primaries and transfer functions that are sRGB's or video's, or not stated, as ITU-T H.273 counts them."""
 _SRGB_CHROMATICITIES = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
@@ -103,11 +104,18 @@ def _without_profile(image: Image.Image, mode: str) -> list[Note]:
     return []
 
 
+def interop(exif: Image.Exif) -> dict[int, Any]:
+    """The folder of EXIF data that names the colour space of files without a profile; empty where there is none."""
+    try:
+        return dict(exif.get_ifd(INTEROP))
+    except KeyError:  # of Pillow 12 and older
+        return {}
+
+
 def _says_adobe_rgb(image: Image.Image) -> bool:
     exif = image.getexif()
     return (
-        exif.get_ifd(_EXIF_IFD).get(_COLOUR_SPACE) == _UNCALIBRATED
-        and exif.get_ifd(_INTEROP_IFD).get(_INTEROP_INDEX) == _ADOBE_RGB
+        exif.get_ifd(_EXIF_IFD).get(_COLOUR_SPACE) == _UNCALIBRATED and interop(exif).get(_INTEROP_INDEX) == _ADOBE_RGB
     )
 
 

@@ -188,7 +188,7 @@ def _refused(image: Image.Image) -> str:
     kind = {"F": "floating-point values", "I": "32 bits a channel, or signed values"}.get(image.mode)
     if image.mode.startswith("I;16") and tags.get(_TIFF_PHOTOMETRIC) == 0:  # Pillow gives the negative
         return "16 bits a channel with white as 0; allowed is black as 0"
-    raw = any(tile.codec_name == "raw" for tile in getattr(image, "tile", ()))
+    raw = any(tile[0] == "raw" for tile in getattr(image, "tile", ()))
     if raw and tags.get(_TIFF_PLANAR) == _APART and max(tags.get(colour.BITS, (8,))) > 8:  # Pillow would read bytes
         return "16 bits, each channel by itself, not compressed; allowed are channels pixel by pixel, or compressed"
     return f"{kind}; allowed are 8 or 16 bits a channel" if kind else ""

@@ -219,8 +219,8 @@ def _exif(image: Image.Image, lost: list[str]) -> Image.Exif | None:
     return kept if len(kept) or any(kept.get_ifd(folder) for folder in _FOLDERS) else None
 
 
-_INTEROP, _MAKER_NOTE = 0xA005, 0x927C
-_PLACES = (330, 513, 514, _INTEROP)
+_MAKER_NOTE = 0x927C
+_PLACES = (330, 513, 514, colour.INTEROP)
 """Tags whose values are places in the file that they were read from: of further folders, and of a thumbnail."""
 _MOVABLE = (b"Apple iOS", b"Nikon\0\2", b"FUJIFILM", b"OLYMPUS\0", b"OM SYSTEM")
 """How maker notes begin that count places from their own beginning; others do from that of the file."""
@@ -233,8 +233,8 @@ def _without_stale_places(kept: Image.Exif, found: Image.Exif) -> list[str]:
         if tag in kept:
             del kept[tag]
         photograph.pop(tag, None)
-    if interop := dict(found.get_ifd(_INTEROP)):
-        photograph[_INTEROP] = interop  # Pillow writes a folder of its own for it
+    if interop := colour.interop(found):
+        photograph[colour.INTEROP] = interop  # Pillow writes a folder of its own for it
     note = photograph.get(_MAKER_NOTE, b"")
     if note and not bytes(note).startswith(_MOVABLE):
         del photograph[_MAKER_NOTE]

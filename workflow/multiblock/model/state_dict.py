@@ -93,8 +93,7 @@ def _content(file: Path) -> Any:
 
 def _numpy_kinds() -> list[Any]:
     """The types that NumPy 1 and 2 pickle numbers and arrays as; none of them runs code of a file."""
-    multiarray = np._core.multiarray  # type: ignore[attr-defined]
-    parts = {"scalar": multiarray.scalar, "_reconstruct": multiarray._reconstruct}
+    parts = {"scalar": np.float64().__reduce__()[0], "_reconstruct": np.empty(0).__reduce__()[0]}
     kinds: list[Any] = [np.ndarray, np.dtype, *{type(np.dtype(code)) for code in np.typecodes["All"] if code != "O"}]
     return kinds + [
         (part, f"numpy.{core}.multiarray.{name}") for core in ("core", "_core") for name, part in parts.items()

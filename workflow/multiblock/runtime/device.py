@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
@@ -133,8 +133,15 @@ def _fastest_on(device: str) -> tuple[str, str]:
     return "bfloat16" if pays else "float32", why
 
 
+def _instructions() -> Mapping[str, Any]:
+    """Which instructions the CPU has, as PyTorch calls them; of an older one only those of bfloat16."""
+    if hasattr(torch.cpu, "get_capabilities"):  # not yet in PyTorch 2.9
+        return torch.cpu.get_capabilities()
+    return {"amx_bf16": torch.cpu._is_amx_tile_supported(), "avx512_bf16": torch.cpu._is_avx512_bf16_supported()}
+
+
 def _has_bfloat16() -> bool:
-    has = torch.cpu.get_capabilities()
+    has = _instructions()
     return bool(has.get("amx_bf16") or has.get("avx512_bf16"))
 
 
@@ -188,7 +195,9 @@ def full_precision(device: str = "cpu", dtype: torch.dtype = torch.float32) -> I
         dtype: that of the network.
     """
     backends: Any = torch.backends
-    places = [backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv]
+    places = []
+    if hasattr(backends.cuda.matmul, "fp32_precision"):  # since PyTorch 2.9; before, the older flags are all
+        places = [backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv]
     before, default, older = [place.fp32_precision for place in places], torch.get_default_dtype(), None
     with suppress(RuntimeError):  # PyTorch does not tell the older flags where a caller has set the newer ones
         older = backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
@@ -223,8 +232,7 @@ def bfloat16_pays(device: str) -> tuple[bool, str]:
     if device == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
         return native, "the GPU computes in it" if native else "the GPU has no bfloat16"
-    has = torch.cpu.get_capabilities()
-    if has.get("amx_bf16"):
+    if _instructions().get("amx_bf16"):
         return True, "the CPU has amx_bf16"
     if not _has_bfloat16():
         return False, "the CPU has no bfloat16 instructions"
