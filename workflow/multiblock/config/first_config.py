@@ -248,8 +248,13 @@ blocks:
   small: {{network: mcan, channels: 16, residual_blocks: 2}}
 recipes:
   as_it_is: [{{iterations: 0}}]
-  tune: [{{iterations: 600, lr: 1.0e-4, loss: l1, batch: 8, patch: 32}}]
-  behind: [{{iterations: 600, lr: 1.0e-3, loss: l1, batch: 8, patch: 48}}]
+  # A rate of 1.0e-4 leaves more of what the network knew, and gains less in so short a time.
+  tune:
+    - {{iterations: 600, lr: 1.0e-3, batch: 8, patch: 24, clamp: none, clip: 0.1, warmup: 40,
+       schedule: {{kind: cosine, to: 1.0e-6}}}}
+  behind:
+    - {{iterations: 2500, lr: 2.0e-3, batch: 8, patch: 48, clamp: none, clip: 0.02, warmup: 100,
+       schedule: {{kind: cosine, to: 1.0e-5}}}}
 runs:
   {name}:
     chain: [published]
