@@ -54,6 +54,9 @@ ONLY_PARSED = {
     "snakemake --report report.html": "needs a finished default run; .ci/run makes the report of tests/tiny.yaml",
     "multiblock export results/default -o net.onnx": "docs/export.md makes it, and says more of it",
     ".venv/bin/pip install --no-deps -r envs/slurm.txt": "tests/test_environment.py holds the pins",
+    "apptainer build envs/multiblock.sif envs/multiblock.def": "needs Apptainer and an image from a registry",
+    "snakemake --cores all --sdm apptainer --apptainer-args '--nv --bind /data' --configfile mine.yaml": "the same; "
+    "tests/test_container.py has a stand-in",
     ". .venv/bin/activate": "changes the shell that it is typed in",
     "pre-commit install": "a tool of the user's own; .pre-commit-config.yaml is read below",
     "pytest -n 0 tests/test_plan.py": "is this program; that the file is there is checked",

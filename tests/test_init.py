@@ -81,7 +81,7 @@ class TestFromAPublishedNetwork:
         assert study.data["mine"].scale == 3 and [block.network for block in plan.blocks] == ["imdn"]
         assert plan.task(1, 1).starts == (str(imdn),) and plan.task(2, 1).starts == (1,)
         assert [plan.task(number, 1).iterations for number in plan.numbers] == [0, 600]
-        assert plan.task(2, 1).stages[0].lr == 1e-4
+        assert plan.task(2, 1).stages[0].lr == 1e-3
         assert f"{imdn}: is measured as it is, then tuned; multiblock plan --minutes 5 sizes it" in made.lines
 
     def test_the_run_in_comments_keeps_it_until_the_last_phase(self, photos, imdn):
