@@ -1,4 +1,4 @@
-"""Whether the figures that README.md and docs/studies quote are those of the tables they link to.
+"""Whether the figures that README.md, docs/adapt.md and docs/studies quote are those of the tables they link to.
 
     python benchmarks claims
 
@@ -46,7 +46,7 @@ _BOUND = re.compile(r"(less than|more than|under|above|beyond|at most)\s$")
 
 def documents() -> list[Path]:
     """The documents whose figures are looked for."""
-    return [ROOT / "README.md", *sorted((ROOT / "docs" / "studies").glob("*.md"))]
+    return [ROOT / "README.md", ROOT / "docs" / "adapt.md", *sorted((ROOT / "docs" / "studies").glob("*.md"))]
 
 
 @dataclass
