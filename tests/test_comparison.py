@@ -292,6 +292,17 @@ def test_unequal_compute_is_warned_of_in_the_table(tmp_path):
     assert "block-pixels 1.37 x, iterations 1.37 x" in spent and "not recorded" in spent
 
 
+def test_a_baseline_that_was_not_trained_is_named(tmp_path):
+    """As a published network that is measured as it is."""
+    psnr = {1: BASE, 2: BASE}
+    found, _ = compared(
+        "published",
+        published=run(tmp_path / "published", psnr, iterations=(0,), looks=[[(0, 20.0)]]),
+        tuned=run(tmp_path / "tuned", psnr),
+    )
+    assert list(found.runs.compute_warning.fillna("")) == ["", "was trained, and published was not"]
+
+
 def test_runs_that_are_sized_by_seconds_are_equal_in_these(tmp_path):
     base = plain(tmp_path, iterations=(100,), seconds=20.0, training_flops=2e9, seconds_start=4.0)
     same = {"seconds": 23.0, "seconds_start": 1.0}

@@ -294,6 +294,8 @@ def warning(run: Spent, base: Spent, baseline: str) -> str:
     training, whole, flops = (ratio(run, base, name) for name in ("block_pixels", "with_generation", "training_flops"))
     if training is None or whole is None or all(is_equal(one) for one in (training, flops or 1.0)):
         return ""
+    if training == float("inf"):
+        return f"was trained, and {baseline} was not"
     if is_equal(training):
         return f"spent {times(flops or 1.0)} x the training FLOPs of {baseline}, at equal block-pixels"
     text = f"spent {times(training)} x the block-pixels of {baseline}"

@@ -379,7 +379,7 @@ def reach(seen: pd.DataFrame, baseline: str, total: float) -> pd.DataFrame:
 
     Args:
         seen: as :func:`looks` gives them, of runs with the same validation images.
-        total: block-pixels that the baseline spent.
+        total: block-pixels that the baseline spent; of one that was not trained (0) nothing is to be reached.
 
     Returns:
         ``reach_psnr`` (what is to be reached), ``reach_block_pixels`` and ``reach_ratio``, in relation to ``total``
@@ -388,7 +388,7 @@ def reach(seen: pd.DataFrame, baseline: str, total: float) -> pd.DataFrame:
         and ``reach_ratio_most``.
     """
     means, rows = bands(seen), []
-    target = final(means[means.run == baseline])
+    target = final(means[means.run == baseline]) if total else None
     for run in seen.run.unique():
         own = means[means.run == run]
         if target is None or final(own) is None:
