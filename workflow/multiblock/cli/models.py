@@ -34,7 +34,8 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Print the table of networks, as text or CSV, or what one of them is."""
     if options.name:
-        if options.name.endswith(".safetensors") or (os.sep in options.name and Path(options.name).is_dir()):
+        weights = options.name.endswith(".safetensors") or options.name in finished.shipped()
+        if weights or (os.sep in options.name and Path(options.name).is_dir()):
             _explain_weights(finished.find(Path(options.name)))
         elif registry.is_of_others(options.name):
             _explain_of_others(options.name)
