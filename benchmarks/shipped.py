@@ -73,7 +73,10 @@ def _measured(item: ImagePair, scale: int, networks: dict[str, chain.Chain]) -> 
         return
     lanczos = Image.fromarray(low).resize((width * scale, height * scale), Image.Resampling.LANCZOS)
     made = {"bicubic": as_float(enlarge(low, scale)), "Lanczos": as_float(np.asarray(lanczos))}
-    made |= {name: tiles.run(one, low, CPU, 2.5) for name, one in networks.items() if one.scale == scale}
+    for name, one in networks.items():
+        enlarged = one.about.enlarge or 1
+        if one.scale * enlarged == scale:
+            made[name] = tiles.run(one, enlarge(low, enlarged) if enlarged > 1 else low, CPU, 2.5)
     for way, picture in made.items():
         yield {"way": way, "image": item.name, **measure(picture, as_float(full), border=scale, what=item.name)}
 
