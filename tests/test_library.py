@@ -87,6 +87,47 @@ def test_it_learns_and_the_library_reads_it_back(name, tmp_path):
         assert torch.equal(again(one), made) and torch.equal(load(tmp_path / "ours.safetensors")(one), made)
 
 
+OTHERS = {
+    "DRUNet": (1, {"in_nc": 4, "out_nc": 3, "nc": [16, 16, 16, 16]}),
+    "IPT": (2, {"n_feats": 8, "num_layers": 1}),
+    "RestoreFormer": (1, {"n_embed": 16, "ch": 64, "ch_mult": [1, 1, 1, 1, 1, 1], "z_channels": 64, "embed_dim": 32}),
+}
+"""Architectures that are called in ways of their own: with a noise map, in patches, with other colours."""
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_batch_gives_each_image_what_it_gets_alone(name):
+    scale, options = OTHERS[name]
+    torch.manual_seed(0)
+    spec = zoo.block(f"spandrel:{name}", options, "it", scale)
+    network = Chain.build([spec], [True]).double()  # RestoreFormer looks codes up, of which some are nearly as near
+    images = torch.rand(2, 3, 19, 22, dtype=torch.float64)
+    network.train()(images).square().mean().backward()
+    assert all(torch.isfinite(one.grad).all() for one in network.parameters() if one.grad is not None)
+    network.eval()
+    with torch.inference_mode():
+        made = network(images)
+        assert made.shape == (2, 3, scale * 19, scale * 22)
+        assert torch.allclose(made, torch.cat([network(one) for one in images.split(1)]), atol=1e-4)
+
+
+NOISE = {"dim": 8, "image_size": None, "input_image_size": None}
+NOISE |= {"style_network": {"dim_in": 16, "dim_out": 64, "depth": 2}}
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "says"),
+    [
+        ("LaMa", {}, "also takes a mask; a block maps RGB to RGB"),
+        ("DnCNN", {}, "takes or makes 1 channels; a block maps RGB to RGB"),
+        ("AuraSR", NOISE, "draws noise in each call"),
+    ],
+)
+def test_one_that_is_no_map_from_rgb_to_rgb_is_refused(name, options, says):
+    with pytest.raises(UserError, match=f"spandrel:{name}: {says}"):
+        Chain.build([zoo.block(f"spandrel:{name}", options, "it")], [True])
+
+
 def test_tiles_of_one_whose_sizes_are_padded_leave_no_seam():
     network, image = chain("SAFMN").eval(), picture(130, 117)
     block = network.links()[0][0]
@@ -129,6 +170,16 @@ def test_what_the_library_would_read_otherwise_is_not_written(tmp_path):
 def test_span_which_works_its_weights_out_anew_is_written_as_onnx(tmp_path):
     made = onnx_file.write(onnx_file.Exported(chain("SPAN"), 1), tmp_path / "w.onnx", {}, lambda line: None, "SPAN")
     assert max(made.differences.values()) < onnx_file.ALLOWED
+
+
+@pytest.mark.slow  # traces
+def test_one_that_is_no_graph_for_all_sizes_is_refused_with_its_layer(tmp_path):
+    safmn = onnx_file.Exported(chain("SAFMN"), 1)
+    with pytest.raises(UserError, match=r"it takes height and width for those of one example, in layer .*\.0\.safm$"):
+        onnx_file.write(safmn, tmp_path / "w.onnx", {}, lambda line: None, "SAFMN")
+    seemore = onnx_file.Exported(chain("SeemoRe"), 1)
+    with pytest.raises(UserError, match=r"asks what a picture shows .* in layer .*\.moe_layer$"):
+        onnx_file.write(seemore, tmp_path / "w.onnx", {}, lambda line: None, "SeemoRe")
 
 
 def test_the_library_reads_rcan_of_our_own_and_computes_the_same(tmp_path):

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.nn.utils import parametrize
 
 from multiblock.errors import UserError, listed
@@ -38,6 +39,8 @@ _TRIED_SIZES = [
     (side, side + 1 + side % 7, 1 + side % 3) for side in (*range(LEAST, LEAST + 70), 127, 256, 1001, 2048, 6000)
 ]
 _ALIKE = "its code does not take all sizes alike"
+_ASKED_SIZES = (25, 64, 1001)
+"""All three dimensions at once; what is so of these does not stop a trace."""
 _SIDES = {"0": "the number of pictures", "2": "height", "3": "width"}
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -311,16 +314,52 @@ def _traced(network: Exported, title: str) -> torch.export.ExportedProgram:
         UserError: there is no one graph for its code; the message says why.
     """
     pictures = torch.rand(_EXAMPLE, generator=torch.Generator().manual_seed(0))
+    stopped: list[str] = []
     try:
-        program = torch.export.export(
-            network, (pictures,), dynamic_shapes=_sizes(), prefer_deferred_runtime_asserts_over_guards=True
-        )
+        with _noting_layers(network, stopped):
+            program = torch.export.export(
+                network, (pictures,), dynamic_shapes=_sizes(), prefer_deferred_runtime_asserts_over_guards=True
+            )
     except Exception as error:  # whatever a network's code leads to
-        raise UserError(f"{title}: cannot be written as ONNX: {_reason(error)}") from error
+        layer = f", in layer {stopped[0]}" if stopped else ""
+        raise UserError(f"{title}: cannot be written as ONNX: {_reason(error)}{layer}") from error
     own = any(is_code(spec.network) for spec in network.chain.specs)
     if broken := _condition(program, own):
         raise UserError(f"{title}: cannot be written as ONNX: {_ALIKE}; it asks whether {broken}")
     return program
+
+
+@contextlib.contextmanager
+def _noting_layers(network: Exported, stopped: list[str]) -> Iterator[None]:
+    """Note the names of layers that stop a trace, the first one first.
+
+    That is the layer in which an error is raised. If there is none, since the exporter finds only afterwards that the
+    sizes of the example were taken for granted, it is the one that asked what is not so of all sizes.
+    """
+    inside: list[str] = []
+    log_question = ShapeEnv._log_guard
+
+    def noted(env: ShapeEnv, prefix: str, question: Any, forcing_spec: bool) -> None:
+        sizes = (dict.fromkeys(question.free_symbols, side) for side in _ASKED_SIZES)
+        if inside and not all(bool(question.subs(size)) for size in sizes):
+            stopped.append(inside[-1])
+        log_question(env, prefix, question, forcing_spec)
+
+    handles = []
+    for name, layer in network.named_modules():
+        name = name.removeprefix("chain.blocks.")
+        handles.append(layer.register_forward_pre_hook(lambda *_, name=name: inside.append(name)))
+        handles.append(layer.register_forward_hook(lambda *_: (inside.pop(), None)[1]))
+    ShapeEnv._log_guard = noted  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    except Exception:
+        stopped[:0] = inside[-1:]
+        raise
+    finally:
+        ShapeEnv._log_guard = log_question  # type: ignore[method-assign]
+        for handle in handles:
+            handle.remove()
 
 
 def _condition(program: torch.export.ExportedProgram, own: bool) -> str | None:
@@ -358,6 +397,10 @@ def _reason(error: BaseException) -> str:
         return f"{_ALIKE}; it asks whether {listed(asked[:2])}"
     if only := re.search(r"marked (\w+) as dynamic but your code specialized it to be a constant \((\d+)\)", text):
         return f"{_ALIKE}; it is for a {only[1]} of {only[2]}"
+    if taken := re.search(r"Specializations unexpectedly required \((.+?)\)", text):
+        return f"{_ALIKE}; it takes {taken[1].replace(', ', ' and ')} for those of one example"
+    if asked := re.findall(r"Expected op to be '==', got \S+ for (.+)", text):
+        return f"{_ALIKE}; it asks whether {asked[0]}"
     if "data-dependent" in text:
         return "its code asks what a picture shows before it goes on, and a graph is the same for all pictures"
     lines = [line.strip() for line in text.splitlines() if line.strip()]

@@ -142,6 +142,8 @@ def build(network: str, given: Mapping[str, Any]) -> "nn.Module":
     own = {"scale": next((name for name in called if name in _SCALE), "scale")}
     values = {name: value for name, (_, value) in called.items() if value is not ...}
     values |= {own.get(name, name): value for name, value in given.items()}
+    if (scale := own["scale"]) in called and "Sequence" in called[scale][0]:  # IPT has a head for each of several
+        values[scale] = values[scale] if isinstance(values[scale], list) else [values[scale]]
     folder = _folder(network)
     inside = ".".join(file.relative_to(folder).with_suffix("").parts)
     with _imported():
@@ -154,6 +156,8 @@ def recognised(weights: Mapping[str, "Tensor"]) -> tuple[str, dict[str, Any]] | 
     """The network, with its options, whose weights these are; None where the library knows none, or is not there."""
     if not names():
         return None
+    from multiblock.networks import library_block
+
     with _imported():
         registry = importlib.import_module("spandrel").MAIN_REGISTRY
         try:
@@ -161,9 +165,7 @@ def recognised(weights: Mapping[str, "Tensor"]) -> tuple[str, dict[str, Any]] | 
         except Exception:  # whatever its detection leads to
             return None
     network = f"{PREFIX}{found.architecture.id}"
-    if (channels := {found.input_channels, found.output_channels}) != {3} or found.purpose == "Inpainting":
-        reason = "also takes a mask" if channels == {3} else f"takes or makes {listed(channels - {3})} channels"
-        raise UserError(f"{network}: {reason}; a block maps RGB to RGB")
+    library_block.check_can_be_block(found)
     classes, described = _classes_in(_folder(network))
     if described not in classes:
         network += f".{type(found.model).__name__}"
@@ -173,11 +175,17 @@ def recognised(weights: Mapping[str, "Tensor"]) -> tuple[str, dict[str, Any]] | 
     return network, {("scale" if name in _SCALE else name): value for name, value in plain.items()}
 
 
+def _normalize(images: "Tensor", mean: list[float], std: list[float]) -> "Tensor":
+    """Images (N, C, H, W) less the mean of each channel, over its standard deviation."""
+    return (images - images.new_tensor(mean).view(-1, 1, 1)) / images.new_tensor(std).view(-1, 1, 1)
+
+
 @contextmanager
 def _imported() -> Iterator[None]:
-    """Import the library without torchvision, which two of its architectures need that enlarge nothing.
+    """Import the library without torchvision, of which two architectures that enlarge nothing need a function each.
 
     The library imports all architectures at once, and torchvision of another build than PyTorch's cannot be imported.
+    ``normalize``, for RestoreFormer, is here; ``rotate``, for LaMa, which takes a mask and cannot be a block, is not.
 
     Raises:
         UserError: another package that it needs is not there.
@@ -186,7 +194,8 @@ def _imported() -> Iterator[None]:
     if "spandrel" not in sys.modules and not find_spec("torchvision"):
         for name in ("torchvision", "torchvision.transforms", "torchvision.transforms.functional"):
             stands_in[name] = ModuleType(name)
-        vars(stands_in["torchvision.transforms.functional"]).update(InterpolationMode=None, rotate=None, normalize=None)
+        functions = {"InterpolationMode": None, "rotate": None, "normalize": _normalize}
+        vars(stands_in["torchvision.transforms.functional"]).update(functions)
     sys.modules |= stands_in
     try:
         yield

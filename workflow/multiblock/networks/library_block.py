@@ -7,8 +7,28 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from multiblock.errors import UserError, listed
+
 _REACH = 32
 """Pixels by which tiles overlap, the most that any do: see :data:`multiblock.inference.tiles.OVERLAP`."""
+
+_ALONE = ("DRUNet", "IPT")
+"""Architectures whose images the library runs one by one: it adds a noise map to one, and cuts one into patches."""
+
+
+def check_can_be_block(described: Any) -> None:
+    """Refuse a network, by the library's description of it, that maps no picture of RGB to one, each time the same.
+
+    Raises:
+        UserError: other numbers of channels, a mask, or noise.
+    """
+    network = f"spandrel:{described.architecture.id}"
+    if described.architecture.id == "AuraSR":
+        raise UserError(f"{network}: draws noise in each call; a block makes the same of the same picture")
+    if described.purpose == "Inpainting":
+        raise UserError(f"{network}: also takes a mask; a block maps RGB to RGB")
+    if others := {described.input_channels, described.output_channels} - {3}:
+        raise UserError(f"{network}: takes or makes {listed(others)} channels; a block maps RGB to RGB")
 
 
 class LibraryBlock(nn.Module):
@@ -29,6 +49,7 @@ class LibraryBlock(nn.Module):
         super().__init__()
         self.net = net
         self.grid, self._least, self.enlarges = 1, 1, 1
+        self._alone = False
         self._call: Callable[[nn.Module, Tensor], Tensor] = lambda net, image: net(image)
         self.output_layer = "net"
         for layer in net.modules():
@@ -37,8 +58,10 @@ class LibraryBlock(nn.Module):
         if next(net.parameters()).is_meta:  # only its names and shapes are wanted
             return
         described = describe(dict(net.state_dict()))
+        check_can_be_block(described)
         sizes = described.size_requirements
         self.grid, self._least, self.enlarges = sizes.multiple_of or 1, sizes.minimum or 1, described.scale
+        self._alone = described.architecture.id in _ALONE
         self._call = described._call_fn  # some make a pair, or want another range of values
         self.output_layer = self._last_convolution()
 
@@ -46,9 +69,13 @@ class LibraryBlock(nn.Module):
         """Images to enlarged images; those of other sizes than the network takes are padded by their edges."""
         height, width = x.shape[2:]
         below, right = (-(-max(side, self._least) // self.grid) * self.grid - side for side in (height, width))
-        # A copy in any case: some networks change what they are given.
-        padded = functional.pad(x, (0, right, 0, below), mode="replicate") if below or right else x.clone()
-        made = self._call(self.net, padded)
+        # A copy in any case: some networks change what they are given. A graph for all sizes cannot ask for the size.
+        pads = torch.compiler.is_exporting() or below or right
+        padded = functional.pad(x, (0, right, 0, below), mode="replicate") if pads else x.clone()
+        if self._alone:
+            made = torch.cat([self._call(self.net, image) for image in padded.split(1)])
+        else:
+            made = self._call(self.net, padded)
         scale = made.shape[-1] // padded.shape[-1]
         return made[..., : scale * height, : scale * width]
 
