@@ -41,7 +41,7 @@ OPTIONAL = ("align", "tensorboard", "heic", "spandrel", "onnx")
 
 SECTIONS = ("package", "workflow", *OPTIONAL, "dev")
 
-NOT_INSTALLED = {"slurm"}
+NOT_INSTALLED = {"slurm", "ncnn"}
 """Extras that no environment of ours holds: they are for who asks for them."""
 
 

@@ -19,7 +19,7 @@ from multiblock.data import images, resize
 from multiblock.data.sampler import to_tensor
 from multiblock.export import card, onnx_file
 from multiblock.export.card import Facts
-from multiblock.export.onnx_file import Enlargement, Exported
+from multiblock.export.exported import Enlargement, Exported
 from multiblock.model import chain as chains
 from multiblock.model.chain import Chain
 from multiblock.model.finished import TEST_PSNR

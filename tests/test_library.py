@@ -12,7 +12,7 @@ import yaml
 from conftest import picture
 from multiblock.cli import main
 from multiblock.errors import UserError
-from multiblock.export import authors, onnx_file
+from multiblock.export import authors, exported, onnx_file
 from multiblock.inference import tiles
 from multiblock.model import published
 from multiblock.model.chain import Chain, load
@@ -168,16 +168,16 @@ def test_what_the_library_would_read_otherwise_is_not_written(tmp_path):
 
 @pytest.mark.slow  # traces
 def test_span_which_works_its_weights_out_anew_is_written_as_onnx(tmp_path):
-    made = onnx_file.write(onnx_file.Exported(chain("SPAN"), 1), tmp_path / "w.onnx", {}, lambda line: None, "SPAN")
-    assert max(made.differences.values()) < onnx_file.ALLOWED
+    made = onnx_file.write(exported.Exported(chain("SPAN"), 1), tmp_path / "w.onnx", {}, lambda line: None, "SPAN")
+    assert max(made.differences.values()) < exported.ALLOWED
 
 
 @pytest.mark.slow  # traces
 def test_one_that_is_no_graph_for_all_sizes_is_refused_with_its_layer(tmp_path):
-    safmn = onnx_file.Exported(chain("SAFMN"), 1)
+    safmn = exported.Exported(chain("SAFMN"), 1)
     with pytest.raises(UserError, match=r"it takes height and width for those of one example, in layer .*\.0\.safm$"):
         onnx_file.write(safmn, tmp_path / "w.onnx", {}, lambda line: None, "SAFMN")
-    seemore = onnx_file.Exported(chain("SeemoRe"), 1)
+    seemore = exported.Exported(chain("SeemoRe"), 1)
     with pytest.raises(UserError, match=r"asks what a picture shows .* in layer .*\.moe_layer$"):
         onnx_file.write(seemore, tmp_path / "w.onnx", {}, lambda line: None, "SeemoRe")
 

@@ -7,7 +7,7 @@ from typing import Any
 from multiblock.cli.printing import add_weights_arguments
 from multiblock.errors import UserError
 
-_FORMS = ("onnx", "authors")
+_FORMS = ("onnx", "ncnn", "authors")
 
 
 def add(commands: Any) -> None:
@@ -36,12 +36,18 @@ def _add_export(commands: Any) -> None:
         "export",
         help="write trained weights for other programs",
         description="Write trained weights for other programs: as an ONNX file that onnxruntime, chaiNNer and others "
-        "run on pictures of any size, compared with PyTorch before it is kept; or under the parameter names of a "
-        "network's authors. A model card (.md) goes beside the file.",
+        "run on pictures of any size, or as files of ncnn for Upscayl, compared with PyTorch before they are kept; or "
+        "under the parameter names of a network's authors. A model card (.md) goes beside the file.",
     )
     add_weights_arguments(parser)
-    parser.add_argument("-o", "--out", type=Path, required=True, help="file to write: .onnx, or .pth or .safetensors")
-    parser.add_argument("--form", choices=_FORMS, default="onnx", help="onnx (default), or the authors' names")
+    parser.add_argument(
+        "-o",
+        "--out",
+        type=Path,
+        required=True,
+        help="file to write: .onnx, .param (.bin goes beside it), .pth or .safetensors",
+    )
+    parser.add_argument("--form", choices=_FORMS, default="onnx", help="onnx (default), ncnn, or the authors' names")
     parser.add_argument(
         "--block", type=int, help="the block to write under its authors' names, where there are several"
     )
@@ -72,16 +78,16 @@ def run_import(options: argparse.Namespace) -> None:
 
 def run_export(options: argparse.Namespace) -> None:
     """Read weights, convert them, compare the results, and write them."""
-    from multiblock.export import command, onnx_file
+    from multiblock.export import command, ncnn_file, onnx_file
     from multiblock.files import keeping
     from multiblock.model import chain, finished
 
     if options.block is not None and options.form != "authors":
-        raise UserError("--block: is for --form authors; an ONNX file holds the whole chain")
+        raise UserError(f"--block: is for --form authors; a file of {options.form} holds the whole chain")
     file = finished.find(options.weights)
     command.check_out(file, options.out, options.form, options.overwrite)
-    if options.form == "onnx":
-        onnx_file.check_packages()
+    if options.form != "authors":
+        {"onnx": onnx_file, "ncnn": ncnn_file}[options.form].check_packages()
     network = chain.load(file, options.trust_code)
     about = finished.about(file)
     print(about, flush=True)
@@ -92,4 +98,5 @@ def run_export(options: argparse.Namespace) -> None:
             command.to_authors(network, about, options.out, options.block, stated, say)
         else:
             enlarge = network.enlargement(file, options.enlarge)
-            command.to_onnx(network, about, options.out, enlarge, stated, say)
+            write = command.to_onnx if options.form == "onnx" else command.to_ncnn
+            write(network, about, options.out, enlarge, stated, say)

@@ -179,15 +179,15 @@ def _sources(block: Block) -> list[str]:
     return [f"after {first.source}"]
 
 
-def front_matter(facts: Facts, onnx: bool) -> dict[str, Any]:
+def front_matter(facts: Facts, form: str) -> dict[str, Any]:
     """The fields that Hugging Face reads.
 
     Args:
-        onnx: whether the file is ONNX; else it is one that PyTorch reads.
+        form: ``onnx``, ``ncnn`` or ``authors``, which PyTorch reads.
     """
     about = facts.known.about
     card: dict[str, Any] = licence(facts.licence)
-    card["library_name"] = "onnx" if onnx else "pytorch"
+    card["library_name"] = "pytorch" if form == "authors" else form
     card["pipeline_tag"] = "image-to-image"
     card["tags"] = list(dict.fromkeys(["super-resolution", "multiblock", *facts.networks, *facts.tags]))
     if about.data and about.data.isascii() and " " not in about.data:
@@ -214,22 +214,22 @@ def licence(stated: str | None) -> dict[str, Any]:
     return {"license": word} if word in HUGGING_FACE else {"license": "other", "license_name": stated.lower()}
 
 
-def text(facts: Facts, body: str, onnx: bool) -> str:
+def text(facts: Facts, body: str, form: str) -> str:
     """The card: front matter, name, and :func:`body`."""
-    head = yaml.safe_dump(front_matter(facts, onnx), sort_keys=False, allow_unicode=True, width=1000)
+    head = yaml.safe_dump(front_matter(facts, form), sort_keys=False, allow_unicode=True, width=1000)
     return f"---\n{head}---\n\n# {facts.name}\n\n{body}"
 
 
-def body(facts: Facts, file: str, use: str, notes: Mapping[str, str], onnx: bool) -> str:
+def body(facts: Facts, file: str, use: str, notes: Mapping[str, str], form: str) -> str:
     """The card below its name, in Markdown.
 
     Args:
         file: name of the file that it is about.
         use: the section on how the file is used.
         notes: further rows of the table, by name.
-        onnx: whether the file is ONNX; else the authors' program decides what goes in and comes out.
+        form: ``onnx`` or ``ncnn``; of ``authors``, their program decides what goes in and comes out.
     """
-    elsewhere = {"name", "license"} | (set() if onnx else {"input", "output", "cut_after_block"})
+    elsewhere = {"name", "license"} | (set() if form != "authors" else {"input", "output", "cut_after_block"})
     rows = {key: value for key, value in {**facts.lines(), **notes}.items() if key not in elsewhere}
     table = "\n".join(f"| {key.replace('_', ' ')} | {_cell(value)} |" for key, value in rows.items())
     sources = [*facts.sources(), *([f"weights: {origin}"] if (origin := facts.known.about.origin) else [])]
@@ -259,18 +259,32 @@ def _of_licence(facts: Facts) -> str:
 
 def use_of_onnx(file: str, facts: Facts, least: int) -> str:
     """The section of a card on how an ONNX file is run, for pictures of at least ``least`` pixels a side."""
-    enlarged = (
-        "\nThe enlargement that the network was trained on is inside the file: give it the small picture. It is made "
-        "in 8 bits, as the training images were.\n"
-        if facts.enlarge > 1
-        else ""
-    )
     return f"""## Use
 
 Pictures of any height and width from {least} pixels, any number at once: N x 3 x H x W, RGB, float32 from 0 to 1.
 The result is N x 3 x {facts.scale}H x {facts.scale}W and is in 0 to 1. chaiNNer takes the file as it is.
-{enlarged}
+{_enlarged(facts)}
 {_RUN.format(file=json.dumps(file, ensure_ascii=False))}"""
+
+
+def _enlarged(facts: Facts) -> str:
+    if facts.enlarge == 1:
+        return ""
+    return (
+        "\nThe enlargement that the network was trained on is inside the file: give it the small picture. It is made "
+        "in 8 bits, as the training images were.\n"
+    )
+
+
+def use_of_ncnn(name: str, facts: Facts) -> str:
+    """The section of a card on how the files ``name``.param and ``name``.bin are run."""
+    return f"""## Use
+
+`{name}.param` and `{name}.bin` belong together. Upscayl takes both from its folder of custom models, and the programs
+`*-ncnn-vulkan` by `-m FOLDER -n {name} -s {facts.scale}`; the input is called `data` (RGB from 0 to 1), the output
+`output`. They compute in float16 where the graphics card can, which changes values by about a step of 8 bits, and cut
+pictures into tiles, so that layers that see the whole image see a tile.
+{_enlarged(facts)}"""
 
 
 def use_of_authors(source: str, block: Block) -> str:

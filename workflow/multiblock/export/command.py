@@ -1,13 +1,13 @@
 """Write weights for other programs: the file and its card, neither of which replaces anything unasked."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from multiblock.errors import UserError
-from multiblock.export import authors, card, onnx_file
+from multiblock.export import authors, card, exported, ncnn_file, onnx_file
 from multiblock.export.card import Facts
-from multiblock.export.onnx_file import Exported
+from multiblock.export.exported import Exported
 from multiblock.files import check_writable, write_text
 from multiblock.model.chain import Chain
 from multiblock.model.finished import About
@@ -28,18 +28,18 @@ def check_out(file: Path, out: Path, form: str, overwrite: bool) -> None:
     Args:
         file: the weights that are exported.
         out: the file to write.
-        form: ``onnx`` or ``authors``.
+        form: ``onnx``, ``ncnn`` or ``authors``.
         overwrite: whether files that are there may be replaced.
 
     Raises:
         UserError: the ending is not the form's, or a file is there already.
     """
-    allowed = (".onnx",) if form == "onnx" else authors.ENDINGS
+    allowed = {"onnx": (".onnx",), "ncnn": (".param",), "authors": authors.ENDINGS}[form]
     if out.suffix not in allowed:
         raise UserError(
             f"{out}: found '{out.suffix}'; allowed for --form {form} is a file that ends in {', '.join(allowed)}"
         )
-    for target in (out, out.with_suffix(".md")):
+    for target in (out, *([out.with_suffix(".bin")] if form == "ncnn" else []), out.with_suffix(".md")):
         check_not_the_weights(file, target)
         check_writable(target, overwrite)
 
@@ -70,17 +70,30 @@ def to_onnx(chain: Chain, about: About, out: Path, enlarge: int, stated: Stated,
     known = _facts(chain, about, out, enlarge, stated)
     kept = {**known.lines(), "chain": chain.metadata.as_text()}
     made = onnx_file.write(Exported(chain, enlarge), out, kept, lambda line: say(f"{out}: {line}"), known.title)
-    found = ", ".join(f"{most:.1e} at {height} x {width}" for (height, width), most in made.differences.items())
-    inside = f", with the enlargement x{enlarge} inside" if enlarge > 1 else ""
-    say(
-        f"{known.title}{inside}; differs from PyTorch by at most {found} (allowed: {onnx_file.ALLOWED:.0e}); "
-        f"opset {made.opset}, {made.size / 1e6:.2f} MB, {made.seconds:.1f} s"
-    )
+    found, inside = _compared(made.differences, enlarge)
+    say(f"{known.title}{inside}; {found}; opset {made.opset}, {made.size / 1e6:.2f} MB, {made.seconds:.1f} s")
     notes = {
-        "tried with": f"onnxruntime {made.runtime}; differs from PyTorch by at most {found} pixels (height x width)",
+        "tried with": f"onnxruntime {made.runtime}; {found}",
         "file": f"ONNX opset {made.opset}, {made.size / 1e6:.2f} MB",
     }
-    _write_card(known, out, card.use_of_onnx(out.name, known, onnx_file.LEAST), notes, True, say)
+    _write_card(known, out, card.use_of_onnx(out.name, known, exported.LEAST), notes, "onnx", say)
+
+
+def to_ncnn(chain: Chain, about: About, out: Path, enlarge: int, stated: Stated, say: Callable[[str], None]) -> None:
+    """Write ``chain`` as files of ncnn with their card; see :func:`to_onnx`."""
+    known = _facts(chain, about, out, enlarge, stated)
+    made = ncnn_file.write(Exported(chain, enlarge), out, lambda line: say(f"{out}: {line}"), known.title)
+    found, inside = _compared(made.differences, enlarge)
+    say(f"{known.title}{inside}; {found}; {made.size / 1e6:.2f} MB with {out.stem}.bin, {made.seconds:.1f} s")
+    notes = {"tried with": f"ncnn {made.runtime}, in float32; {found}", "files": f"{made.size / 1e6:.2f} MB"}
+    _write_card(known, out, card.use_of_ncnn(out.stem, known), notes, "ncnn", say)
+
+
+def _compared(differences: Mapping[tuple[int, int], float], enlarge: int) -> tuple[str, str]:
+    """What the comparison with PyTorch found, and what is inside the file beside the network."""
+    found = ", ".join(f"{most:.1e} at {height} x {width}" for (height, width), most in differences.items())
+    inside = f", with the enlargement x{enlarge} inside" if enlarge > 1 else ""
+    return f"differs from PyTorch by at most {found} pixels (allowed: {exported.ALLOWED:.0e})", inside
 
 
 def to_authors(
@@ -106,7 +119,7 @@ def to_authors(
             f"{len(made.filled)} tensors that the authors' network holds and never runs; they are zero here"
         )
         say(f"{out}: {notes['never used']}")
-    _write_card(known, out, card.use_of_authors(made.form.source, one.specs[0]), notes, False, say)
+    _write_card(known, out, card.use_of_authors(made.form.source, one.specs[0]), notes, "authors", say)
 
 
 def _facts(chain: Chain, about: About, out: Path, enlarge: int, stated: Stated) -> Facts:
@@ -124,10 +137,10 @@ def _facts(chain: Chain, about: About, out: Path, enlarge: int, stated: Stated) 
 
 
 def _write_card(
-    known: Facts, out: Path, use: str, notes: dict[str, str], onnx: bool, say: Callable[[str], None]
+    known: Facts, out: Path, use: str, notes: dict[str, str], form: str, say: Callable[[str], None]
 ) -> None:
     file = out.with_suffix(".md")
-    write_text(file, card.text(known, card.body(known, out.name, use, notes, onnx), onnx))
+    write_text(file, card.text(known, card.body(known, out.name, use, notes, form), form))
     missing = [name for name, value in (("--licence", known.licence), ("--author", known.authors)) if not value]
     left = f"; not stated: {' and '.join(missing)}" if missing else ""
     say(f"{file}: model card for Hugging Face{left}")

@@ -1,14 +1,8 @@
-"""A chain as an ONNX file for pictures of any size, kept only if onnxruntime computes what PyTorch does.
-
-The chain is written as other programs run it: pictures in, pictures out, with all that ``upscale`` does around the
-network.
-"""
+"""A chain as an ONNX file for pictures of any size, kept only if onnxruntime computes what PyTorch does."""
 
 import contextlib
-import copy
 import io
 import logging
-import math
 import re
 import time
 import warnings
@@ -20,19 +14,14 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
-from torch.nn.utils import parametrize
 
 from multiblock.errors import UserError, listed
+from multiblock.export import exported
+from multiblock.export.exported import LEAST, Exported
 from multiblock.files import atomic_write
-from multiblock.model.chain import Chain
 from multiblock.model.metadata import is_code
-from multiblock.networks.attention import SelfAttention
-
-LEAST = 8
-"""Smallest height and width in pixels that a graph is for."""
 
 _EXAMPLE = (2, 3, 24, 32)  # one picture alone would be taken for the only number of pictures
 _TRIED_SIZES = [
@@ -49,107 +38,7 @@ PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 OPSET = 18
 """The newest operators that are used, so that programs of 2023 read the file too."""
 
-SIZES = ((LEAST, 11), (45, 38))
-"""Heights and widths at which the file is tried, other than the one that is traced."""
-
-ALLOWED, _TIMES = 1e-4, 10
-"""Most by which onnxruntime may differ from PyTorch, for pictures from 0 to 1; or so many times what PyTorch itself
-differs by where it computes a picture alone and beside another one."""
-
 _LARGEST = 2**31 - 2**20
-
-
-class Exported(nn.Module):
-    """A chain as a user runs it: LR is enlarged if the chain was trained so, and the result is cut to [0, 1].
-
-    The chain is copied: in evaluation mode, in float32 on the CPU, with normalised weights worked out once.
-
-    Args:
-        enlarge: how many times LR is enlarged before it enters the chain.
-    """
-
-    def __init__(self, chain: Chain, enlarge: int) -> None:
-        super().__init__()
-        self.enlargement = Enlargement(enlarge) if enlarge > 1 else nn.Identity()
-        self.chain = copy.deepcopy(chain).float().cpu().eval().requires_grad_(False)
-        self.scale = enlarge * chain.scale
-        for layer in self.chain.modules():
-            if parametrize.is_parametrized(layer):
-                for name in list(layer.parametrizations):  # type: ignore[arg-type]
-                    parametrize.remove_parametrizations(layer, name)
-            if callable(update := getattr(layer, "update_params", None)):  # of SPAN: anew each time it runs
-                update()
-                layer.update_params = lambda: None  # type: ignore[assignment]
-        for layer in self.chain.modules():
-            if type(layer) is SelfAttention:
-                layer.__class__ = _AnySize
-        self.eval()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Pictures (N, 3, H, W), RGB in [0, 1], to (N, 3, scale*H, scale*W) in [0, 1]."""
-        return self.chain(self.enlargement(x)).clamp(0, 1)
-
-
-class _AnySize(SelfAttention):
-    """The same layer without a question that depends on the size, which a graph for all sizes cannot ask."""
-
-    def _pooled(self, x: Tensor) -> Tensor:
-        side = int(getattr(self.pool, "kernel_size", 1))
-        if side == 1:
-            return x
-        below, right = (-length % side for length in x.shape[2:])
-        return self.pool(F.pad(x, (0, right, 0, below), mode="replicate"))
-
-
-class Enlargement(nn.Module):
-    """MATLAB's bicubic as :mod:`multiblock.data.resize` defines it: 8 bits in, 8 bits after each of the two passes.
-
-    For 8-bit pictures the result is the same to the last bit: all sums are of whole numbers times weights that
-    float32 holds exactly (x2, x4), or never come close to a half (x3).
-
-    Args:
-        factor: how many times to enlarge, 2, 3 or 4.
-    """
-
-    rows: Tensor
-    columns: Tensor
-
-    def __init__(self, factor: int) -> None:
-        super().__init__()
-        self.factor = factor
-        centres = (torch.arange(factor, dtype=torch.float64) + 0.5) / factor - 0.5
-        weights = _cubic(torch.arange(-2, 3) - centres[:, None])
-        weights = (weights / weights.sum(1, keepdim=True)).float()
-        # Of each colour a result for each new row, and of each of those one for each new column.
-        self.register_buffer("rows", weights.repeat(3, 1)[:, None, :, None])
-        self.register_buffer("columns", weights.repeat(3 * factor, 1)[:, None, None, :])
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, H, W) in [0, 1] to (N, 3, factor*H, factor*W), of 256 steps; of at least 2 x 2 pixels."""
-        tall = _whole(F.conv2d(_mirrored(_whole(x * 255), 2), self.rows, groups=3))
-        both = _whole(F.conv2d(_mirrored(tall, 3), self.columns, groups=3 * self.factor))
-        return F.pixel_shuffle(both, self.factor) / 255
-
-
-def _mirrored(x: Tensor, axis: int) -> Tensor:
-    """An image with two more pixels of its mirror image at each end of its rows (axis 2) or columns (3)."""
-
-    def only(pixel: slice) -> Tensor:  # counted from the nearer edge, so that its size is seen without the image's
-        return x[:, :, pixel] if axis == 2 else x[:, :, :, pixel]
-
-    return torch.cat((only(slice(1, 2)), only(slice(0, 1)), x, only(slice(-1, None)), only(slice(-2, -1))), dim=axis)
-
-
-def _cubic(x: Tensor) -> Tensor:
-    """Keys' cubic kernel with a = -0.5, which is zero beyond 2."""
-    x = x.abs()
-    near, far = (1.5 * x - 2.5) * x**2 + 1, ((-0.5 * x + 2.5) * x - 4) * x + 2
-    return torch.where(x <= 1, near, torch.where(x < 2, far, 0))
-
-
-def _whole(x: Tensor) -> Tensor:
-    """Round to the nearest of 0 to 255, half up."""
-    return torch.floor(x + 0.5).clamp(0, 255)
 
 
 @dataclass(frozen=True)
@@ -257,45 +146,15 @@ def _tried(file: Path, network: Exported, title: str) -> tuple[dict[tuple[int, i
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = torch.get_num_threads(), 3
-    differences, allowed = {}, {}
-    try:
-        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-        for height, width in SIZES:
-            pictures = _pictures(height, width)
-            found = session.run(None, {"input": pictures.numpy()})[0]
-            with torch.inference_mode():
-                wanted = network(pictures).numpy()
-                alone = torch.cat([network(picture[None]) for picture in pictures]).numpy()
-            if found.shape != wanted.shape:
-                raise UserError(f"{title}: not written, as onnxruntime makes {found.shape} where it is {wanted.shape}")
-            differences[height, width] = float(np.abs(found.astype(np.float64) - wanted).max())
-            allowed[height, width] = max(ALLOWED, _TIMES * float(np.abs(alone - wanted).max()))
-    except UserError:
-        raise
-    except Exception as error:  # onnxruntime has kinds of errors of its own
-        raise UserError(f"{title}: not written, as onnxruntime cannot run it: {_reason(error)}") from error
-    for (height, width), most in differences.items():
-        if not most <= allowed[height, width]:  # not a number is neither
-            raise UserError(
-                f"{title}: not written, as onnxruntime differs from PyTorch by {most:.1e} at {height} x {width} "
-                f"pixels; allowed is {allowed[height, width]:.0e}"
-            )
-    return differences, onnxruntime.__version__
 
+    def run(pictures: Tensor) -> np.ndarray:
+        try:
+            session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+            return session.run(None, {"input": pictures.numpy()})[0]
+        except Exception as error:  # onnxruntime has kinds of errors of its own
+            raise UserError(f"{title}: not written, as onnxruntime cannot run it: {_reason(error)}") from error
 
-def _pictures(height: int, width: int) -> torch.Tensor:
-    """Something like a photograph and a smooth picture, (2, 3, H, W) in [0, 1], the same each time.
-
-    The first one is noise whose octaves are the weaker the finer they are. On noise of one pixel some networks are
-    chaotic: PyTorch differs from itself there as much as one picture from another.
-    """
-    draw, like = torch.Generator().manual_seed(height * width), torch.zeros(1, 3, height, width)
-    for octave in range(5):
-        sides = [math.ceil(side / 2**octave) + 1 for side in (height, width)]
-        noise = torch.rand((1, 3, *sides), generator=draw) - 0.5
-        like = like + 2.0 ** (octave - 5) * F.interpolate(noise, (height, width), mode="bilinear")
-    y, x = torch.meshgrid(torch.linspace(0, 1, height), torch.linspace(0, 1, width), indexing="ij")
-    return torch.stack(((like[0] + 0.5).clamp(0, 1), torch.stack((x, y, (1 + torch.sin(6 * (x + y))) / 2))))
+    return exported.differences(network, run, title, "onnxruntime"), onnxruntime.__version__
 
 
 def _sizes() -> tuple[dict[int, Any]]:
