@@ -213,6 +213,9 @@ def test_null_takes_a_key_of_an_earlier_file_back(tmp_path: Path):
     (tmp_path / "made.yaml").write_text("data: {scale: 2, train: {lr: null}}\nseeds: null\n")
     merged = config.read([tmp_path / "pairs.yaml", tmp_path / "made.yaml"])
     assert merged == {"data": {"scale": 2, "train": {"hr": "HR"}}}
+    (tmp_path / "also.yaml").write_text("seeds: null\ndata: {train: {lr: again}}\n")
+    merged = config.read([tmp_path / "pairs.yaml", tmp_path / "made.yaml", tmp_path / "also.yaml"])
+    assert merged == {"data": {"scale": 2, "train": {"hr": "HR", "lr": "again"}}}
     # Where there is nothing to take back, null is a value, which no key allows.
     assert config.read([tmp_path / "made.yaml"])["seeds"] is None
 

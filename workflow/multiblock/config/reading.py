@@ -204,13 +204,13 @@ def read(files: Iterable[Path]) -> dict[str, Any]:
     Raises:
         UserError: a file cannot be read, is not a YAML mapping, gives a key twice, or holds what no key allows.
     """
-    merged: dict[str, Any] = {}
+    layers = []
     for file in files:
         try:
-            merge(merged, plain_values(_content(file)))
+            layers.append(plain_values(_content(file)))
         except UserError as error:
             raise UserError(*(f"{file}: {problem}" for problem in error.problems)) from None
-    return merged
+    return merged(layers)
 
 
 def _content(file: Path) -> dict[Any, Any]:
@@ -266,15 +266,30 @@ def _problem(error: yaml.MarkedYAMLError) -> tuple[int, str]:
     return mark.line + 1 if mark else 1, problem
 
 
-def merge(base: dict[str, Any], extra: Mapping[str, Any]) -> None:
-    """Lay ``extra`` over ``base``, mapping by mapping; lists and values are replaced, and null takes a key back."""
+_TAKEN_BACK = object()
+
+
+def merged(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Lay configurations over each other, mapping by mapping; lists and values are replaced, null takes a key back."""
+    whole: dict[str, Any] = {}
+    for layer in layers:
+        _lay(whole, layer)
+    return _kept(whole)
+
+
+def _lay(base: dict[str, Any], extra: Mapping[str, Any]) -> None:
     for name, value in extra.items():
         if value is None and base.get(name) is not None:
-            del base[name]
+            base[name] = _TAKEN_BACK  # only marked, so that a later layer may take it back, too
         elif isinstance(value, Mapping) and isinstance(base.get(name), dict):
-            merge(base[name], value)
+            _lay(base[name], value)
         else:
             base[name] = copy.deepcopy(value)
+
+
+def _kept(config: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in config.items() if value is not _TAKEN_BACK}
+    return {name: _kept(value) if isinstance(value, dict) else value for name, value in kept.items()}
 
 
 def check_whole(config: Mapping[str, Any], files: Sequence[Path]) -> None:

@@ -99,7 +99,12 @@ def _converted(network: Exported, folder: Path, title: str) -> tuple[Path, Path]
     except Exception as error:  # whatever a network's code leads to
         raise UserError(f"{title}: cannot be traced for ncnn: {str(error).splitlines()[0]}") from error
     shapes = ("".join(f"[1,3,{height},{width}]f32") for height, width in _EXAMPLES)
-    words = [str(program), traced.name, *map("=".join, zip(("inputshape", "inputshape2"), shapes, strict=True)), "fp16=0"]
+    words = [
+        str(program),
+        traced.name,
+        *map("=".join, zip(("inputshape", "inputshape2"), shapes, strict=True)),
+        "fp16=0",
+    ]
     done = subprocess.run(words, cwd=folder, capture_output=True, text=True, errors="replace")
     layers, weights = folder / "traced.ncnn.param", folder / "traced.ncnn.bin"
     if done.returncode or not layers.is_file():

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from multiblock.config.reading import check_whole, checked, merge, overrides, read
+from multiblock.config.reading import check_whole, checked, merged, overrides, read
 from multiblock.config.study import load
 from multiblock.errors import UserError, in_full
 
@@ -83,15 +83,14 @@ def configuration(files: Sequence[Path], settings: Mapping[str, Any], arguments:
         if sum(bool(re.fullmatch(pattern, argument)) for argument in arguments) > 1:
             raise UserError(f"{flag}: found twice, of which Snakemake keeps the last; give it once: {example}")
     names = [_short(file) for file in files] or [DEFAULT]
-    merged = read(names)
-    merge(merged, overrides(settings))
+    config = merged([read(names), overrides(settings)])
     try:
-        full = checked(merged)
+        full = checked(config)
     except UserError:
-        load(merged)  # knows of more that is wrong
+        load(config)  # knows of more that is wrong
         raise
     if files:
-        check_whole(merged, names)
+        check_whole(config, names)
     return full
 
 
