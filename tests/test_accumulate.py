@@ -11,7 +11,7 @@ from multiblock import config
 from multiblock.errors import UserError
 from multiblock.model.chain import Chain
 from multiblock.plan import Stage, Task
-from multiblock.runtime import compilation
+from multiblock.runtime import compilation, memory
 from multiblock.runtime.device import choose
 from multiblock.training.feasibility import Feasibility
 from multiblock.training.step import Step
@@ -96,6 +96,55 @@ def test_a_training_goes_on_to_the_same_bytes(arrays, tmp_path, monkeypatch):
     assert not same(whole, plain), "another order of sums has other last digits"
 
 
+def auto(task: Task) -> Task:
+    return replace(task, stages=tuple(replace(one, accumulate="auto") for one in task.stages))
+
+
+def test_auto_takes_as_few_parts_as_fit_and_leaves_all_as_it_was(span, monkeypatch, caplog):
+    images, task = torch.rand(2, 6, 3, 16, 16, dtype=torch.float64), auto(joint(NETWORKS["mcan"]))
+    one, two = (step(span, task, task.stages[0]) for _ in range(2))
+    one.fit(*images)
+    needs = memory.most(lambda: one.backward(*images))
+    drawn, weights = torch.get_rng_state(), [weight.clone() for weight in span.parameters()]
+    for room, parts in ((2.1, 1), (1.3, 2), (0.9, 3), (1e-3, 6)):
+        monkeypatch.setattr(memory, "available", lambda device, room=room: room * needs)
+        with caplog.at_level("INFO"):
+            two.fit(*images)
+        assert two.parts == parts and (f"takes {parts} parts" in caplog.text or parts == 1)
+        largest = max(len(part) for part in images[0].tensor_split(parts))
+        two.parts = parts
+        held = memory.most(lambda: two.backward(*images))
+        assert memory.GAPS * held <= 1.05 * room * needs or largest == 1
+    assert torch.equal(drawn, torch.get_rng_state())
+    assert all(torch.equal(*pair) for pair in zip(weights, span.parameters(), strict=True))
+    monkeypatch.setattr(memory, "available", lambda device: None)  # a system that does not say
+    two.fit(*images)
+    assert two.parts == 1
+
+
+def test_auto_keeps_to_what_it_chose_when_a_training_goes_on(arrays, tmp_path, monkeypatch):
+    todo = auto(joint(NETWORKS["mcan"], 2))
+    monkeypatch.setattr(memory, "available", lambda device: 1.0)
+    whole = run(arrays, tmp_path / "whole", todo, EAGER)
+    assert same(
+        whole, run(arrays, tmp_path / "each", in_parts(joint(NETWORKS["mcan"], 2), todo.stages[0].batch), EAGER)
+    )
+    real, calls = Step.gradients, []
+
+    def stops(self, *images):
+        calls.append(1)
+        if len(calls) == 6:
+            raise KeyboardInterrupt
+        return real(self, *images)
+
+    monkeypatch.setattr(Step, "gradients", stops)
+    with pytest.raises(KeyboardInterrupt):
+        run(arrays, tmp_path / "again", todo, EAGER, checkpoint_seconds=1e-9)
+    monkeypatch.undo()
+    monkeypatch.setattr(memory, "available", lambda device: 1e15)  # more by now
+    assert same(whole, run(arrays, tmp_path / "again", todo, EAGER))
+
+
 def study(**more) -> config.Study:
     plain = tiny_study()
     plain["recipes"]["joint"] = [{**one, **more} for one in plain["recipes"]["joint"]]
@@ -114,6 +163,7 @@ def test_it_counts_and_left_out_it_does_not():
     [
         ({"accumulate": 3}, "recipes.joint, stage 1, accumulate: found 3; allowed is at most the batch of 2"),
         ({"accumulate": 1}, "accumulate: found 1; allowed"),
+        ({"accumulate": "all"}, "accumulate: found 'all'; allowed"),
     ],
 )
 def test_the_number_of_parts_has_bounds(changes, says):

@@ -234,8 +234,8 @@ def test_training_that_runs_out_of_memory_ends_in_one_line(monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
     assert str(said.value) == (
         "out of memory: GPU 1, of whose 80.0 GiB 1.0 are free, cannot train with batch 16 and patch 48; a smaller "
-        "batch or patch takes less, as does accumulate: 2 in this stage, with compile: never, which computes a batch "
-        "in two parts"
+        "batch or patch takes less, as does accumulate: 2 (or auto) in this stage, with compile: never, which computes "
+        "a batch in parts"
     )
     with pytest.raises(UserError, match="this machine cannot train with a"), memory.enough("a", CPU):
         torch.empty(2**50)

@@ -55,7 +55,7 @@ class Stage:
     rate of their own or freezes them. Gradients with a norm above ``clip`` are scaled down to it; ``ema`` is the decay
     of the average of the weights that is validated and kept (none: they are themselves). ``recompute`` says what the
     backward pass computes again to save memory: ``blocks``, or nothing; the weights are the same. ``accumulate`` is the
-    number of parts in which a batch is computed, one after another.
+    number of parts in which a batch is computed, one after another, or ``auto``.
     """
 
     iterations: int
@@ -75,7 +75,7 @@ class Stage:
     clip: float | None = None
     intermediate: list[float] = field(default_factory=list)
     recompute: str | None = field(default=None, compare=False)
-    accumulate: int = 1
+    accumulate: int | str = 1
 
     @property
     def counts(self) -> dict[str, Any]:

@@ -255,10 +255,11 @@ class StageKeys:
     block again there: memory of about one block, a third more time, the same weights to the last bit. What is trained
     already is not trained again for it. It needs `compile: never`. Networks that change their buffers as they run,
     such as batch norms, are refused. Left out, everything is kept."""
-    accumulate: int = optional(whole(2))
+    accumulate: int | str = optional(either(whole(2), words("auto")))
     """Computes the gradient of each batch in so many parts, one after another, and takes one step with their sum: the
-    gradient of the whole batch, but for rounding, in the memory of a part. It needs `compile: never`. Networks with
-    batch norms are refused. Left out, the batch is computed at once."""
+    gradient of the whole batch, but for rounding, in the memory of a part. `auto` takes as few as the free memory
+    allows when the stage begins, says how many, and keeps to them. It needs `compile: never`. Networks with batch norms
+    are refused. Left out, the batch is computed at once."""
     parts: dict[str, Any] = setting(mapping_of(mapping({"lr": number(above=0), "freeze": whole(1)}, least=1)), {})
     """Parts of the blocks by name (`encoder`), each with an `lr` of its own, or frozen for the stage's first
     `freeze` iterations, or both."""

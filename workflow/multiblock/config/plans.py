@@ -250,7 +250,7 @@ def _check_accumulate(place: str, stage: Mapping[str, Any], compile: str) -> Non
     Raises:
         UserError: it has fewer rows, or the stage may be compiled or recorded for whole batches.
     """
-    if stage["accumulate"] > stage["batch"]:
+    if stage["accumulate"] != "auto" and stage["accumulate"] > stage["batch"]:
         raise UserError(
             f"{place}, accumulate: found {stage['accumulate']}; allowed is at most the batch of {stage['batch']}"
         )

@@ -1,10 +1,12 @@
 """Memory for feature maps: what a network needs, and how the C library hands it out."""
 
 import ctypes
+import re
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache, lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -48,7 +50,7 @@ def enough(what: str, device: torch.device, blocks: bool = False) -> Iterator[No
             there = f"GPU {device.index or 0}, of whose {total / _GIB:.1f} GiB {free / _GIB:.1f} are free,"
         raise UserError(
             f"out of memory: {there} cannot train with {what}; a smaller batch or patch takes less, as does "
-            "accumulate: 2 in this stage, with compile: never, which computes a batch in two parts"
+            "accumulate: 2 (or auto) in this stage, with compile: never, which computes a batch in parts"
             + (", and so does recompute: blocks in this stage, with compile: never, for the same weights" * blocks)
         ) from None
 
@@ -57,9 +59,25 @@ def room(device: torch.device, gib: float) -> float:
     """The bytes for feature maps: ``gib``, and on a GPU half of what is free, if that is more."""
     if device.type != "cuda":
         return gib * _GIB
-    free = torch.cuda.mem_get_info(device)[0]
-    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # PyTorch's own, to be used again
-    return max(gib * _GIB, (free + kept) / 2)
+    return max(gib * _GIB, (available(device) or 0) / 2)
+
+
+def available(device: torch.device) -> float | None:
+    """The bytes that are free; None where this system does not say."""
+    if device.type == "cuda":
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # to be used again
+        return torch.cuda.mem_get_info(device)[0] + kept
+    with suppress(OSError):
+        found = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
+        return int(found[1]) * 1024 if found else None
+    return None
+
+
+def most(compute: Callable[[], Any]) -> int:
+    """The most bytes of tensors that are held at once of those that a computation makes."""
+    with _Living() as living:
+        compute()
+    return living.most
 
 
 @lru_cache(maxsize=16)

@@ -36,6 +36,7 @@ class State:
         average: the state of the moving average of the weights, if the stage has one.
         psnr: PSNR RGB of the validation images, in dB, when they were last looked at.
         best_psnr, best_step, best_weights: PSNR, iteration and weights at the look at which it was highest.
+        parts: in how many parts a batch of the stage is computed; 0 before that is known.
         segments: how each stretch between two starts was run: device, number format, threads, seconds, ...
         about: what the training is: task, settings and number format.
     """
@@ -56,6 +57,7 @@ class State:
     best_psnr: float = -math.inf
     best_step: int = 0
     best_weights: Any = None
+    parts: int = 0
     segments: list[dict[str, Any]] = field(default_factory=list)
     about: dict[str, Any] = field(default_factory=dict)
 

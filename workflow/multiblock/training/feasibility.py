@@ -71,7 +71,7 @@ class Feasibility:
         self._once("", _check_files, replace(task, seed=0, phase=0, stages=()))
         for number, stage in enumerate(task.stages, 1):
             self._check_stage(task, stage, names, f", stage {number}")
-            if stage.accumulate > 1:
+            if stage.accumulate != 1:
                 found = f", stage {number}, accumulate: found {stage.accumulate}"
                 self._check_layers(task, names, _depends_on_batch, found, "to leave accumulate out")
         for name, block in zip(names, task.blocks, strict=False):

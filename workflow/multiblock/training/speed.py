@@ -105,6 +105,8 @@ class Speedometer:
                 return step.gradients(*sampler.patches((low, high), stage.patch))
 
             drawn = sampler.draw(0, stage.batch, stage.patch, stage.augment)
+            if not step.parts:
+                step.fit(*sampler.patches(drawn, stage.patch))
             recorded = execution.recorded(gradients, span, self._device, drawn)
 
             def iterate(number: int) -> None:

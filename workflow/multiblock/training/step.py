@@ -1,7 +1,9 @@
 """What one iteration changes: gradients and the step along them, what is frozen, and the average of the weights."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,11 +14,14 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from multiblock.errors import UserError, listed
 from multiblock.model.chain import Chain
 from multiblock.plan import Stage
+from multiblock.runtime import memory
 from multiblock.runtime.compilation import Execution, Forward
 from multiblock.runtime.device import Device
 from multiblock.training import optimisers
 from multiblock.training.losses import total
 from multiblock.training.objective import Loss
+
+log = logging.getLogger(__name__)
 
 
 class Step:
@@ -33,7 +38,31 @@ class Step:
         self.optimiser = make_optimiser(stage, span)
         self._device, self._execution = device, execution
         self._loss = Loss(stage).to(device.device)
-        self._clip, self._intermediate, self._parts = stage.clip, stage.intermediate, stage.accumulate
+        self._clip, self._intermediate = stage.clip, stage.intermediate
+        self.parts = stage.accumulate if isinstance(stage.accumulate, int) else 0  # not known before fit()
+
+    def fit(self, batch: Tensor, target: Tensor) -> None:
+        """Find in how many parts a batch fits into the memory that is free: as few as can be.
+
+        One image and then two are computed, which changes neither weights nor what is drawn later.
+        """
+        self.parts, count, device = 1, len(batch), self._device.device
+        free = memory.available(device)
+        if count == 1 or free is None:
+            return
+        buffers = {name: value.clone() for name, value in self.span.named_buffers()}
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            one, two = (memory.most(partial(self.backward, batch[:n], target[:n])) for n in (1, 2))
+        _copy(buffers, dict(self.span.named_buffers()))
+        self.optimiser.zero_grad(set_to_none=True)
+        image, rest = max(two - one, 1), max(2 * one - two, 0)
+        fits = max(1, int((free / memory.GAPS - rest) / image))
+        self.parts = -(-count // min(count, fits))
+        log.info(
+            "accumulate: auto takes %s: a batch of %d needs %.2f GiB, of %.2f free",
+            "a batch at once" if self.parts == 1 else f"{self.parts} parts",
+            *(count, (rest + count * image) * memory.GAPS / 2**30, free / 2**30),
+        )
 
     def gradients(self, batch: Tensor, target: Tensor) -> Tensor:
         """Compute the gradients of a batch.
@@ -50,9 +79,9 @@ class Step:
     def backward(self, batch: Tensor, target: Tensor) -> Tensor:
         """The first half of it: the gradients as they are. Returns the loss, one value."""
         self.optimiser.zero_grad(set_to_none=True)
-        if self._parts == 1:
+        if self.parts == 1:
             return self._add_gradients(batch, target)
-        parts = zip(batch.tensor_split(self._parts), target.tensor_split(self._parts), strict=True)
+        parts = zip(batch.tensor_split(self.parts), target.tensor_split(self.parts), strict=True)
         losses = [self._add_gradients(part, wanted, len(part) / len(batch)) for part, wanted in parts if len(part)]
         return torch.stack(losses).sum()
 

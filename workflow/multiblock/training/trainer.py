@@ -282,6 +282,7 @@ class Trainer:
         self._freeze(stage, inside)
         if goes_on:
             self.step.optimiser.load_state_dict(self.state.optimiser)
+            self.step.parts = self.state.parts or self.step.parts
         else:
             self.state.stage, self.state.plateau = number, schedules.Plateau()
             # An average lives on from stage to stage; one without ends it.
@@ -293,6 +294,11 @@ class Trainer:
         step, sampler, ranks, self.gradients = self.step, self.sampler, self.ranks, None
         own = replace(stage, batch=ranks.share(stage.batch))
         step.forward = self.execution.forward(self.span, self.device, own)
+
+        if not step.parts:
+            step.fit(*sampler.patches(drawn, stage.patch))
+            (step.parts,) = ranks.largest(step.parts)
+        self.state.parts = step.parts
 
         # What processes send one another is not recorded: of several each records the gradients of its own rows.
         compute = step.gradients if ranks.count == 1 else step.backward
