@@ -57,6 +57,7 @@ class Table:
     pairs: list[tuple[float, float, float]] = field(default_factory=list)
     arms: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
     loose: bool = False
+    folds: np.ndarray | None = None
 
     def add(self, run: str, *values: float) -> None:
         """Note values of a run."""
@@ -94,8 +95,7 @@ def table_of(place: Path) -> Table:
             for low, high in (("reach_ratio_least", "reach_ratio_most"),):
                 if low in row:
                     found.pairs.append((row[low], row[high], row["reach_ratio"]))
-    for file in sorted(folder.glob("psnr/*.csv")):
-        _read_images(found, file)
+    _read_images(found, folder)
     for file in sorted(folder.glob("*_psnr_by_block.csv")):
         frame, run = pd.read_csv(file), file.stem.removesuffix("_psnr_by_block")
         for (when, block), rows in frame[frame.when != "input"].groupby(["when", "block"]):
@@ -108,16 +108,24 @@ def table_of(place: Path) -> Table:
     return found
 
 
-def _read_images(found: Table, file: Path) -> None:
-    run, _, seed = file.stem.rpartition("_seed")
-    frame = pd.read_csv(file, dtype={"image": str})
-    for phase, rows in frame.groupby("phase"):
-        name = "input" if str(phase) == "input" else run
-        for column in (one for one in rows if one.endswith("_composed")):
-            metric = column.removesuffix("_composed")
-            before = found.arms.get((name, metric), np.empty((0, len(rows))))
-            if len(before) < int(seed):
-                found.arms[name, metric] = np.vstack([before, rows[column].to_numpy(float)])
+def _read_images(found: Table, folder: Path) -> None:
+    """The measurements of each image, (seeds, images); with folds, seed 23 is seed 2 without the images of fold 3."""
+    differences = folder / "differences.csv"
+    in_folds = differences.is_file() and "folds" in (rows := pd.read_csv(differences)) and rows.folds.max() > 1
+    arms: dict[tuple[str, str], dict[str, dict[str, np.ndarray]]] = {}
+    for file in sorted(folder.glob("psnr/*.csv")):
+        run, _, number = file.stem.rpartition("_seed")
+        seed, fold = (number[:-1], number[-1]) if in_folds else (number, "")
+        for phase, rows in pd.read_csv(file, dtype={"image": str}).groupby("phase"):
+            name = "input" if str(phase) == "input" else run
+            for column in (one for one in rows if one.endswith("_composed")):
+                arm = arms.setdefault((name, column.removesuffix("_composed")), {}).setdefault(seed, {})
+                arm[fold] = rows[column].to_numpy(float)
+    for key, seeds in arms.items():
+        found.arms[key] = np.array([np.concatenate([*folds.values()]) for folds in seeds.values()])
+        if in_folds:
+            first = next(iter(seeds.values()))
+            found.folds = np.concatenate([np.full(len(one), int(fold)) for fold, one in first.items()])
 
 
 def _arm(found: Table, name: str, rows: pd.DataFrame, metrics: list[str]) -> None:
@@ -191,7 +199,7 @@ def _differ(whole: Table, first: Table, a: tuple[str, str], second: Table, b: tu
     if one.shape != two.shape:
         return
     mean = float((one - two).mean())
-    of_seeds, of_images, both = errors(one - two)
+    of_seeds, of_images, both = errors(one - two, first.folds)
     for error in (both, (of_seeds,), (of_images,)):
         if error and None not in error:
             half = float(half_width(*error))
