@@ -23,7 +23,8 @@ ROOT = Path(__file__).parent.parent
 STUDIES = sorted(
     file
     for file in (ROOT / "studies").glob("*.yaml")
-    if file.stem not in ("adapt", "best_x2", "front_3", "front_9", "front_city", "resunet_pretrained", "shipped")
+    if file.stem
+    not in ("adapt", "best_x2", "camera", "front_3", "front_9", "front_city", "resunet_pretrained", "shipped")
 )
 """All but those that are given after another one, or read files of their own."""
 
