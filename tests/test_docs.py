@@ -61,6 +61,9 @@ ONLY_PARSED = {
     "pre-commit install": "a tool of the user's own; .pre-commit-config.yaml is read below",
     "pytest -n 0 tests/test_plan.py": "is this program; that the file is there is checked",
     "pytest -n 0 tests/test_config.py -k data_root": "the same",
+    "multiblock export results/default --form ncnn -o out/net-x2.param --licence CC-BY-4.0 --author 'Your Name'": (
+        "needs packages of envs/ncnn.txt; tests/test_export_ncnn.py writes such files"
+    ),
     "python benchmarks steps feeding": "measures for minutes; tests/test_benchmarks.py runs the parts",
     "python benchmarks/power.py": "simulates for a minute; tests/test_power.py holds what it computes",
     "python benchmarks/gold.py BASE --keep results/gold --data-root DIR": "runs every study twice",
