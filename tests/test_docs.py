@@ -145,6 +145,7 @@ def workspace(tmp_path_factory) -> Path:
             sharp = picture(156, 162, seed=number)
             images.write(folder / place / "HR" / f"{name}_{number}.png", sharp)
             images.write(folder / place / "LR" / f"{name}_{number}.png", sharp // 2)
+            images.write(folder / place / "LR_half" / f"{name}_{number}.png", sharp[::2, ::2])
             images.write(folder / place / "X2" / f"{name}_{number}x2.png", sharp[::2, ::2])
             images.write(folder / place / "LR_bicubic/X3" / f"{name}_{number}x3.png", sharp[::3, ::3])
     images.write(folder / "photo.jpg", picture())
