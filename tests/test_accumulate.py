@@ -76,9 +76,8 @@ def test_a_part_alone_is_kept_for_the_backward_pass(span):
     assert held(4) < 0.3 * held(1)
 
 
-def test_a_training_goes_on_to_the_same_bytes(arrays, tmp_path, monkeypatch):
-    todo = in_parts(joint(NETWORKS["mcan"], 2), 2)
-    whole = run(arrays, tmp_path / "whole", todo, EAGER)
+def interrupt(arrays, folder, todo: Task, monkeypatch) -> None:
+    """Train as far as the sixth gradient, and take back all that was patched."""
     real, calls = Step.gradients, []
 
     def stops(self, *images):
@@ -89,8 +88,14 @@ def test_a_training_goes_on_to_the_same_bytes(arrays, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Step, "gradients", stops)
     with pytest.raises(KeyboardInterrupt):
-        run(arrays, tmp_path / "again", todo, EAGER, checkpoint_seconds=1e-9)
+        run(arrays, folder, todo, EAGER, checkpoint_seconds=1e-9)
     monkeypatch.undo()
+
+
+def test_a_training_goes_on_to_the_same_bytes(arrays, tmp_path, monkeypatch):
+    todo = in_parts(joint(NETWORKS["mcan"], 2), 2)
+    whole = run(arrays, tmp_path / "whole", todo, EAGER)
+    interrupt(arrays, tmp_path / "again", todo, monkeypatch)
     assert same(whole, run(arrays, tmp_path / "again", todo, EAGER))
     plain = run(arrays, tmp_path / "plain", joint(NETWORKS["mcan"], 2), EAGER)
     assert not same(whole, plain), "another order of sums has other last digits"
@@ -129,18 +134,7 @@ def test_auto_keeps_to_what_it_chose_when_a_training_goes_on(arrays, tmp_path, m
     assert same(
         whole, run(arrays, tmp_path / "each", in_parts(joint(NETWORKS["mcan"], 2), todo.stages[0].batch), EAGER)
     )
-    real, calls = Step.gradients, []
-
-    def stops(self, *images):
-        calls.append(1)
-        if len(calls) == 6:
-            raise KeyboardInterrupt
-        return real(self, *images)
-
-    monkeypatch.setattr(Step, "gradients", stops)
-    with pytest.raises(KeyboardInterrupt):
-        run(arrays, tmp_path / "again", todo, EAGER, checkpoint_seconds=1e-9)
-    monkeypatch.undo()
+    interrupt(arrays, tmp_path / "again", todo, monkeypatch)
     monkeypatch.setattr(memory, "available", lambda device: 1e15)  # more by now
     assert same(whole, run(arrays, tmp_path / "again", todo, EAGER))
 

@@ -12,9 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from multiblock.errors import UserError, listed
@@ -146,15 +144,14 @@ def _tried(file: Path, network: Exported, title: str) -> tuple[dict[tuple[int, i
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = torch.get_num_threads(), 3
-
-    def run(pictures: Tensor) -> np.ndarray:
-        try:
-            session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-            return session.run(None, {"input": pictures.numpy()})[0]
-        except Exception as error:  # onnxruntime has kinds of errors of its own
-            raise UserError(f"{title}: not written, as onnxruntime cannot run it: {_reason(error)}") from error
-
-    return exported.differences(network, run, title, "onnxruntime"), onnxruntime.__version__
+    try:
+        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        run = lambda pictures: session.run(None, {"input": pictures.numpy()})[0]  # noqa: E731
+        return exported.differences(network, run, title, "onnxruntime"), onnxruntime.__version__
+    except UserError:
+        raise
+    except Exception as error:  # onnxruntime has kinds of errors of its own
+        raise UserError(f"{title}: not written, as onnxruntime cannot run it: {_reason(error)}") from error
 
 
 def _sizes() -> tuple[dict[int, Any]]:
