@@ -1,6 +1,7 @@
 """Networks of the library spandrel as blocks: found without importing it, trained, kept, and given back to it."""
 
 import importlib
+import os
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -151,6 +152,40 @@ def test_what_is_not_there_is_refused(network, options, says):
     with pytest.raises(UserError) as error:
         zoo.block(network, options, "blocks.it")
     assert says in str(error.value)
+
+
+SECOND = """
+from pathlib import Path
+import torch
+from multiblock.export import authors
+from multiblock.model import published
+from multiblock.model.chain import Chain
+from multiblock.networks import library, zoo
+
+ours, theirs = Path("ours.safetensors"), Path("theirs.pth")
+options = {"embed_dim": 12, "depths": [2], "num_heads": [2], "window_size": 8, "upsampler": "pixelshuffledirect"}
+assert {"spandrel:SRFormer", "spandrel:Restormer", "spandrel:SPAN"} < {*library.names()}, library.names()
+network = Chain.build([zoo.block("spandrel:SRFormer", options, "it", 2)], [True]).eval()
+network.save(ours)
+authors.write(authors.to_authors(network, ours), theirs)
+again = published.import_weights(theirs, None, {})[0]
+assert again.specs[0].network == "spandrel:SRFormer"
+with torch.inference_mode():
+    image = torch.rand(1, 3, 19, 22)
+    made = network(image)
+    assert made.shape == (1, 3, 38, 44) and torch.equal(again(image), made)
+"""
+
+
+@pytest.mark.slow  # installs
+def test_architectures_of_its_second_package_are_here_where_that_is_installed(tmp_path):
+    words = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(tmp_path)]
+    done = subprocess.run([*words, "spandrel_extra_arches==0.2.0"], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"spandrel_extra_arches cannot be installed here: {done.stderr.splitlines()[-1]}")
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", SECOND], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_without_the_library_one_line_says_how_it_is_installed(monkeypatch):

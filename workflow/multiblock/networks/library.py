@@ -1,6 +1,7 @@
 """Networks of the library spandrel, by the names of its architectures: ``spandrel:SPAN``, ``spandrel:SwinIR``.
 
-Their classes are found and their options read without importing the library, as those of a network of a user's own
+Where its second package, spandrel_extra_arches, is installed, whose networks have licences of their own, those are here
+too. Their classes are found and their options read without importing the library, as those of a network of a user's own
 are. The weights of a block are those of the library's network, under ``net.``.
 """
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 PREFIX = "spandrel:"
 
+_PACKAGES = ("spandrel", "spandrel_extra_arches")
+
 _SCALE = ("scale", "upscale", "upscaling_factor", "upsampling", "upscale_factor", "scale_factor", "sr_rate", "up_scale")
 """What architectures call the option that is ``scale`` here."""
 
@@ -38,16 +41,18 @@ def is_one(network: str) -> bool:
 
 def names() -> tuple[str, ...]:
     """The library's architectures, with the prefix; none where it is not installed."""
-    if not find_spec("spandrel"):
-        return ()
-    return tuple(f"{PREFIX}{file.parent.name}" for file in sorted(_architectures().glob("[!_]*/__init__.py")))
+    return tuple(f"{PREFIX}{name}" for name in sorted(_architectures()))
 
 
-def _architectures() -> Path:
-    found = find_spec("spandrel")
-    if not found or not found.origin:
-        raise UserError("spandrel: is not installed; it is by: pip install spandrel einops --no-deps")
-    return Path(found.origin).parent / "architectures"
+def _architectures() -> dict[str, Path]:
+    """Architecture to its folder, of each package that is installed."""
+    found: dict[str, Path] = {}
+    for package in _PACKAGES:
+        if not (spec := find_spec(package)) or not spec.origin:
+            break  # the second is nothing without the first
+        files = Path(spec.origin).parent.glob("architectures/[!_]*/__init__.py")
+        found |= {file.parent.name: file.parent for file in files}
+    return found
 
 
 def class_of(network: str) -> tuple[Path, ast.ClassDef]:
@@ -56,7 +61,8 @@ def class_of(network: str) -> tuple[Path, ast.ClassDef]:
     Raises:
         UserError: the library is not installed, has no such architecture, or one of several classes.
     """
-    _architectures()
+    if not names():
+        raise UserError("spandrel: is not installed; it is by: pip install spandrel einops --no-deps")
     if (whole := _architecture(network)) not in names():
         raise UserError(f"unknown network '{network}'{nearest(whole, names())}; allowed are {listed(names())}")
     classes, described = _classes_in(_folder(network))
@@ -73,7 +79,7 @@ def _architecture(network: str) -> str:
 
 
 def _folder(network: str) -> Path:
-    return _architectures() / _architecture(network).removeprefix(PREFIX)
+    return _architectures()[_architecture(network).removeprefix(PREFIX)]
 
 
 @cache
@@ -122,8 +128,8 @@ def _arguments(node: ast.ClassDef) -> dict[str, tuple[str, Any]]:
 
 def digest(network: str) -> str:
     """The digest of a network's code: its files, and the version of the library, which has parts that many share."""
-    folder = _folder(network)
     class_of(network)
+    folder = _folder(network)
     files = sorted(folder.rglob("*.py"))
     lines = [version("spandrel"), *(f"{file.relative_to(folder)} {digest_of(file)}" for file in files)]
     return digest_of_bytes("\n".join(lines).encode())
@@ -147,7 +153,7 @@ def build(network: str, given: Mapping[str, Any]) -> "nn.Module":
     folder = _folder(network)
     inside = ".".join(file.relative_to(folder).with_suffix("").parts)
     with _imported():
-        module = importlib.import_module(f"spandrel.architectures.{folder.name}")
+        module = importlib.import_module(".".join(folder.parts[-3:]))
         made = getattr(importlib.import_module(f"{module.__name__}.{inside}"), node.name)(**values)
     return LibraryBlock(made, getattr(module, f"{folder.name}Arch")().load)
 
@@ -160,6 +166,8 @@ def recognised(weights: Mapping[str, "Tensor"]) -> tuple[str, dict[str, Any]] | 
 
     with _imported():
         registry = importlib.import_module("spandrel").MAIN_REGISTRY
+        if find_spec(_PACKAGES[1]):
+            importlib.import_module(_PACKAGES[1]).install(ignore_duplicates=True)
         try:
             found = registry.load(dict(weights))
         except Exception:  # whatever its detection leads to
