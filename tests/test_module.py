@@ -1,8 +1,10 @@
 """The workflow as a module of another one, and as the catalog's tools put it into a project."""
 
 import os
+import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -103,6 +105,44 @@ def test_a_config_that_is_not_handed_is_not_taken_from_the_folder(tmp_path):
     (tmp_path / "Snakefile").write_text(text.replace('    config: config["faces"]\n', ""))
     done = snakemake(tmp_path, "--dry-run")
     assert done.returncode == 1 and "multiblock: error: module: config: found no keys" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory) -> Path:
+    """The rules and scripts alone, as a repository with one commit; the package is not in it."""
+    folder = tmp_path_factory.mktemp("hosted") / "someone" / "multiblock"
+    left_out = shutil.ignore_patterns("multiblock", "__pycache__", "*.egg-info")
+    shutil.copytree(ROOT / "workflow", folder / "workflow", ignore=left_out)
+    shutil.copytree(ROOT / "envs", folder / "envs")
+    about = ["-c", "user.name=someone", "-c", "user.email=someone@example.org"]
+    for words in (["init", "--quiet"], ["add", "--all"], [*about, "commit", "--quiet", "--message", "rules"]):
+        subprocess.run(["git", *words], cwd=folder, check=True)
+    return folder
+
+
+@pytest.mark.slow  # fetches
+@pytest.mark.parametrize("how", ["github", "gitfile"])
+def test_rules_that_snakemake_fetches_do_with_the_installed_package(repository, how, tmp_path):
+    outer(tmp_path)
+    (tmp_path / "gitconfig").write_text(f'[url "{repository.parents[1]}/"]\n    insteadOf = https://github.com/\n')
+    commit = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=repository, text=True).strip()
+    where = {"github": "someone/multiblock", "gitfile": str(repository)}[how]
+    fetched = f'{how}("{where}", path="workflow/Snakefile", commit="{commit}")'
+    text = (tmp_path / "Snakefile").read_text()
+    (tmp_path / "Snakefile").write_text(text.replace(f'"{ROOT}/workflow/Snakefile"', fetched))
+    env = {**os.environ, "CI": "1", "GIT_CONFIG_GLOBAL": str(tmp_path / "gitconfig"), "XDG_CACHE_HOME": str(tmp_path)}
+
+    def run(*words: str) -> subprocess.CompletedProcess:
+        words = (sys.executable, *words, "--cores", "1", "sr_phase1")
+        return subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True)
+
+    done = run("-m", "snakemake", "--rerun-triggers", "mtime")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "results" / "phased" / "seed1" / "phase1" / "weights.safetensors").is_file()
+
+    env["PYTHONPATH"] = sysconfig.get_path("purelib")  # and no .pth file, by which this package is installed
+    done = run("-S", "-m", "snakemake")
+    assert done.returncode == 1 and "come without the package; install it from a checkout" in done.stderr
 
 
 def test_numbers_as_snakemake_reads_them(tmp_path):

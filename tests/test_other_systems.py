@@ -16,6 +16,7 @@ sys.modules["resource"] = None  # to import it is an error
 for name in ("sched_getaffinity", "pidfd_open", "getuid"):
     if hasattr(os, name):
         delattr(os, name)
+os.process_cpu_count = os.cpu_count  # as Python 3.13 has it where there is no affinity
 read_text = pathlib.Path.read_text
 
 

@@ -1,15 +1,21 @@
 import sys
+from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
 
 # The package is found without being installed; the jobs find it through the link beside the scripts. Only where these
-# rules are a module from another machine, an installed one serves.
+# rules are a module that Snakemake fetches from a repository, file by file, an installed one serves.
 if isinstance(workflow.current_basedir, PathLike):
     sys.path.insert(0, str(Path(workflow.current_basedir).parent))
     # The profile may have read files by another copy that is installed.
     for name in [name for name in sys.modules if name.partition(".")[0] == "multiblock"]:
         if not str(sys.modules[name].__file__).startswith(sys.path[0]):
             del sys.modules[name]
+elif not find_spec("multiblock"):
+    sys.exit(
+        "multiblock: error: module: rules that are fetched from a repository come without the package; install it from a "
+        "checkout of the same commit: pip install --no-deps CHECKOUT"
+    )
 
 from multiblock.config import load
 from multiblock.errors import UserError, in_full
