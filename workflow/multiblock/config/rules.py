@@ -346,6 +346,8 @@ def key(*place: Any) -> str:
 def shown(value: Any) -> str:
     """A value as messages show it, cut where it is long."""
     try:
+        if isinstance(value, int):
+            str(value)  # in place of an error, reprlib has words of its own from Python 3.14 on
         return reprlib.repr(value)
     except ValueError:  # Python writes no number of more than 4300 digits
         return f"{type(value).__name__} of too many digits"

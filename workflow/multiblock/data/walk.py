@@ -9,9 +9,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any, TextIO, TypeVar
 
-from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from multiblock.bar import tqdm
 from multiblock.pace import can_draw
 
 log = logging.getLogger(__name__)

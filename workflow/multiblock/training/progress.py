@@ -8,9 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from multiblock.bar import tqdm
 from multiblock.pace import Pace, can_draw, duration
 from multiblock.plan import Stage, Task
 
