@@ -88,6 +88,36 @@ def test_it_learns_and_the_library_reads_it_back(name, tmp_path):
         assert torch.equal(again(one), made) and torch.equal(load(tmp_path / "ours.safetensors")(one), made)
 
 
+FILES = [
+    *((f"spandrel:{name}", options, 4) for name, options in SMALL.items() if name != "OmniSR"),  # the default of most
+    ("spandrel:DAT", {"depth": [1], "num_heads": [2], "embed_dim": 32}, 2),
+    ("spandrel:IPT", {"n_feats": 8, "num_layers": 1}, 2),
+    ("spandrel:MMRealSR", {"num_block": 1, "num_feat": 16}, 4),
+    ("spandrel:RealCUGAN.UpCunet2x", {}, 2),
+    ("spandrel:RealCUGAN.UpCunet2x_fast", {}, 2),
+    ("spandrel:RealCUGAN.UpCunet3x", {"pro": True}, 3),
+    ("spandrel:RealCUGAN.UpCunet4x", {}, 4),
+]
+
+
+@pytest.mark.filterwarnings("ignore:.*indexing argument.*", "ignore:Initializing zero-element")
+@pytest.mark.parametrize(("network", "options", "scale"), FILES)
+def test_a_file_is_recognised_at_the_scale_that_its_option_has_by_default(network, options, scale, tmp_path):
+    torch.manual_seed(0)
+    ours = Chain.build([zoo.block(network, options, "it", scale)], [True]).eval()
+    torch.save(ours.get_submodule("blocks.1.net").state_dict(), tmp_path / "theirs.pth")
+    again = published.import_weights(tmp_path / "theirs.pth", None, {})[0]
+    assert again.specs[0].network in (network, "rcan") and again.scale == scale
+    image = torch.rand(1, 3, 48, 48)  # of sizes that all take, as the library pads by reflection
+    with library._imported(), torch.inference_mode():
+        theirs = importlib.import_module("spandrel").MAIN_REGISTRY.load(dict(torch.load(tmp_path / "theirs.pth")))
+        made, wanted = again(image), theirs.model.eval() and theirs(image.clone())
+    assert made.shape == (1, 3, scale * 48, scale * 48)
+    assert torch.allclose(made.clamp(0, 1), wanted, atol=1e-5)
+    if network in again.specs[0].network:
+        assert authors.to_authors(again, tmp_path / "theirs.pth").tensors
+
+
 OTHERS = {
     "DRUNet": (1, {"in_nc": 4, "out_nc": 3, "nc": [16, 16, 16, 16]}),
     "IPT": (2, {"n_feats": 8, "num_layers": 1}),

@@ -7,6 +7,7 @@ are. The weights of a block are those of the library's network, under ``net.``.
 
 import ast
 import importlib
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -29,6 +30,9 @@ _PACKAGES = ("spandrel", "spandrel_extra_arches")
 
 _SCALE = ("scale", "upscale", "upscaling_factor", "upsampling", "upscale_factor", "scale_factor", "sr_rate", "up_scale")
 """What architectures call the option that is ``scale`` here."""
+
+_IN_NAME = re.compile(r"UpCunet(\d)x")
+"""RealCUGAN is a class for each scale, which has no option."""
 
 _CHANNELS = ("num_in_ch", "num_out_ch", "in_nc", "out_nc", "in_chans", "out_chans", "in_ch", "out_ch", "colors")
 """Options without a default that are 3 for RGB."""
@@ -105,7 +109,16 @@ def _classes_in(folder: Path) -> tuple[dict[str, tuple[Path, ast.ClassDef]], str
 
 def options(network: str) -> Mapping[str, tuple[str, Any]]:
     """The options of a network: name to (type, default). Those whose default is computed cannot be given."""
-    return {("scale" if name in _SCALE else name): about for name, about in _arguments(class_of(network)[1]).items()}
+    node = class_of(network)[1]
+    fixed = _IN_NAME.match(node.name)
+    found: dict[str, tuple[str, Any]] = {"scale": ("int", int(fixed[1]))} if fixed else {}
+    return found | {("scale" if name in _SCALE else name): about for name, about in _arguments(node).items()}
+
+
+def scales(network: str) -> tuple[int, ...]:
+    """How many times a network may be asked to enlarge; not every one can do all."""
+    fixed = _IN_NAME.match(class_of(network)[1].name)
+    return (int(fixed[1]),) if fixed else tuple(range(1, 9))
 
 
 def _arguments(node: ast.ClassDef) -> dict[str, tuple[str, Any]]:
@@ -147,7 +160,7 @@ def build(network: str, given: Mapping[str, Any]) -> "nn.Module":
     called = _arguments(node)
     own = {"scale": next((name for name in called if name in _SCALE), "scale")}
     values = {name: value for name, (_, value) in called.items() if value is not ...}
-    values |= {own.get(name, name): value for name, value in given.items()}
+    values |= {called_so: value for name, value in given.items() if (called_so := own.get(name, name)) in called}
     if (scale := own["scale"]) in called and "Sequence" in called[scale][0]:  # IPT has a head for each of several
         values[scale] = values[scale] if isinstance(values[scale], list) else [values[scale]]
     folder = _folder(network)
@@ -180,7 +193,10 @@ def recognised(weights: Mapping[str, "Tensor"]) -> tuple[str, dict[str, Any]] | 
     known = _arguments(class_of(network)[1])
     given = getattr(found.model, "hyperparameters", {})
     plain = {name: value for name, value in given.items() if name in known and value != known[name][1]}
-    return network, {("scale" if name in _SCALE else name): value for name, value in plain.items()}
+    options = {name: value for name, value in plain.items() if name not in _SCALE}
+    if any(name in _SCALE for name in known):
+        options["scale"] = found.scale  # in any case: left out, it would be that of the data
+    return network, options
 
 
 def _normalize(images: "Tensor", mean: list[float], std: list[float]) -> "Tensor":

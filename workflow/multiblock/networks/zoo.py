@@ -56,7 +56,7 @@ def block(network: str, given: Mapping[str, Any], key: str, scale: int = 1) -> B
         UserError: there is no such network, option or scale.
     """
     options, family = dict(given), network
-    scales = tuple(range(1, 9)) if library.is_one(network) else None
+    scales = library.scales(network) if library.is_one(network) else None
     if not registry.is_of_others(network):
         try:
             entry = find(network)
