@@ -25,7 +25,7 @@ def test_files_that_are_there_stay(form, tmp_path, capsys):
 
 
 def test_without_the_packages_one_line_says_how_they_are_installed(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(ncnn_file, "find_spec", lambda name: None if name == "ncnn" else find_spec("torch"))
+    monkeypatch.setattr(exported, "find_spec", lambda name: None if name == "ncnn" else find_spec("torch"))
     assert main(["export", "x2", "--form", "ncnn", "-o", str(tmp_path / "net.param")]) == 1
     says = "ncnn: not installed, and needed for files of ncnn; they come with pip install --no-deps pnnx ncnn"
     assert says in capsys.readouterr().err

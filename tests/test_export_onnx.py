@@ -17,7 +17,7 @@ from made_up import psnr_csv
 from multiblock.cli import main
 from multiblock.data import images, resize
 from multiblock.data.sampler import to_tensor
-from multiblock.export import card, onnx_file
+from multiblock.export import card, exported
 from multiblock.export.card import Facts
 from multiblock.export.exported import Enlargement, Exported
 from multiblock.model import chain as chains
@@ -206,7 +206,7 @@ class TestWhatIsRefused:
         assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
 
     def test_without_its_packages(self, tmp_path, monkeypatch, capsys):
-        monkeypatch.setattr(onnx_file, "find_spec", lambda name: None if name == "onnxruntime" else object())
+        monkeypatch.setattr(exported, "find_spec", lambda name: None if name == "onnxruntime" else object())
         assert main(["export", str(weights(tmp_path)), "-o", str(tmp_path / "net.onnx")]) == 1
         assert (
             'onnxruntime: not installed, and needed for ONNX files; they come with pip install "multiblock[onnx]"'

@@ -71,10 +71,10 @@ def to_onnx(chain: Chain, about: About, out: Path, enlarge: int, stated: Stated,
     kept = {**known.lines(), "chain": chain.metadata.as_text()}
     made = onnx_file.write(Exported(chain, enlarge), out, kept, lambda line: say(f"{out}: {line}"), known.title)
     found, inside = _compared(made.differences, enlarge)
-    say(f"{known.title}{inside}; {found}; opset {made.opset}, {made.size / 1e6:.2f} MB, {made.seconds:.1f} s")
+    say(f"{known.title}{inside}; {found}; {made.form}, {made.size / 1e6:.2f} MB, {made.seconds:.1f} s")
     notes = {
         "tried with": f"onnxruntime {made.runtime}; {found}",
-        "file": f"ONNX opset {made.opset}, {made.size / 1e6:.2f} MB",
+        "file": f"{made.form}, {made.size / 1e6:.2f} MB",
     }
     _write_card(known, out, card.use_of_onnx(out.name, known, exported.LEAST), notes, "onnx", say)
 

@@ -5,7 +5,9 @@ Also how a file for them is tried before it is kept.
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
 
 import numpy as np
 import torch
@@ -13,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from multiblock.errors import UserError
+from multiblock.errors import UserError, listed
 from multiblock.model.chain import Chain
 from multiblock.networks.attention import SelfAttention
 
@@ -119,6 +121,40 @@ def _cubic(x: Tensor) -> Tensor:
 def _whole(x: Tensor) -> Tensor:
     """Round to the nearest of 0 to 255, half up."""
     return torch.floor(x + 0.5).clamp(0, 255)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written for another program, and tried with it.
+
+    Args:
+        form: what the files are of, as ``ONNX opset 18``.
+        size: bytes of all files.
+        seconds: what tracing, converting and trying took.
+        differences: by height and width, the largest difference from PyTorch.
+        runtime: version of the other program.
+    """
+
+    form: str
+    size: int
+    seconds: float
+    differences: Mapping[tuple[int, int], float]
+    runtime: str
+
+
+def check_packages(packages: Sequence[str], form: str, arguments: str) -> None:
+    """Check that the packages for a form are installed.
+
+    Args:
+        arguments: what pip is given to install them.
+
+    Raises:
+        UserError: they are not; the message says how they are installed.
+    """
+    if missing := [name for name in packages if find_spec(name) is None]:
+        raise UserError(
+            f"{listed(missing)}: not installed, and needed for {form}; they come with pip install {arguments}"
+        )
 
 
 def differences(

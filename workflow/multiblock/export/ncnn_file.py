@@ -9,8 +9,7 @@ import subprocess
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from torch import Tensor
 
 from multiblock.errors import UserError, listed
 from multiblock.export import exported
-from multiblock.export.exported import Exported
+from multiblock.export.exported import Exported, Written
 from multiblock.files import atomic_write
 
 PACKAGES = ("pnnx", "ncnn")
@@ -33,34 +32,9 @@ _EXAMPLES = ((24, 32), (30, 26))
 """Heights and widths from which pnnx sees which sizes change."""
 
 
-@dataclass(frozen=True)
-class Written:
-    """Files of ncnn that were written and tried.
-
-    Args:
-        size: bytes of both.
-        seconds: what tracing, converting and trying took.
-        differences: by height and width, the largest difference from PyTorch.
-        runtime: version of ncnn.
-    """
-
-    size: int
-    seconds: float
-    differences: Mapping[tuple[int, int], float]
-    runtime: str
-
-
 def check_packages() -> None:
-    """Check that the packages are installed.
-
-    Raises:
-        UserError: they are not; the message says how they are installed.
-    """
-    if missing := [name for name in PACKAGES if find_spec(name) is None]:
-        raise UserError(
-            f"{listed(missing)}: not installed, and needed for files of ncnn; they come with pip install --no-deps "
-            f"{' '.join(PACKAGES)}"
-        )
+    """Check that the packages are installed; the error says how they are."""
+    exported.check_packages(PACKAGES, "files of ncnn", f"--no-deps {' '.join(PACKAGES)}")
 
 
 def write(network: Exported, out: Path, say: Callable[[str], None], title: str) -> Written:
@@ -85,7 +59,7 @@ def write(network: Exported, out: Path, say: Callable[[str], None], title: str) 
             with atomic_write(target) as part:
                 part.write_bytes(made.read_bytes())
     size = sum(file.stat().st_size for file in (out, out.with_suffix(".bin")))
-    return Written(size, time.monotonic() - begun, differences, runtime)
+    return Written("ncnn", size, time.monotonic() - begun, differences, runtime)
 
 
 def _converted(network: Exported, folder: Path, title: str) -> tuple[Path, Path]:

@@ -7,8 +7,6 @@ import re
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from multiblock.errors import UserError, listed
 from multiblock.export import exported
-from multiblock.export.exported import LEAST, Exported
+from multiblock.export.exported import LEAST, Exported, Written
 from multiblock.files import atomic_write
 from multiblock.model.metadata import is_code
 
@@ -39,36 +37,9 @@ OPSET = 18
 _LARGEST = 2**31 - 2**20
 
 
-@dataclass(frozen=True)
-class Written:
-    """An ONNX file that was written and tried.
-
-    Args:
-        opset: version of the operators.
-        size: bytes.
-        seconds: what tracing, converting and trying took.
-        differences: by height and width, the largest difference from PyTorch.
-        runtime: version of onnxruntime.
-    """
-
-    opset: int
-    size: int
-    seconds: float
-    differences: Mapping[tuple[int, int], float]
-    runtime: str
-
-
 def check_packages() -> None:
-    """Check that the packages are installed.
-
-    Raises:
-        UserError: they are not; the message says how they are installed.
-    """
-    if missing := [name for name in PACKAGES if find_spec(name) is None]:
-        raise UserError(
-            f"{listed(missing)}: not installed, and needed for ONNX files; they come with pip install "
-            '"multiblock[onnx]"'
-        )
+    """Check that the packages are installed; the error says how they are."""
+    exported.check_packages(PACKAGES, "ONNX files", '"multiblock[onnx]"')
 
 
 def write(network: Exported, out: Path, about: Mapping[str, str], say: Callable[[str], None], title: str) -> Written:
@@ -100,7 +71,7 @@ def write(network: Exported, out: Path, about: Mapping[str, str], say: Callable[
         program.save(part)
         differences, runtime = _tried(part, network, title)
         size = part.stat().st_size
-    return Written(model.opset_imports[""], size, time.monotonic() - begun, differences, runtime)
+    return Written(f"ONNX opset {model.opset_imports['']}", size, time.monotonic() - begun, differences, runtime)
 
 
 def _converted(traced: torch.export.ExportedProgram, scale: int, title: str) -> Any:
