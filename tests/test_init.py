@@ -456,6 +456,7 @@ class TestTheCommand:
         assert "multiblock check mine.yaml --patches patches.png" in printed and "bicubic enlarges" not in printed
         (run,) = config.load(config.read([Path("mine.yaml")])).runs.values()
         assert run.data.degradation == "camera" and run.anew(1)
+        assert "  camera: {blur: [0.2, 1.5], noise: [1, 12], second: 0.3}\n" in Path("mine.yaml").read_text()
         assert cli.main(["init", "other", "--hr", "photos"]) == 0
         assert "for those --camera makes LR with both" in capsys.readouterr().out
         assert "degradation" not in Path("other.yaml").read_text()

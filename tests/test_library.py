@@ -265,6 +265,25 @@ def test_weights_of_nothing_known_are_refused(tmp_path):
         published.import_weights(tmp_path / "w.pth", None, {})
 
 
+@pytest.mark.parametrize(
+    ("network", "says"),
+    [
+        ("SPAN", "x4: 2,236,728 parameters, 55.7 GFLOPs"),
+        ("DAT", "x2: 4,462,831 parameters, 572.7 GFLOPs"),  # asks for values while it is built
+        ("SeemoRe", "x4: 682,036 parameters, 79.6 GFLOPs"),  # and while it runs
+        ("FBCNN", "x1: 71,921,796 parameters, 364.5 GFLOPs"),  # makes a pair
+        ("RealCUGAN.UpCunet3x", "x3: 1,286,326 parameters"),  # has no option of that name
+        ("SwinIR", "not counted, as its defaults are no block: shape '"),
+        ("DnCNN", "not counted, as its defaults are no block: spandrel:DnCNN: takes or makes 1 channels"),
+    ],
+)
+def test_models_explains_each(network, says, capsys):
+    assert main(["models", f"spandrel:{network}"]) == 0
+    printed, errors = capsys.readouterr()
+    assert printed.splitlines()[1].startswith(says) and "Args" not in printed and not errors
+    assert all(f"\n  {option}: " in printed for option in registry.options(f"spandrel:{network}"))
+
+
 def test_commands_know_it(tmp_path, monkeypatch, capsys):
     """Explained, planned (which builds and runs it), and given to others with a card that says who reads it."""
     monkeypatch.chdir(tmp_path)

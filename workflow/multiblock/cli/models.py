@@ -109,11 +109,15 @@ def _explain_of_others(file: str) -> None:
         block = zoo.block(file, {}, file)
         try:
             _print_size(block)
-        except UserError:
-            raise
-        except Exception as error:  # whatever the user's code leads to
+        except Exception as error:  # whatever their code leads to
             reason = " ".join(str(error).split())
-            raise UserError(f"{file}: cannot be run on 256 x 256 pixels: {type(error).__name__}: {reason}") from error
+            if library.is_one(file):  # many want other options than their defaults, which are shown
+                print(f"not counted, as its defaults are no block: {reason}")
+            elif isinstance(error, UserError):
+                raise
+            else:
+                reason = f"{type(error).__name__}: {reason}"
+                raise UserError(f"{file}: cannot be run on 256 x 256 pixels: {reason}") from error
     _print_options(file, {})
 
 

@@ -97,6 +97,10 @@ _OF_CAMERA = (
 )
 
 
+_SHARP = {"blur": [0.2, 1.5], "noise": [1, 12], "second": 0.3}
+"""Ranges of the degradation ``camera`` that bring more than bicubic on pairs of a sharp camera: studies/camera.yaml."""
+
+
 def begin(asked: Asked) -> Beginning:
     """Look at the folders, and write the config that goes with them; it loads, and its images pass the first check.
 
@@ -289,7 +293,9 @@ def _text(asked: Asked, scale: int, splits: Mapping[str, Split], skip: Mapping[s
     why = "found from the sizes of LR and HR" if pairs else f"LR is made from HR {made}"
     yield f"  scale: {scale}  # {'LR and HR are of equal size' if scale == 1 else why}"
     if asked.camera:
-        yield "  degradation: camera  # blur, noise and JPEG; `camera` below data has their ranges: docs/own-data.md"
+        yield "  degradation: camera  # blur, noise and JPEG, drawn anew for each patch: docs/own-data.md"
+        yield "  # Ranges of a sharp camera by day; without this line, the literature's, which are much stronger."
+        yield f"  camera: {flow(_SHARP)}"
     if skip:
         yield "  # Left out:"
         yield from (_line(printable(f"  #   {name}: {reason}")) for name, reason in list(skip.items())[:_REASONS])

@@ -14,7 +14,7 @@ count nothing.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
@@ -62,7 +62,19 @@ def of_chain(blocks: Sequence[Block]) -> Complexity:
 
 
 def of(network: str, options: Mapping[str, Any], side: int = SIDE) -> Complexity:
-    """Count a network of the family or file ``network``, built with ``options``, on ``side`` x ``side`` pixels."""
+    """Count a network of the family or file ``network``, built with ``options``, on ``side`` x ``side`` pixels.
+
+    Nothing is calculated, unless the network needs values.
+
+    Raises:
+        Exception: whatever building and running it leads to.
+    """
+    with suppress(Exception), without_values():
+        return _counted(network, options, side)
+    return _counted(network, options, side)
+
+
+def _counted(network: str, options: Mapping[str, Any], side: int) -> Complexity:
     executed: set[nn.Parameter] = set()
     total = 0
 
@@ -75,11 +87,11 @@ def of(network: str, options: Mapping[str, Any], side: int = SIDE) -> Complexity
         if count:
             total += count(layer, inputs[0], output)
 
-    with without_values(), torch.no_grad():
+    with torch.no_grad():
         block = registry.build(network, options).eval()
         for layer in block.modules():
             layer.register_forward_hook(note)
-        block(torch.empty(1, 3, side, side))
+        block(torch.zeros(1, 3, side, side))
     return Complexity(
         parameters=sum(parameter.numel() for parameter in block.parameters()),
         parameters_executed=sum(parameter.numel() for parameter in executed),

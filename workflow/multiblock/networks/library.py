@@ -9,6 +9,7 @@ import ast
 import importlib
 import re
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -112,7 +113,12 @@ def options(network: str) -> Mapping[str, tuple[str, Any]]:
     node = class_of(network)[1]
     fixed = _IN_NAME.match(node.name)
     found: dict[str, tuple[str, Any]] = {"scale": ("int", int(fixed[1]))} if fixed else {}
-    return found | {("scale" if name in _SCALE else name): about for name, about in _arguments(node).items()}
+    for name, (kind, default) in _arguments(node).items():
+        if name not in _SCALE:
+            found[name] = kind, default
+        else:  # IPT has a head for each of several
+            found["scale"] = "int", default[0] if isinstance(default, list) else default
+    return found
 
 
 def scales(network: str) -> tuple[int, ...]:
@@ -154,6 +160,8 @@ def build(network: str, given: Mapping[str, Any]) -> "nn.Module":
     Raises:
         UserError: the library cannot be imported.
     """
+    import torch
+
     from multiblock.networks.library_block import LibraryBlock
 
     file, node = class_of(network)
@@ -161,14 +169,17 @@ def build(network: str, given: Mapping[str, Any]) -> "nn.Module":
     own = {"scale": next((name for name in called if name in _SCALE), "scale")}
     values = {name: value for name, (_, value) in called.items() if value is not ...}
     values |= {called_so: value for name, value in given.items() if (called_so := own.get(name, name)) in called}
-    if (scale := own["scale"]) in called and "Sequence" in called[scale][0]:  # IPT has a head for each of several
-        values[scale] = values[scale] if isinstance(values[scale], list) else [values[scale]]
+    if isinstance(called.get(scale := own["scale"], ("", ...))[1], list):
+        values[scale] = [given["scale"]] if "scale" in given else values[scale]
     folder = _folder(network)
     inside = ".".join(file.relative_to(folder).with_suffix("").parts)
-    with _imported():
+    where = torch.get_default_device()
+    # On the CPU, as many ask for values while they are built; what PyTorch warns of there is the library's matter.
+    with _imported(), torch.device("cpu"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         module = importlib.import_module(".".join(folder.parts[-3:]))
         made = getattr(importlib.import_module(f"{module.__name__}.{inside}"), node.name)(**values)
-    return LibraryBlock(made, getattr(module, f"{folder.name}Arch")().load)
+        return LibraryBlock(made, getattr(module, f"{folder.name}Arch")().load).to(where)
 
 
 def recognised(weights: Mapping[str, "Tensor"]) -> tuple[str, dict[str, Any]] | None:

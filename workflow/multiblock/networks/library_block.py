@@ -48,21 +48,17 @@ class LibraryBlock(nn.Module):
     def __init__(self, net: nn.Module, describe: Callable[[Mapping[str, Any]], Any]) -> None:
         super().__init__()
         self.net = net
-        self.grid, self._least, self.enlarges = 1, 1, 1
-        self._alone = False
-        self._call: Callable[[nn.Module, Tensor], Tensor] = lambda net, image: net(image)
-        self.output_layer = "net"
         for layer in net.modules():
             if isinstance(layer, nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d):
                 layer.sees_whole_image = True  # type: ignore[assignment]
-        if next(net.parameters()).is_meta:  # only its names and shapes are wanted
-            return
         described = describe(dict(net.state_dict()))
         check_can_be_block(described)
         sizes = described.size_requirements
         self.grid, self._least, self.enlarges = sizes.multiple_of or 1, sizes.minimum or 1, described.scale
         self._alone = described.architecture.id in _ALONE
-        self._call = described._call_fn  # some make a pair, or want another range of values
+        self._call: Callable[[nn.Module, Tensor], Tensor] = (
+            described._call_fn
+        )  # some make a pair, or want another range of values
         self.output_layer = self._last_convolution()
 
     def forward(self, x: Tensor) -> Tensor:

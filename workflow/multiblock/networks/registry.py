@@ -151,7 +151,8 @@ def _options_of(node: ast.ClassDef) -> Mapping[str, tuple[str, Any]] | None:
 def summary(network: str) -> str:
     """The first paragraph of a network's docstring, or the name of its class."""
     node = _class(network)
-    return " ".join((ast.get_docstring(node) or node.name).partition("\n\n")[0].split())
+    text = (ast.get_docstring(node) or node.name).partition("Args:")[0]
+    return " ".join(text.strip().partition("\n\n")[0].split())
 
 
 def explanations(network: str) -> dict[str, str]:

@@ -45,12 +45,13 @@ def find(name: str) -> Entry:
     return ENTRIES[name]
 
 
-def block(network: str, given: Mapping[str, Any], key: str, scale: int = 1) -> Block:
+def block(network: str, given: Mapping[str, Any], key: str, scale: int | None = None) -> Block:
     """The block that a config asks for: ``network`` by name, or by the path of its file, with the options ``given``.
 
     Args:
         key: config key that an error names.
-        scale: what a network of the zoo is built for if ``given`` does not say; 1 leaves it at its default.
+        scale: what a network of the zoo or of the library is built for if ``given`` does not say, where it can; else
+            its default stands.
 
     Raises:
         UserError: there is no such network, option or scale.
