@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -91,6 +92,7 @@ def test_it_learns_and_the_library_reads_it_back(name, tmp_path):
 FILES = [
     *((f"spandrel:{name}", options, 4) for name, options in SMALL.items() if name != "OmniSR"),  # the default of most
     ("spandrel:DAT", {"depth": [1], "num_heads": [2], "embed_dim": 32}, 2),
+    ("spandrel:ESRGAN", {"num_filters": 8, "num_blocks": 1, "in_nc": 12, "shuffle_factor": 2}, 2),
     ("spandrel:IPT", {"n_feats": 8, "num_layers": 1}, 2),
     ("spandrel:MMRealSR", {"num_block": 1, "num_feat": 16}, 4),
     ("spandrel:RealCUGAN.UpCunet2x", {}, 2),
@@ -116,6 +118,29 @@ def test_a_file_is_recognised_at_the_scale_that_its_option_has_by_default(networ
     assert torch.allclose(made.clamp(0, 1), wanted, atol=1e-5)
     if network in again.specs[0].network:
         assert authors.to_authors(again, tmp_path / "theirs.pth").tensors
+
+
+NEWER = {r"model\.0\.": "conv_first.", r"model\.1\.sub\.1\.": "conv_body."}
+NEWER |= {r"model\.1\.sub\.0\.RDB(\d)\.conv(\d)\.0\.": r"body.0.rdb\1.conv\2."}
+NEWER |= {
+    r"model\.3\.": "conv_up1.",
+    r"model\.6\.": "conv_up2.",
+    r"model\.8\.": "conv_hr.",
+    r"model\.10\.": "conv_last.",
+}
+"""Names of Real-ESRGAN's code for those of ESRGAN's, of one block at x4."""
+
+
+def test_names_of_other_code_are_read_as_the_library_does(tmp_path):
+    ours, theirs = chain("ESRGAN", 4).eval(), {}
+    for name, value in ours.get_submodule("blocks.1.net").state_dict().items():
+        (newer,) = [re.sub(old, new, name) for old, new in NEWER.items() if re.match(old, name)]
+        theirs[newer] = value
+    torch.save({"params_ema": theirs}, tmp_path / "RealESRGAN_x4plus.pth")
+    again = published.import_weights(tmp_path / "RealESRGAN_x4plus.pth", None, {})[0]
+    image = torch.rand(1, 3, 9, 12)
+    with torch.inference_mode():
+        assert again.scale == 4 and torch.equal(again(image), ours(image))
 
 
 OTHERS = {

@@ -87,11 +87,10 @@ def _in_library(chain: Chain, file: Path) -> Authors:
     network = spec.network
     tensors = {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
     found = library.recognised(tensors)
-    if not found or found[0] != network:
-        raise UserError(
-            f"{file}: the library reads weights of {network} as {found[0] if found else 'nothing it knows'}"
-        )
-    ours, theirs = metadata.described(spec), metadata.described(zoo.block(*found, network))
+    if not found or found.network != network:
+        as_other = found.network if found else "nothing it knows"
+        raise UserError(f"{file}: the library reads weights of {network} as {as_other}")
+    ours, theirs = metadata.described(spec), metadata.described(zoo.block(network, found.options, network))
     if other := [f"{name} {theirs[name]}, which is {ours[name]} here" for name in ours if ours[name] != theirs[name]]:
         raise UserError(f"{file}: the library reads weights of {network} as of {listed(other)}; train it with those")
     return Authors(tensors, Form(source=f"{network}, version {version('spandrel')}", rules=()))

@@ -78,10 +78,10 @@ def import_weights(
     if network is None:
         published = read(file)
         theirs = library.recognised(published)
-        family = theirs[0].removeprefix(library.PREFIX).lower() if theirs else None
+        family = theirs.network.removeprefix(library.PREFIX).lower() if theirs else None
         known = family is None or family in zoo.FORMS
-        if not (known and (ours := _recognised(published, family, theirs[1].get("scale") if theirs else None))):
-            return _of_library(file, published, theirs)
+        if not (known and (ours := _recognised(published, family, theirs.options.get("scale") if theirs else None))):
+            return _of_library(file, theirs)
         network, options = ours[0], {"scale": _one_of(ours[1], scale, file), **options}
     family = zoo.find(network).family
     if family not in zoo.FORMS:
@@ -113,19 +113,17 @@ def _one_of(scales: list[int], wanted: int | None, file: Path) -> int:
     return wanted if wanted in scales else scales[0]
 
 
-def _of_library(
-    file: Path, published: Mapping[str, Tensor], found: tuple[str, dict[str, Any]] | None
-) -> tuple[Chain, Form]:
-    """The network of the library, with its options, as which it has found weights out."""
+def _of_library(file: Path, found: library.Recognised | None) -> tuple[Chain, Form]:
+    """The network of the library as which it has found weights out."""
     if not found:
         there = "or of the library spandrel" if library.names() else "and the library spandrel is not installed"
         raise UserError(
             f"{file}: are weights of no network that is known here, {there}; --as names the one that comes close"
         )
-    network, options = found
-    chain = Chain.build([zoo.block(network, options, network)], [True])
+    network = found.network
+    chain = Chain.build([zoo.block(network, found.options, network)], [True])
     try:
-        chain.get_submodule("blocks.1.net").load_state_dict(published)
+        chain.get_submodule("blocks.1.net").load_state_dict(found.weights)
     except RuntimeError as error:
         raise UserError(f"{file}: is not {network}, as which it is read: {one_line(error)}") from None
     if (enlarges := chain.blocks["1"].enlarges) != chain.scale:

@@ -17,7 +17,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from multiblock.errors import UserError, listed, nearest
 from multiblock.files import digest_of, digest_of_bytes
@@ -171,6 +171,8 @@ def build(network: str, given: Mapping[str, Any]) -> "nn.Module":
     values |= {called_so: value for name, value in given.items() if (called_so := own.get(name, name)) in called}
     if isinstance(called.get(scale := own["scale"], ("", ...))[1], list):
         values[scale] = [given["scale"]] if "scale" in given else values[scale]
+    if factor := values.get("shuffle_factor"):  # ESRGAN's scale is that after it has put pixels into channels
+        values[scale] *= factor
     folder = _folder(network)
     inside = ".".join(file.relative_to(folder).with_suffix("").parts)
     where = torch.get_default_device()
@@ -182,8 +184,19 @@ def build(network: str, given: Mapping[str, Any]) -> "nn.Module":
         return LibraryBlock(made, getattr(module, f"{folder.name}Arch")().load).to(where)
 
 
-def recognised(weights: Mapping[str, "Tensor"]) -> tuple[str, dict[str, Any]] | None:
-    """The network, with its options, whose weights these are; None where the library knows none, or is not there."""
+class Recognised(NamedTuple):
+    """A network that the library has found out from weights: its name here, options, and the weights as it has them.
+
+    It also reads names that other code has for the same network, as Real-ESRGAN's for ESRGAN.
+    """
+
+    network: str
+    options: dict[str, Any]
+    weights: "Mapping[str, Tensor]"
+
+
+def recognised(weights: Mapping[str, "Tensor"]) -> Recognised | None:
+    """The network whose weights these are; None where the library knows none, or is not there."""
     if not names():
         return None
     from multiblock.networks import library_block
@@ -207,7 +220,7 @@ def recognised(weights: Mapping[str, "Tensor"]) -> tuple[str, dict[str, Any]] | 
     options = {name: value for name, value in plain.items() if name not in _SCALE}
     if any(name in _SCALE for name in known):
         options["scale"] = found.scale  # in any case: left out, it would be that of the data
-    return network, options
+    return Recognised(network, options, found.model.state_dict())
 
 
 def _normalize(images: "Tensor", mean: list[float], std: list[float]) -> "Tensor":
