@@ -95,6 +95,7 @@ FILES = [
     ("spandrel:ESRGAN", {"num_filters": 8, "num_blocks": 1, "in_nc": 12, "shuffle_factor": 2}, 2),
     ("spandrel:IPT", {"n_feats": 8, "num_layers": 1}, 2),
     ("spandrel:MMRealSR", {"num_block": 1, "num_feat": 16}, 4),
+    ("spandrel:Uformer", {"embed_dim": 8, "depths": [1] * 9}, 1),  # takes squares alone
     ("spandrel:RealCUGAN.UpCunet2x", {}, 2),
     ("spandrel:RealCUGAN.UpCunet2x_fast", {}, 2),
     ("spandrel:RealCUGAN.UpCunet3x", {"pro": True}, 3),
@@ -110,11 +111,11 @@ def test_a_file_is_recognised_at_the_scale_that_its_option_has_by_default(networ
     torch.save(ours.get_submodule("blocks.1.net").state_dict(), tmp_path / "theirs.pth")
     again = published.import_weights(tmp_path / "theirs.pth", None, {})[0]
     assert again.specs[0].network in (network, "rcan") and again.scale == scale
-    image = torch.rand(1, 3, 48, 48)  # of sizes that all take, as the library pads by reflection
+    image = torch.rand(1, 3, 41, 50)
     with library._imported(), torch.inference_mode():
         theirs = importlib.import_module("spandrel").MAIN_REGISTRY.load(dict(torch.load(tmp_path / "theirs.pth")))
         made, wanted = again(image), theirs.model.eval() and theirs(image.clone())
-    assert made.shape == (1, 3, scale * 48, scale * 48)
+    assert made.shape == (1, 3, scale * 41, scale * 50)
     assert torch.allclose(made.clamp(0, 1), wanted, atol=1e-5)
     if network in again.specs[0].network:
         assert authors.to_authors(again, tmp_path / "theirs.pth").tensors

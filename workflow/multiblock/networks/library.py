@@ -32,6 +32,9 @@ _PACKAGES = ("spandrel", "spandrel_extra_arches")
 _SCALE = ("scale", "upscale", "upscaling_factor", "upsampling", "upscale_factor", "scale_factor", "sr_rate", "up_scale")
 """What architectures call the option that is ``scale`` here."""
 
+_PADDING = "by reflection"
+"""What :mod:`multiblock.networks.library_block` adds to images of other sizes; in what a network is known by."""
+
 _IN_NAME = re.compile(r"UpCunet(\d)x")
 """RealCUGAN is a class for each scale, which has no option."""
 
@@ -150,7 +153,7 @@ def digest(network: str) -> str:
     class_of(network)
     folder = _folder(network)
     files = sorted(folder.rglob("*.py"))
-    lines = [version("spandrel"), *(f"{file.relative_to(folder)} {digest_of(file)}" for file in files)]
+    lines = [version("spandrel"), _PADDING, *(f"{file.relative_to(folder)} {digest_of(file)}" for file in files)]
     return digest_of_bytes("\n".join(lines).encode())
 
 

@@ -54,7 +54,8 @@ class LibraryBlock(nn.Module):
         described = describe(dict(net.state_dict()))
         check_can_be_block(described)
         sizes = described.size_requirements
-        self.grid, self._least, self.enlarges = sizes.multiple_of or 1, sizes.minimum or 1, described.scale
+        self.grid, self._least, self._square = sizes.multiple_of, max(sizes.minimum, 1), sizes.square
+        self.enlarges = described.scale
         self._alone = described.architecture.id in _ALONE
         self._call: Callable[[nn.Module, Tensor], Tensor] = (
             described._call_fn
@@ -62,12 +63,16 @@ class LibraryBlock(nn.Module):
         self.output_layer = self._last_convolution()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images to enlarged images; those of other sizes than the network takes are padded by their edges."""
+        """Images to enlarged images; those of other sizes than the network takes are padded, as the library does it."""
         height, width = x.shape[2:]
-        below, right = (-(-max(side, self._least) // self.grid) * self.grid - side for side in (height, width))
+        tall, wide = (-(-max(side, self._least) // self.grid) * self.grid for side in (height, width))
+        if self._square:
+            tall = wide = max(tall, wide)
         # A copy in any case: some networks change what they are given. A graph for all sizes cannot ask for the size.
-        pads = torch.compiler.is_exporting() or below or right
-        padded = functional.pad(x, (0, right, 0, below), mode="replicate") if pads else x.clone()
+        if torch.compiler.is_exporting() or (tall, wide) != (height, width):
+            padded = _padded(x, tall - height, wide - width)
+        else:
+            padded = x.clone()
         if self._alone:
             made = torch.cat([self._call(self.net, image) for image in padded.split(1)])
         else:
@@ -90,3 +95,10 @@ class LibraryBlock(nn.Module):
         for hook in hooks:
             hook.remove()
         return ran[-1] if ran else "net"
+
+
+def _padded(x: Tensor, below: int, right: int) -> Tensor:
+    """Images with so many more pixels: their mirror image, and, where that is too small, its last ones again."""
+    mirrored = [torch.sym_min(more, side - 1) for more, side in zip((below, right), x.shape[2:], strict=True)]
+    x = functional.pad(x, (0, mirrored[1], 0, mirrored[0]), mode="reflect")
+    return functional.pad(x, (0, right - mirrored[1], 0, below - mirrored[0]), mode="replicate")
