@@ -242,9 +242,9 @@ def test_the_process_began_before_now():
 
 
 def test_making_a_set_is_timed(tmp_path):
-    with timing.noted(tmp_path / timing.GENERATION):
+    with timing.noted(tmp_path / "generation.json"):
         time.sleep(0.05)
-    assert 0.05 <= timing.seconds(tmp_path / timing.GENERATION) < 5
+    assert 0.05 <= timing.seconds(tmp_path / "generation.json") < 5
     assert timing.seconds(tmp_path / "none.json") is None
     (tmp_path / "other.json").write_text('{"seconds": "long"}')
     assert timing.seconds(tmp_path / "other.json") is None
@@ -263,7 +263,7 @@ def two_phases(folder: Path, **spent):
         (folder / f"{number}" / f"LR_{number}").mkdir(parents=True, exist_ok=True)
         csvs[1, number] = psnr_csv(folder / f"{number}.csv", {"a": 20.0}, {"a": 20.0 + number}, number)
         records[1, number] = write_record(folder / f"{number}" / "training.json", (1, number), **spent)
-    timed = {key: [record.parent / f"LR_{key[1]}" / timing.GENERATION] for key, record in records.items()}
+    timed = {key: [record.parent / f"LR_{key[1]}" / "generation.json"] for key, record in records.items()}
     made = tables.psnr_by_phase(csvs, records, {}, 0, generation=timed)
     tables.write(made, ["seed", "phase"], folder / "table.csv", folder / "times.csv")
     return made, tables.read(folder / "table.csv", folder / "times.csv"), csvs
@@ -280,7 +280,7 @@ def test_the_tables_of_a_run_say_what_it_took(tmp_path):
     for number, spent in ((1, 1.5), (2, 2.75)):
         folder = tmp_path / str(number) / f"LR_{number}"
         folder.mkdir(parents=True)
-        (folder / timing.GENERATION).write_text(json.dumps({"seconds": spent}))
+        (folder / "generation.json").write_text(json.dumps({"seconds": spent}))
     made, again, csvs = two_phases(tmp_path, **SPENT)
     for table in (made, again):
         phases = table[table.phase != "input"]
@@ -311,6 +311,6 @@ def test_what_older_results_do_not_say_is_not_recorded(tmp_path):
 def test_a_set_whose_time_is_not_known_is_not_zero(tmp_path):
     folder = tmp_path / "1" / "LR_1"
     folder.mkdir(parents=True)
-    (folder / timing.GENERATION).write_text('{"seconds": 1.5}')
+    (folder / "generation.json").write_text('{"seconds": 1.5}')
     made, *_ = two_phases(tmp_path, **SPENT)
     assert [row[-1] for row in took(made).values()] == ["of LR_k", "1.5", "not recorded", "not recorded"]

@@ -8,9 +8,6 @@ from pathlib import Path
 
 from multiblock.files import read_json, write_text
 
-GENERATION = "generation.json"
-"""Name of the record of a cached set, in its folder."""
-
 
 @contextmanager
 def noted(file: Path) -> Iterator[None]:
