@@ -328,3 +328,17 @@ def test_commands_know_it(tmp_path, monkeypatch, capsys):
     assert "programs that use the library spandrel" in (tmp_path / "span.md").read_text()
     assert main(["import", "span.pth", "-o", "again.safetensors"]) == 0
     assert "spandrel:SPAN x2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("name", "options", "further"), [("RealCUGAN.UpCunet2x", {}, True), ("Compact", {}, False)])
+def test_tiles_of_one_that_sees_the_whole_image_are_warned_of(name, options, further):
+    torch.manual_seed(0)
+    network = Chain.build([zoo.block(f"spandrel:{name}", options | SMALL.get(name, {}), "it", 2)], [True]).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(1.6)  # at random its pictures are nearly black
+    image = picture(300, 240)
+    whole = tiles.run(network, image, torch.device("cpu"), 4)
+    room = 170**2 * 2 * memory.per_pixel(network.links()[0][0]) / 2**30
+    cut, tiling = tiles.infer(network, image, torch.device("cpu"), room)
+    assert tiling.tiles > 1 and (abs(whole - cut).max() > 1 / 255) == bool(tiling.pools) == further

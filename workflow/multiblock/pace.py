@@ -3,7 +3,14 @@
 import os
 import statistics
 import sys
+import threading
 from collections import deque
+
+from tqdm import tqdm as bar
+
+# With a lock of this process alone, which is the only one that draws. Another lock of tqdm's is a semaphore of the
+# system, of which Python 3.14 complains where a job ends without tidying up.
+bar.set_lock(threading.RLock())
 
 REPORTS = "MULTIBLOCK_REPORTS"
 """Environment variable: the folder where a job of a workflow reports how far it is; the workflow shows it then."""

@@ -1,12 +1,15 @@
+import os
 import sys
 from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
 
-# The package is found without being installed; the jobs find it through the link beside the scripts. Only where these
-# rules are a module that Snakemake fetches from a repository, file by file, an installed one serves.
+# The package beside these rules serves, and not one that is installed, here and in all processes that are started from
+# here. Only where these rules are a module that Snakemake fetches from a repository, file by file, an installed one does.
 if isinstance(workflow.current_basedir, PathLike):
     sys.path.insert(0, str(Path(workflow.current_basedir).parent))
+    others = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path not in ("", sys.path[0])]
+    os.environ["PYTHONPATH"] = os.pathsep.join([sys.path[0], *others])
     # The profile may have read files by another copy that is installed.
     for name in [name for name in sys.modules if name.partition(".")[0] == "multiblock"]:
         if not str(sys.modules[name].__file__).startswith(sys.path[0]):

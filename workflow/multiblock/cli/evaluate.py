@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -114,10 +115,10 @@ def measure(text: str) -> str:
 
 def figure(text: str) -> float:
     """A PSNR in dB as a paper prints it."""
-    value = float(text)
-    if not 5 <= value <= 100:
-        raise argparse.ArgumentTypeError(f"found {text}; allowed is a PSNR in dB from 5 to 100")
-    return value
+    with suppress(ValueError):
+        if 5 <= float(text) <= 100:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"found {text}; allowed is a PSNR in dB from 5 to 100")
 
 
 def _explain(options: argparse.Namespace, network: Any, items: Sequence[Any], scale: int, device: Any) -> None:

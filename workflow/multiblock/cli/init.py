@@ -42,7 +42,8 @@ def add(commands: Any) -> None:
         dest="published",
         type=Path,
         metavar="FILE",
-        help="tune the network in this file of weights, which others published or this program wrote",
+        help="tune the network in a file of weights, which others published or this program wrote, in a run's folder, "
+        "or one that ships, as x2",
     )
     parser.add_argument("--seed", type=whole(0, 999_999_999), default=1, help="draws the split (1)")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="the config (NAME.yaml)")
@@ -53,13 +54,15 @@ def run(options: argparse.Namespace) -> None:
     """Print what is found, write the config, and name the next two commands."""
     from multiblock.config.first_config import Asked, begin
     from multiblock.files import check_writable, keeping, write_text
+    from multiblock.model.finished import find
 
     file = options.output or Path(f"{options.name}.yaml")
     if file.exists():
         raise UserError(f"{file}: is there already, and is not overwritten; give another NAME, or -o FILE")
     check_writable(file)
-    names = ("name", "hr", "lr", "scale", "seed", "camera", "published")
-    beginning = begin(Asked(**{name: getattr(options, name) for name in names}))
+    names = ("name", "hr", "lr", "scale", "seed", "camera")
+    published = options.published and find(options.published)
+    beginning = begin(Asked(**{name: getattr(options, name) for name in names}, published=published))
     for line in beginning.lines:
         print(line)
     with keeping(overwrite=False):

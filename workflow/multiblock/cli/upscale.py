@@ -78,10 +78,8 @@ def run(options: argparse.Namespace) -> None:
     there = options.overwrite, options.skip_existing
     planned = [targets.plan(pictures, place, options.format, *there, but=options.out) for place in places]
     page = options.out / "compare.html" if options.compare == Path() else options.compare
-    if page:
-        if page.suffix.lower() not in (".html", ".htm"):
-            raise UserError(f"--compare: found {page}; allowed is a file ending in .html")
-        check_writable(page, options.overwrite)
+    if page and page.suffix.lower() not in (".html", ".htm"):
+        raise UserError(f"--compare: found {page}; allowed is a file ending in .html")
     for note in dict.fromkeys(note for _, notes in planned for note in notes):
         print(f"multiblock: {note}", file=sys.stderr)
     loaded = [network.load(path, options.device, options.trust_code, options.enlarge) for path in networks]
@@ -89,6 +87,7 @@ def run(options: argparse.Namespace) -> None:
         print(one.about, flush=True)
     if page:
         _check_scales(dict(zip(names, (one.scale for one in loaded), strict=True)))
+        check_writable(page, options.overwrite)
     work, of = [], dict[Path, str]()
     for one, name, (jobs, _) in zip(loaded, names, planned, strict=True):
         upscaler = one.upscaler(ensemble=options.ensemble, memory_gib=options.memory_gib)

@@ -22,7 +22,7 @@ from multiblock.data.imageset import SPLITS
 from multiblock.data.inspection import Inspection, inspect
 from multiblock.data.leaks import groups
 from multiblock.data.survey import Survey, Surveyed, about, about_reading, divide, pictures, same_in_both
-from multiblock.errors import UserError, printable
+from multiblock.errors import UserError, listed, printable
 from multiblock.files import Digests
 
 DEFAULT_SCALE = 2
@@ -137,8 +137,9 @@ def begin(asked: Asked) -> Beginning:
 
 
 def _scale_of(file: Path, asked: int | None) -> int | None:
-    """The scale of the data for the network in a file: what it enlarges by, and any for one that keeps the size."""
-    enlarges = about_file(file, asked or 1).blocks[0].scale
+    """The scale of the data for the network in a file: what it was trained for, and any where that is not known."""
+    known = about_file(file, asked or 1)
+    enlarges = known.about.scale or known.blocks[0].scale
     if enlarges > 1 and asked not in (None, enlarges):
         raise UserError(f"--scale: found {asked}; allowed is {enlarges}, by which the network in {file} enlarges")
     return enlarges if enlarges > 1 else asked
@@ -248,10 +249,10 @@ def _checked(text: str, inspection: Inspection) -> Iterator[str]:
 _TUNING = """\
 blocks:
   # Network, options and the weights to start from are those of the file.
-  published: {{file: {file}}}
+{blocks}
   small: {{network: mcan, channels: 16, residual_blocks: 2}}
 recipes:
-  as_it_is: [{{iterations: 0}}]
+  as_it_is: [{{iterations: 0{clamp}}}]
   # A rate of 1.0e-4 leaves more of what the network knew, and gains less in so short a time.
   tune:
     - {{iterations: 600, lr: 1.0e-3, batch: 8, patch: 24, clamp: none, clip: 0.1, warmup: 40,
@@ -261,18 +262,18 @@ recipes:
        schedule: {{kind: cosine, to: 1.0e-5}}}}
 runs:
   {name}:
-    chain: [published]
+    chain: [{chain}]
     plan:
-      - {{span: 1, stages: as_it_is}}  # measured as it is published, to compare with
-      - {{span: 1, stages: tune}}
+      - {{span: {all}, stages: as_it_is}}  # measured as it is published, to compare with
+      - {{span: {all}, stages: tune}}
   # A small block behind the published network, for one that cannot be tuned or is not to be: phase 2 learns from what
-  # it makes, kept as LR_1. Phase 3, then all of it together, is the plan in between; without it, it stays as it is.
+  # it makes, kept as LR_{count}. Phase 3, all of it together, is the plan in between; without it, it stays as it is.
   # behind:
-  #   chain: [published, small]
+  #   chain: [{chain}, small]
   #   plan:
-  #     - {{span: 1, stages: as_it_is}}
-  #     - {{span: 2, start: orthogonal_zeroed, stages: behind}}
-  #     - {{span: 1-2, stages: tune}}"""
+  #     - {{span: {all}, stages: as_it_is}}
+  #     - {{span: {behind}, start: orthogonal_zeroed, stages: behind}}
+  #     - {{span: 1-{behind}, stages: tune}}"""
 """The rest of a config that goes on from a published network."""
 
 _WIDTH = 110
@@ -312,7 +313,40 @@ def _text(asked: Asked, scale: int, splits: Mapping[str, Split], skip: Mapping[s
     yield f"  # Measured at the end, never trained on: {_count(test.count, pairs)}{drawn if test.only else ''}."
     yield from _mapping("test", _keys(test))
     if asked.published:
-        yield _TUNING.format(name=flow(asked.name), file=flow(_path(asked.published)))
+        yield _tuning(asked.name, asked.published, scale)
+
+
+def _tuning(name: str, file: Path, scale: int) -> str:
+    """The rest of a config that goes on from the network in a file, block by block."""
+    known = about_file(file, scale)
+    numbers, clamp = known.numbers, _clamp(known.clamped)
+    count, path = len(numbers), _path(file)
+    places = {f"published{k}": f"{path}#{k}" for k in numbers} if count > 1 else {"published": path}
+    return _TUNING.format(
+        name=flow(name),
+        blocks="\n".join(f"  {block}: {{file: {flow(place)}}}" for block, place in places.items()),
+        chain=", ".join(places),
+        all=f"1-{count}" if count > 1 else "1",
+        count=count,
+        clamp="" if clamp == "all" else f", clamp: {clamp}",
+        behind=count + 1,
+    )
+
+
+def _clamp(clamped: Sequence[bool]) -> str:
+    """What a stage calls it where these blocks of a chain end in a cut to [0, 1].
+
+    Raises:
+        UserError: some blocks do that no stage cuts alone.
+    """
+    found = {(*[word == "all"] * (len(clamped) - 1), word != "none"): word for word in ("none", "last", "all")}
+    if (word := found.get(tuple(clamped))) is None:
+        cut = listed("cut" if one else "not cut" for one in clamped)
+        raise UserError(
+            f"--from: found a network whose blocks are {cut} to [0, 1]; allowed are all, none, or the last alone, as a "
+            "stage has it"
+        )
+    return word
 
 
 def _count(count: int, pairs: bool) -> str:

@@ -11,8 +11,7 @@ from typing import Any, TextIO, TypeVar
 
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from multiblock.bar import tqdm
-from multiblock.pace import can_draw
+from multiblock.pace import bar, can_draw
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +75,7 @@ class Progress:
         self._total = (total() if self._shown else None) if callable(total) else total
         # The mean of all so far tells the time left: pictures follow one another in no order of their sizes.
         form: dict[str, Any] = {"bar_format": _MEGAPIXELS, "smoothing": 0} if megapixels else {"delay": _DELAY}
-        self._bar = tqdm(total=self._total, desc=what, unit="image", leave=False, disable=not self._shown, **form)
+        self._bar = bar(total=self._total, desc=what, unit="image", leave=False, disable=not self._shown, **form)
         self._stack = ExitStack()
 
     def __enter__(self) -> "Progress":
@@ -134,6 +133,6 @@ class Progress:
 
     def _line(self, line: str, stream: TextIO) -> None:
         if self._shown:
-            tqdm.write(line, file=stream)
+            bar.write(line, file=stream)
         else:
             print(line, file=stream, flush=True)

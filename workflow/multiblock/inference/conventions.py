@@ -67,7 +67,12 @@ CONVENTIONS = (
         where="benchmarks: CARN, RCAN, IMDN, PAN, DRLN",
         of=luma,
     ),
-    Convention(title="the same, whole image", where="papers that cut nothing", of=luma, border=lambda scale: 0),
+    Convention(
+        title="Y of MATLAB's rgb2ycbcr, 8 bits, whole image",
+        where="papers that cut nothing",
+        of=luma,
+        border=lambda scale: 0,
+    ),
     Convention(
         title="Y of OpenCV's cvtColor (0 to 255), 8 bits, border {border}",
         where="code that takes its luma from OpenCV or Pillow",
@@ -81,7 +86,7 @@ CONVENTIONS = (
     Convention(title="RGB, 8 bits, whole image", where="the lightweight x3 study", border=lambda scale: 0),
     Convention(title="RGB, floats, whole image", where="the multiblock study", border=lambda scale: 0, peak=1),
     Convention(
-        title="the same, of the mean squared error of all images",
+        title="RGB, floats, whole image, of the mean squared error of all images",
         where="a loss that is turned into dB",
         border=lambda scale: 0,
         peak=1,

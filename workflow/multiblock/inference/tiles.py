@@ -191,7 +191,7 @@ def infer(
         for block, clamp in chain.links():
             x = x.contiguous(memory_format=memory_format(describe(block).layout))
             x, tiling = _through(block, x, memory_gib, part)
-            if tiling.tiles > 1:
+            if tiling.tiles > 1 or tiling.pools:
                 most = max(done, tiling, key=lambda one: one.tiles)
                 done = Tiling(most.tiles, most.overlap, tuple(dict.fromkeys(done.pools + tiling.pools)))
             if clamp:
@@ -211,8 +211,10 @@ def _through(block: nn.Module, x: Tensor, memory_gib: float, part: bool = False)
         while True:
             cut = tiles_of(spec, height, width, pixels)
             try:
-                tiling = Tiling(cut.count, cut.margin, spec.pools_over_image) if cut.count > 1 else Tiling()
-                return in_tiles(block, x, cut, spec.scale), tiling
+                pools = spec.pools_over_image if cut.count > 1 else ()
+                if (part or cut.count > 1) and (name := getattr(block, "field_unknown", "")):
+                    pools += (name,) if _sees_further(block, x, spec, pixels) else ()
+                return in_tiles(block, x, cut, spec.scale), Tiling(cut.count, cut.margin, pools)
             except (RuntimeError, MemoryError) as error:
                 if not memory.ran_out(error):
                     raise
@@ -224,6 +226,23 @@ def _through(block: nn.Module, x: Tensor, memory_gib: float, part: bool = False)
                     f"{width} x {height} fits; a smaller image, or device: cpu, takes less"
                 )
             log.warning("out of memory with tiles of %d pixels: tried again with half", cut.pixels)
+
+
+def _sees_further(block: nn.Module, x: Tensor, spec: NetworkSpec, pixels: float) -> bool:
+    """Whether what lies beyond the overlap of tiles changes the middle of an image by a step of 8 bits.
+
+    So it is taken to be where the image, or a tile of so many ``pixels``, is too small to see it.
+    """
+    margin = math.ceil(OVERLAP / spec.grid) * spec.grid
+    near, far = 3 * margin, 5 * margin
+    if far > min(x.shape[2:]) or far**2 > pixels:
+        return True
+    top, left = ((side - far) // 2 // spec.grid * spec.grid for side in x.shape[2:])
+    image = x[:, :, top : top + far, left : left + far]
+    middle = [slice(edge * margin * spec.scale, (edge + 1) * margin * spec.scale) for edge in (2, 1)]
+    wide = block(image)[:, :, middle[0], middle[0]]
+    tight = block(image[:, :, margin : margin + near, margin : margin + near])[:, :, middle[1], middle[1]]
+    return bool((wide.float() - tight.float()).abs().max() > 1 / 255)
 
 
 def tiles_of(spec: NetworkSpec, height: int, width: int, pixels: float) -> Cut:

@@ -173,13 +173,24 @@ def _of_seed(folder: Path, phases: Mapping[int, Path], planned: int | None) -> P
     last = planned or max(phases, default=1)
     if last in phases and (phases[last] / WEIGHTS).is_file():
         return phases[last] / WEIGHTS
+    _check_link(folder / f"phase{last}")
     there = [number for number in sorted(phases) if (phases[number] / WEIGHTS).is_file() and number < last]
     way = f"; allowed is a finished phase, as {phases[there[-1]]}" if there else ""
     done = f"finished are phases {listed(there)}" if there else "no phase is finished"
     raise UserError(f"{folder}: its last phase, phase {last}, has no weights yet; {done}{way}")
 
 
+def _check_link(phase: Path) -> None:
+    """Refuse a phase whose weights are a link to a store that is not there, as in a copy of a part of the results."""
+    if (weights := phase / WEIGHTS).is_symlink() and not weights.exists():
+        raise UserError(
+            f"{weights}: is a link to {weights.readlink()}, which is not there; copy the folder of all results, or a "
+            "part of it with `cp -rL`"
+        )
+
+
 def _of_phase(folder: Path) -> Path:
+    _check_link(folder)
     if not (folder / WEIGHTS).is_file():
         raise UserError(f"{folder}: has no {WEIGHTS}; this phase is not finished")
     return folder / WEIGHTS

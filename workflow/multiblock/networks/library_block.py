@@ -45,6 +45,11 @@ class LibraryBlock(nn.Module):
     receptive_field = 1 + 2 * _REACH
     net: nn.Module
 
+    @property
+    def field_unknown(self) -> str:
+        """The name of a network of which nobody says how far it sees; tiles try whether their overlap does."""
+        return type(self.net).__name__
+
     def __init__(self, net: nn.Module, describe: Callable[[Mapping[str, Any]], Any]) -> None:
         super().__init__()
         self.net = net
@@ -65,7 +70,8 @@ class LibraryBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Images to enlarged images; those of other sizes than the network takes are padded, as the library does it."""
         height, width = x.shape[2:]
-        tall, wide = (-(-max(side, self._least) // self.grid) * self.grid for side in (height, width))
+        # Rounded up by numbers above 0 alone, as ONNX divides towards 0.
+        tall, wide = ((max(side, self._least) + self.grid - 1) // self.grid * self.grid for side in (height, width))
         if self._square:
             tall = wide = max(tall, wide)
         # A copy in any case: some networks change what they are given. A graph for all sizes cannot ask for the size.

@@ -198,11 +198,8 @@ def _seconds(work: float, stage: Stage, device: Device) -> float:
 def flops(span: Chain, stage: Stage) -> float:
     """Floating-point operations of one iteration, forward and backward: twice the multiply-adds."""
     side, forward = stage.patch, 0.0
-    for spec, block in zip(span.specs, span.blocks.values(), strict=True):
-        try:
-            forward += 1e9 * complexity.of(spec.network, spec.options, side).gflops
-        except Exception:  # a network of the user's own that needs values: as if each weight met each pixel once
-            forward += 2 * sum(parameter.numel() for parameter in block.parameters()) * side**2
+    for spec in span.specs:
+        forward += 1e9 * complexity.of(spec.network, spec.options, side).gflops
         side *= spec.scale
     return _PASSES * stage.batch * forward
 

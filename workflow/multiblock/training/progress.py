@@ -10,8 +10,7 @@ from typing import Any
 
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from multiblock.bar import tqdm
-from multiblock.pace import Pace, can_draw, duration
+from multiblock.pace import Pace, bar, can_draw, duration
 from multiblock.plan import Stage, Task
 
 log = logging.getLogger(__name__)
@@ -69,7 +68,7 @@ class Progress:
         if drawn:
             self._stack.enter_context(logging_redirect_tqdm(loggers))
         self._bar = self._stack.enter_context(
-            tqdm(
+            bar(
                 total=self._task.iterations,
                 initial=self._step,
                 desc=f"phase {self._task.phase}",

@@ -126,4 +126,6 @@ class Live:
                 found[run, seed] = f"phase {number}"
             elif state.get("done") is not None:
                 found[run, seed] = f"phase {number}: {state['done']} of {state['of']} iterations"
+            elif (step := self._store.step(address)) is not None:
+                found[run, seed] = f"phase {number}: stopped at iteration {step}"
         return found

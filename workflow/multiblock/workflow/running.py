@@ -179,6 +179,7 @@ class Outlook:
     def __init__(self, results: Results, store: Store, waiting: Iterable[Result], trained: set[str]) -> None:
         self._waiting = {made.address: made for made in waiting}
         self._tasks = {address: _task(results, self._waiting[address]) for address in trained}
+        self._done = {address: store.step(address) or 0 for address in trained}  # by a start that was stopped
         self._speeds: dict[str, Pace] = defaultdict(Pace)  # of block-pixels, by what is trained
         self._paces: dict[str, Pace] = defaultdict(Pace)  # of other jobs, by kind
         for made in [made for made in results.all() if made.kind == "train"] if trained else ():
@@ -189,7 +190,7 @@ class Outlook:
     @property
     def iterations(self) -> int:
         """The iterations that are to be trained."""
-        return sum(task.iterations for task in self._tasks.values())
+        return sum(task.iterations - self._done[address] for address, task in self._tasks.items())
 
     def note_speed(self, made: Result, seconds_a_block_pixel: float) -> None:
         """Note how fast a training goes."""
@@ -227,7 +228,8 @@ class Outlook:
         speeds = {blocks: pace.seconds for blocks, pace in self._speeds.items() if pace.seconds}
         if not speeds:
             return None
-        return _START_SECONDS + task.block_pixels * speeds.get(_blocks(task), sum(speeds.values()) / len(speeds))
+        left = task.pixels(self._done[made.address], task.iterations) / max(task.pixels(0, task.iterations), 1)
+        return _START_SECONDS + left * task.block_pixels * speeds.get(_blocks(task), sum(speeds.values()) / len(speeds))
 
 
 def _task(results: Results, made: Result) -> Task:

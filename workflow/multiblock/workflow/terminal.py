@@ -355,8 +355,9 @@ class Terminal:
                 continue
 
             def note(number: int, frame: FrameType | None, before: Any = before) -> None:
-                self._stopped, self._at_once = True, number == signal.SIGINT
-                if callable(before):
+                again, self._stopped = self._at_once, True
+                self._at_once |= number == signal.SIGINT
+                if callable(before) and not again:  # a second Ctrl-C would interrupt the end of the first
                     before(number, frame)
 
             note.notes_a_stop = True  # type: ignore[attr-defined]
@@ -375,7 +376,7 @@ class Terminal:
         if self._started and not (self._planned or self._error or self._stopped):
             self._started = False
             files = [line for line in overview.where(self._plan.study) if not line.startswith("multiblock ")]
-            look = f"; look at {files[0].partition(' ')[0]}" if files else ""
+            look = f"; look at {files[0].partition('  ')[0]}" if files else ""
             self._screen.write(f"Nothing to be done: all that was asked for is up to date{look}")
 
     def _leave(self) -> None:
