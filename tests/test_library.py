@@ -95,6 +95,8 @@ FILES = [
     ("spandrel:ESRGAN", {"num_filters": 8, "num_blocks": 1, "in_nc": 12, "shuffle_factor": 2}, 2),
     ("spandrel:IPT", {"n_feats": 8, "num_layers": 1}, 2),
     ("spandrel:MMRealSR", {"num_block": 1, "num_feat": 16}, 4),
+    ("spandrel:SAFMNBCIE", {"dim": 16, "n_blocks": 2, "upscaling_factor": 2}, 1),
+    ("spandrel:DITN", {"dim": 12, "ffn_expansion_factor": 2.5, "ITL_blocks": 1, "SAL_blocks": 0}, 4),
     ("spandrel:Uformer", {"embed_dim": 8, "depths": [1] * 9}, 1),  # takes squares alone
     ("spandrel:RealCUGAN.UpCunet2x", {}, 2),
     ("spandrel:RealCUGAN.UpCunet2x_fast", {}, 2),

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from multiblock.errors import UserError, listed, one_line
+from multiblock.errors import UserError, listed
 from multiblock.model import metadata
 from multiblock.model.chain import Chain
 from multiblock.model.chain import load as load_chain
@@ -121,11 +121,14 @@ def _of_library(file: Path, found: library.Recognised | None) -> tuple[Chain, Fo
             f"{file}: are weights of no network that is known here, {there}; --as names the one that comes close"
         )
     network = found.network
-    chain = Chain.build([zoo.block(network, found.options, network)], [True])
     try:
+        chain = Chain.build([zoo.block(network, found.options, network)], [True])
         chain.get_submodule("blocks.1.net").load_state_dict(found.weights)
-    except RuntimeError as error:
-        raise UserError(f"{file}: is not {network}, as which it is read: {one_line(error)}") from None
+    except UserError:
+        raise
+    except Exception as error:  # whatever the library's code leads to
+        reason = " ".join(str(error).split())
+        raise UserError(f"{file}: is read as {network}, which cannot be a block with its options: {reason}") from error
     if (enlarges := chain.blocks["1"].enlarges) != chain.scale:
         raise UserError(
             f"{file}: is {network}, which enlarges x{enlarges} by no option called so, and cannot be a block"

@@ -41,6 +41,8 @@ def read(file: Path) -> dict[str, Tensor]:
             break
         ranks = {key: rank for key in content if isinstance(content[key], Mapping) and (rank := _rank(key))}
         keys = sorted(ranks, key=lambda key: ranks[key])
+        if len(content) == 1 and all(isinstance(value, Mapping) for value in content.values()):
+            keys = list(content)  # there is nothing else, whatever it is called
         if not keys:
             raise UserError(f"{file}: holds no weights; found {listed(list(content)[:5])}")
         if len(keys) > 1:
@@ -118,7 +120,7 @@ _AVERAGE = re.compile(r"(^|_)(ema|swa|averaged?)(_|$)")
 
 def _rank(key: object) -> tuple[int, int] | None:
     """The rank of a key among those that may hold the weights, averages first; None if it is none of them."""
-    name = str(key).lower()
+    name = str(key).lower().replace("-", "_")
     plain = _AVERAGE.sub(lambda found: "_" if found[1] and found[3] else "", name).strip("_")
     averaged = plain != name
     if plain in NESTED or (averaged and not plain):

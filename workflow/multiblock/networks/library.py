@@ -10,7 +10,7 @@ import importlib
 import re
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
@@ -37,6 +37,9 @@ _PADDING = "by reflection"
 
 _IN_NAME = re.compile(r"UpCunet(\d)x")
 """RealCUGAN is a class for each scale, which has no option."""
+
+_OF_ITS_OWN = {"SAFMNBCIE": "upscaling_factor"}
+"""Options that are called like a scale and are none: how many pixels it puts into channels."""
 
 _CHANNELS = ("num_in_ch", "num_out_ch", "in_nc", "out_nc", "in_chans", "out_chans", "in_ch", "out_ch", "colors")
 """Options without a default that are 3 for RGB."""
@@ -116,12 +119,20 @@ def options(network: str) -> Mapping[str, tuple[str, Any]]:
     node = class_of(network)[1]
     fixed = _IN_NAME.match(node.name)
     found: dict[str, tuple[str, Any]] = {"scale": ("int", int(fixed[1]))} if fixed else {}
-    for name, (kind, default) in _arguments(node).items():
-        if name not in _SCALE:
+    called = _arguments(node)
+    scale = _scale_of(network, called)
+    for name, (kind, default) in called.items():
+        if name != scale:
             found[name] = kind, default
         else:  # IPT has a head for each of several
             found["scale"] = "int", default[0] if isinstance(default, list) else default
     return found
+
+
+def _scale_of(network: str, called: Iterable[str]) -> str | None:
+    """What a network calls the option that is ``scale`` here, if it has one."""
+    other = _OF_ITS_OWN.get(_architecture(network).removeprefix(PREFIX))
+    return next((name for name in called if name in _SCALE and name != other), None)
 
 
 def scales(network: str) -> tuple[int, ...]:
@@ -169,7 +180,7 @@ def build(network: str, given: Mapping[str, Any]) -> "nn.Module":
 
     file, node = class_of(network)
     called = _arguments(node)
-    own = {"scale": next((name for name in called if name in _SCALE), "scale")}
+    own = {"scale": _scale_of(network, called) or "scale"}
     values = {name: value for name, (_, value) in called.items() if value is not ...}
     values |= {called_so: value for name, value in given.items() if (called_so := own.get(name, name)) in called}
     if isinstance(called.get(scale := own["scale"], ("", ...))[1], list):
@@ -179,9 +190,7 @@ def build(network: str, given: Mapping[str, Any]) -> "nn.Module":
     folder = _folder(network)
     inside = ".".join(file.relative_to(folder).with_suffix("").parts)
     where = torch.get_default_device()
-    # On the CPU, as many ask for values while they are built; what PyTorch warns of there is the library's matter.
-    with _imported(), torch.device("cpu"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _imported(), torch.device("cpu"):  # as many ask for values while they are built
         module = importlib.import_module(".".join(folder.parts[-3:]))
         made = getattr(importlib.import_module(f"{module.__name__}.{inside}"), node.name)(**values)
         return LibraryBlock(made, getattr(module, f"{folder.name}Arch")().load).to(where)
@@ -220,8 +229,9 @@ def recognised(weights: Mapping[str, "Tensor"]) -> Recognised | None:
     known = _arguments(class_of(network)[1])
     given = getattr(found.model, "hyperparameters", {})
     plain = {name: value for name, value in given.items() if name in known and value != known[name][1]}
-    options = {name: value for name, value in plain.items() if name not in _SCALE}
-    if any(name in _SCALE for name in known):
+    scale = _scale_of(network, known)
+    options = {name: value for name, value in plain.items() if name != scale}
+    if scale:
         options["scale"] = found.scale  # in any case: left out, it would be that of the data
     return Recognised(network, options, found.model.state_dict())
 
@@ -249,7 +259,9 @@ def _imported() -> Iterator[None]:
         vars(stands_in["torchvision.transforms.functional"]).update(functions)
     sys.modules |= stands_in
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what PyTorch warns of in the library's code is its matter
+            yield
     except ImportError as error:
         raise UserError(f"spandrel: cannot be imported: {error}; pip install spandrel einops --no-deps") from error
     finally:

@@ -184,14 +184,20 @@ def check_options(network: str, given: Mapping[str, Any], key: str) -> None:
                 f"{key}.{name}: {network} has no such option{nearest(name, known)}; allowed are {listed(known)}"
             )
         kind = "str" if name.endswith("_weights") else known[name][0]  # a file, which is checked and read
-        _check_value(value, kind, f"{key}.{name}")
+        theirs = library.is_one(network)  # whose types are those of defaults, which fractions and zeros stand in for
+        if not (theirs and kind == "int" and isinstance(value, float)):
+            _check_value(value, kind, f"{key}.{name}", 0 if theirs and name != "scale" else 1)
     for name, (_, default) in known.items():
         if default is ... and name not in given:
             raise UserError(f"{key}.{name}: is missing; {network} needs it{_explained(network, name)}")
 
 
-def _check_value(value: Any, kind: str, key: str) -> None:
-    """Check an option's value against its annotation; annotations that are not known here allow everything."""
+def _check_value(value: Any, kind: str, key: str, least: int = 1) -> None:
+    """Check an option's value against its annotation; annotations that are not known here allow everything.
+
+    Args:
+        least: the smallest whole number.
+    """
     if kind.startswith("Literal["):
         allowed = ast.literal_eval(f"({kind.removeprefix('Literal[').removesuffix(']')},)")
         if value not in allowed:
@@ -206,8 +212,8 @@ def _check_value(value: Any, kind: str, key: str) -> None:
     elif plain := {"int": int, "float": int | float, "bool": bool, "str": str}.get(kind):
         if not isinstance(value, plain) or isinstance(value, bool) != (kind == "bool"):
             raise UserError(f"{key}: found {shown(value)}; allowed is a value of type {kind}")
-        if kind == "int" and not 1 <= int(value) <= LARGEST_OPTION:
-            raise UserError(f"{key}: found {value}; allowed is at least 1, at most {LARGEST_OPTION}")
+        if kind == "int" and not least <= int(value) <= LARGEST_OPTION:
+            raise UserError(f"{key}: found {value}; allowed is at least {least}, at most {LARGEST_OPTION}")
 
 
 def build(network: str, given: Mapping[str, Any]) -> "nn.Module":
