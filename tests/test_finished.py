@@ -78,6 +78,15 @@ class TestFind:
             finished.find(run / "seed1/phase3")
         assert finished.find(run / "seed1/phase2").is_file()
 
+    def test_a_link_to_a_store_that_is_not_there_is_called_so(self, run):
+        (run / "seed1/phase3/weights.safetensors").unlink()
+        (run / "seed1/phase3/weights.safetensors").symlink_to("../../../store/phase3_1-0/weights.safetensors")
+        for path in (run, run / "seed1/phase3"):
+            with pytest.raises(
+                UserError, match=r"phase3/weights\.safetensors: is a link to \.\./.*; copy the folder of all"
+            ):
+                finished.find(path)
+
     def test_the_plan_says_which_phase_is_the_last(self, run):
         (run / "run.json").write_text(json.dumps({"phases": 4, "seeds": [2, 1]}))
         with pytest.raises(UserError, match="seed2: its last phase, phase 4, has no weights yet"):

@@ -20,6 +20,8 @@ from multiblock.data.leaks import look
 from multiblock.data.survey import divide
 from multiblock.errors import UserError
 from multiblock.files import digest_of
+from multiblock.model import metadata
+from multiblock.model.finished import shipped
 from multiblock.plan import CachedSet
 from published import PUBLISHED
 from test_workflow import snakemake
@@ -91,6 +93,20 @@ class TestFromAPublishedNetwork:
         plan = runs["behind"].plan
         assert plan.task(2, 1).starts == (1, "orthogonal_zeroed") and plan.reads_set(2) == CachedSet(phase=1, block=1)
         assert plan.task(1, 1) == runs["mine"].plan.task(1, 1)  # trained once
+
+    def test_a_network_of_our_own_is_measured_as_evaluate_measures_it(self, photos, capsys):
+        """All blocks of it, cut to [0, 1] as they are there."""
+        assert cli.main(["init", "mine", "--hr", "photos", "--from", "x2"]) == 0
+        assert "is measured as it is, then tuned" in capsys.readouterr().out
+        study = config.load(config.read([Path("mine.yaml")]))
+        task, known = study.runs["mine"].plan.task(1, 1), metadata.read(shipped()["x2"])
+        assert task.starts == (str(shipped()["x2"]),) * 3  # each block takes the one in its own place
+        assert task.stages[0].clamps(len(known.numbers)) == [*known.clamped] == [False] * 3
+        assert study.data["mine"].scale == 2 and study.runs["mine"].plan.task(2, 1).stages[0].iterations == 600
+
+    def test_a_name_of_nothing_says_what_is_allowed(self, photos, capsys):
+        assert cli.main(["init", "mine", "--hr", "photos", "--from", "x5"]) == 1
+        assert "x5: is not there; allowed is a file of weights, a run's folder" in capsys.readouterr().err
 
     def test_its_scale_is_the_data_s(self, photos, imdn):
         assert "--scale: found 2; allowed is 3, by which the network in" in wrong(photos, published=imdn, scale=2)

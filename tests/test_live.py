@@ -66,6 +66,15 @@ def test_the_page_shows_what_has_been_trained_so_far(results):
     assert "one 1 30.500 phase 2: 7 of 10 iterations one 2 29.250 phase 1: 7 of 10 iterations" in text
 
 
+def test_of_a_run_that_was_stopped_it_shows_where(results):
+    page, states = begin(results)
+    page.renew(states, 200)
+    (folder_of(results, 2, 1) / "working" / "000000007-abc.pt").touch()
+    page.end(finished=False)
+    said = text_of(page.file)
+    assert "Nothing is at work now" in said and "phase 1: stopped at iteration 7" in said
+
+
 def test_at_the_end_it_leads_to_the_reports_and_is_read_no_more(results):
     page, states = begin(results)
     page.end(finished=True)

@@ -71,6 +71,11 @@ def test_what_wrappers_put_before_names_is_taken_off(names, read):
     assert read({"params": given}) == {"a.weight": given[names[0]], "b.bias": given[names[1]]}
 
 
+@pytest.mark.parametrize("key", ["params-ema", "mymodel"])
+def test_weights_under_one_key_alone_are_read_whatever_it_is_called(key, read):
+    assert list(read({key: {"a.weight": torch.ones(2)}})) == ["a.weight"]
+
+
 def test_names_that_only_look_so_are_kept(read):
     assert list(read({"my_module.a": torch.zeros(1), "x.module.b": torch.zeros(1)})) == ["my_module.a", "x.module.b"]
 

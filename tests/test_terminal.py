@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -170,6 +171,17 @@ def test_ctrl_c_ends_in_one_line(long):
     assert code != 0 and "Traceback" not in written and "Exception" not in written
     assert re.fullmatch(r"stopped by SIGINT after iteration \d+ of 100000 of phase 1; the same command .*", seen[-1])
     assert list(long.glob("results/store/phase1_1-*/working/?????????-*.pt")), "from which it goes on"
+
+
+def test_a_second_ctrl_c_does_not_interrupt_the_end_of_the_first(long):
+    watched = watch(long).until(r"it/s")
+    for _ in range(20):
+        with suppress(ProcessLookupError):  # it may have ended
+            os.killpg(watched.process.pid, signal.SIGINT)
+        time.sleep(0.03)
+    code, written = watched.end()
+    assert code != 0 and "Traceback" not in written and "Exception" not in written
+    assert "the same command" in last_seen(written)[-1]
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ import forked
 from conftest import ROOT, picture, tiny_study, write_pairs
 from multiblock import network
 from multiblock.data import images
-from multiblock.model import chain
+from multiblock.model import chain, metadata
 from once import once
 
 
@@ -282,3 +283,19 @@ def test_the_number_format_is_chosen_once_and_counts(pairs, tmp_path, monkeypatc
     assert jobs(pairs, *words) == {}
     write_config(pairs, runs=runs, precision="float32")
     assert jobs(pairs, *words)["phase1_1"] == 1 and asked.read_text() == "x"
+
+
+@pytest.mark.slow  # jobs in processes of their own
+def test_jobs_run_the_package_beside_the_rules_though_another_is_installed(tmp_path):
+    left_out = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    for name in ("workflow", "envs"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=left_out, symlinks=True)
+    init = tmp_path / "workflow/multiblock/__init__.py"
+    init.write_text(re.sub(r'__version__ = ".*"', '__version__ = "9.9.9"', init.read_text()))
+    write_pairs(tmp_path, train=3, test=2)
+    write_config(tmp_path)
+    words = ["-m", "snakemake", "--snakefile", "workflow/Snakefile", "--cores", "1", "--rerun-triggers", "mtime"]
+    words += ["--configfile", "config.yaml", "--", "phase1"]
+    done = subprocess.run([sys.executable, *words], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert metadata.read(tmp_path / "results/phased/seed1/phase1/weights.safetensors").version == "9.9.9"
