@@ -286,7 +286,7 @@ def brought(known: Overview, phase: int, before: dict[str, float], after: dict[s
 def written(known: Overview, phase: int, name: str, text: str) -> None:
     kind = known.results.evaluate if name == "psnr.csv" else known.results.train
     folder = known.store.folder(kind("one", 1, phase).address)
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
     (folder / name).write_text(text)
 
 
@@ -348,6 +348,10 @@ def test_what_is_left_follows_from_what_was_measured(known):
     written(known, 1, "training.json", json.dumps({"block_pixels_per_second": pixels / 5}))
     earlier = Outlook(known.results, known.store, [first], {first.address})
     assert earlier.seconds_left() == pytest.approx(4 + 5), "at the speed of a training before"
+    written(known, 1, "working/000000001-abc.pt", "")
+    begun = Outlook(known.results, known.store, [first], {first.address})
+    half = known.results.task("one", 1, 1).iterations - 1
+    assert begun.iterations == half and begun.seconds_left() == pytest.approx(4 + 5 * half / (half + 1))
 
 
 @pytest.fixture
