@@ -16,7 +16,7 @@ from multiblock.cli import main
 from multiblock.errors import UserError
 from multiblock.export import authors, exported, onnx_file
 from multiblock.inference import tiles
-from multiblock.model import published
+from multiblock.model import complexity, published
 from multiblock.model.chain import Chain, load
 from multiblock.networks import library, registry, zoo
 from multiblock.runtime import memory
@@ -263,6 +263,19 @@ def test_what_the_library_would_read_otherwise_is_not_written(tmp_path):
 def test_span_which_works_its_weights_out_anew_is_written_as_onnx(tmp_path):
     made = onnx_file.write(exported.Exported(chain("SPAN"), 1), tmp_path / "w.onnx", {}, lambda line: None, "SPAN")
     assert max(made.differences.values()) < exported.ALLOWED
+
+
+@pytest.mark.slow  # traces
+def test_sizes_are_rounded_up_in_onnx_too(tmp_path):
+    options = {"num_filters": 8, "num_blocks": 1, "in_nc": 12, "shuffle_factor": 2}  # takes multiples of 4
+    network = Chain.build([zoo.block("spandrel:ESRGAN", options, "it", 2)], [True]).eval()
+    made = onnx_file.write(exported.Exported(network, 1), tmp_path / "w.onnx", {}, lambda line: None, "ESRGAN")
+    assert max(made.differences.values()) < exported.ALLOWED
+
+
+def test_one_that_computes_in_place_where_it_is_not_trained_is_counted():
+    network = chain("PLKSR.RealPLKSR").eval()
+    assert complexity.forward_and_backward(network, 16) > 1e6 and not network.training
 
 
 @pytest.mark.slow  # traces

@@ -13,6 +13,7 @@ gradient reaches has a forward pass alone. Sums, activations, normalisation, int
 count nothing.
 """
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -121,10 +122,18 @@ def forward_and_backward(network: nn.Module, side: int) -> int:
 
     On ``meta`` nothing is calculated. The network is left as it was, but for gradients, which are cleared.
     """
+    try:
+        return _passes(network, side)
+    except RuntimeError:  # some compute in place where they are not trained, through which no gradient goes
+        with torch.random.fork_rng():
+            return _passes(copy.deepcopy(network), side, training=True)
+
+
+def _passes(network: nn.Module, side: int, training: bool = False) -> int:
     first = next(network.parameters(), None)
     image = torch.zeros(1, 3, side, side, device=None if first is None else first.device)
     trained = [module for module in network.modules() if module.training]
-    network.eval()  # no statistics, no random numbers
+    network.train(training)  # else no statistics, no random numbers
     try:
         with torch.enable_grad(), _Products() as counted:
             output = network(image)
