@@ -125,7 +125,8 @@ def forward_and_backward(network: nn.Module, side: int) -> int:
     try:
         return _passes(network, side)
     except RuntimeError:  # some compute in place where they are not trained, through which no gradient goes
-        with torch.random.fork_rng():
+        devices = {one.device for one in network.parameters() if one.is_cuda}
+        with torch.random.fork_rng(devices):
             return _passes(copy.deepcopy(network), side, training=True)
 
 

@@ -62,9 +62,8 @@ class LibraryBlock(nn.Module):
         self.grid, self._least, self._square = sizes.multiple_of, max(sizes.minimum, 1), sizes.square
         self.enlarges = described.scale
         self._alone = described.architecture.id in _ALONE
-        self._call: Callable[[nn.Module, Tensor], Tensor] = (
-            described._call_fn
-        )  # some make a pair, or want another range of values
+        # Some make a pair, or want another range of values.
+        self._call: Callable[[nn.Module, Tensor], Tensor] = described._call_fn
         self.output_layer = self._last_convolution()
 
     def forward(self, x: Tensor) -> Tensor:
