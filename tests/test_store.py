@@ -32,7 +32,7 @@ from test_workflow import command, jobs, snakemake, write_config
 
 slow = pytest.mark.slow
 
-STAGES = [{"iterations": 150, "batch": 2, "patch": 16, "lr": 1e-4}]
+STAGES = [{"iterations": 600, "batch": 2, "patch": 16, "lr": 1e-4}]
 PLAN = [{"span": 1, "stages": STAGES}, {"span": 2, "start": "inherit_zeroed", "stages": STAGES}]
 OTHER = [PLAN[0], {**PLAN[1], "stages": [{**STAGES[0], "lr": 2e-4}]}]
 CHECKPOINT = "results/store/phase2_1-*/working/?????????-*.pt"
