@@ -1,4 +1,3 @@
-import os
 import sys
 from importlib.util import find_spec
 from os import PathLike
@@ -8,12 +7,13 @@ from pathlib import Path
 # here. Only where these rules are a module that Snakemake fetches from a repository, file by file, an installed one does.
 if isinstance(workflow.current_basedir, PathLike):
     sys.path.insert(0, str(Path(workflow.current_basedir).parent))
-    others = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path not in ("", sys.path[0])]
-    os.environ["PYTHONPATH"] = os.pathsep.join([sys.path[0], *others])
     # The profile may have read files by another copy that is installed.
     for name in [name for name in sys.modules if name.partition(".")[0] == "multiblock"]:
         if not str(sys.modules[name].__file__).startswith(sys.path[0]):
             del sys.modules[name]
+    from multiblock.workflow.call import find_first
+
+    find_first(sys.path[0])
 elif not find_spec("multiblock"):
     sys.exit(
         "multiblock: error: module: rules that are fetched from a repository come without the package; install it from a "

@@ -1,6 +1,7 @@
 """What Snakemake was called with: the configuration, read as strictly as everywhere, targets, and forced rules."""
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -92,6 +93,12 @@ def configuration(files: Sequence[Path], settings: Mapping[str, Any], arguments:
     if files:
         check_whole(config, names)
     return full
+
+
+def find_first(folder: str) -> None:
+    """Let all processes that are started from here look for packages in a folder before they look elsewhere."""
+    others = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path not in ("", folder)]
+    os.environ["PYTHONPATH"] = os.pathsep.join([folder, *others])
 
 
 def is_module(workflow: Any) -> bool:
