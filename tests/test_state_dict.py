@@ -76,6 +76,19 @@ def test_weights_under_one_key_alone_are_read_whatever_it_is_called(key, read):
     assert list(read({key: {"a.weight": torch.ones(2)}})) == ["a.weight"]
 
 
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (torch.full((2,), 1e300, dtype=torch.float64), "holds 2 of 2 values that are not finite"),
+        (torch.ones(2, dtype=torch.complex64), "holds complex numbers; allowed are real ones"),
+        (torch.zeros(1).expand(10**6, 10**6), "is said to have 4000000000000 bytes, and the file holds 4 of them"),
+    ],
+)
+def test_what_float32_cannot_hold_is_refused(value, says, read):
+    with pytest.raises(UserError, match=f"w.pth: a.weight {says}"):
+        read({"a.weight": value})
+
+
 def test_names_that_only_look_so_are_kept(read):
     assert list(read({"my_module.a": torch.zeros(1), "x.module.b": torch.zeros(1)})) == ["my_module.a", "x.module.b"]
 

@@ -1,5 +1,6 @@
 """Trained networks for scripts and notebooks: ``multiblock.load(...).upscale(image)``."""
 
+import logging
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from multiblock.model import finished
 from multiblock.model.chain import Chain
 from multiblock.model.finished import About
 from multiblock.runtime.device import choose, full_precision
+
+log = logging.getLogger(__name__)
 
 MEMORY_GIB = 2.5
 """As ``inference.memory_gib`` has it where nobody says otherwise."""
@@ -99,8 +102,9 @@ class Network:
         """Block ``number`` alone, as staged training has it; its weights are shared with this network.
 
         It takes what the blocks before it make of a picture (LR_1 for block 2), at that size and not enlarged again;
-        block 1 takes the picture, as the whole network does. So ``net.block(2).upscale(net.block(1).upscale(x))`` is
-        what a network of two blocks makes of a tensor ``x``.
+        block 1 takes the picture, as the whole network does. What it makes is cut to [0, 1]. So
+        ``net.block(2).upscale(net.block(1).upscale(x))`` is what a network of two blocks makes of a tensor ``x`` where
+        block 1 is cut in the network, too (``net.chain.clamped``); where it is not, a warning says so.
 
         Raises:
             UserError: there is no such block.
@@ -113,6 +117,13 @@ class Network:
         taken = self.about.input if number == first else f"LR_{number - 1}, what the blocks before it make"
         about = replace(self.about, input=taken, psnr=None, psnr_input=None, psnr_convention=None)
         part = self.chain.part(number, number).eval()
+        if number != numbers[-1] and not part.clamped[0]:
+            log.warning(
+                "%s: block %d alone is cut to [0, 1], and in the network it is not; block by block it makes another "
+                "picture",
+                self.about.file,
+                number,
+            )
         return Network(part, about, enlarge, self.device, self._trust_code, number)
 
     def __repr__(self) -> str:

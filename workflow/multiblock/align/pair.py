@@ -95,21 +95,28 @@ class Photographs:
 
 
 class Seen:
-    """The pictures that went before, to tell one that is used under two names."""
+    """The pictures of pairs that were kept, to tell one that is used under two names."""
 
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
 
-    def again(self, name: str, pair: Photographs) -> str:
-        """What is wrong where one of the two was there before, or both are one picture."""
-        marks = {kind: _mark(picture) for kind, picture in (("LR", pair.lr), ("HR", pair.hr))}
+    def again(self, pair: Photographs) -> str:
+        """What is wrong where one of the two is in a pair that was kept, or both are one picture."""
+        marks = _marks(pair)
         if marks["LR"] == marks["HR"]:
             return "LR and HR are the same picture"
         for kind, mark in marks.items():
             if mark in self._names:
                 return f"its {kind} is the same picture as {self._names[mark]}"
-        self._names |= {mark: f"{kind} of {name}" for kind, mark in marks.items()}
         return ""
+
+    def keep(self, name: str, pair: Photographs) -> None:
+        """Note the pictures of a pair that is kept."""
+        self._names |= {mark: f"{kind} of {name}" for kind, mark in _marks(pair).items()}
+
+
+def _marks(pair: Photographs) -> dict[str, str]:
+    return {kind: _mark(picture) for kind, picture in (("LR", pair.lr), ("HR", pair.hr))}
 
 
 def _mark(picture: Picture) -> str:
@@ -145,7 +152,7 @@ def align(pair: Photographs, outcome: Outcome, options: Options) -> tuple[Pictur
     """
     hr, lr = (_gray(picture.pixels) for picture in (pair.hr, pair.lr))
     guess = Transform(matrix=first_guess(hr, lr)[0], size=(hr.shape[0], hr.shape[1]))
-    _refuse(residual.against_map(guess, replace(options.limits, turn=2 * options.limits.turn)))
+    _refuse(residual.against_map(guess, options.limits, leeway=2))
     fit = refine(hr, lr, guess.matrix)
     outcome.transform, outcome.blur, outcome.unsure = fit.transform, fit.blur, fit.unsure
     _refuse(residual.against_map(fit.transform, options.limits))

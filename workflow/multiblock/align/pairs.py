@@ -109,9 +109,10 @@ def _one(job: Job, seen: Seen, options: Options, remark: Remark, overwrite: bool
     try:
         photographs = read(job.lr, job.hr, options, remark)
         outcome.notes += photographs.notes
-        if reason := seen.again(job.name, photographs):
+        if reason := seen.again(photographs):
             raise UserError(reason)
         lr, hr = align(photographs, outcome, options)
+        seen.keep(job.name, photographs)
     except UserError as error:
         outcome.reason = one_line(error)
         return outcome

@@ -181,14 +181,18 @@ class Limits:
     turn: float = 10.0
 
 
-def against_map(transform: Transform, limits: Limits) -> str:
-    """Why a map is refused; empty where it is plausible."""
+def against_map(transform: Transform, limits: Limits, leeway: float = 1) -> str:
+    """Why a map is refused; empty where it is plausible.
+
+    Args:
+        leeway: how many times the turn that is allowed a first guess may have.
+    """
     turn, zoom = transform.turn, transform.zoom
     if not 1 / LARGEST_ZOOM <= zoom <= LARGEST_ZOOM:
         return f"HR shows things {zoom:.2g} times as large as LR; allowed are {1 / LARGEST_ZOOM:g} to {LARGEST_ZOOM:g}"
     if transform.mirrored:
         return "LR is mirrored"
-    if abs(turn) > limits.turn:
+    if abs(turn) > leeway * limits.turn:
         quarter = abs(abs(turn) - 90) < 15 or abs(turn) > 165
         why = "; one of the two may have lost its orientation (EXIF)" if quarter else ""
         return f"LR is turned by {turn:+z.1f} degrees; allowed are {limits.turn:g}{why}"

@@ -59,15 +59,18 @@ def read(file: Path) -> dict[str, Tensor]:
 
 
 def check_finite(tensors: Mapping[str, Tensor], file: Path) -> None:
-    """Refuse weights that are not finite.
+    """Refuse weights that are not finite as float32, complex, or larger than what the file holds of them.
 
     Raises:
         UserError: there are; the message names the first tensor, and how many there are.
     """
     wrong: dict[str, int] = {}
     for name, value in tensors.items():
-        wide = value.float() if value.element_size() == 1 else value  # some kinds of 8 bits cannot be asked
-        if count := int((~torch.isfinite(wide)).sum()):
+        if value.is_complex():
+            raise UserError(f"{file}: {name} holds complex numbers; allowed are real ones")
+        if (size := value.numel() * value.element_size()) > (held := value.untyped_storage().nbytes()):
+            raise UserError(f"{file}: {name} is said to have {size} bytes, and the file holds {held} of them")
+        if count := int((~torch.isfinite(value.float())).sum()):
             wrong[name] = count
     if wrong:
         name, count = next(iter(wrong.items()))
