@@ -22,11 +22,12 @@ BATCH, PATCH = 4, 10
 """Of the trainings below: 400 pixels an iteration and block."""
 
 
-def run(folder, psnr, spans=((1, 2),), iterations=(10,), looks=None, *, plain=19.0, seconds=2.0, **extra):
+def run(folder, psnr, spans=((1, 2),), iterations=(10,), looks=None, *, before=19.0, plain=19.0, seconds=2.0, **extra):
     """A finished run of hand: its table, the last CSVs by seed, and what the trainings of its phases left.
 
     Args:
         psnr: of each seed, PSNR of each image after the last phase.
+        before: PSNR of each test image with no network.
         looks: of each phase, (iteration, validation PSNR); the same for all seeds, or a list a seed.
         extra: columns of the table, one figure for every phase.
     """
@@ -35,7 +36,7 @@ def run(folder, psnr, spans=((1, 2),), iterations=(10,), looks=None, *, plain=19
         for phase, (span, many) in enumerate(zip(spans, iterations, strict=True), 1):
             made = folder / f"seed{seed}" / f"phase{phase}"
             made.mkdir(parents=True)
-            csvs[seed, phase] = psnr_csv(made / "psnr.csv", dict.fromkeys(of_images, 19.0), of_images, phase)
+            csvs[seed, phase] = psnr_csv(made / "psnr.csv", dict.fromkeys(of_images, before), of_images, phase)
             seen = looks[seed] if isinstance(looks, dict) else looks
             rows = [(i, 1, 1e-3, 0.1, value) for i, value in (seen[phase - 1] if seen else [(many, 20.0)])]
             stages = [{"loss": {"l1": 1}, "iterations": many, "batch": BATCH, "patch": PATCH}]
@@ -265,6 +266,14 @@ def test_where_there_is_no_difference_it_says_why(tmp_path, values, why):
     assert said(found) == [f"other: no difference from plain can be given: {why}."]
     assert why in as_markdown(found)
     figures.differences(found, tmp_path / "f.png")
+
+
+def test_other_pictures_of_the_same_names_are_not_compared(tmp_path):
+    """Nor are the same ones at another scale: with no network they have another PSNR."""
+    found, _ = compared("plain", plain=plain(tmp_path), other=run(tmp_path / "other", {1: BASE, 2: BASE}, before=19.5))
+    why = "other test images, or LR, than plain"
+    assert said(found) == [f"other: no difference from plain can be given: {why}."] and why in as_markdown(found)
+    assert found.differences.p.isna().all() and found.differences.difference.isna().all()
 
 
 def test_one_run_has_no_differences(tmp_path):

@@ -23,7 +23,7 @@ VERSIONS = {
     "by_block": 1,
     "residuals": 1,
     "tensorboard": 1,
-    "compare": 2,
+    "compare": 3,
     "study_page": 2,
     "losses": 1,
     "budget": 1,

@@ -122,6 +122,7 @@ def comparison(
         runs=pd.DataFrame(rows).astype(dict.fromkeys(whole, "Int64")).merge(reached, how="left", on="run"),
         differences=differences(
             {run: {seed: figures[run, seed, last[run]] for seed in seeds_of[run]} for run in tables},
+            {run: {seed: figures[run, seed, INPUT] for seed in seeds_of[run]} for run in tables},
             pairs,
             left_out,
             measures,

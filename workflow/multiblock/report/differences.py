@@ -232,6 +232,7 @@ def holm(values: pd.Series) -> pd.Series:
 
 def differences(
     figures: Figures,
+    plain: Figures,
     pairs: Sequence[tuple[str, str]],
     left_out: Mapping[str, Sequence[str]],
     measures: Sequence[str] = (),
@@ -239,6 +240,7 @@ def differences(
     """One row a pair of runs and metric; positive where the first is above the other, named in ``baseline``.
 
     Args:
+        plain: the figures with no network, which tell other pictures of the same names, or other LR of them.
         pairs: the runs to compare.
         left_out: for each metric the images that no mean of the study counts.
         measures: what is compared beside :data:`COMPARED`; of some of them lower is better.
@@ -253,6 +255,8 @@ def differences(
     for run, other in pairs:
         for metric in (*COMPARED, *measures):
             found = _row(figures[run], figures[other], metric, left_out.get(metric, ()), other)
+            if not (found["why_not"] or _alike(plain[run], plain[other])):
+                found = {**_NOTHING, "seeds": found["seeds"], "why_not": f"other test images, or LR, than {other}"}
             rows.append({"run": run, "baseline": other, "metric": metric, **found})
     table = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"method": str, "why_not": str, "p": float})
     table["p_holm"] = holm(table.p[table.metric == COMPARED[0]]).map(_short).reindex(table.index)
@@ -263,20 +267,26 @@ def _short(p: float) -> float:
     return float(f"{p:.3g}")
 
 
+_NOTHING = {"seeds_left_out": "", "images": 0, "images_left_out": "", "method": NONE, "why_not": "", "folds": 1}
+"""The columns of a pair without a difference."""
+
+_SAME = 0.01
+"""dB within which an image has the same PSNR with no network on every machine."""
+
+
+def _alike(run: Mapping[int, pd.DataFrame], base: Mapping[int, pd.DataFrame]) -> bool:
+    """Whether the images with no network are those of another run."""
+    one, other = (next(iter(arm.values()))["psnr_rgb_composed"] for arm in (run, base))
+    with np.errstate(invalid="ignore"):
+        return bool(np.isclose(one.reindex(other.index), other, rtol=0, atol=_SAME, equal_nan=True).all())
+
+
 def _row(
     run: Mapping[int, pd.DataFrame], base: Mapping[int, pd.DataFrame], metric: str, left_out: Sequence[str], name: str
 ) -> dict[str, object]:
     seeds = [seed for seed in base if seed in run]
     apart = sorted(run.keys() ^ base.keys())
-    row: dict[str, object] = {
-        "seeds": len(seeds),
-        "seeds_left_out": as_json(apart),
-        "images": 0,
-        "images_left_out": "",
-        "method": NONE,
-        "why_not": "",
-        "folds": 1,
-    }
+    row: dict[str, object] = {**_NOTHING, "seeds": len(seeds), "seeds_left_out": as_json(apart)}
     if not seeds:
         return {**row, "why_not": f"no seed in common with {name}"}
     one, other = (
