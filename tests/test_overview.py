@@ -92,5 +92,8 @@ def test_each_phase_is_said_by_what_it_is_made_of(study):
     remove("convert-*/made.json")  # Snakemake plans trainings then, which will find that there is nothing to do
     rows, amount = states(study)
     assert all(row.startswith("up to date, ") for row in rows) and amount.startswith("no phase to train")
+    table = Path("results/phased/seed1/phase1/psnr.csv").resolve()
+    table.write_text(table.read_text().replace(",", ",9", 3))  # by hand; it is measured again
+    assert states(study)[0].count("up to date") == 1, "no figure of a table that does not count"
     shutil.rmtree("results")
     assert states(study)[0] == ["to train"] * 4

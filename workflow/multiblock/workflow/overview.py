@@ -196,7 +196,8 @@ class Overview:
         if made.of.run != run:
             return f"as in run {made.of.run}"
         if made.address not in self.trained:
-            found = psnr(self.results, self.store, run, seed, number)
+            measured = self.verdicts[self.results.evaluate(run, seed, number).address].made
+            found = psnr(self.results, self.store, run, seed, number) if measured else {}
             return (
                 "not asked for" if not verdict.made else "up to date" + (f", {found[number]:.3f} dB" if found else "")
             )
