@@ -43,6 +43,11 @@ class Block:
         return tuple(value for name, value in self.options.items() if name.endswith("_weights") and value != RANDOM)
 
 
+def clamps(clamp: str, blocks: int) -> list[bool]:
+    """Whether each of so many blocks is cut to [0, 1]: ``all``, the ``last`` or ``none``."""
+    return [clamp == "all"] * (blocks - 1) + [clamp != "none"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Stage:
     """A stretch of a phase with one optimiser, learning rate, loss and clamp setting.
@@ -85,7 +90,7 @@ class Stage:
 
     def clamps(self, blocks: int) -> list[bool]:
         """Whether each of the blocks of a span, of which there are so many, is N_k+."""
-        return [self.clamp == "all"] * (blocks - 1) + [self.clamp != "none"]
+        return clamps(self.clamp, blocks)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ Where that is wanted, LR gets HR's brightness and colours: a gain and an offset 
 
 import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -100,9 +101,8 @@ class Seen:
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
 
-    def again(self, pair: Photographs) -> str:
+    def again(self, marks: Mapping[str, str]) -> str:
         """What is wrong where one of the two is in a pair that was kept, or both are one picture."""
-        marks = _marks(pair)
         if marks["LR"] == marks["HR"]:
             return "LR and HR are the same picture"
         for kind, mark in marks.items():
@@ -110,12 +110,13 @@ class Seen:
                 return f"its {kind} is the same picture as {self._names[mark]}"
         return ""
 
-    def keep(self, name: str, pair: Photographs) -> None:
+    def keep(self, name: str, marks: Mapping[str, str]) -> None:
         """Note the pictures of a pair that is kept."""
-        self._names |= {mark: f"{kind} of {name}" for kind, mark in _marks(pair).items()}
+        self._names |= {mark: f"{kind} of {name}" for kind, mark in marks.items()}
 
 
-def _marks(pair: Photographs) -> dict[str, str]:
+def marks_of(pair: Photographs) -> dict[str, str]:
+    """What tells LR and HR of a pair from all other pictures."""
     return {kind: _mark(picture) for kind, picture in (("LR", pair.lr), ("HR", pair.hr))}
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from multiblock.align import page
 from multiblock.align.features import opencv
 from multiblock.align.page import CSV, KINDS, PAGE, Job
-from multiblock.align.pair import Options, Outcome, Seen, align, read
+from multiblock.align.pair import Options, Outcome, Seen, align, marks_of, read
 from multiblock.data.dataset import alike, left_out_of, listing
 from multiblock.data.images import Remark
 from multiblock.data.picture import Picture, write
@@ -109,10 +109,11 @@ def _one(job: Job, seen: Seen, options: Options, remark: Remark, overwrite: bool
     try:
         photographs = read(job.lr, job.hr, options, remark)
         outcome.notes += photographs.notes
-        if reason := seen.again(photographs):
+        marks = marks_of(photographs)
+        if reason := seen.again(marks):
             raise UserError(reason)
         lr, hr = align(photographs, outcome, options)
-        seen.keep(job.name, photographs)
+        seen.keep(job.name, marks)
     except UserError as error:
         outcome.reason = one_line(error)
         return outcome

@@ -24,6 +24,7 @@ from multiblock.data.leaks import groups
 from multiblock.data.survey import Survey, Surveyed, about, about_reading, divide, pictures, same_in_both
 from multiblock.errors import UserError, listed, printable
 from multiblock.files import Digests
+from multiblock.plan import clamps
 
 DEFAULT_SCALE = 2
 """How many times as small LR is made where only HR is given, unless a user says."""
@@ -339,8 +340,8 @@ def _clamp(clamped: Sequence[bool]) -> str:
     Raises:
         UserError: some blocks do that no stage cuts alone.
     """
-    found = {(*[word == "all"] * (len(clamped) - 1), word != "none"): word for word in ("none", "last", "all")}
-    if (word := found.get(tuple(clamped))) is None:
+    word = next((one for one in ("all", "last", "none") if clamps(one, len(clamped)) == [*clamped]), None)
+    if word is None:
         cut = listed("cut" if one else "not cut" for one in clamped)
         raise UserError(
             f"--from: found a network whose blocks are {cut} to [0, 1]; allowed are all, none, or the last alone, as a "

@@ -117,8 +117,8 @@ def _classes_in(folder: Path) -> tuple[dict[str, tuple[Path, ast.ClassDef]], str
 def options(network: str) -> Mapping[str, tuple[str, Any]]:
     """The options of a network: name to (type, default). Those whose default is computed cannot be given."""
     node = class_of(network)[1]
-    fixed = _IN_NAME.match(node.name)
-    found: dict[str, tuple[str, Any]] = {"scale": ("int", int(fixed[1]))} if fixed else {}
+    fixed = scales(network)
+    found: dict[str, tuple[str, Any]] = {"scale": ("int", *fixed)} if len(fixed) == 1 else {}
     called = _arguments(node)
     scale = _scale_of(network, called)
     for name, (kind, default) in called.items():
